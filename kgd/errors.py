@@ -1,0 +1,122 @@
+"""
+What can go wrong, in our own words and without a word of HTTP.
+
+``kgd.web.errors`` holds the one table that turns these into status codes. The text of an error is
+what the client reads, so it says what was wrong and, where there is something, what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """
+    The base of every error that a user can cause.
+    """
+
+
+class ConfigurationError(GatewayError):
+    """
+    The gateway cannot start with these settings.
+    """
+
+
+class InvalidRequest(GatewayError):
+    """
+    The request itself is wrong: its body, a field in it, a query argument.
+    """
+
+
+class Unauthorized(GatewayError):
+    """
+    The token is missing or wrong.
+    """
+
+
+class CrossOriginRefused(GatewayError):
+    """
+    A web page of another origin asked, and that origin is not allowed.
+    """
+
+
+class ListingForbidden(GatewayError):
+    """
+    Kernels are not listed unless the operator says so.
+    """
+
+
+class NoSuchResource(GatewayError):
+    """
+    Nothing is served under this path.
+    """
+
+
+class ResourceForbidden(GatewayError):
+    """
+    The path leads to a directory, or out of the directory that is served.
+    """
+
+
+class BodyTooLarge(GatewayError):
+    """
+    The request's body exceeds the limit.
+    """
+
+
+class UpgradeRequired(GatewayError):
+    """
+    The client speaks a version of the WebSocket protocol that we do not.
+    """
+
+
+class NoSuchKernelSpec(GatewayError):
+    """
+    No kernelspec of this name is installed, or it cannot be read.
+    """
+
+
+class NoSuchKernel(GatewayError):
+    """
+    No kernel runs under this id.
+    """
+
+
+class KernelLimitReached(GatewayError):
+    """
+    As many kernels run as the settings allow.
+    """
+
+
+class KernelStartFailed(GatewayError):
+    """
+    The kernel's process could not be started.
+    """
+
+
+class KernelNotRunning(GatewayError):
+    """
+    The kernel has no process at the moment that could be signalled.
+    """
+
+
+class RestartFailed(GatewayError):
+    """
+    The kernel was stopped for a restart, but did not start again.
+    """
+
+
+class MalformedMessage(GatewayError):
+    """
+    Bytes that are no Jupyter message.
+
+    :ivar reason: A sentence for the log and for the close frame.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BadSignature(MalformedMessage):
+    """
+    A message that was not signed with the kernel's key.
+    """

@@ -1,0 +1,407 @@
+"""
+Every seam of the gateway, and nothing else.
+
+Times are seconds, sizes are bytes. A method that returns a Deferred may be called by several
+waiters at once; each gets a Deferred of its own, so that cancelling one harms no other.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.web.resource import IResource
+from zope.interface import Attribute, Interface
+
+from kgd.protocol.connection import ConnectionInfo
+from kgd.protocol.messages import Outgoing, Request
+from kgd.settings import Settings
+
+# --- kernels --------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class KernelSpec:
+    """
+    An installed kernelspec, in the form in which ``/api/kernelspecs`` shows it.
+
+    :ivar name: The canonical name, in lower case.
+    :ivar directory: Where its resource files are.
+    :ivar resources: Key (``logo-64x64``, ``kernel.js``) to file name.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    display_name: str
+    language: str
+    interrupt_mode: str
+    metadata: Mapping[str, Any]
+    kernel_protocol_version: str
+    directory: Path
+    resources: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class StartRequest:
+    """
+    What a client asked for.
+
+    :ivar name: A kernelspec; ``None`` is the default one.
+    :ivar path: An API path below the root directory, from which the kernel's cwd follows.
+    :ivar env: The client's variables, or ``None`` when it sent none; ``{}`` is not ``None``.
+    :ivar kernel_id: The id under which to register the kernel; ``None`` lets the gateway choose.
+    """
+
+    name: str | None = None
+    path: str | None = None
+    env: Mapping[str, str] | None = None
+    kernel_id: str | None = None
+
+
+@attrs.frozen
+class Ended:
+    """
+    How a process ended: by itself with ``exit_code``, or by the signal ``signal``.
+    """
+
+    exit_code: int | None = None
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"signal {self.signal}"
+        return f"exit code {self.exit_code}"
+
+
+class IKernelSpecs(Interface):
+    """
+    The kernelspecs that are installed here.
+    """
+
+    def all() -> Mapping[str, KernelSpec]:
+        """
+        :return: Canonical name to spec; broken specs are logged and left out.
+        """
+
+    def find(name: str) -> KernelSpec:
+        """
+        :param name: In any case; ``python`` means ``python3``.
+        :raises kgd.errors.NoSuchKernelSpec:
+        """
+
+
+class IKernelProcess(Interface):
+    """
+    A kernel's process, and all of its process group.
+    """
+
+    pid: int = Attribute("The process id, which is also the process group's.")
+
+    def signal(signum: int) -> None:
+        """
+        Send a signal to the process group; nothing happens when it has ended.
+        """
+
+    def when_ended() -> Deferred[Ended]:
+        """
+        :return: Fires as soon as the process has ended, without waiting for its output.
+        """
+
+
+class IKernelLauncher(Interface):
+    """
+    Turns a command line into a running process.
+    """
+
+    def launch(
+        kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+    ) -> Deferred[IKernelProcess]:
+        """
+        Start a process in a session of its own, without any inherited descriptor, its output
+        going to the log.
+
+        :param env: The complete environment; nothing is inherited.
+        :return: Fires when the process runs; fails with :py:exc:`kgd.errors.KernelStartFailed`.
+        """
+
+
+class IKernel(Interface):
+    """
+    One kernel, over all the processes that it has in its life.
+    """
+
+    kernel_id: str = Attribute("The id under which clients know it.")
+    name: str = Attribute("The name of its kernelspec.")
+    execution_state: str = Attribute("starting, idle, busy, restarting or dead.")
+    last_activity: float = Attribute("When it was last used, in seconds since the epoch.")
+    connections: int = Attribute("How many WebSockets are open on it.")
+    reason: str = Attribute("Why it failed, or the empty string.")
+    channels: Any = Attribute("Its IChannels.")
+
+
+class IKernels(Interface):
+    """
+    The kernels that run here.
+    """
+
+    def start(request: StartRequest) -> Deferred[IKernel]:
+        """
+        Start a kernel; fires when its process runs, which is before it can answer.
+
+        When ``request.kernel_id`` runs already, fires with that kernel.
+
+        :return: Fails with :py:exc:`kgd.errors.KernelLimitReached`,
+            :py:exc:`kgd.errors.NoSuchKernelSpec`, :py:exc:`kgd.errors.InvalidRequest` or
+            :py:exc:`kgd.errors.KernelStartFailed`.
+        """
+
+    def has_room() -> bool:
+        """
+        Whether another kernel may be started now.
+        """
+
+    def get(kernel_id: str) -> IKernel:
+        """
+        :raises kgd.errors.NoSuchKernel:
+        """
+
+    def list() -> Sequence[IKernel]:
+        """
+        :return: In the order in which they were started.
+        """
+
+    def interrupt(kernel_id: str) -> Deferred[None]:
+        """
+        :return: Fails with :py:exc:`kgd.errors.NoSuchKernel` or
+            :py:exc:`kgd.errors.KernelNotRunning`.
+        """
+
+    def restart(kernel_id: str) -> Deferred[None]:
+        """
+        Stop the kernel's process and start another, under the same id; fires when that runs.
+
+        :return: Fails with :py:exc:`kgd.errors.NoSuchKernel` or
+            :py:exc:`kgd.errors.RestartFailed`.
+        """
+
+    def stop(kernel_id: str) -> Deferred[None]:
+        """
+        Ask the kernel to end, then make it; fires when its process is gone.
+
+        :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
+        """
+
+    def stop_all() -> Deferred[None]:
+        """
+        Stop every kernel, all at once, and refuse new ones.
+        """
+
+
+# --- relay ----------------------------------------------------------------------------------------
+
+
+class IChannelsObserver(Interface):
+    """
+    Whoever wants to know what a kernel is doing: the kernel itself.
+    """
+
+    def became_ready() -> None:
+        """
+        The kernel's present process answers, and its output reaches us.
+        """
+
+    def published(msg_type: str, parent_type: str, execution_state: str | None) -> None:
+        """
+        The kernel sent a message on iopub.
+
+        :param parent_type: The ``msg_type`` of the request it belongs to, or ``""``.
+        :param execution_state: Of a ``status`` message, else ``None``.
+        """
+
+
+class IClient(Interface):
+    """
+    One WebSocket, as the relay sees it. None of these methods raises.
+    """
+
+    def deliver(message: Outgoing) -> None:
+        """
+        Send a message to the client.
+        """
+
+    def close(code: int, reason: str) -> None:
+        """
+        Send what is still queued, then a close frame.
+
+        :param code: A close code of RFC 6455.
+        :param reason: For the user, at most 123 bytes of it are sent.
+        """
+
+
+class IAttachment(Interface):
+    """
+    One client's durable hold on a kernel.
+    """
+
+    session_id: str = Attribute("The name under which the client may come back.")
+
+    def send(request: Request) -> None:
+        """
+        Pass a client's message on to the kernel, as soon as the kernel can take it, in order.
+        """
+
+    def pause() -> None:
+        """
+        The client cannot take more at the moment; what arrives is queued up to the bound.
+        """
+
+    def resume() -> None:
+        """
+        The client can take more.
+        """
+
+    def detach(client: IClient) -> None:
+        """
+        The client went. Nothing happens if another has taken its place meanwhile.
+        """
+
+
+class IChannels(Interface):
+    """
+    A kernel's ZeroMQ sockets and the clients that use them, for as long as the kernel exists.
+    """
+
+    connections: int = Attribute("How many clients are attached.")
+
+    def connect(connection: ConnectionInfo) -> None:
+        """
+        Open the gateway's sockets to a process that is about to start, iopub first, and find
+        out when it answers. What clients send meanwhile is kept for it.
+        """
+
+    def disconnect() -> None:
+        """
+        The process is gone, or is about to be replaced: close all sockets at once.
+        """
+
+    def request_shutdown(restart: bool) -> None:
+        """
+        Send ``shutdown_request`` on control.
+        """
+
+    def request_interrupt() -> None:
+        """
+        Send ``interrupt_request`` on control.
+        """
+
+    def publish_status(execution_state: str) -> None:
+        """
+        Tell every client a state that the kernel cannot tell itself (``restarting``, ``dead``).
+        """
+
+    def attach(session_id: str, client: IClient) -> IAttachment:
+        """
+        Give a client its hold on the kernel. One that is there already under the same
+        ``session_id`` is closed, and the new one takes its place without a gap.
+        """
+
+    def dismiss(code: int, reason: str) -> None:
+        """
+        Close every client, and leave the gateway's own sockets open.
+        """
+
+    def close(code: int, reason: str) -> None:
+        """
+        Close every client, then all sockets. Later calls do nothing.
+        """
+
+
+class IRelay(Interface):
+    """
+    Opens kernels' channels; owner of the ZeroMQ context.
+    """
+
+    def open(kernel_id: str, observer: IChannelsObserver) -> IChannels:
+        """
+        Make the channels of a new kernel, not yet connected.
+        """
+
+    def start() -> None:
+        """
+        Begin: create the context. Called after daemonizing.
+        """
+
+    def stop() -> None:
+        """
+        Close everything that is open.
+        """
+
+
+# --- personalities --------------------------------------------------------------------------------
+
+
+class Access(enum.Enum):
+    """
+    What a path demands of a request before it is served.
+    """
+
+    GUARDED = "the token and an allowed origin"
+    ANY_ORIGIN = "the token"
+    PUBLIC = "nothing"
+    UNKNOWN = "nothing is served there, which needs no token to learn"
+
+
+class IGateway(Interface):
+    """
+    What a personality gets to work with.
+    """
+
+    reactor: Any = Attribute("The reactor.")
+    settings: Settings = Attribute("The settings.")
+    kernels: Any = Attribute("The IKernels.")
+    kernel_specs: Any = Attribute("The IKernelSpecs.")
+
+
+class IPersonality(Interface):
+    """
+    What the gateway looks like from outside.
+    """
+
+    def start() -> Deferred[None]:
+        """
+        Do all that must be done before the gateway listens. A failure ends the gateway.
+        """
+
+    def stop() -> Deferred[None]:
+        """
+        Undo :py:meth:`start`; also called after it failed. The kernels are stopped afterwards,
+        whatever happens here.
+        """
+
+    def resource() -> IResource:
+        """
+        :return: What to serve below the base URL. Requests that the guard refuses never reach it.
+        """
+
+    def access(path: str) -> Access:
+        """
+        :param path: Below the base URL, with its leading slash, percent-encoded as it came.
+        """
+
+
+class IPersonalityMaker(Interface):
+    """
+    Makes a personality; named by ``--api``.
+    """
+
+    name: str = Attribute("The name to give to --api, in snake_case.")
+
+    def make(gateway: IGateway) -> IPersonality:
+        """
+        :raises kgd.errors.ConfigurationError: when it cannot work with these settings.
+        """

@@ -1,0 +1,185 @@
+"""
+The legacy WebSocket framing: one JSON object per message, with an offset table before it when
+there are binary buffers.
+
+Format: ``serialize_binary_message`` of jupyter_server, which is all the specification there is.
+A text frame is an object with the keys ``header``, ``parent_header``, ``metadata``, ``content``,
+``buffers`` and ``channel``. A binary frame holds big-endian unsigned 32-bit integers: the number
+of parts, then the offset of each part from the start of the frame; the first part is the JSON
+object, the others are the buffers.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from kgd.errors import MalformedMessage
+from kgd.protocol.messages import Buffer, Chunks, Header, Outgoing, Request, read_header
+from kgd.protocol.rfc6455 import BINARY, TEXT, frame_head
+
+# A string, or one of the words that Python's json writes although JSON does not know them.
+_BARE_WORD = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN')
+_EMPTY = b"{}"
+_quote = msgspec.json.encode
+
+
+class _Frame(msgspec.Struct):
+    header: msgspec.Raw
+    parent_header: msgspec.Raw = msgspec.Raw(_EMPTY)
+    metadata: msgspec.Raw = msgspec.Raw(_EMPTY)
+    content: msgspec.Raw = msgspec.Raw(_EMPTY)
+    buffers: msgspec.Raw = msgspec.Raw(_EMPTY)
+    channel: str | None = None
+
+
+_decode_frame: Callable[[Buffer], _Frame] = msgspec.json.Decoder(_Frame).decode
+
+
+def without_bare_words(raw: bytes) -> bytes:
+    """
+    Replace every ``NaN``, ``Infinity`` and ``-Infinity`` outside of strings by ``null``.
+    """
+    if b"NaN" not in raw and b"Infinity" not in raw:
+        return raw
+    return _BARE_WORD.sub(lambda found: found[0] if found[0][:1] == b'"' else b"null", raw)
+
+
+def encode(message: Outgoing) -> Chunks:
+    """
+    :return: A WebSocket frame, in pieces.
+    """
+    header, parent, metadata, content = message.parts
+    fields = [
+        b'{"header": ',
+        _with_zone(header, message.header.date),
+        b', "msg_id": ',
+        _quote(message.header.msg_id),
+        b', "msg_type": ',
+        _quote(message.header.msg_type),
+        b', "parent_header": ',
+        parent,
+        b', "metadata": ',
+        without_bare_words(metadata),
+        b', "content": ',
+        without_bare_words(content),
+        b', "channel": "',
+        message.channel.encode("ascii"),
+    ]
+    if message.buffers:
+        fields.append(b'"}')
+        return _binary(b"".join(fields), message.buffers)
+    fields.append(b'", "buffers": []}')
+    length = sum(map(len, fields))
+    frame = b"".join((frame_head(TEXT, length), *fields))
+    if not frame.isascii():
+        return _text(b"".join(fields))
+    return (frame,)
+
+
+def _text(payload: bytes) -> Chunks:
+    """
+    A text frame must be UTF-8; one wrong byte would make a client close the connection.
+    """
+    try:
+        payload.decode("utf-8")
+    except UnicodeDecodeError:
+        payload = payload.decode("utf-8", "replace").encode("utf-8")
+    return (frame_head(TEXT, len(payload)) + payload,)
+
+
+def _binary(text: bytes, buffers: Sequence[Buffer]) -> Chunks:
+    count = 1 + len(buffers)
+    offsets = [4 * (count + 1)]
+    for part in (text, *buffers[:-1]):
+        offsets.append(offsets[-1] + len(part))
+    length = offsets[-1] + len(buffers[-1])
+    table = struct.pack(f"!{count + 1}I", count, *offsets)
+    return (frame_head(BINARY, length) + table + text, *buffers)
+
+
+def _with_zone(header: bytes, date: str | None) -> bytes:
+    """
+    Some kernels write local-looking dates, which JavaScript would read as local time.
+    """
+    if date is None or date.endswith("Z") or len(date) < 19 or date[10:11] != "T":
+        return header
+    if "+" in date[19:] or "-" in date[19:]:
+        return header
+    naive = _quote(date)
+    return header.replace(naive, naive[:-1] + b'Z"', 1)
+
+
+def decode(payload: bytes, is_binary: bool) -> Request:
+    """
+    :raises MalformedMessage: unless ``payload`` is a message in this framing.
+    """
+    if is_binary:
+        text, buffers = _split(payload)
+        return _request(text, buffers)
+    return _request(payload, None)
+
+
+def _request(text: bytes, buffers: Sequence[Buffer] | None) -> Request:
+    frame = _read_frame(text)
+    header = read_header(frame.header)
+    if buffers is None:
+        if bytes(frame.buffers) not in (b"[]", _EMPTY, b"null"):
+            raise MalformedMessage("buffers travel in a binary frame, not inside of the JSON text")
+        buffers = ()
+    parts = (
+        _with_version(bytes(frame.header), header),
+        _object("parent_header", frame.parent_header),
+        _object("metadata", frame.metadata),
+        _object("content", frame.content),
+    )
+    return Request(frame.channel or "shell", header, parts, buffers)
+
+
+def _read_frame(text: bytes) -> _Frame:
+    try:
+        return _decode_frame(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # Python's own json writes NaN, and accepts it: so did every gateway before us.
+        mended = without_bare_words(text)
+        if mended is not text:
+            return _read_frame(mended)
+        raise MalformedMessage(f"not a message in JSON: {error}") from None
+
+
+def _object(name: str, raw: msgspec.Raw) -> bytes:
+    part = bytes(raw)
+    if part[:1] == b"{":
+        return part
+    if part == b"null":
+        return _EMPTY
+    raise MalformedMessage(f"{name} must be a JSON object")
+
+
+def _with_version(raw: bytes, header: Header) -> bytes:
+    """
+    A kernel takes a header without a version for protocol 4, which nobody means any more.
+    """
+    if bytes(header.version):
+        return raw
+    return b'{"version": "5.0", ' + raw[1:]
+
+
+def _split(payload: bytes) -> tuple[bytes, list[Buffer]]:
+    if len(payload) < 8:
+        raise MalformedMessage("a binary frame starts with a table of offsets; this is too short")
+    (count,) = struct.unpack_from("!I", payload)
+    head = 4 * (count + 1)
+    if not 1 <= count or head > len(payload):
+        raise MalformedMessage(f"a frame of {len(payload)} bytes cannot hold {count} parts")
+    offsets = [*struct.unpack_from(f"!{count}I", payload, 4), len(payload)]
+    if offsets[0] < head or any(a > b for a, b in zip(offsets, offsets[1:], strict=False)):
+        raise MalformedMessage("the offsets of the parts are out of order or out of the frame")
+    view = memoryview(payload)
+    parts = [view[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+    return bytes(parts[0]), list(parts[1:])
+
+

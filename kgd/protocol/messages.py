@@ -1,0 +1,200 @@
+"""
+Jupyter messages as they travel: four parts of JSON that stay the bytes they were, and buffers.
+
+Format: https://jupyter-client.readthedocs.io/en/stable/messaging.html#the-wire-protocol
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from kgd.errors import BadSignature, MalformedMessage
+from kgd.protocol.timestamps import timestamp
+
+DELIMITER = b"<IDS|MSG>"
+PROTOCOL_VERSION = "5.4"
+# Above this many bytes it is cheaper to feed the parts to the hash one after the other than to
+# join them first.
+_JOIN_LIMIT = 32 * 1024
+
+Buffer = bytes | memoryview
+Parts = tuple[bytes, Buffer, Buffer, Buffer]
+Chunks = Sequence[Buffer]
+
+
+class Header(msgspec.Struct):
+    """
+    What we read of a header. The rest passes through unseen.
+    """
+
+    msg_type: str
+    msg_id: str = ""
+    date: str | None = None
+    version: msgspec.Raw = msgspec.Raw()
+
+
+NO_PARENT = Header(msg_type="")
+
+_decode_header: Callable[[Buffer], Header] = msgspec.json.Decoder(Header).decode
+
+
+def read_header(raw: Buffer) -> Header:
+    """
+    :raises MalformedMessage: unless ``raw`` is a message header.
+    """
+    try:
+        return _decode_header(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"the message's header cannot be read: {error}") from None
+
+
+class Request:
+    """
+    A message from a client, on its way to the kernel.
+
+    :ivar parts: Header, parent header, metadata and content, as they came.
+    """
+
+    __slots__ = ("buffers", "channel", "msg_id", "msg_type", "parts")
+
+    def __init__(
+        self, channel: str, header: Header, parts: Parts, buffers: Sequence[Buffer] = ()
+    ) -> None:
+        self.channel = channel
+        self.msg_type = header.msg_type
+        self.msg_id = header.msg_id
+        self.parts = parts
+        self.buffers = buffers
+
+    @property
+    def size(self) -> int:
+        """
+        In bytes.
+        """
+        return sum(map(len, self.parts)) + sum(map(len, self.buffers))
+
+
+class Outgoing:
+    """
+    A message on its way to clients. It is encoded once for each framing, however many clients
+    there are.
+
+    :ivar header: The header, parsed as far as we need it.
+    :ivar parent: The header of the request that the message belongs to; its ``msg_type`` is
+        empty when there is none.
+    :ivar size: In bytes.
+    """
+
+    __slots__ = ("_encoded", "buffers", "channel", "header", "parent", "parts", "size")
+
+    def __init__(
+        self,
+        channel: str,
+        header: Header,
+        parts: Parts,
+        buffers: Sequence[Buffer] = (),
+        parent: Header = NO_PARENT,
+    ) -> None:
+        self.channel = channel
+        self.header = header
+        self.parts = parts
+        self.buffers = buffers
+        self.parent = parent
+        self.size = len(parts[0]) + len(parts[1]) + len(parts[2]) + len(parts[3])
+        if buffers:
+            self.size += sum(map(len, buffers))
+        self._encoded: dict[Callable[[Outgoing], Chunks], Chunks] = {}
+
+    def encoded(self, encode: Callable[[Outgoing], Chunks]) -> Chunks:
+        """
+        :param encode: A framing's encoder.
+        :return: A whole WebSocket frame, in pieces.
+        """
+        chunks = self._encoded.get(encode)
+        if chunks is None:
+            chunks = self._encoded[encode] = encode(self)
+        return chunks
+
+
+class Signer:
+    """
+    Signs and verifies with one kernel's key.
+
+    :param key: Empty switches signing off, as the protocol has it.
+    :param scheme: ``hmac-`` and the name of a hash.
+    :raises ValueError: when there is no such scheme.
+    """
+
+    def __init__(self, key: bytes, scheme: str = "hmac-sha256") -> None:
+        kind, _, self._digest = scheme.partition("-")
+        if kind != "hmac":
+            raise ValueError(f"signature scheme {scheme!r} is not known; hmac-sha256 is")
+        self._key = key
+        self._template = hmac.new(key, digestmod=self._digest)
+
+    def sign(self, parts: Parts) -> bytes:
+        """
+        :return: The signature in lower-case hex.
+        """
+        if not self._key:
+            return b""
+        if len(parts[3]) < _JOIN_LIMIT:
+            return hmac.digest(self._key, b"".join(parts), self._digest).hex().encode()
+        running = self._template.copy()
+        for part in parts:
+            running.update(part)
+        return running.hexdigest().encode()
+
+    def verify(self, signature: bytes, parts: Parts) -> None:
+        """
+        :raises BadSignature: unless ``parts`` were signed with our key.
+        """
+        if self._key and not hmac.compare_digest(self.sign(parts), signature):
+            raise BadSignature("a message from the kernel does not carry our signature")
+
+
+def wire_frames(signer: Signer, parts: Parts, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
+    """
+    :return: The ZeroMQ frames of a message, without a routing identity.
+    """
+    return [DELIMITER, signer.sign(parts), *parts, *buffers]
+
+
+def new_header(msg_type: str, session: str, now: float) -> bytes:
+    """
+    :param now: Seconds since the epoch.
+    :return: The header of a message of our own, with a fresh ``msg_id``.
+    """
+    return json.dumps(
+        {
+            "msg_id": os.urandom(16).hex(),
+            "msg_type": msg_type,
+            "username": "kgd",
+            "session": session,
+            "date": timestamp(now),
+            "version": PROTOCOL_VERSION,
+        }
+    ).encode()
+
+
+def own_request(channel: str, msg_type: str, content: bytes, session: str, now: float) -> Request:
+    """
+    A request that the gateway makes itself.
+    """
+    header = new_header(msg_type, session, now)
+    return Request(channel, read_header(header), (header, b"{}", b"{}", content))
+
+
+def own_message(
+    msg_type: str, content: bytes, session: str, now: float, parent: bytes = b"{}"
+) -> Outgoing:
+    """
+    A message to one client that the gateway makes itself; it seems to come from iopub.
+    """
+    header = new_header(msg_type, session, now)
+    return Outgoing("iopub", read_header(header), (header, parent, b"{}", content))

@@ -1,0 +1,28 @@
+"""
+The head of a WebSocket frame that a server sends: RFC 6455, section 5.2.
+
+Such a frame is not masked, so that one encoding serves every client.
+"""
+
+from __future__ import annotations
+
+import struct
+
+TEXT = 0x81  # the final bit, and the opcode
+BINARY = 0x82
+
+_SHORT = struct.Struct("!BB").pack
+_MEDIUM = struct.Struct("!BBH").pack
+_LONG = struct.Struct("!BBQ").pack
+
+
+def frame_head(kind: int, length: int) -> bytes:
+    """
+    :param kind: :py:data:`TEXT` or :py:data:`BINARY`.
+    :param length: Of the payload, in bytes.
+    """
+    if length < 126:
+        return _SHORT(kind, length)
+    if length < 65536:
+        return _MEDIUM(kind, 126, length)
+    return _LONG(kind, 127, length)

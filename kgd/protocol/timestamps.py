@@ -1,0 +1,17 @@
+"""
+Jupyter's way to write a time: UTC, always with six digits of a second, and a ``Z``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+
+def timestamp(seconds: float) -> str:
+    """
+    :param seconds: Since the epoch.
+    :return: Like ``2026-11-20T23:59:10.259926Z``; the fraction is never left out, because
+        clients parse it with a fixed format.
+    """
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,247 @@
+"""
+ZeroMQ sockets on the reactor: txZMQ, tamed.
+
+What txZMQ does by itself would let one busy kernel starve the reactor, keep any amount of messages
+and send half of a message (its ``doRead`` and ``send``); it is overridden here, and nothing else
+of the gateway knows txZMQ or pyzmq.
+
+ZeroMQ signals *edges* on a socket's descriptor, and every operation on the socket may use one up.
+So after each of them somebody has to look whether there is more: :py:meth:`KernelSocket.doRead`
+reads until the socket is empty or comes back, :py:meth:`KernelSocket.send` looks afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zmq
+from twisted.python.failure import Failure
+from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
+
+from kgd.logs import make_logger
+from kgd.protocol.messages import Buffer
+
+# What one socket may take of a reactor turn.
+TURN_MESSAGES = 128
+TURN_SECONDS = 0.010
+TURN_BYTES = 2 * 1024 * 1024
+
+# Frames from this size on are handed over as a view of ZeroMQ's memory instead of a copy.
+BULK = 64 * 1024
+# Far above libzmq's 1023, which would be some 250 clients.
+MAX_SOCKETS = 65_000
+# A kernel that sends more than this at once loses its connection.
+MAX_MESSAGE = 256 * 1024 * 1024
+# A kernel's port opens some time after we first tried it.
+RECONNECT_MILLISECONDS = 10
+LINGER_MILLISECONDS = 1000
+SEND_HIGH_WATER = 1000
+# Deep enough that a kernel which is faster than us for a moment does not drop output by itself.
+RECEIVE_HIGH_WATER = 10_000
+
+Received = Callable[[Sequence[Buffer]], None]
+
+
+class SocketFactory(ZmqFactory):  # type: ignore[misc]
+    """
+    Owns the ZeroMQ context. To be made after daemonizing: its threads do not survive a fork.
+    """
+
+    lingerPeriod = LINGER_MILLISECONDS
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+        super().__init__()
+        self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+
+    def subscribe(self, address: str, received: Received) -> KernelSocket:
+        """
+        Connect to a kernel's iopub channel.
+        """
+        return KernelSocket(self, zmq.SUB, address, received)
+
+    def deal(
+        self, address: str, identity: bytes, received: Received, connected: Callable[[], None]
+    ) -> KernelSocket:
+        """
+        Connect to a channel on which requests are answered.
+
+        :param identity: Unique to one client of the kernel, the same on all of its channels.
+        :param connected: Called once, when the kernel has taken the connection.
+        """
+        return KernelSocket(self, zmq.DEALER, address, received, identity, connected)
+
+    def shutdown(self) -> None:
+        """
+        Close every socket and the context, without waiting for anything unsent.
+        """
+        for socket in tuple(self.connections):
+            socket.close(linger=False)
+        self.context.destroy(linger=0)
+
+
+class KernelSocket(ZmqConnection):  # type: ignore[misc]
+    """
+    One socket, connected to one channel of one kernel.
+    """
+
+    _log = make_logger()
+
+    def __init__(
+        self,
+        factory: SocketFactory,
+        kind: int,
+        address: str,
+        received: Received,
+        identity: bytes | None = None,
+        connected: Callable[[], None] | None = None,
+    ) -> None:
+        # The constructor of txZMQ reads from the socket already.
+        self.socketType = kind
+        self._received = received
+        self._connected = connected
+        super().__init__(factory, identity=identity)
+        try:
+            self._configure(kind)
+            self.addEndpoints([ZmqEndpoint(ZmqEndpointType.connect, address)])
+        except zmq.ZMQError:
+            self.close(linger=False)
+            raise
+
+    def _configure(self, kind: int) -> None:
+        socket = self.socket
+        socket.set(zmq.IMMEDIATE, 1)
+        socket.set(zmq.SNDHWM, SEND_HIGH_WATER)
+        socket.set(zmq.RCVHWM, RECEIVE_HIGH_WATER)
+        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        socket.set(zmq.RECONNECT_IVL, RECONNECT_MILLISECONDS)
+        if kind == zmq.SUB:
+            socket.set(zmq.SUBSCRIBE, b"")
+
+    @property
+    def is_connected(self) -> bool:
+        """
+        Whether the kernel has taken the connection. Of a DEALER only.
+        """
+        return self._connected is None
+
+    def doRead(self) -> None:
+        """
+        Take what there is, but no more than a fair share of this reactor turn.
+        """
+        if self.factory is None or self._is_scheduled():
+            return
+        clock = self.factory.reactor.seconds
+        until = clock() + TURN_SECONDS
+        size = 0
+        try:
+            for _ in range(TURN_MESSAGES):
+                frames = self._receive()
+                for frame in frames:
+                    size += len(frame)
+                self._hand_over(frames)
+                if self.factory is None:
+                    return
+                if size > TURN_BYTES or clock() > until:
+                    break
+            self._schedule()
+        except zmq.Again:
+            self._look_for_room()
+
+    def drain(self) -> None:
+        """
+        Take everything that has arrived, however long that takes.
+        """
+        try:
+            while self.factory is not None:
+                self._hand_over(self._receive())
+        except zmq.Again:
+            return
+
+    def _receive(self) -> list[Buffer]:
+        receive = self.socket.recv
+        frame = receive(zmq.NOBLOCK, False)
+        frames = [frame.bytes if len(frame) < BULK else frame.buffer]
+        while frame.more:
+            frame = receive(zmq.NOBLOCK, False)
+            frames.append(frame.bytes if len(frame) < BULK else frame.buffer)
+        return frames
+
+    def _hand_over(self, frames: list[Buffer]) -> None:
+        try:
+            self._received(frames)
+        except Exception:
+            self._log.failure("a message from a kernel could not be handled")
+
+    def send(self, message: Sequence[Buffer]) -> None:
+        """
+        Send a message, or keep it until the kernel can take it.
+
+        :param message: All of its frames; a view must not change afterwards.
+        """
+        if self.factory is None:
+            return
+        self.queue.append(message)
+        if len(self.queue) == 1:
+            self._flush()
+        if self.factory is not None and self.socket.get(zmq.EVENTS) & zmq.POLLIN:
+            self._schedule()
+
+    def _flush(self) -> None:
+        queue = self.queue
+        while queue:
+            try:
+                self.socket.send_multipart(queue[0], zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            queue.popleft()
+
+    def _look_for_room(self) -> None:
+        """
+        The socket is empty; has it become possible to send?
+        """
+        if not self.queue and self._connected is None:
+            return
+        events = self.socket.get(zmq.EVENTS)
+        if events & zmq.POLLOUT:
+            connected, self._connected = self._connected, None
+            if connected is not None:
+                connected()
+            if self.factory is None:
+                return
+            self._flush()
+            events = self.socket.get(zmq.EVENTS)
+        if events & zmq.POLLIN:
+            self._schedule()
+
+    def _is_scheduled(self) -> bool:
+        return self.read_scheduled is not None
+
+    def _schedule(self) -> None:
+        if self.read_scheduled is None:
+            self.read_scheduled = self.factory.reactor.callLater(0, self._read_again)
+
+    def _read_again(self) -> None:
+        self.read_scheduled = None
+        self.doRead()
+
+    def close(self, *, linger: bool = True) -> None:
+        """
+        Close the socket. Calling it again does no harm.
+
+        :param linger: Whether what is under way to the kernel may still leave.
+        """
+        if self.factory is None:
+            return
+        if not linger:
+            self.socket.set(zmq.LINGER, 0)
+        self.queue.clear()
+        self.shutdown()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The reactor gives up on the descriptor, which nothing but a defect makes it do.
+        """
+        self._log.error("a kernel's socket was lost: {reason}", reason=reason.getErrorMessage())
+        self.close(linger=False)

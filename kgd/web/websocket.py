@@ -1,0 +1,318 @@
+"""
+``GET /api/kernels/<kernel_id>/channels``: a kernel's channels over one WebSocket.
+
+Whether a client may connect is decided here, before Autobahn sees the request, so that a refusal
+is JSON like every other. Autobahn then reads frames, pings and closes. Frames with kernel messages
+are written straight to the transport: the relay has encoded them, once for all clients.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.interfaces import IPushProducer
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from kgd import errors
+from kgd.interfaces import Access, IAttachment, IClient, IKernel, IKernels
+from kgd.logs import make_logger
+from kgd.protocol.framings import Framing, choose
+from kgd.protocol.messages import Outgoing
+from kgd.settings import Settings
+from kgd.web.origins import is_allowed
+from kgd.web.routes import Route
+
+# Close codes of RFC 6455, section 7.4.1.
+CANNOT_ACCEPT = 1003
+INVALID_PAYLOAD = 1007
+INTERNAL_ERROR = 1011
+
+LONGEST_SESSION_ID = 255  # bytes
+LONGEST_REASON = 123  # bytes, after which a close frame would be too long
+# A pong may take three pings' time, and half a minute at least.
+LEAST_PATIENCE = 30.0
+
+# 16 random bytes in base64.
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@implementer(IClient, IPushProducer)
+class ChannelsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
+    """
+    One client's WebSocket: the bridge between Autobahn and an attachment.
+    """
+
+    _log = make_logger()
+    _attachment: IAttachment | None = None
+
+    def prepare(
+        self, kernel: IKernel, session_id: str, framing: Framing, headers: Mapping[str, str]
+    ) -> None:
+        """
+        Say what this connection is for, before it is made.
+
+        :param headers: To send with the handshake.
+        """
+        self._kernel = kernel
+        self._session_id = session_id
+        self.framing = framing
+        self._encode = framing.encode
+        self._headers = headers
+
+    def onConnect(self, request: object) -> tuple[str | None, Mapping[str, str]]:
+        """
+        Everything has been checked.
+        """
+        return self.framing.subprotocol, self._headers
+
+    def onOpen(self) -> None:
+        """
+        The handshake is done.
+        """
+        # Until now the HTTP channel, whose connection this was, is the transport's producer.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
+        self._attachment = self._kernel.channels.attach(self._session_id, self)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """
+        A frame from the client.
+        """
+        if self._attachment is None:
+            return
+        try:
+            self._attachment.send(self.framing.decode(payload, isBinary))
+        except errors.MalformedMessage as error:
+            text_in_v1 = self.framing.subprotocol is not None and not isBinary
+            self.close(CANNOT_ACCEPT if text_in_v1 else INVALID_PAYLOAD, error.reason)
+        except Exception:
+            self._log.failure("a client's message could not be passed on")
+            self.close(INTERNAL_ERROR, "the gateway failed to pass a message on; see its log")
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """
+        The connection has gone, cleanly or not.
+        """
+        attachment, self._attachment = self._attachment, None
+        if attachment is not None:
+            attachment.detach(self)
+
+    # --- for the relay ---
+
+    def deliver(self, message: Outgoing) -> None:
+        """
+        Write a message, in this client's framing.
+        """
+        if self.state != self.STATE_OPEN:
+            return
+        chunks = message.encoded(self._encode)
+        if len(chunks) == 1:
+            self.transport.write(chunks[0])
+        else:
+            self.transport.writeSequence(chunks)
+
+    def close(self, code: int, reason: str) -> None:
+        """
+        Send a close frame, behind all that has been written.
+        """
+        if self.state == self.STATE_OPEN:
+            text = reason.encode("utf-8")[:LONGEST_REASON].decode("utf-8", "ignore")
+            self.sendCloseFrame(code=code, reasonUtf8=text.encode("utf-8"))
+
+    # --- for the transport ---
+
+    def pauseProducing(self) -> None:
+        """
+        The client's TCP window is full.
+        """
+        if self._attachment is not None:
+            self._attachment.pause()
+
+    def resumeProducing(self) -> None:
+        """
+        The client has read.
+        """
+        if self._attachment is not None:
+            self._attachment.resume()
+
+    def stopProducing(self) -> None:
+        """
+        The connection is lost; Autobahn says so, too.
+        """
+
+
+class ChannelsFactory(WebSocketServerFactory):  # type: ignore[misc]
+    """
+    Makes the connections, with the limits of the settings.
+    """
+
+    protocol = ChannelsProtocol
+    noisy = False
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        super().__init__(reactor=reactor, server="")
+        interval = settings.ws_ping_interval
+        self.setProtocolOptions(
+            versions=[13],
+            webStatus=False,
+            # Autobahn checks what it sends against the limit, too: only Autobahn's own frames.
+            maxFramePayloadSize=settings.max_message_size,
+            maxMessagePayloadSize=settings.max_message_size,
+            failByDrop=False,
+            openHandshakeTimeout=20,
+            closeHandshakeTimeout=1,
+            tcpNoDelay=True,
+            autoPingInterval=interval,
+            autoPingTimeout=max(3 * interval, LEAST_PATIENCE) if interval else 0,
+        )
+
+
+class UpgradeResource(Resource):
+    """
+    Turns one checked request into a WebSocket.
+    """
+
+    isLeaf = True
+
+    def __init__(self, protocol: ChannelsProtocol) -> None:
+        super().__init__()
+        self._protocol = protocol
+
+    def render(self, request: Any) -> int:
+        """
+        Take the connection over from HTTP.
+
+        Autobahn reads the handshake once more. It gets only the headers that it needs, because its
+        idea of where a header ends differs from Twisted's.
+        """
+        transport, request.channel.transport = request.channel.transport, None
+        if hasattr(transport.protocol, "wrappedProtocol"):  # TLS
+            transport.protocol.wrappedProtocol = self._protocol
+        else:
+            transport.protocol = self._protocol
+        self._protocol.makeConnection(transport)
+        # It is paused while the HTTP channel serves a request.
+        transport.resumeProducing()
+        lines = [b"GET / HTTP/1.1"]
+        for name in (b"Host", b"Sec-WebSocket-Key"):
+            lines.append(name + b": " + request.getHeader(name))
+        lines += [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Version: 13"]
+        if self._protocol.framing.subprotocol:
+            lines.append(b"Sec-WebSocket-Protocol: " + self._protocol.framing.subprotocol.encode())
+        self._protocol.dataReceived(b"\r\n".join([*lines, b"", b""]))
+        return NOT_DONE_YET
+
+
+class ChannelsAPI:
+    """
+    Opens WebSockets on kernels.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings, kernels: IKernels) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._kernels = kernels
+        self._made: ChannelsFactory | None = None
+
+    @property
+    def _factory(self) -> ChannelsFactory:
+        if self._made is None:
+            self._made = ChannelsFactory(self._reactor, self._settings)
+        return self._made
+
+    def routes(self) -> list[Route]:
+        """
+        :return: The one route; it checks the origin itself, to answer with another status.
+        """
+        return [
+            Route(
+                "/api/kernels/<kernel_id>/channels",
+                ("GET",),
+                self.open,
+                access=Access.ANY_ORIGIN,
+                summary="Exchange messages with a kernel over a WebSocket",
+            )
+        ]
+
+    def open(self, request: Any, kernel_id: str) -> IResource:
+        """
+        Check a request for a WebSocket, in the order in which little is given away.
+
+        :raises kgd.errors.GatewayError: to refuse it.
+        """
+        header = request.requestHeaders.getRawHeaders
+        origin, host = _first(header("origin")), _first(header("host"))
+        if not is_allowed(origin, host, self._settings.cors.allow_origin):
+            raise errors.ResourceForbidden(
+                "Cross origin websockets not allowed; the gateway's operator can allow an origin "
+                "with --allow-origin"
+            )
+        kernel = self._kernels.get(kernel_id)
+        self._check_upgrade(request)
+        protocol = self._factory.buildProtocol(request.client)
+        protocol.prepare(
+            kernel,
+            _session_id(request.args.get(b"session_id", [b""])[0]),
+            choose(_tokens(header("sec-websocket-protocol"))),
+            _cors_headers(request),
+        )
+        return UpgradeResource(protocol)
+
+    def _check_upgrade(self, request: Any) -> None:
+        header = request.requestHeaders.getRawHeaders
+        if "websocket" not in map(str.lower, _tokens(header("upgrade"))):
+            raise errors.InvalidRequest('Can "Upgrade" only to "WebSocket".')
+        if "upgrade" not in map(str.lower, _tokens(header("connection"))):
+            raise errors.InvalidRequest('"Connection" must be "Upgrade".')
+        if _first(header("sec-websocket-version")) != "13":
+            request.setHeader(b"Sec-WebSocket-Version", b"13")
+            raise errors.UpgradeRequired("Only version 13 of the WebSocket protocol is spoken here")
+        key = request.getHeader(b"sec-websocket-key")
+        if key is None or not _KEY.fullmatch(key):
+            raise errors.InvalidRequest("Missing/Invalid WebSocket headers: Sec-WebSocket-Key")
+        if request.clientproto != b"HTTP/1.1" or request.getHeader(b"host") is None:
+            raise errors.InvalidRequest("A WebSocket needs HTTP/1.1 and a Host header")
+
+
+def _first(values: Iterable[str] | None) -> str | None:
+    return next(iter(values), None) if values else None
+
+
+def _tokens(values: Iterable[str] | None) -> list[str]:
+    """
+    :param values: Of a header that holds a list and may come more than once.
+    """
+    return [token.strip() for value in values or () for token in value.split(",")]
+
+
+def _session_id(raw: bytes) -> str:
+    """
+    :raises kgd.errors.InvalidRequest: when it could not be used as a name.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise errors.InvalidRequest("session_id is not UTF-8") from None
+    if len(raw) > LONGEST_SESSION_ID or _CONTROL.search(text):
+        raise errors.InvalidRequest(
+            f"session_id must have at most {LONGEST_SESSION_ID} bytes and no control characters"
+        )
+    return text or f"{os.urandom(4).hex()}-{os.urandom(12).hex()}"
+
+
+def _cors_headers(request: Any) -> dict[str, str]:
+    """
+    What has been set for every response goes along with the handshake, too.
+    """
+    return {
+        name.decode("ascii"): values[0].decode("latin-1")
+        for name, values in request.responseHeaders.getAllRawHeaders()
+        if name.lower().startswith(b"access-control-")
+    }
