@@ -63,9 +63,9 @@ def encode(message: Outgoing) -> Chunks:
         b', "parent_header": ',
         parent,
         b', "metadata": ',
-        without_bare_words(metadata),
+        without_bare_words(bytes(metadata)),
         b', "content": ',
-        without_bare_words(content),
+        without_bare_words(bytes(content)),
         b', "channel": "',
         message.channel.encode("ascii"),
     ]
@@ -181,5 +181,3 @@ def _split(payload: bytes) -> tuple[bytes, list[Buffer]]:
     view = memoryview(payload)
     parts = [view[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
     return bytes(parts[0]), list(parts[1:])
-
-

@@ -46,6 +46,7 @@ class Attachment:
         self._wires: Wires | None = None
         self._admitted = False
         self._paused = False
+        self._ended = False
         self._pending: deque[Request] = deque()
         self._pending_size = 0
         self._queue: deque[Outgoing] = deque()
@@ -66,13 +67,15 @@ class Attachment:
                 channel=request.channel,
             )
             return
-        if self._wires is not None:
+        if self._wires is None:
+            self._pending.append(request)
+            self._pending_size += request.size
+            backlog = self._pending_size
+        else:
             self._wires.send(request)
-            return
-        self._pending.append(request)
-        self._pending_size += request.size
-        if self._pending_size > INCOMING_BOUND:
-            self.end(TRY_AGAIN_LATER, "too many requests for a kernel that does not run yet")
+            backlog = self._wires.backlog
+        if backlog > INCOMING_BOUND:
+            self.end(TRY_AGAIN_LATER, "more requests than the kernel takes")
 
     def connect(self, wires: Wires) -> None:
         """
@@ -108,6 +111,8 @@ class Attachment:
         """
         if not self._paused:
             self._client.deliver(message)
+            return
+        if self._ended:
             return
         if self._queue_size > OUTGOING_BOUND:
             if message.header.msg_type in DROPPABLE and message.channel == "iopub":
@@ -175,6 +180,9 @@ class Attachment:
         """
         Close the client, after what is queued for it.
         """
+        if self._ended:
+            return
+        self._ended = True
         self._forget(self)
         for message in self._queue:
             self._client.deliver(message)

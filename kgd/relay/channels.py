@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -122,7 +122,7 @@ class KernelChannels:
         self._observer.became_ready()
 
     def _wire_up(self, attachment: Attachment, line: _Line) -> None:
-        def received(channel: str, frames: list[Buffer]) -> None:
+        def received(channel: str, frames: Sequence[Buffer]) -> None:
             message = self._read(line, channel, frames)
             if message is not None:
                 attachment.deliver(message)
@@ -172,7 +172,7 @@ class KernelChannels:
 
     # --- messages from the kernel ---
 
-    def _read(self, line: _Line, channel: str, frames: list[Buffer]) -> Outgoing | None:
+    def _read(self, line: _Line, channel: str, frames: Sequence[Buffer]) -> Outgoing | None:
         try:
             return line.reader.read(channel, frames)
         except MalformedMessage as error:
@@ -184,7 +184,7 @@ class KernelChannels:
             )
             return None
 
-    def _published(self, line: _Line, frames: list[Buffer]) -> None:
+    def _published(self, line: _Line, frames: Sequence[Buffer]) -> None:
         message = self._read(line, "iopub", frames)
         if message is None:
             return
@@ -205,7 +205,7 @@ class KernelChannels:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
 
-    def _answered(self, line: _Line, channel: str, frames: list[Buffer]) -> None:
+    def _answered(self, line: _Line, channel: str, frames: Sequence[Buffer]) -> None:
         """
         An answer to the gateway itself.
         """

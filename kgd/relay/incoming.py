@@ -11,6 +11,7 @@ from kgd.protocol.messages import (
     DELIMITER,
     NO_PARENT,
     Buffer,
+    Header,
     Outgoing,
     Signer,
     read_header,

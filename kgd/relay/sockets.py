@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
@@ -84,9 +85,13 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]
 class KernelSocket(ZmqConnection):  # type: ignore[misc]
     """
     One socket, connected to one channel of one kernel.
+
+    :ivar backlog: How many bytes wait for the kernel to take them.
     """
 
     _log = make_logger()
+    backlog = 0
+    read_scheduled: IDelayedCall | None
 
     def __init__(
         self,
@@ -111,13 +116,15 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
 
     def _configure(self, kind: int) -> None:
         socket = self.socket
-        socket.set(zmq.IMMEDIATE, 1)
         socket.set(zmq.SNDHWM, SEND_HIGH_WATER)
         socket.set(zmq.RCVHWM, RECEIVE_HIGH_WATER)
         socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
         socket.set(zmq.RECONNECT_IVL, RECONNECT_MILLISECONDS)
         if kind == zmq.SUB:
             socket.set(zmq.SUBSCRIBE, b"")
+        else:
+            # Nothing is queued for a port that somebody else may open.
+            socket.set(zmq.IMMEDIATE, 1)
 
     @property
     def is_connected(self) -> bool:
@@ -182,20 +189,23 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         """
         if self.factory is None:
             return
-        self.queue.append(message)
-        if len(self.queue) == 1:
-            self._flush()
-        if self.factory is not None and self.socket.get(zmq.EVENTS) & zmq.POLLIN:
+        if self.queue or not self._sent(message):
+            self.queue.append(message)
+            self.backlog += sum(map(len, message))
+        if self.socket.get(zmq.EVENTS) & zmq.POLLIN:
             self._schedule()
+
+    def _sent(self, message: Sequence[Buffer]) -> bool:
+        try:
+            self.socket.send_multipart(message, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        return True
 
     def _flush(self) -> None:
         queue = self.queue
-        while queue:
-            try:
-                self.socket.send_multipart(queue[0], zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            queue.popleft()
+        while queue and self._sent(queue[0]):
+            self.backlog -= sum(map(len, queue.popleft()))
 
     def _look_for_room(self) -> None:
         """

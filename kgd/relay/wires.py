@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Buffer, Request, Signer, wire_frames
@@ -31,7 +31,7 @@ class Wires:
         connection: ConnectionInfo,
         signer: Signer,
         channels: tuple[str, ...],
-        received: Callable[[str, list[Buffer]], None],
+        received: Callable[[str, Sequence[Buffer]], None],
     ) -> None:
         self._signer = signer
         self._waiting: deque[Request] = deque()
@@ -73,6 +73,14 @@ class Wires:
             self._gate = None
             while self._waiting:
                 self._send(self._waiting.popleft())
+
+    @property
+    def backlog(self) -> int:
+        """
+        How many bytes wait for the kernel to take them.
+        """
+        waiting = sum(request.size for request in self._waiting) if self._waiting else 0
+        return waiting + sum(socket.backlog for socket in self._sockets.values())
 
     def drain(self) -> None:
         """

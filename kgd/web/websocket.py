@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -44,16 +44,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @implementer(IClient, IPushProducer)
-class ChannelsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
+class ChannelsProtocol(WebSocketServerProtocol):
     """
     One client's WebSocket: the bridge between Autobahn and an attachment.
     """
 
     _log = make_logger()
     _attachment: IAttachment | None = None
+    transport: Any
 
     def prepare(
-        self, kernel: IKernel, session_id: str, framing: Framing, headers: Mapping[str, str]
+        self, kernel: IKernel, session_id: str, framing: Framing, headers: dict[str, str]
     ) -> None:
         """
         Say what this connection is for, before it is made.
@@ -66,7 +67,7 @@ class ChannelsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         self._encode = framing.encode
         self._headers = headers
 
-    def onConnect(self, request: object) -> tuple[str | None, Mapping[str, str]]:
+    def onConnect(self, request: object) -> tuple[str | None, dict[str, str]]:
         """
         Everything has been checked.
         """
@@ -148,7 +149,7 @@ class ChannelsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         """
 
 
-class ChannelsFactory(WebSocketServerFactory):  # type: ignore[misc]
+class ChannelsFactory(WebSocketServerFactory):
     """
     Makes the connections, with the limits of the settings.
     """
@@ -157,9 +158,9 @@ class ChannelsFactory(WebSocketServerFactory):  # type: ignore[misc]
     noisy = False
 
     def __init__(self, reactor: Any, settings: Settings) -> None:
-        super().__init__(reactor=reactor, server="")
+        super().__init__(reactor=reactor, server="")  # type: ignore[no-untyped-call]
         interval = settings.ws_ping_interval
-        self.setProtocolOptions(
+        self.setProtocolOptions(  # type: ignore[no-untyped-call]
             versions=[13],
             webStatus=False,
             # Autobahn checks what it sends against the limit, too: only Autobahn's own frames.
@@ -182,7 +183,7 @@ class UpgradeResource(Resource):
     isLeaf = True
 
     def __init__(self, protocol: ChannelsProtocol) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._protocol = protocol
 
     def render(self, request: Any) -> int:
@@ -197,7 +198,7 @@ class UpgradeResource(Resource):
             transport.protocol.wrappedProtocol = self._protocol
         else:
             transport.protocol = self._protocol
-        self._protocol.makeConnection(transport)
+        self._protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
         # It is paused while the HTTP channel serves a request.
         transport.resumeProducing()
         lines = [b"GET / HTTP/1.1"]
@@ -256,7 +257,7 @@ class ChannelsAPI:
             )
         kernel = self._kernels.get(kernel_id)
         self._check_upgrade(request)
-        protocol = self._factory.buildProtocol(request.client)
+        protocol: Any = self._factory.buildProtocol(request.client)
         protocol.prepare(
             kernel,
             _session_id(request.args.get(b"session_id", [b""])[0]),

@@ -235,7 +235,10 @@ class LegacyDecodeTests(SynchronousTestCase):
         """
         No channel means shell; buffers may be an empty object, null, or missing, as may the rest.
         """
-        for extra in ({}, {"buffers": {}}, {"buffers": []}, {"buffers": None}, {"content": None}):
+        extras: list[dict[str, Any]] = [
+            {}, {"buffers": {}}, {"buffers": []}, {"buffers": None}, {"content": None},
+        ]  # fmt: skip
+        for extra in extras:
             request = self.decode(**extra)
             self.assertEqual(request.channel, "shell")
             self.assertEqual(request.parts[1:], (b"{}", b"{}", b"{}"))
