@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from kgd.protocol import legacy, v1
-from kgd.protocol.messages import Chunks, Outgoing, Request
+from kgd.protocol.messages import Outgoing, Request
 
 
 @attrs.frozen
 class Framing:
     """
     :ivar subprotocol: The WebSocket subprotocol that stands for it, if one does.
-    :ivar encode: Makes a whole WebSocket frame of a message, in pieces.
+    :ivar encode: Makes a whole WebSocket frame of a message.
     :ivar decode: Takes a frame's payload, and whether it is binary, apart; raises
         :py:exc:`kgd.errors.MalformedMessage`.
     """
 
     subprotocol: str | None
-    encode: Callable[[Outgoing], Chunks]
+    encode: Callable[[Outgoing], bytes]
     decode: Callable[[bytes, bool], Request]
 
 

@@ -18,13 +18,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kgd.errors import MalformedMessage
-from kgd.protocol.messages import Buffer, Chunks, Header, Outgoing, Request, read_header
+from kgd.protocol.messages import Buffer, Header, Outgoing, Request, read_header
 from kgd.protocol.rfc6455 import BINARY, TEXT, frame_head
 
 # A string, or one of the words that Python's json writes although JSON does not know them.
 _BARE_WORD = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN')
 _EMPTY = b"{}"
 _quote = msgspec.json.encode
+_skip: Callable[[bytes], msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class _Frame(msgspec.Struct):
@@ -43,14 +44,20 @@ def without_bare_words(raw: bytes) -> bytes:
     """
     Replace every ``NaN``, ``Infinity`` and ``-Infinity`` outside of strings by ``null``.
     """
-    if b"NaN" not in raw and b"Infinity" not in raw:
+    try:
+        # This only skips over the JSON, in a third of the time that it takes to search for words.
+        _skip(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        if b"NaN" not in raw and b"Infinity" not in raw:
+            return raw
+    else:
         return raw
     return _BARE_WORD.sub(lambda found: found[0] if found[0][:1] == b'"' else b"null", raw)
 
 
-def encode(message: Outgoing) -> Chunks:
+def encode(message: Outgoing) -> bytes:
     """
-    :return: A WebSocket frame, in pieces.
+    :return: A WebSocket frame.
     """
     header, parent, metadata, content = message.parts
     fields = [
@@ -77,10 +84,10 @@ def encode(message: Outgoing) -> Chunks:
     frame = b"".join((frame_head(TEXT, length), *fields))
     if not frame.isascii():
         return _text(b"".join(fields))
-    return (frame,)
+    return frame
 
 
-def _text(payload: bytes) -> Chunks:
+def _text(payload: bytes) -> bytes:
     """
     A text frame must be UTF-8; one wrong byte would make a client close the connection.
     """
@@ -88,17 +95,17 @@ def _text(payload: bytes) -> Chunks:
         payload.decode("utf-8")
     except UnicodeDecodeError:
         payload = payload.decode("utf-8", "replace").encode("utf-8")
-    return (frame_head(TEXT, len(payload)) + payload,)
+    return frame_head(TEXT, len(payload)) + payload
 
 
-def _binary(text: bytes, buffers: Sequence[Buffer]) -> Chunks:
+def _binary(text: bytes, buffers: Sequence[Buffer]) -> bytes:
     count = 1 + len(buffers)
     offsets = [4 * (count + 1)]
     for part in (text, *buffers[:-1]):
         offsets.append(offsets[-1] + len(part))
     length = offsets[-1] + len(buffers[-1])
     table = struct.pack(f"!{count + 1}I", count, *offsets)
-    return (frame_head(BINARY, length) + table + text, *buffers)
+    return b"".join((frame_head(BINARY, length), table, text, *buffers))
 
 
 def _with_zone(header: bytes, date: str | None) -> bytes:

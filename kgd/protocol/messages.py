@@ -24,7 +24,6 @@ _JOIN_LIMIT = 32 * 1024
 
 Buffer = bytes | memoryview
 Parts = tuple[bytes, Buffer, Buffer, Buffer]
-Chunks = Sequence[Buffer]
 
 
 class Header(msgspec.Struct):
@@ -108,17 +107,17 @@ class Outgoing:
         self.size = len(parts[0]) + len(parts[1]) + len(parts[2]) + len(parts[3])
         if buffers:
             self.size += sum(map(len, buffers))
-        self._encoded: dict[Callable[[Outgoing], Chunks], Chunks] = {}
+        self._encoded: dict[Callable[[Outgoing], bytes], bytes] = {}
 
-    def encoded(self, encode: Callable[[Outgoing], Chunks]) -> Chunks:
+    def encoded(self, encode: Callable[[Outgoing], bytes]) -> bytes:
         """
         :param encode: A framing's encoder.
-        :return: A whole WebSocket frame, in pieces.
+        :return: A whole WebSocket frame.
         """
-        chunks = self._encoded.get(encode)
-        if chunks is None:
-            chunks = self._encoded[encode] = encode(self)
-        return chunks
+        frame = self._encoded.get(encode)
+        if frame is None:
+            frame = self._encoded[encode] = encode(self)
+        return frame
 
 
 class Signer:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 
 from kgd.errors import MalformedMessage
-from kgd.protocol.messages import Buffer, Chunks, Outgoing, Request, read_header
+from kgd.protocol.messages import Buffer, Outgoing, Request, read_header
 from kgd.protocol.rfc6455 import BINARY, frame_head
 
 SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
@@ -22,9 +22,9 @@ _pack_plain = struct.Struct("<7Q").pack
 _PLAIN = 56  # where the parts start when there are no buffers
 
 
-def encode(message: Outgoing) -> Chunks:
+def encode(message: Outgoing) -> bytes:
     """
-    :return: A WebSocket frame, in pieces.
+    :return: A WebSocket frame.
     """
     channel = message.channel.encode("ascii")
     header, parent, metadata, content = message.parts
@@ -37,19 +37,16 @@ def encode(message: Outgoing) -> Chunks:
     e = d + len(content)
     table = _pack_plain(6, _PLAIN, a, b, c, d, e)
     head = frame_head(BINARY, e)
-    return (b"".join((head, table, channel, header, parent, metadata, content)),)
+    return b"".join((head, table, channel, header, parent, metadata, content))
 
 
-def _with_buffers(channel: bytes, message: Outgoing) -> Chunks:
+def _with_buffers(channel: bytes, message: Outgoing) -> bytes:
     parts = (channel, *message.parts, *message.buffers)
     offsets = [8 * (len(parts) + 2)]
     for part in parts:
         offsets.append(offsets[-1] + len(part))
     table = struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets)
-    return (
-        b"".join((frame_head(BINARY, offsets[-1]), table, *parts[:5])),
-        *message.buffers,
-    )
+    return b"".join((frame_head(BINARY, offsets[-1]), table, *parts))
 
 
 def decode(payload: bytes, is_binary: bool) -> Request:

@@ -19,6 +19,8 @@ from kgd.relay.wires import Wires
 # How much may wait for a client that does not read, and how much for a kernel that does not listen.
 OUTGOING_BOUND = 32 * 1024 * 1024
 INCOMING_BOUND = 32 * 1024 * 1024
+# With more than this waiting, a client counts as lagging, until it is down to half of it.
+LAG = 4 * 1024 * 1024
 
 # What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
 DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
@@ -33,16 +35,24 @@ class Attachment:
     Routes one client's requests to the kernel, and queues what the client does not take at once.
 
     :ivar session_id: The name under which the client may come back.
+    :ivar lags: Whether much is waiting for the client.
+    :param lag_changed: Called when that has changed.
     """
 
     _log = make_logger()
 
     def __init__(
-        self, session_id: str, client: IClient, forget: Callable[[Attachment], None]
+        self,
+        session_id: str,
+        client: IClient,
+        forget: Callable[[Attachment], None],
+        lag_changed: Callable[[], None],
     ) -> None:
         self.session_id = session_id
+        self.lags = False
         self._client: IClient = client
         self._forget = forget
+        self._lag_changed = lag_changed
         self._wires: Wires | None = None
         self._admitted = False
         self._paused = False
@@ -124,6 +134,9 @@ class Attachment:
                 return
         self._queue.append(message)
         self._queue_size += message.size
+        if self._queue_size > LAG and not self.lags:
+            self.lags = True
+            self._lag_changed()
 
     def pause(self) -> None:
         """
@@ -141,6 +154,9 @@ class Attachment:
             message = queue.popleft()
             self._queue_size -= message.size
             self._client.deliver(message)
+        if self.lags and self._queue_size < LAG // 2:
+            self.lags = False
+            self._lag_changed()
         if self._dropped_messages and not self._paused:
             self._client.deliver(self._notice())
             self._dropped_messages = self._dropped_bytes = 0

@@ -26,6 +26,9 @@ from kgd.relay.wires import FOR_CLIENTS, FOR_OURSELVES, Wires
 
 # After a process has ended, its last words may still be on their way through ZeroMQ's thread.
 LAST_WORDS = 0.025
+# How long output is left in ZeroMQ for clients that all lag. Longer would be at the expense of the
+# kernel, which drops output by itself when we do not take it.
+BREATH = 0.1
 
 
 class _Status(msgspec.Struct):
@@ -81,6 +84,7 @@ class KernelChannels:
         self._ending: IDelayedCall | None = None
         self._lingering: list[KernelSocket | Wires] = []
         self._afterwards: list[Callable[[], None]] = []
+        self._breath: IDelayedCall | None = None
         self._closed = False
 
     @property
@@ -141,6 +145,9 @@ class KernelChannels:
         if line.probe is not None:
             line.probe.cancel()
             line.probe = None
+        if self._breath is not None:
+            self._breath.cancel()
+            self._breath = None
         self._finish_ending()
         self._lingering = [line.iopub, line.own]
         for attachment in self._audience:
@@ -243,7 +250,7 @@ class KernelChannels:
         if present is not None:
             present.replace(client)
             return present
-        attachment = Attachment(session_id, client, self._forget)
+        attachment = Attachment(session_id, client, self._forget, self._lag_changed)
         self._attachments[session_id] = attachment
         self._audience = tuple(self._attachments.values())
         if self._line is not None and self._line.ready:
@@ -255,9 +262,30 @@ class KernelChannels:
             return
         del self._attachments[attachment.session_id]
         self._audience = tuple(self._attachments.values())
+        self._lag_changed()
         wires = attachment.disconnect()
         if wires is not None:
             wires.close(linger=True)
+
+    def _lag_changed(self) -> None:
+        """
+        When every client lags, let them catch up: most of them only have to get their share of the
+        processor. One that does not read at all is not waited for again before it has caught up.
+        """
+        if self._line is None:
+            return
+        everyone_lags = all(attachment.lags for attachment in self._audience)
+        if everyone_lags and self._breath is None:
+            self._line.iopub.pause()
+            self._breath = self._reactor.callLater(BREATH, self._go_on)
+        elif not everyone_lags and self._breath is not None:
+            self._breath.cancel()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._breath = None
+        if self._line is not None:
+            self._line.iopub.resume()
 
     def publish_status(self, execution_state: str) -> None:
         """

@@ -26,7 +26,7 @@ from kgd.protocol.messages import Buffer
 # What one socket may take of a reactor turn.
 TURN_MESSAGES = 128
 TURN_SECONDS = 0.010
-TURN_BYTES = 2 * 1024 * 1024
+TURN_BYTES = 1024 * 1024
 
 # Frames from this size on are handed over as a view of ZeroMQ's memory instead of a copy.
 BULK = 64 * 1024
@@ -106,6 +106,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         self.socketType = kind
         self._received = received
         self._connected = connected
+        self._paused = False
         super().__init__(factory, identity=identity)
         try:
             self._configure(kind)
@@ -137,7 +138,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         """
         Take what there is, but no more than a fair share of this reactor turn.
         """
-        if self.factory is None or self._is_scheduled():
+        if self.factory is None or self._is_scheduled() or self._paused:
             return
         clock = self.factory.reactor.seconds
         until = clock() + TURN_SECONDS
@@ -148,13 +149,30 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
                 for frame in frames:
                     size += len(frame)
                 self._hand_over(frames)
-                if self.factory is None:
+                if self.factory is None or self._paused:
                     return
                 if size > TURN_BYTES or clock() > until:
                     break
             self._schedule()
         except zmq.Again:
             self._look_for_room()
+
+    def pause(self) -> None:
+        """
+        Take nothing until :py:meth:`resume`; ZeroMQ keeps what arrives.
+        """
+        if not self._paused and self.factory is not None:
+            self._paused = True
+            self.factory.reactor.removeReader(self)
+
+    def resume(self) -> None:
+        """
+        Go on where :py:meth:`pause` stopped.
+        """
+        if self._paused and self.factory is not None:
+            self._paused = False
+            self.factory.reactor.addReader(self)
+            self._schedule()
 
     def drain(self) -> None:
         """

@@ -37,6 +37,9 @@ LONGEST_SESSION_ID = 255  # bytes
 LONGEST_REASON = 123  # bytes, after which a close frame would be too long
 # A pong may take three pings' time, and half a minute at least.
 LEAST_PATIENCE = 30.0
+# Twisted's own are made for many small streams: with more at a time, large messages flow freely.
+SEND_AT_ONCE = 1024 * 1024
+WRITE_BUFFER = 256 * 1024
 
 # 16 random bytes in base64.
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
@@ -79,6 +82,8 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         # Until now the HTTP channel, whose connection this was, is the transport's producer.
         self.transport.unregisterProducer()
+        self.transport.SEND_LIMIT = SEND_AT_ONCE
+        self.transport.bufferSize = WRITE_BUFFER
         self.transport.registerProducer(self, True)
         self._attachment = self._kernel.channels.attach(self._session_id, self)
 
@@ -111,13 +116,8 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         Write a message, in this client's framing.
         """
-        if self.state != self.STATE_OPEN:
-            return
-        chunks = message.encoded(self._encode)
-        if len(chunks) == 1:
-            self.transport.write(chunks[0])
-        else:
-            self.transport.writeSequence(chunks)
+        if self.state == self.STATE_OPEN:
+            self.transport.write(message.encoded(self._encode))
 
     def close(self, code: int, reason: str) -> None:
         """

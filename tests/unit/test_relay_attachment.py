@@ -88,7 +88,13 @@ class AttachmentTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.client = RecordingClient()
         self.forgotten: list[Attachment] = []
-        self.attachment = Attachment("s", self.client, self.forgotten.append)
+        self.lags: list[bool] = []
+        self.attachment = Attachment(
+            "s",
+            self.client,
+            self.forgotten.append,
+            lambda: self.lags.append(self.attachment.lags),
+        )
         self.wires = RecordingWires()
 
     def connect(self) -> None:
@@ -243,6 +249,19 @@ class AttachmentTests(SynchronousTestCase):
             self.attachment.publish(message("comm_msg", 600))
         self.assertEqual([code for code, _ in self.client.closed], [1008])
         self.assertEqual(self.forgotten, [self.attachment])
+
+    def test_lagging(self) -> None:
+        """
+        A client with much waiting lags, until about half of it is gone.
+        """
+        self.patch(module, "LAG", 1000)
+        self.connect()
+        self.attachment.pause()
+        for _ in range(4):
+            self.attachment.publish(message("stream", 400))
+        self.assertEqual(self.lags, [True])
+        self.attachment.resume()
+        self.assertEqual(self.lags, [True, False])
 
     def test_replaced(self) -> None:
         """
