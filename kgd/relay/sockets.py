@@ -6,8 +6,8 @@ and send half of a message (its ``doRead`` and ``send``); it is overridden here,
 of the gateway knows txZMQ or pyzmq.
 
 ZeroMQ signals *edges* on a socket's descriptor, and every operation on the socket may use one up.
-So after each of them somebody has to look whether there is more: :py:meth:`KernelSocket.doRead`
-reads until the socket is empty or comes back, :py:meth:`KernelSocket.send` looks afterwards.
+So after each of them somebody has to look whether there is more to do: :py:meth:`doRead
+<KernelSocket.doRead>` reads until the socket is empty or comes back, the others look afterwards.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         try:
             self._configure(kind)
             self.addEndpoints([ZmqEndpoint(ZmqEndpointType.connect, address)])
+            self._look()
         except zmq.ZMQError:
             self.close(linger=False)
             raise
@@ -210,8 +211,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         if self.queue or not self._sent(message):
             self.queue.append(message)
             self.backlog += sum(map(len, message))
-        if self.socket.get(zmq.EVENTS) & zmq.POLLIN:
-            self._schedule()
+        self._look()
 
     def _sent(self, message: Sequence[Buffer]) -> bool:
         try:
@@ -229,19 +229,27 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         """
         The socket is empty; has it become possible to send?
         """
-        if not self.queue and self._connected is None:
+        if not self._wants_room():
             return
-        events = self.socket.get(zmq.EVENTS)
-        if events & zmq.POLLOUT:
+        if self.socket.get(zmq.EVENTS) & zmq.POLLOUT:
             connected, self._connected = self._connected, None
             if connected is not None:
                 connected()
             if self.factory is None:
                 return
             self._flush()
-            events = self.socket.get(zmq.EVENTS)
-        if events & zmq.POLLIN:
+        self._look()
+
+    def _look(self) -> None:
+        """
+        The descriptor's signal may have been used up: come back if there is something to do.
+        """
+        events = self.socket.get(zmq.EVENTS)
+        if events & zmq.POLLIN or (events & zmq.POLLOUT and self._wants_room()):
             self._schedule()
+
+    def _wants_room(self) -> bool:
+        return bool(self.queue) or self._connected is not None
 
     def _is_scheduled(self) -> bool:
         return self.read_scheduled is not None
