@@ -1,0 +1,103 @@
+"""
+What a kernel's messages tell of what it is doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# Messages that are no use of the kernel: questions about it, and what comes of code that runs,
+# which counts because the kernel is busy then.
+UNTRACKED = frozenset(
+    {
+        "comm_info_request",
+        "comm_info_reply",
+        "kernel_info_request",
+        "kernel_info_reply",
+        "shutdown_request",
+        "shutdown_reply",
+        "interrupt_request",
+        "interrupt_reply",
+        "debug_request",
+        "debug_reply",
+        "stream",
+        "display_data",
+        "update_display_data",
+        "execute_input",
+        "execute_result",
+        "error",
+        "status",
+        "clear_output",
+        "debug_event",
+        "input_request",
+        "input_reply",
+    }
+)
+# The states that a kernel tells itself.
+_TOLD = frozenset({"starting", "idle", "busy"})
+
+
+class Activity:
+    """
+    A kernel's state as clients see it, and when it was last used.
+
+    :ivar execution_state: ``starting``, ``idle``, ``busy``, ``restarting`` or ``dead``.
+    :ivar last_activity: In seconds since the epoch.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float]) -> None:
+        self._now = wall_clock
+        self._listens = False
+        self.execution_state = "starting"
+        self.last_activity = wall_clock()
+
+    def restarted(self) -> None:
+        """
+        A user restarts the kernel.
+        """
+        self._is_now("starting")
+        self.last_activity = self._now()
+
+    def crashed(self) -> None:
+        """
+        The process ended by itself, and another will take its place.
+        """
+        self._is_now("restarting")
+
+    def ended(self) -> None:
+        """
+        There will be no other process.
+        """
+        self._is_now("dead")
+
+    def _is_now(self, execution_state: str) -> None:
+        # The last words of a process may still come after it; what they say is no longer true.
+        self._listens = False
+        self.execution_state = execution_state
+
+    def became_ready(self) -> None:
+        """
+        The process answers, so it has nothing else to do.
+        """
+        if not self._listens:
+            self._listens = True
+            self.execution_state = "idle"
+
+    def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
+        """
+        The kernel sent a message on iopub.
+
+        :param execution_state: Of a ``status`` message, else ``None``.
+        """
+        # A message without a parent counts: nobody asked for it, so something went on.
+        if (
+            self.execution_state == "busy"
+            or parent_type not in UNTRACKED
+            or msg_type not in UNTRACKED
+        ):
+            self.last_activity = self._now()
+        if execution_state in _TOLD and self._listens:
+            if parent_type not in UNTRACKED:
+                self.execution_state = execution_state
+            elif self.execution_state == "starting" != execution_state:
+                self.execution_state = "idle"

@@ -1,0 +1,93 @@
+"""
+What to run for a kernel, and where.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_FIELD = re.compile(r"\{([A-Za-z0-9_]+)\}")
+_MAJOR, _MINOR = sys.version_info[:2]
+_THIS_PYTHON = frozenset({"python", f"python{_MAJOR}", f"python{_MAJOR}.{_MINOR}"})
+
+
+def kernel_command(
+    argv: Sequence[str],
+    *,
+    connection_file: Path,
+    resource_dir: Path,
+    executable: str = sys.executable,
+    prefix: str = sys.prefix,
+) -> list[str]:
+    """
+    Fill in a kernelspec's ``argv``.
+
+    ``{connection_file}``, ``{resource_dir}`` and ``{prefix}`` stand for their values; other words
+    in braces stay. A kernelspec that asks for "python" means the one that the gateway runs on,
+    where the kernel is installed, and not the first on the PATH.
+    """
+    fields: Mapping[str, str] = {
+        "connection_file": str(connection_file),
+        "resource_dir": str(resource_dir),
+        "prefix": prefix,
+    }
+    command = [_FIELD.sub(lambda found: fields.get(found[1], found[0]), word) for word in argv]
+    if argv and argv[0] in _THIS_PYTHON:
+        command[0] = executable
+    return command
+
+
+def working_directory(root: str, path: str | None) -> str:
+    """
+    Find the directory that an API path means.
+
+    :param root: The gateway's root directory.
+    :param path: Separated by slashes, below the root even if it starts with one; of a directory or
+        of a file in it, which need not be there.
+    :return: The nearest directory on the way there that exists, that may be entered and that is
+        inside of the root. Never fails.
+    """
+    top = current = _nearest(os.path.realpath(root))
+    for name in _names(path or ""):
+        below = os.path.realpath(os.path.join(current, name))
+        if not _is_inside(top, below) or not _may_be_entered(below):
+            break
+        current = below
+    return current
+
+
+def _nearest(directory: str) -> str:
+    while not _may_be_entered(directory) and os.path.dirname(directory) != directory:
+        directory = os.path.dirname(directory)
+    return directory
+
+
+def _names(path: str) -> list[str]:
+    """
+    The path's names; ``..`` never leads further up than to the root.
+    """
+    names: list[str] = []
+    for name in path.split("/"):
+        if name == "..":
+            del names[-1:]
+        elif "\0" in name:
+            break
+        elif name not in ("", "."):
+            names.append(name)
+    return names
+
+
+def _is_inside(top: str, directory: str) -> bool:
+    return directory == top or directory.startswith(os.path.join(top, ""))
+
+
+def _may_be_entered(directory: str) -> bool:
+    try:
+        return os.path.isdir(directory) and os.access(directory, os.X_OK)
+    except ValueError:
+        # Characters that no file name can have.
+        return False

@@ -1,0 +1,133 @@
+"""
+The process that a kernel has at the moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+
+from kgd.errors import KernelStartFailed
+from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess, KernelSpec
+from kgd.kernels.address import KernelAddress
+from kgd.kernels.command import kernel_command
+from kgd.kernels.events import KernelEvents
+from kgd.logs import make_logger
+from kgd.protocol.connection import ConnectionInfo
+
+_FAULT = "the gateway made a mistake, which its log describes"
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """
+    What one kernel is made of, the same for all of its processes.
+
+    :ivar env: The complete environment.
+    :ivar cwd: The working directory.
+    """
+
+    kernel_id: str
+    spec: KernelSpec
+    env: Mapping[str, str] = attrs.field(repr=False)
+    cwd: str
+
+
+class CurrentProcess:
+    """
+    Launches a kernel's processes, one after the other, and tells what becomes of them.
+
+    :param connect: Called with the address before a process is started that listens there.
+    :param events: Hears ``launched``, ``launch_failed``, ``became_ready`` and ``process_ended``.
+    """
+
+    _log = make_logger()
+
+    def __init__(
+        self,
+        plan: Plan,
+        launcher: IKernelLauncher,
+        address: KernelAddress,
+        connect: Callable[[ConnectionInfo], None],
+        events: KernelEvents,
+    ) -> None:
+        self._plan = plan
+        self._launcher = launcher
+        self._address = address
+        self._connect = connect
+        self._events = events
+        self._process: IKernelProcess | None = None
+        self._answers = False
+
+    @property
+    def pid(self) -> int | None:
+        """
+        Its process id, or ``None`` when there is no process.
+        """
+        return None if self._process is None else self._process.pid
+
+    def launch(self, *, new_ports: bool) -> None:
+        """
+        Start another, after the last has ended.
+        """
+        self._answers = False
+        # Whatever goes wrong here, such as ZeroMQ's running out of descriptors, is a failed launch.
+        launching = maybeDeferred(self._launch, new_ports)
+        launching.addCallbacks(self._launched, self._launch_failed)
+        launching.addErrback(self._fault)
+
+    def _launch(self, new_ports: bool) -> Deferred[IKernelProcess]:
+        plan = self._plan
+        connection, file = self._address.prepare(new_ports=new_ports)
+        self._connect(connection)
+        argv = kernel_command(
+            plan.spec.argv, connection_file=file, resource_dir=plan.spec.directory
+        )
+        return self._launcher.launch(plan.kernel_id, argv, plan.env, plan.cwd)
+
+    def _launched(self, process: IKernelProcess) -> None:
+        self._process = process
+        self._events.launched()
+        if self._answers:
+            self._events.became_ready()
+        process.when_ended().addCallback(self._ended, process).addErrback(self._fault)
+
+    def _launch_failed(self, failure: Failure) -> None:
+        if isinstance(failure.value, KernelStartFailed):
+            self._events.launch_failed(str(failure.value))
+        else:
+            self._fault(failure)
+            self._events.launch_failed(_FAULT)
+
+    def _fault(self, failure: Failure) -> None:
+        self._log.failure(
+            "kernel {kernel_id}: something unforeseen", failure, kernel_id=self._plan.kernel_id
+        )
+
+    def became_ready(self) -> None:
+        """
+        It answers; maybe even before the launcher says that it runs.
+        """
+        self._answers = True
+        self._events.became_ready()
+
+    def _ended(self, ended: Ended, process: IKernelProcess) -> None:
+        if self._process is process:
+            self._process = None
+            self._events.process_ended(str(ended))
+
+    def signal(self, signum: int) -> None:
+        """
+        Send a signal to its group, if there is a process.
+        """
+        if self._process is not None:
+            self._process.signal(signum)
+
+    def disown(self) -> None:
+        """
+        Do not care any more what becomes of it.
+        """
+        self._process = None

@@ -1,0 +1,126 @@
+"""
+What a new kernel finds in its environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from string import Template
+
+from kgd.errors import InvalidRequest
+
+# Our own settings, secrets among them.
+_OURS = ("KG_", "KGD_")
+# What systemd tells the gateway, and a kernel must not act upon.
+_SERVICE_PREFIXES = ("LISTEN_", "WATCHDOG_")
+_SERVICE_NAMES = frozenset({"NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"})
+
+# What a kernel gets of the gateway's environment even when the client chose the rest of it.
+_MINIMUM = frozenset(
+    {
+        "PATH",
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "TMPDIR",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "SYSTEMROOT",
+    }
+)
+
+# Linux takes 128 KiB for one variable; the sum has to leave room for everything else.
+_LARGEST_VARIABLE = 128 * 1024 - 2
+_LARGEST_SUM = 512 * 1024
+
+
+def kernel_environment(
+    ours: Mapping[str, str],
+    wanted: Mapping[str, str] | None,
+    of_spec: Mapping[str, str],
+    *,
+    inherit: Set[str],
+    accept: Set[str],
+    parent_pid: int,
+) -> dict[str, str]:
+    """
+    Choose the complete environment of a new kernel.
+
+    :param ours: The gateway's environment.
+    :param wanted: The client's variables; ``None`` when it sent none, which is not ``{}``: then
+        the kernel gets the gateway's environment instead of a minimal one.
+    :param of_spec: The kernelspec's ``env``; ``${VAR}`` in it stands for what was chosen so far.
+    :param inherit: Names of gateway variables to pass on beside the minimal set.
+    :param accept: Names of client variables to accept beside ``KERNEL_*``.
+    """
+    if wanted is None:
+        env = {name: value for name, value in ours.items() if not _is_of_service(name)}
+    else:
+        env = {name: value for name, value in ours.items() if _is_minimal(name) or name in inherit}
+        env |= {
+            name: value
+            for name, value in wanted.items()
+            if name.startswith("KERNEL_") or name in accept
+        }
+    # Taken out before the kernelspec can spell them, and once more at the end.
+    env = _without_ours(env)
+    env |= {name: Template(value).safe_substitute(env) for name, value in of_spec.items()}
+    env["KERNEL_GATEWAY"] = "1"
+    env["JPY_PARENT_PID"] = str(parent_pid)
+    return _without_ours(env)
+
+
+def _is_of_service(name: str) -> bool:
+    return name.startswith(_SERVICE_PREFIXES) or name in _SERVICE_NAMES
+
+
+def _is_minimal(name: str) -> bool:
+    return name in _MINIMUM or name.startswith("LC_")
+
+
+def _without_ours(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if not name.startswith(_OURS)}
+
+
+def check_client_environment(env: object) -> dict[str, str]:
+    """
+    :param env: What the client sent as ``env``.
+    :return: The same, known to be something that a process can be given.
+    :raises kgd.errors.InvalidRequest: otherwise; the message names the variable, not its value.
+    """
+    if not isinstance(env, Mapping):
+        raise InvalidRequest("env must be an object of strings")
+    size = 0
+    for name, value in env.items():
+        size += _check_variable(name, value)
+    if size > _LARGEST_SUM:
+        raise InvalidRequest(f"env is too large; all of it may have {_LARGEST_SUM} bytes")
+    return dict(env)
+
+
+def _check_variable(name: object, value: object) -> int:
+    """
+    :return: Its size in bytes.
+    """
+    if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+        raise InvalidRequest(f"env: {_shown(name)} cannot be the name of a variable")
+    if not isinstance(value, str):
+        raise InvalidRequest(f"env: the value of {_shown(name)} must be a string")
+    if "\0" in value:
+        raise InvalidRequest(f"env: the value of {_shown(name)} must not contain a NUL")
+    try:
+        size = len(name.encode()) + len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"env: {_shown(name)} cannot be encoded in UTF-8") from None
+    if size > _LARGEST_VARIABLE:
+        raise InvalidRequest(f"env: {_shown(name)} may have {_LARGEST_VARIABLE} bytes at most")
+    return size
+
+
+def _shown(name: object) -> str:
+    text = ascii(name)
+    return text if len(text) <= 80 else text[:77] + "..."

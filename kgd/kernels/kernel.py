@@ -1,0 +1,151 @@
+"""
+One kernel.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from kgd.errors import NoSuchKernel
+from kgd.interfaces import IChannels, IChannelsObserver, IKernel, IKernelLauncher, IRelay
+from kgd.kernels.activity import Activity
+from kgd.kernels.address import KernelAddress
+from kgd.kernels.current import Plan
+from kgd.kernels.patience import Schedule
+from kgd.kernels.work import KernelWork
+from kgd.settings import Settings
+
+
+@implementer(IKernel, IChannelsObserver)
+class Kernel:
+    """
+    A kernel over all the processes that it has in its life. Every Deferred that it gives away
+    belongs to one asker; cancelling it changes nothing for the kernel or for others.
+
+    :ivar stopping: Whether somebody wants it gone, from which there is no way back.
+    :param address: Where it will listen.
+    :param forget: Called once when the kernel is gone, with the reason if it died by itself.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        plan: Plan,
+        settings: Settings,
+        launcher: IKernelLauncher,
+        relay: IRelay,
+        address: KernelAddress,
+        forget: Callable[[str], None],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.kernel_id: str = plan.kernel_id
+        self.name: str = plan.spec.name
+        self.stopping = False
+        self._settings = settings
+        self._activity = Activity(wall_clock)
+        self._work = KernelWork(reactor, plan, settings, launcher, address, self._activity, forget)
+        self._work.kernel = self
+        self.channels: IChannels = relay.open(plan.kernel_id, self)
+        self._work.channels = self.channels
+
+    @property
+    def execution_state(self) -> str:
+        """
+        ``starting``, ``idle``, ``busy``, ``restarting`` or ``dead``.
+        """
+        return self._activity.execution_state
+
+    @property
+    def last_activity(self) -> float:
+        """
+        When it was last used, in seconds since the epoch.
+        """
+        return self._activity.last_activity
+
+    @property
+    def connections(self) -> int:
+        """
+        How many WebSockets are open on it.
+        """
+        return self.channels.connections
+
+    @property
+    def reason(self) -> str:
+        """
+        Why it failed, or the empty string.
+        """
+        return self._work.reason
+
+    # --- what users want ---
+
+    def start(self) -> Deferred[IKernel]:
+        """
+        Start the first process. To be called once.
+
+        :return: Fires when it runs; fails with :py:exc:`kgd.errors.KernelStartFailed`.
+        """
+        starting = self._work.askers.started.wait()
+        self._work.events.start_asked()
+        return starting
+
+    def when_started(self) -> Deferred[IKernel]:
+        """
+        :return: As :py:meth:`start`, for those who come later.
+        """
+        return succeed(self) if self._work.has_run else self._work.askers.started.wait()
+
+    def interrupt(self) -> None:
+        """
+        Interrupt what the kernel is doing.
+
+        :raises kgd.errors.KernelNotRunning: when there is no process at the moment.
+        """
+        self._work.interrupt()
+
+    def restart(self) -> Deferred[None]:
+        """
+        Replace the process. Whoever asks while that is being done gets the same one.
+
+        :return: Fires when the new one runs. Fails with :py:exc:`kgd.errors.RestartFailed`, or
+            with :py:exc:`kgd.errors.NoSuchKernel` if the kernel is stopped instead.
+        """
+        if self._work.gone:
+            return fail(NoSuchKernel(f"Kernel does not exist: {self.kernel_id}"))
+        restarting = self._work.askers.restarted.wait()
+        self._work.events.restart_asked()
+        return restarting
+
+    def stop(self, *, hurried: bool = False) -> Deferred[None]:
+        """
+        End the process and the kernel.
+
+        :param hurried: Whether it must be done within 5 seconds.
+        :return: Fires when that is done.
+        """
+        if self._work.gone:
+            return succeed(None)
+        self.stopping = True
+        if hurried:
+            self._work.schedule = Schedule.hurried(self._settings)
+        stopping = self._work.askers.stopped.wait()
+        self._work.events.stop_asked()
+        return stopping
+
+    # --- what the channels see ---
+
+    def became_ready(self) -> None:
+        """
+        The present process answers, and its output reaches us.
+        """
+        self._work.process.became_ready()
+
+    def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
+        """
+        The kernel sent a message on iopub.
+        """
+        self._activity.published(msg_type, parent_type, execution_state)

@@ -1,0 +1,183 @@
+"""
+The life of a kernel, as a table.
+
+=========== ========================================================================================
+launching   the first process is being started
+starting    a process runs, and has not answered yet
+running     it answers
+overdue     it took too long to answer and was killed
+resting     the process ended by itself; another follows after a pause
+recovering  another process is being started after that
+restarting  another process is being started because a user wants it
+asked       the kernel was asked to end,
+terminated  it got SIGTERM,
+killed      it got SIGKILL; each of these once to stop, and once to start another process then
+abandoning  to be stopped, but a process is just being started
+ended       there is no process, and there will be none
+=========== ========================================================================================
+
+The table knows what follows from what. How it is done, and how long patience lasts, is for whoever
+provides :py:class:`kgd.kernels.events.KernelEffects`. Events return nothing, so that one may come
+while another is being handled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from automat import TypeMachineBuilder
+
+from kgd.kernels.events import KernelEffects, KernelEvents
+
+_machine: TypeMachineBuilder[KernelEvents, KernelEffects] = TypeMachineBuilder(
+    KernelEvents,
+    KernelEffects,  # type: ignore[type-abstract]
+)
+_state = _machine.state
+_new = _state("new")
+_launching = _state("launching")
+_starting = _state("starting")
+_running = _state("running")
+_overdue = _state("overdue")
+_resting = _state("resting")
+_recovering = _state("recovering")
+_restarting = _state("restarting")
+_asked_to_stop = _state("asked to stop")
+_terminated_to_stop = _state("terminated to stop")
+_killed_to_stop = _state("killed to stop")
+_asked_to_restart = _state("asked to restart")
+_terminated_to_restart = _state("terminated to restart")
+_killed_to_restart = _state("killed to restart")
+_abandoning = _state("abandoning")
+_ended = _state("ended")
+
+_on = KernelEvents
+_do = KernelEffects
+# In this state, upon this event, the kernel goes to that state and these effects are had.
+_TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
+    _new: ((_on.start_asked, _launching, _do.launch),),
+    _launching: (
+        (_on.launched, _starting, _do.greet),
+        (_on.launch_failed, _ended, _do.end_unlaunched),
+        (_on.restart_asked, _launching),
+        (_on.stop_asked, _abandoning, _do.turn_away, _do.abandon),
+    ),
+    _starting: (
+        (_on.became_ready, _running, _do.settle),
+        (_on.process_ended, _resting, _do.rest),
+        (_on.patience_ended, _overdue, _do.overrun),
+        (_on.restart_asked, _terminated_to_restart, _do.terminate),
+        (_on.stop_asked, _terminated_to_stop, _do.terminate),
+    ),
+    _running: (
+        (_on.process_ended, _resting, _do.rest),
+        (_on.restart_asked, _asked_to_restart, _do.ask_to_restart),
+        (_on.stop_asked, _asked_to_stop, _do.ask_to_stop),
+    ),
+    _overdue: (
+        (_on.process_ended, _ended, _do.end_overdue),
+        (_on.patience_ended, _ended, _do.end_unkillable),
+        (_on.restart_asked, _killed_to_restart, _do.kill),
+        (_on.stop_asked, _killed_to_stop, _do.kill),
+    ),
+    _resting: (
+        (_on.patience_ended, _recovering, _do.launch),
+        (_on.hope_ended, _ended, _do.end_dead),
+        (_on.restart_asked, _restarting, _do.replace),
+        (_on.stop_asked, _ended, _do.end_stopped),
+    ),
+    _recovering: (
+        (_on.launched, _starting, _do.greet),
+        (_on.launch_failed, _resting, _do.rest),
+        (_on.restart_asked, _restarting, _do.promote),
+        (_on.stop_asked, _abandoning, _do.turn_away, _do.abandon),
+    ),
+    _restarting: (
+        (_on.launched, _starting, _do.greet),
+        (_on.launch_failed, _ended, _do.end_unlaunched),
+        (_on.restart_asked, _restarting),
+        (_on.stop_asked, _abandoning, _do.turn_away, _do.abandon),
+    ),
+    _asked_to_stop: (
+        (_on.process_ended, _ended, _do.end_stopped),
+        (_on.patience_ended, _terminated_to_stop, _do.terminate),
+        (_on.restart_asked, _asked_to_stop, _do.turn_away),
+        (_on.stop_asked, _asked_to_stop, _do.hurry),
+    ),
+    _terminated_to_stop: (
+        (_on.process_ended, _ended, _do.end_stopped),
+        (_on.patience_ended, _killed_to_stop, _do.kill),
+        (_on.restart_asked, _terminated_to_stop, _do.turn_away),
+        (_on.stop_asked, _terminated_to_stop, _do.hurry),
+    ),
+    _killed_to_stop: (
+        (_on.process_ended, _ended, _do.end_stopped),
+        (_on.patience_ended, _ended, _do.end_unkillable),
+        (_on.restart_asked, _killed_to_stop, _do.turn_away),
+        (_on.stop_asked, _killed_to_stop, _do.hurry),
+    ),
+    _asked_to_restart: (
+        (_on.process_ended, _restarting, _do.replace),
+        (_on.patience_ended, _terminated_to_restart, _do.terminate),
+        (_on.restart_asked, _asked_to_restart),
+        (_on.stop_asked, _asked_to_stop, _do.turn_away, _do.hurry),
+    ),
+    _terminated_to_restart: (
+        (_on.process_ended, _restarting, _do.replace),
+        (_on.patience_ended, _killed_to_restart, _do.kill),
+        (_on.restart_asked, _terminated_to_restart),
+        (_on.stop_asked, _terminated_to_stop, _do.turn_away, _do.hurry),
+    ),
+    _killed_to_restart: (
+        (_on.process_ended, _restarting, _do.replace),
+        (_on.patience_ended, _ended, _do.end_unkillable),
+        (_on.restart_asked, _killed_to_restart),
+        (_on.stop_asked, _killed_to_stop, _do.turn_away, _do.hurry),
+    ),
+    _abandoning: (
+        (_on.launched, _terminated_to_stop, _do.terminate),
+        (_on.launch_failed, _ended, _do.end_stopped),
+        (_on.patience_ended, _ended, _do.end_stopped),
+        (_on.restart_asked, _abandoning, _do.turn_away),
+        (_on.stop_asked, _abandoning, _do.hurry),
+    ),
+    _ended: (
+        (_on.launched, _ended, _do.discard),
+        (_on.launch_failed, _ended),
+        (_on.process_ended, _ended),
+        (_on.restart_asked, _ended),
+        (_on.stop_asked, _ended),
+    ),
+}
+# Events that may come in any state, and mean nothing in most.
+_STRAY = (_on.became_ready, _on.hope_ended)
+
+
+def _add(state: Any, event: Callable[..., None], to: Any, *effects: Callable[..., None]) -> None:
+    """
+    Add a row to the machine. An effect gets as many of the event's arguments as it takes.
+    """
+    steps = [(effect.__name__, effect.__code__.co_argcount - 1) for effect in effects]
+
+    def have_effects(_events: KernelEvents, do: KernelEffects, *arguments: str) -> None:
+        for name, takes in steps:
+            getattr(do, name)(*arguments[:takes])
+
+    state.upon(event).to(to)(have_effects)
+
+
+def _add_all() -> None:
+    for state, rows in _TABLE.items():
+        meant = set()
+        for event, to, *effects in rows:
+            meant.add(event)
+            _add(state, event, to, *effects)
+        for event in _STRAY:
+            if event not in meant:
+                _add(state, event, state)
+
+
+_add_all()
+#: Makes the machine of one kernel, given its effects.
+new_lifecycle = _machine.build()

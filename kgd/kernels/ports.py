@@ -1,0 +1,116 @@
+"""
+TCP ports for kernels.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+
+from kgd.errors import KernelStartFailed
+
+# From here on upwards, as far as the ports that the system gives to outgoing connections.
+_FIRST = 20_000
+_LAST = 32_000
+_UNPRIVILEGED = 1024
+_END = 65_536
+_ENOUGH = 1000
+_EPHEMERAL_FILE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_EPHEMERAL = (32_768, 60_999)
+_LOOPBACK = "127.0.0.1"
+
+
+def candidates(ephemeral: tuple[int, int]) -> range:
+    """
+    :param ephemeral: The first and the last port that any outgoing connection may take at any
+        moment.
+    :return: The ports that kernels may have.
+    """
+    first, last = ephemeral
+    for ports in (
+        range(_FIRST, min(_LAST + 1, first)),
+        range(max(_FIRST, last + 1), _LAST + 1),
+        range(_UNPRIVILEGED, first),
+        range(last + 1, _END),
+    ):
+        if len(ports) >= _ENOUGH:
+            return ports
+    # The system keeps all of them for itself; then a kernel that finds its port taken gets another.
+    return range(_FIRST, _LAST + 1)
+
+
+def ephemeral_ports(file: Path = _EPHEMERAL_FILE) -> tuple[int, int]:
+    """
+    :return: The first and the last of the ports that the system gives to outgoing connections.
+    """
+    try:
+        first, last = map(int, file.read_text("ascii").split())
+    except (OSError, ValueError):
+        return _EPHEMERAL
+    return first, last
+
+
+def is_free(port: int) -> bool:
+    """
+    Whether a kernel could listen on a port of the loopback interface now. A connection that was
+    closed a moment ago is no obstacle.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+class PortLeases:
+    """
+    Remembers which ports our kernels have, so that two that start at once never get the same.
+
+    :param ports: Those to choose from.
+    :param free: Whether a port can be had from the system.
+    """
+
+    def __init__(
+        self,
+        ports: Sequence[int] | None = None,
+        free: Callable[[int], bool] = is_free,
+    ) -> None:
+        self._ports = candidates(ephemeral_ports()) if ports is None else ports
+        self._free = free
+        self._leased: set[int] = set()
+
+    @property
+    def leased(self) -> frozenset[int]:
+        """
+        The ports that are lent at the moment.
+        """
+        return frozenset(self._leased)
+
+    def lease(self, count: int) -> list[int]:
+        """
+        :return: So many ports, at random.
+        :raises kgd.errors.KernelStartFailed: when there are not enough; then none is taken.
+        """
+        found: list[int] = []
+        start = random.randrange(len(self._ports))
+        # Neighbours, from a place at random on: cheap, and every port is tried once.
+        for port in chain(self._ports[start:], self._ports[:start]):
+            if len(found) == count:
+                break
+            if port not in self._leased and self._free(port):
+                found.append(port)
+        if len(found) < count:
+            raise KernelStartFailed("There is no free TCP port for another kernel; stop some")
+        self._leased.update(found)
+        return found
+
+    def release(self, ports: Sequence[int]) -> None:
+        """
+        Give ports back.
+        """
+        self._leased.difference_update(ports)

@@ -1,0 +1,183 @@
+"""
+Kernels as children of the gateway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from kgd.errors import KernelStartFailed
+from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess
+from kgd.kernels.output import LINES_A_SECOND, OutputLines
+from kgd.kernels.waiters import Waiters
+from kgd.logs import make_logger
+
+_log = make_logger()
+_WRAPPER = str(Path(__file__).with_name("exec_kernel.py"))
+_OUTPUTS = (1, 2)
+# What may still be in the pipe of an ended process: Linux lets it grow up to this.
+_PIPE_SIZE = 1024 * 1024
+_READ_SIZE = 64 * 1024
+
+
+def find_executable(name: str, env: Mapping[str, str], cwd: str) -> str | None:
+    """
+    Find a program as the kernel's own environment and directory would have it.
+
+    :return: Its absolute path, or ``None``.
+    """
+    places = [""] if "/" in name else env.get("PATH", os.defpath).split(os.pathsep)
+    for place in places:
+        candidate = os.path.join(cwd, place, name)
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return candidate
+    return None
+
+
+@implementer(IKernelLauncher)
+class LocalLauncher:
+    """
+    Starts kernels on this machine, with the reactor's ``spawnProcess``.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def launch(
+        self, kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+    ) -> Deferred[IKernelProcess]:
+        """
+        Start a process, and do not wait for anything.
+        """
+        try:
+            return succeed(self._launch(kernel_id, argv, env, cwd))
+        except KernelStartFailed as error:
+            return fail(error)
+
+    def _launch(
+        self, kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+    ) -> IKernelProcess:
+        if not argv:
+            raise KernelStartFailed("The kernelspec has no argv; mend its kernel.json")
+        executable = find_executable(argv[0], env, cwd)
+        if executable is None:
+            raise KernelStartFailed(
+                f"The executable {argv[0]!r} was not found; install it, or mend argv in the "
+                "kernelspec's kernel.json"
+            )
+        lc_ctype = f"={env['LC_CTYPE']}" if "LC_CTYPE" in env else ""
+        wrapper = [sys.executable, "-I", "-S", _WRAPPER, cwd, lc_ctype, executable, *argv]
+        process = LocalProcess(self._reactor, kernel_id)
+        try:
+            # Without a path, so that the reactor can use posix_spawn.
+            self._reactor.spawnProcess(process, sys.executable, wrapper, env=dict(env), path=None)
+        except OSError as error:
+            raise KernelStartFailed(
+                f"The process could not be started: {error.strerror}; the system's limits on "
+                "processes, memory or open files may be too low"
+            ) from None
+        except ValueError as error:
+            raise KernelStartFailed(f"The process could not be started: {error}") from None
+        return process
+
+
+@implementer(IKernelProcess)
+class LocalProcess(ProcessProtocol):
+    """
+    A child of the gateway's, the leader of a process group.
+    """
+
+    pid: int = 0
+    transport: Any
+
+    def __init__(self, reactor: Any, kernel_id: str) -> None:
+        self._kernel_id = kernel_id
+        self._ended: Ended | None = None
+        self._waiters: Waiters[Ended] = Waiters()
+        self._lines = OutputLines(reactor, self._say, self._say_dropped)
+
+    def _say(self, line: str) -> None:
+        _log.info("kernel {kernel_id}: {line}", kernel_id=self._kernel_id, line=line)
+
+    def _say_dropped(self, count: int) -> None:
+        _log.warn(
+            "kernel {kernel_id}: {count} lines were left out, it prints more than {most} a second",
+            kernel_id=self._kernel_id,
+            count=count,
+            most=LINES_A_SECOND,
+        )
+
+    def signal(self, signum: int) -> None:
+        """
+        Send a signal to the process group.
+        """
+        # As long as the reactor has not reaped it, the pid cannot be anybody else's.
+        if self._ended is not None:
+            return
+        try:
+            os.killpg(self.pid, signum)
+        except ProcessLookupError:
+            # The wrapper has not yet made the group.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signum)
+
+    def when_ended(self) -> Deferred[Ended]:
+        """
+        :return: Fires when the leader has ended.
+        """
+        return self._waiters.wait() if self._ended is None else succeed(self._ended)
+
+    def connectionMade(self) -> None:
+        """
+        The process runs. A kernel reads its input from ZeroMQ.
+        """
+        self.pid = self.transport.pid
+        self.transport.closeStdin()
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """
+        The process printed something.
+        """
+        self._lines.received(childFD, data)
+
+    def processExited(self, reason: Failure) -> None:
+        """
+        The leader has ended. Its descendants are not left behind, and not waited for.
+        """
+        # The group's number is ours as long as anybody is in it, and nobody else can have got it
+        # in the moment since the leader was reaped.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._ended = Ended(
+            getattr(reason.value, "exitCode", None), getattr(reason.value, "signal", None)
+        )
+        for child_fd in _OUTPUTS:
+            self._drain(child_fd)
+        self._lines.finish()
+        self._waiters.fire(self._ended)
+
+    def _drain(self, child_fd: int) -> None:
+        """
+        Take what is left in a pipe and close it, whoever else holds its other end.
+        """
+        reader = self.transport.pipes.get(child_fd)
+        if reader is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(_PIPE_SIZE // _READ_SIZE):
+                data = os.read(reader.fileno(), _READ_SIZE)
+                if not data:
+                    break
+                self._lines.received(child_fd, data)
+        self.transport.closeChildFD(child_fd)

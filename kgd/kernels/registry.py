@@ -1,0 +1,201 @@
+"""
+All the kernels that run here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from zope.interface import implementer
+
+from kgd.errors import KernelLimitReached, KernelStartFailed, NoSuchKernel
+from kgd.interfaces import (
+    IKernel,
+    IKernelLauncher,
+    IKernels,
+    IKernelSpecs,
+    IRelay,
+    KernelSpec,
+    StartRequest,
+)
+from kgd.kernels.address import KernelAddress
+from kgd.kernels.command import working_directory
+from kgd.kernels.current import Plan
+from kgd.kernels.environment import check_client_environment, kernel_environment
+from kgd.kernels.kernel import Kernel
+from kgd.kernels.names import check_kernel_id, new_kernel_id
+from kgd.kernels.ports import PortLeases
+from kgd.kernels.runtime import RuntimeDirectory
+from kgd.settings import Settings
+
+# Of so many kernels that died by themselves it is remembered why.
+_REMEMBERED = 100
+# How a kernelspec says that its kernels are processes of this machine, if it says anything.
+_LOCAL = "local-provisioner"
+
+
+@implementer(IKernels)
+class KernelRegistry:
+    """
+    Starts kernels and keeps them until they are gone.
+
+    :param environment: The gateway's environment.
+    :param ports: Where to get ports for kernels; by default from this machine's.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        specs: IKernelSpecs,
+        launcher: IKernelLauncher,
+        relay: IRelay,
+        runtime: RuntimeDirectory,
+        environment: Mapping[str, str],
+        wall_clock: Callable[[], float] = time.time,
+        ports: PortLeases | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._specs = specs
+        self._launcher = launcher
+        self._relay = relay
+        self._runtime = runtime
+        self._environment = environment
+        self._wall_clock = wall_clock
+        self._ports = ports or PortLeases()
+        self._kernels: dict[str, Kernel] = {}
+        self._reasons: OrderedDict[str, str] = OrderedDict()
+        self._closed = False
+
+    def start(self, request: StartRequest) -> Deferred[IKernel]:
+        """
+        Start a kernel; fires when its process runs, which is before it can answer.
+        """
+        return Deferred.fromCoroutine(self._start(request))
+
+    async def _start(self, request: StartRequest) -> IKernel:
+        kernel_id = new_kernel_id()
+        if request.kernel_id is not None:
+            kernel_id = check_kernel_id(request.kernel_id)
+        while kernel_id in self._kernels:
+            present = self._kernels[kernel_id]
+            if not present.stopping:
+                return await present.when_started()
+            await present.stop()
+        if self._closed:
+            raise KernelStartFailed("The gateway is shutting down")
+        # From here to where the place is taken nothing is awaited, or two requests could both find
+        # room for the last kernel.
+        if not self.has_room():
+            raise KernelLimitReached("Resource Limit")
+        kernel = self._new_kernel(kernel_id, request)
+        self._reasons.pop(kernel_id, None)
+        self._kernels[kernel_id] = kernel
+        # Work that is shared is not awaited itself: this only waits for it.
+        return await kernel.start()
+
+    def _new_kernel(self, kernel_id: str, request: StartRequest) -> Kernel:
+        settings = self._settings
+        name = settings.force_kernel_name or request.name or settings.default_kernel_name
+        spec = self._specs.find(name)
+        _check_is_local(spec)
+        wanted = request.env
+        if wanted is not None:
+            wanted = check_client_environment(wanted)
+        env = kernel_environment(
+            self._environment,
+            wanted,
+            spec.env,
+            inherit=settings.env_process_whitelist,
+            accept=settings.env_whitelist,
+            parent_pid=os.getpid(),
+        )
+        cwd = working_directory(settings.root_dir, request.path)
+        return Kernel(
+            self._reactor,
+            Plan(kernel_id=kernel_id, spec=spec, env=env, cwd=cwd),
+            settings,
+            self._launcher,
+            self._relay,
+            KernelAddress(kernel_id, spec.name, self._ports, self._runtime),
+            lambda reason: self._forget(kernel_id, reason),
+            self._wall_clock,
+        )
+
+    def _forget(self, kernel_id: str, reason: str) -> None:
+        del self._kernels[kernel_id]
+        if reason:
+            self._reasons[kernel_id] = reason
+            if len(self._reasons) > _REMEMBERED:
+                self._reasons.popitem(last=False)
+
+    def has_room(self) -> bool:
+        """
+        Whether another kernel may be started now. One that is being stopped takes its place until
+        it is gone.
+        """
+        most = self._settings.max_kernels
+        return most is None or len(self._kernels) < most
+
+    def get(self, kernel_id: str) -> Kernel:
+        """
+        One of the kernels. If it died by itself not long ago, the failure says why.
+        """
+        try:
+            return self._kernels[kernel_id]
+        except KeyError:
+            reason = self._reasons.get(kernel_id)
+            ended = f" (it ended: {reason})" if reason else ""
+            raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}") from None
+
+    def list(self) -> Sequence[IKernel]:
+        """
+        All kernels, those too that are being started or stopped, in the order in which they were
+        started.
+        """
+        return tuple(self._kernels.values())
+
+    def interrupt(self, kernel_id: str) -> Deferred[None]:
+        """
+        Interrupt what a kernel is doing.
+        """
+        return maybeDeferred(lambda: self.get(kernel_id).interrupt())
+
+    def restart(self, kernel_id: str) -> Deferred[None]:
+        """
+        Replace a kernel's process.
+        """
+        return maybeDeferred(lambda: self.get(kernel_id).restart())
+
+    def stop(self, kernel_id: str) -> Deferred[None]:
+        """
+        End a kernel.
+        """
+        return maybeDeferred(lambda: self.get(kernel_id).stop())
+
+    def stop_all(self) -> Deferred[None]:
+        """
+        End every kernel within 5 seconds, all at once, and refuse new ones.
+        """
+        self._closed = True
+        stopping = [kernel.stop(hurried=True) for kernel in tuple(self._kernels.values())]
+        return DeferredList(stopping).addCallback(lambda _: None)
+
+
+def _check_is_local(spec: KernelSpec) -> None:
+    """
+    :raises kgd.errors.KernelStartFailed: when the kernelspec wants its kernels to run elsewhere.
+    """
+    provisioner = spec.metadata.get("kernel_provisioner")
+    name = provisioner.get("provisioner_name", _LOCAL) if isinstance(provisioner, dict) else _LOCAL
+    if name != _LOCAL:
+        raise KernelStartFailed(
+            f"The kernelspec {spec.name} wants to be started by {name!r}, but this gateway only "
+            f"starts processes of its own machine; choose another one"
+        )

@@ -1,0 +1,177 @@
+"""
+The kernelspecs that are installed on this machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+# This imports all of jupyter_client, its asyncio clients too: it has no narrower door.
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_core.paths import jupyter_path
+from twisted.logger import LogLevel
+from zope.interface import implementer
+
+from kgd.errors import NoSuchKernelSpec
+from kgd.interfaces import IKernelSpecs, KernelSpec
+from kgd.logs import make_logger
+
+_log = make_logger()
+_ALIASES = {"python": "python3"}
+_SCRIPTS = ("kernel.js", "kernel.css")
+# Files that changed this shortly before they were read may change again without any of their times
+# showing it. In nanoseconds; some file systems count in units of two seconds.
+_UNSETTLED = 2_000_000_000
+
+_State = tuple[int, ...] | None
+
+
+class _Forward(logging.Handler):
+    """
+    Brings what jupyter_client has to say into our log.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """
+        Pass a record on.
+        """
+        level = LogLevel.warn if record.levelno >= logging.WARNING else LogLevel.debug
+        _log.emit(level, "{text}", text=record.getMessage())
+
+
+def search_path() -> list[str]:
+    """
+    :return: The directories that hold kernelspecs, strongest first.
+    """
+    # The last is what jupyter_client adds by itself, after importing all of IPython for it.
+    ipython = os.environ.get("IPYTHONDIR") or os.path.join("~", ".ipython")
+    return [*jupyter_path("kernels"), os.path.join(os.path.expanduser(ipython), "kernels")]
+
+
+@implementer(IKernelSpecs)
+class InstalledKernelSpecs:
+    """
+    Reads kernelspecs where Jupyter looks for them. They are read anew when something in their
+    directories has changed, which every call finds out.
+
+    :param path: The directories to look in; by default :py:func:`search_path`.
+    """
+
+    def __init__(self, path: Sequence[str] | None = None) -> None:
+        self._path = path
+        self._specs: Mapping[str, KernelSpec] = {}
+        self._seen: dict[str, _State] | None = None
+
+    def all(self) -> Mapping[str, KernelSpec]:
+        """
+        :return: Name to spec, by name; the same object as last time if nothing has changed.
+        """
+        if self._seen is None or any(_state(path) != state for path, state in self._seen.items()):
+            self._read()
+        return self._specs
+
+    def find(self, name: str) -> KernelSpec:
+        """
+        One of them.
+        """
+        key = name.lower()
+        try:
+            return self.all()[_ALIASES.get(key, key)]
+        except KeyError:
+            raise NoSuchKernelSpec(f"No such kernel: {name}") from None
+
+    def _read(self) -> None:
+        if self._path is None:
+            self._path = search_path()
+        now = time.time_ns()
+        # Looked at before it is read, so that a change in between is noticed next time.
+        seen = {path: _state(path) for path in _watched(self._path)}
+        self._specs = MappingProxyType(dict(_installed(self._path)))
+        for spec in self._specs.values():
+            # One that jupyter_client found elsewhere.
+            seen.setdefault(str(spec.directory), _state(str(spec.directory)))
+        newest = max((max(state[-2:]) for state in seen.values() if state), default=0)
+        self._seen = seen if newest < now - _UNSETTLED else None
+
+
+def _state(path: str) -> _State:
+    """
+    :return: Something that changes when the file or directory does; the times come last.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _watched(path: Iterable[str]) -> Iterator[str]:
+    """
+    :return: Whatever can decide which kernelspecs there are and what they say.
+    """
+    for directory in path:
+        yield directory
+        for name in _names_in(directory):
+            yield os.path.join(directory, name)
+            yield os.path.join(directory, name, "kernel.json")
+
+
+def _names_in(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _installed(path: Iterable[str]) -> Iterator[tuple[str, KernelSpec]]:
+    # A new one each time: it is cheap, and a directory that cannot be read would stop it.
+    manager = KernelSpecManager(
+        kernel_dirs=[each for each in path if os.access(each, os.R_OK | os.X_OK)],
+        log=_logger(),
+    )
+    for name in sorted(manager.find_kernel_specs()):
+        try:
+            yield name, _kernel_spec(manager, name)
+        except Exception as error:
+            # Whatever somebody's kernel.json holds, the others stay available.
+            _log.warn(
+                "the kernelspec {name} is left out, it cannot be used: {error}",
+                name=name,
+                error=f"{type(error).__name__}: {error}",
+            )
+
+
+def _logger() -> logging.Logger:
+    logger = logging.Logger(__name__, logging.WARNING)
+    logger.addHandler(_Forward())
+    return logger
+
+
+def _kernel_spec(manager: KernelSpecManager, name: str) -> KernelSpec:
+    found = manager.get_kernel_spec(name)
+    words = [*found.argv, *found.env, *found.env.values()]
+    if not all(isinstance(word, str) and "\0" not in word for word in words):
+        raise ValueError("argv and env must hold strings only")
+    return KernelSpec(
+        name=name,
+        argv=tuple(found.argv),
+        env=dict(found.env),
+        display_name=found.display_name,
+        language=found.language,
+        interrupt_mode=found.interrupt_mode.lower(),
+        metadata=found.metadata,
+        kernel_protocol_version=found.kernel_protocol_version,
+        directory=Path(found.resource_dir),
+        resources=_resources(found.resource_dir),
+    )
+
+
+def _resources(directory: str) -> dict[str, str]:
+    names = _names_in(directory)
+    scripts = {name: name for name in names if name in _SCRIPTS}
+    return scripts | {os.path.splitext(name)[0]: name for name in names if name.startswith("logo-")}

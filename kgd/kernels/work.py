@@ -1,0 +1,294 @@
+"""
+What is done for one kernel: the effects of its life cycle.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from kgd.errors import KernelNotRunning
+from kgd.interfaces import IChannels, IKernel, IKernelLauncher
+from kgd.kernels.activity import Activity
+from kgd.kernels.address import KernelAddress
+from kgd.kernels.askers import Askers
+from kgd.kernels.current import CurrentProcess, Plan
+from kgd.kernels.failures import Failures
+from kgd.kernels.lifecycle import new_lifecycle
+from kgd.kernels.patience import Patience, Schedule
+from kgd.logs import make_logger
+from kgd.protocol.connection import ConnectionInfo
+from kgd.settings import Settings
+
+
+class KernelWork:
+    """
+    Provides :py:class:`kgd.kernels.events.KernelEffects`, and feeds the events that follow.
+
+    :ivar gone: Whether there is no process any more, and never will be.
+    :ivar reason: Why the kernel failed, or the empty string.
+    :param forget: Called once, with the reason, when the kernel is gone; the reason is empty unless
+        it died by itself.
+    """
+
+    _log = make_logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        plan: Plan,
+        settings: Settings,
+        launcher: IKernelLauncher,
+        address: KernelAddress,
+        activity: Activity,
+        forget: Callable[[str], None],
+    ) -> None:
+        self._reactor = reactor
+        self._plan = plan
+        self._settings = settings
+        self._address = address
+        self._activity = activity
+        self._forget = forget
+        self.channels: IChannels
+        self.kernel: IKernel
+        self.events = new_lifecycle(self)
+        self.schedule = Schedule.usual(settings)
+        self.askers = Askers(plan.kernel_id)
+        self.gone = False
+        self.has_run = False
+        self.reason = ""
+        self.process = CurrentProcess(plan, launcher, address, self._connect, self.events)
+        self._patience = Patience(reactor, self.events.patience_ended)
+        self._connected = False
+        self._was_ready = False
+        self._failures = Failures(reactor.seconds, settings.restart_limit)
+
+    # --- starting a process ---
+
+    def launch(self) -> None:
+        """
+        Start a process; on other ports as long as these have never worked.
+        """
+        self._patience.end()
+        self._launch(new_ports=not self._was_ready)
+
+    def replace(self) -> None:
+        """
+        Start another process just like the last.
+        """
+        self._patience.end()
+        self._disconnect()
+        self.promote()
+        self._launch(new_ports=False)
+
+    def promote(self) -> None:
+        """
+        What went wrong before does not count any more.
+        """
+        self._failures.forgive()
+        self.reason = ""
+        self._activity.restarted()
+
+    def _launch(self, *, new_ports: bool) -> None:
+        self._failures.launching()
+        self.process.launch(new_ports=new_ports)
+
+    def _connect(self, connection: ConnectionInfo) -> None:
+        self._connected = True
+        self.channels.connect(connection)
+
+    def greet(self) -> None:
+        """
+        Tell those who wait, and wait for the first answer.
+        """
+        self._log.info(
+            "started {kernel_name} as {kernel_id}, process {pid}",
+            kernel_name=self._plan.spec.name,
+            kernel_id=self._plan.kernel_id,
+            pid=self.process.pid,
+        )
+        self._patience.wait(self._settings.kernel_info_timeout)
+        self.has_run = True
+        self.askers.greet(self.kernel)
+
+    def settle(self) -> None:
+        """
+        The kernel is usable.
+        """
+        self._patience.end()
+        self._was_ready = True
+        self._failures.became_ready()
+        self.reason = ""
+        self._activity.became_ready()
+
+    def interrupt(self) -> None:
+        """
+        Not an effect: interrupt what the kernel is doing, in the way that its kernelspec says.
+
+        :raises kgd.errors.KernelNotRunning: when there is no process.
+        """
+        if self.process.pid is None:
+            raise KernelNotRunning("The kernel has no process at the moment; try again later")
+        if self._plan.spec.interrupt_mode == "message":
+            self.channels.request_interrupt()
+        else:
+            self.process.signal(signal.SIGINT)
+
+    # --- a process ended by itself, or should have ---
+
+    def rest(self, reason: str) -> None:
+        """
+        Count the failure, and pause.
+        """
+        self._disconnect()
+        rest = self._failures.failed()
+        if rest is None:
+            self._patience.end()
+            self.events.hope_ended(reason)
+            return
+        self._log.warn(
+            "kernel {kernel_id} ended: {reason}; restarting it",
+            kernel_id=self._plan.kernel_id,
+            reason=reason,
+        )
+        self._patience.wait(rest)
+        self.reason = reason
+        self._activity.crashed()
+        self.channels.publish_status("restarting")
+
+    def _disconnect(self) -> None:
+        if self._connected:
+            self._connected = False
+            self.channels.disconnect()
+
+    def overrun(self) -> None:
+        """
+        Kill a process that did not answer in time.
+        """
+        self.reason = (
+            f"did not answer within {self._settings.kernel_info_timeout:g} s; if it needs longer "
+            "to start, raise --kernel-info-timeout"
+        )
+        self.kill()
+
+    # --- a process shall end ---
+
+    def ask_to_stop(self) -> None:
+        """
+        Ask the kernel to end.
+        """
+        self._ask(restart=False)
+
+    def ask_to_restart(self) -> None:
+        """
+        Ask the kernel to end, for another will follow.
+        """
+        self._ask(restart=True)
+
+    def _ask(self, *, restart: bool) -> None:
+        self._patience.wait(self.schedule.asked)
+        if self._activity.execution_state == "busy" and self.process.pid is not None:
+            # Many kernels read the request only when they have nothing else to do.
+            self.interrupt()
+        self.channels.request_shutdown(restart)
+
+    def terminate(self) -> None:
+        """
+        Send SIGTERM.
+        """
+        self._patience.wait(self.schedule.terminated)
+        self.process.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """
+        Send SIGKILL.
+        """
+        self._patience.wait(self.schedule.killed)
+        self.process.signal(signal.SIGKILL)
+
+    def hurry(self) -> None:
+        """
+        Adopt the schedule of whoever wants the stop.
+        """
+        self._patience.limit(self.schedule.longest)
+
+    def abandon(self) -> None:
+        """
+        Wait for the launch that is under way.
+        """
+        self._patience.wait(self.schedule.asked + self.schedule.terminated)
+
+    def discard(self) -> None:
+        """
+        Kill a process that came too late.
+        """
+        self.process.signal(signal.SIGKILL)
+
+    # --- the kernel's end ---
+
+    def turn_away(self) -> None:
+        """
+        Disappoint everybody who waits for a process.
+        """
+        self.askers.turn_away()
+
+    def end_stopped(self) -> None:
+        """
+        A user wanted the kernel gone.
+        """
+        self.reason = ""
+        self._end(1000, "Kernel shut down")
+        self.askers.turn_away()
+        self.askers.stopped.fire(None)
+
+    def end_unlaunched(self, reason: str) -> None:
+        """
+        The process that a user waits for could not be started.
+        """
+        self._end_failed(reason)
+
+    def end_dead(self, reason: str) -> None:
+        """
+        The kernel has failed once too often.
+        """
+        self._end_failed(reason + self._failures.in_vain())
+
+    def end_overdue(self) -> None:
+        """
+        The kernel did not answer in time.
+        """
+        self._end_failed(self.reason)
+
+    def end_unkillable(self) -> None:
+        """
+        Even SIGKILL did not help.
+        """
+        self._log.error(
+            "kernel {kernel_id}: not even SIGKILL ends process {pid}; see what holds it",
+            kernel_id=self._plan.kernel_id,
+            pid=self.process.pid,
+        )
+        self.process.disown()
+        self._end_failed("its process cannot be killed")
+
+    def _end_failed(self, reason: str) -> None:
+        # Nobody asks about a kernel that never was.
+        self.reason = reason if self.has_run else ""
+        self._log.error(
+            "kernel {kernel_id} died: {reason}", kernel_id=self._plan.kernel_id, reason=reason
+        )
+        self._disconnect()
+        self.channels.publish_status("dead")
+        self._end(1000 if self._was_ready else 1011, f"The kernel died: {reason}")
+        self.askers.disappoint(reason)
+        self.askers.stopped.fire(None)
+
+    def _end(self, code: int, reason: str) -> None:
+        self._patience.end()
+        self.gone = True
+        self._activity.ended()
+        self._connected = False
+        self.channels.close(code, reason)
+        self._address.give_up()
+        self._forget(self.reason)

@@ -1,0 +1,309 @@
+"""
+The options: one row for each, from which the command line, the environment, the reader and the
+manual follow.
+
+A value on the command line wins over one in the environment, which wins over the default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from kgd.logs import LEVELS
+from kgd.settings import CORS, MEBIBYTE, Settings
+
+Reader = Callable[[str], Any]
+
+
+def text(value: str) -> str:
+    """
+    Any text.
+    """
+    return value
+
+
+def whole_number(value: str) -> int:
+    """
+    A whole number that is not negative.
+    """
+    number = int(value)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def port_number(value: str) -> int:
+    """
+    A port from 0, which means any free one, to 65535.
+    """
+    number = whole_number(value)
+    if number > 65535:
+        raise ValueError
+    return number
+
+
+def seconds(value: str) -> float:
+    """
+    A number of seconds that is not negative.
+    """
+    number = float(value)
+    if not 0 <= number < float("inf"):
+        raise ValueError
+    return number
+
+
+def size(value: str) -> int:
+    """
+    A number of bytes, with KiB, MiB or GiB after it if you like.
+    """
+    for suffix, factor in (("KiB", 1024), ("MiB", MEBIBYTE), ("GiB", 1024 * MEBIBYTE)):
+        if value.endswith(suffix):
+            return whole_number(value.removesuffix(suffix)) * factor
+    return whole_number(value)
+
+
+def names(value: str) -> frozenset[str]:
+    """
+    Names with commas between them.
+    """
+    return frozenset(name.strip() for name in value.split(",") if name.strip())
+
+
+def switch(value: str) -> bool:
+    """
+    One of 1, true, yes, on, 0, false, no, off.
+    """
+    word = value.strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError
+
+
+def log_level(value: str) -> str:
+    """
+    One of debug, info, warn, error, critical, or a number from 0 to 50.
+    """
+    word = value.strip().lower()
+    if word == "warning":
+        word = "warn"
+    if word.isdecimal() and int(word) <= 50:
+        word = LEVELS[max(0, (int(word) - 1) // 10)]
+    if word not in LEVELS:
+        raise ValueError
+    return word
+
+
+def directory(value: str) -> str:
+    """
+    An existing directory.
+    """
+    path = os.path.abspath(value)
+    if not os.path.isdir(path):
+        raise ValueError
+    return path
+
+
+@attrs.frozen
+class Option:
+    """
+    One row.
+
+    :ivar name: As after ``--``; the field of the settings and the variables follow from it.
+    :ivar read: Turns text into the value; its docstring says what would be right, and any
+        ValueError means that this text is not.
+    :ivar variables: Names of environment variables without ``KGD_`` or ``KG_``, when they do not
+        follow from the name.
+    :ivar many: Whether the option may be repeated.
+    """
+
+    name: str
+    help: str
+    read: Reader = text
+    short: str | None = None
+    variables: tuple[str, ...] = ()
+    many: bool = False
+
+    @property
+    def field(self) -> str:
+        """
+        The field of the settings, which for the CORS headers is in a value of its own.
+        """
+        return self.name.replace("-", "_")
+
+    @property
+    def environment(self) -> list[str]:
+        """
+        The variables that are read, strongest first.
+        """
+        stems = self.variables or (self.field.upper(),)
+        return [prefix + stem for prefix in ("KGD_", "KG_") for stem in stems]
+
+    @property
+    def default(self) -> Any:
+        """
+        What holds when nobody says anything.
+        """
+        defaults = Settings()
+        return getattr(defaults if hasattr(defaults, self.field) else defaults.cors, self.field)
+
+
+OPTIONS = (
+    Option("api", "What the gateway looks like from outside: the name of a personality."),
+    Option("ip", "Address to listen on; an empty one is all of them."),
+    Option("port", "Port to listen on; 0 takes any free one.", port_number, "p"),
+    Option("port-retries", "How many other ports to try when the port is taken.", whole_number),
+    Option(
+        "listen",
+        "Endpoint to listen on, as Twisted writes them, like tcp:8888:interface=127.0.0.1; "
+        "instead of --ip and --port, and as often as you like.",
+        many=True,
+    ),
+    Option("base-url", "Path that comes before every route."),
+    Option(
+        "auth-token",
+        "Token that every client has to present; none means that everybody is let in. "
+        "Others can see a command line: the variable keeps it to itself.",
+    ),
+    Option("allow-origin", "Origin that web pages may come from: *, one, or several with commas."),
+    Option("allow-credentials", "Value of Access-Control-Allow-Credentials."),
+    Option("allow-headers", "Value of Access-Control-Allow-Headers."),
+    Option("allow-methods", "Value of Access-Control-Allow-Methods."),
+    Option("expose-headers", "Value of Access-Control-Expose-Headers."),
+    Option("max-age", "Value of Access-Control-Max-Age."),
+    Option("max-kernels", "Most kernels at a time; without it there is no limit.", whole_number),
+    Option("default-kernel-name", "Kernelspec for requests that name none."),
+    Option("force-kernel-name", "Kernelspec for every request, whatever it names."),
+    Option("list-kernels", "Let clients list the running kernels.", switch),
+    Option(
+        "env-whitelist",
+        "Variables that clients may set for their kernels, besides KERNEL_*.",
+        names,
+        many=True,
+    ),
+    Option(
+        "env-process-whitelist",
+        "Variables of the gateway that go to kernels for which the client sets some.",
+        names,
+        many=True,
+    ),
+    Option("root-dir", "Directory below which kernels work; without it the current one.", directory),
+    Option("kernel-info-timeout", "Seconds in which a kernel has to begin to answer.", seconds),
+    Option("shutdown-wait-time", "Seconds that a kernel gets to end before it is killed.", seconds),
+    Option("restart-limit", "How often in a row a kernel that dies is started again.", whole_number),
+    Option(
+        "ws-ping-interval",
+        "Seconds between pings on a WebSocket; 0 sends none.",
+        seconds,
+        variables=("WS_PING_INTERVAL", "WS_PING_INTERVAL_SECS"),
+    ),
+    Option("max-body-size", "Most bytes in the body of a request.", size),
+    Option("max-message-size", "Most bytes in a message from a WebSocket.", size),
+    Option("log-level", "Least important messages to log.", log_level),
+)
+
+
+def _read(option: Option, value: str, source: str) -> Any:
+    """
+    :param source: Where the value comes from, for the error.
+    """
+    try:
+        return option.read(value)
+    except ValueError:
+        right = (option.read.__doc__ or "").strip().rstrip(".")
+        raise UsageError(
+            f"{source} is {value!r}, which will not do; it takes: {right[0].lower()}{right[1:]}"
+        ) from None
+
+
+def settings_from(given: Mapping[str, Sequence[str]], environ: Mapping[str, str]) -> Settings:
+    """
+    :param given: What was on the command line, by option name.
+    :param environ: The environment; a variable that is empty counts as not set.
+    :raises UsageError: for a value that will not do; it says which, and from where.
+    """
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        if option.name in given:
+            read = [_read(option, value, f"--{option.name}") for value in given[option.name]]
+        else:
+            variable = next((name for name in option.environment if environ.get(name)), None)
+            if variable is None:
+                continue
+            read = [_read(option, environ[variable], variable)]
+        if not option.many:
+            values[option.field] = read[-1]
+        elif option.read is names:
+            values[option.field] = frozenset().union(*read)
+        else:
+            values[option.field] = tuple(read)
+    cors = {field.name: values.pop(field.name) for field in attrs.fields(CORS)
+            if field.name in values}  # fmt: skip
+    if not values.get("default_kernel_name", "python3"):
+        del values["default_kernel_name"]
+    values.setdefault("root_dir", os.getcwd())
+    return Settings(cors=CORS(**cors), **values)
+
+
+class Options(UsageOptions):
+    """
+    The command line after ``twistd kgd``.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Starts Jupyter kernels and lets programs use them over HTTP and WebSocket. Every option "
+        "can also be set by a variable, like KGD_MAX_KERNELS or KG_MAX_KERNELS."
+    )
+
+    def __init__(self) -> None:
+        self.given: dict[str, list[str]] = {}
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def parseArgs(self, *rest: str) -> None:
+        """
+        Nothing is expected after the options.
+        """
+        if rest:
+            raise UsageError(f"{rest[0]!r} is not expected; options start with --")
+
+    def postOptions(self) -> None:
+        """
+        Read everything at once, so that an error stops twistd before anything has begun.
+        """
+        self.settings = settings_from(self.given, os.environ)
+
+
+def _install(option: Option) -> None:
+    """
+    Add the methods by which Twisted recognizes an option.
+    """
+
+    def store(self: Options, value: str) -> None:
+        self.given.setdefault(option.name, []).append(value)
+
+    def on(self: Options) -> None:
+        self.given[option.name] = ["true"]
+
+    def off(self: Options) -> None:
+        self.given[option.name] = ["false"]
+
+    if option.read is switch:
+        off.__doc__ = f"The opposite of --{option.name}."
+        setattr(Options, f"opt_no_{option.field}", off)
+    taker = on if option.read is switch else store
+    taker.__doc__ = option.help
+    setattr(Options, f"opt_{option.field}", taker)
+    if option.short is not None:
+        setattr(Options, f"opt_{option.short}", taker)
+
+
+for _option in OPTIONS:
+    _install(_option)

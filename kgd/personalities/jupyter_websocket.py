@@ -1,0 +1,82 @@
+"""
+The personality ``jupyter_websocket``: what Jupyter's own server does for kernels.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.plugin import IPlugin
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from kgd.interfaces import Access, IGateway, IPersonality, IPersonalityMaker
+from kgd.web.about import AboutAPI
+from kgd.web.kernels import KernelsAPI
+from kgd.web.kernelspecs import KernelSpecsAPI
+from kgd.web.routes import Route, RouteTable
+from kgd.web.swagger import SwaggerAPI
+from kgd.web.websocket import ChannelsAPI
+
+
+@implementer(IPersonality)
+class JupyterWebsocket:
+    """
+    REST for kernels and kernelspecs, and a WebSocket for each client of a kernel.
+    """
+
+    def __init__(self, gateway: IGateway) -> None:
+        settings = gateway.settings
+        self._table = RouteTable(
+            [
+                *AboutAPI().routes(),
+                *SwaggerAPI(settings, self._routes).routes(),
+                *KernelsAPI(settings, gateway.kernels).routes(),
+                *ChannelsAPI(gateway.reactor, settings, gateway.kernels).routes(),
+                *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
+            ]
+        )
+
+    def _routes(self) -> tuple[Route, ...]:
+        return self._table.routes
+
+    def start(self) -> Deferred[None]:
+        """
+        Nothing has to be ready before the gateway listens.
+        """
+        return succeed(None)
+
+    def stop(self) -> Deferred[None]:
+        """
+        Nothing but the kernels has to be stopped.
+        """
+        return succeed(None)
+
+    def resource(self) -> IResource:
+        """
+        :return: The API.
+        """
+        return self._table.resource()
+
+    def access(self, path: str) -> Access:
+        """
+        :return: What the route of this path demands.
+        """
+        return self._table.access(path)
+
+
+@implementer(IPlugin, IPersonalityMaker)
+class JupyterWebsocketMaker:
+    """
+    Makes it.
+    """
+
+    name = "jupyter_websocket"
+
+    def make(self, gateway: IGateway) -> IPersonality:
+        """
+        :return: The personality; it works with any settings.
+        """
+        return JupyterWebsocket(gateway)
+
+
+maker = JupyterWebsocketMaker()

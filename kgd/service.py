@@ -1,0 +1,148 @@
+"""
+The gateway as a service: what is begun and ended, in which order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred, succeed
+from twisted.internet.interfaces import IProtocolFactory
+from zope.interface import implementer
+
+from kgd import __version__
+from kgd.interfaces import IGateway, IKernels, IKernelSpecs, IPersonality, IRelay
+from kgd.listening import listen, url_of
+from kgd.logs import make_logger
+from kgd.settings import Settings
+
+GOING_AWAY = 1001
+# A personality that does not stop keeps nobody from stopping.
+PATIENCE = 5.0
+
+
+@implementer(IGateway)
+@attrs.frozen
+class Parts:
+    """
+    The pieces of a gateway, for its personality.
+    """
+
+    reactor: Any
+    settings: Settings
+    kernels: IKernels
+    kernel_specs: IKernelSpecs
+
+
+class Gateway(Service):
+    """
+    A gateway.
+
+    Nothing is opened before :py:meth:`startService`: ``twistd`` forks between making the service
+    and starting it.
+
+    :param runtime: Something with ``open()`` and ``close()`` for the kernels' files.
+    :param load: Makes the personality.
+    :param serve: Makes the HTTP server around the personality.
+    """
+
+    _log = make_logger()
+
+    def __init__(
+        self,
+        parts: Parts,
+        relay: IRelay,
+        runtime: Any,
+        load: Callable[[IGateway], IPersonality],
+        serve: Callable[[IPersonality], IProtocolFactory],
+    ) -> None:
+        self._parts = parts
+        self._relay = relay
+        self._runtime = runtime
+        self._load = load
+        self._serve = serve
+        self._ports: list[Any] = []
+        self._personality: IPersonality | None = None
+        self._starting: Deferred[None] = succeed(None)
+        self._ready: list[Deferred[None]] = []
+
+    def when_ready(self) -> Deferred[None]:
+        """
+        :return: Fires when the gateway listens, or fails with the reason why it does not; then
+            it has undone what it had begun.
+        """
+        ready: Deferred[None] = Deferred()
+        self._ready.append(ready)
+        return ready
+
+    def startService(self) -> None:
+        """
+        Begin to start; what comes of it is said by :py:meth:`when_ready`.
+        """
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addBoth(self._started)
+
+    def _started(self, result: Any) -> None:
+        waiting, self._ready = self._ready, []
+        for ready in waiting:
+            ready.callback(result)
+
+    async def _start(self) -> None:
+        try:
+            self._runtime.open()
+            self._relay.start()
+            self._personality = self._load(self._parts)
+            await self._personality.start()
+            settings = self._parts.settings
+            self._ports = await listen(
+                self._parts.reactor, settings, self._serve(self._personality)
+            )
+        except BaseException:
+            await self._stop()
+            raise
+        for port in self._ports:
+            self._log.info(
+                "Jupyter Kernel Gateway kgd {version} is available at {url}",
+                version=__version__,
+                url=url_of(port, settings.base_url),
+            )
+
+    def stopService(self) -> Deferred[None]:
+        """
+        :return: Fires when no kernel, no file and no socket is left.
+        """
+        super().stopService()
+        self._starting.cancel()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        """
+        Everything is stopped, whatever goes wrong with the rest.
+        """
+        ports, self._ports = self._ports, []
+        personality, self._personality = self._personality, None
+        for port in ports:
+            await self._bounded("closing a port", port.stopListening)
+        for kernel in self._parts.kernels.list():
+            kernel.channels.dismiss(GOING_AWAY, "The gateway is shutting down")
+        if personality is not None:
+            await self._bounded("stopping the personality", personality.stop)
+        await self._bounded("stopping the kernels", self._parts.kernels.stop_all)
+        await self._bounded("stopping the relay", self._relay.stop)
+        await self._bounded("removing the runtime directory", self._runtime.close)
+
+    async def _bounded(self, what: str, action: Callable[[], Any]) -> None:
+        stopping = maybeDeferred(action)
+        stopping.addTimeout(PATIENCE, self._parts.reactor)
+        try:
+            await stopping
+        except TimeoutError:
+            self._log.error("{what} takes too long; going on without", what=what)
+        except Exception:
+            self._log.failure("{what} failed; going on", what=what)
+
+

@@ -1,0 +1,207 @@
+"""
+Fakes of a kernel's channels and of the relay that opens them. They remember what was done with
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from zope.interface import implementer
+
+from kgd.interfaces import IAttachment, IChannels, IChannelsObserver, IClient, IRelay
+from kgd.protocol.connection import ConnectionInfo
+from kgd.protocol.messages import Request
+
+
+@implementer(IAttachment)
+class FakeAttachment:
+    """
+    A client's hold on a fake kernel.
+
+    :ivar requests: What the client sent.
+    :ivar paused: Whether it can take no more.
+    :ivar client: The client, or ``None`` after it went; call its ``deliver`` to send it a message.
+    """
+
+    def __init__(self, session_id: str, client: IClient) -> None:
+        self.session_id: str = session_id
+        self.client: IClient | None = client
+        self.requests: list[Request] = []
+        self.paused = False
+
+    def send(self, request: Request) -> None:
+        """
+        Remember a message.
+        """
+        self.requests.append(request)
+
+    def pause(self) -> None:
+        """
+        Remember that the client can take no more.
+        """
+        self.paused = True
+
+    def resume(self) -> None:
+        """
+        Remember that the client can take more.
+        """
+        self.paused = False
+
+    def detach(self, client: IClient) -> None:
+        """
+        Forget the client, unless another took its place.
+        """
+        if self.client is client:
+            self.client = None
+
+
+@implementer(IChannels)
+class FakeChannels:
+    """
+    Channels without a kernel.
+
+    :ivar attachments: ``session_id`` to attachment, those without a client too.
+    :ivar connection: What they are connected to, or ``None``.
+    :ivar asked: The gateway's own requests: ``shutdown``, ``restart``, ``interrupt``.
+    :ivar statuses: What was told to clients with :py:meth:`publish_status`.
+    :ivar dismissed: Code and reason of :py:meth:`dismiss`.
+    :ivar closed: Code and reason of :py:meth:`close`.
+    :ivar on_shutdown: Called with ``restart`` when a shutdown is asked for: what an obliging
+        kernel does then.
+    :ivar error: What :py:meth:`connect` raises as long as it is not ``None``.
+    """
+
+    def __init__(self, observer: IChannelsObserver | None = None) -> None:
+        self.observer = observer
+        self.attachments: dict[str, FakeAttachment] = {}
+        self.connection: ConnectionInfo | None = None
+        self.asked: list[str] = []
+        self.statuses: list[str] = []
+        self.dismissed: tuple[int, str] | None = None
+        self.closed: tuple[int, str] | None = None
+        self.on_shutdown: Callable[[bool], None] = lambda _restart: None
+        self.error: Exception | None = None
+
+    @property
+    def connections(self) -> int:
+        """
+        How many clients are attached.
+        """
+        return sum(each.client is not None for each in self.attachments.values())
+
+    def answer(self) -> None:
+        """
+        Let the kernel answer for the first time.
+        """
+        if self.observer is not None:
+            self.observer.became_ready()
+
+    def publish(
+        self, msg_type: str, parent_type: str = "", execution_state: str | None = None
+    ) -> None:
+        """
+        Let the kernel publish something.
+        """
+        if self.observer is not None:
+            self.observer.published(msg_type, parent_type, execution_state)
+
+    def connect(self, connection: ConnectionInfo) -> None:
+        """
+        Remember where to.
+        """
+        if self.error is not None:
+            raise self.error
+        self.connection = connection
+
+    def disconnect(self) -> None:
+        """
+        Forget where to.
+        """
+        self.connection = None
+
+    def request_shutdown(self, restart: bool) -> None:
+        """
+        Remember the request, and do what :py:attr:`on_shutdown` does.
+        """
+        self.asked.append("restart" if restart else "shutdown")
+        self.on_shutdown(restart)
+
+    def request_interrupt(self) -> None:
+        """
+        Remember the request.
+        """
+        self.asked.append("interrupt")
+
+    def publish_status(self, execution_state: str) -> None:
+        """
+        Remember the state.
+        """
+        self.statuses.append(execution_state)
+
+    def attach(self, session_id: str, client: IClient) -> IAttachment:
+        """
+        Attach a client, in place of the one that holds the same ``session_id``.
+        """
+        attachment = self.attachments.get(session_id)
+        if attachment is None:
+            attachment = self.attachments[session_id] = FakeAttachment(session_id, client)
+        else:
+            if attachment.client is not None:
+                attachment.client.close(1000, "Replaced by a newer connection")
+            attachment.client = client
+        return attachment
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """
+        Close every client.
+        """
+        self.dismissed = (code, reason)
+        for attachment in self.attachments.values():
+            client, attachment.client = attachment.client, None
+            if client is not None:
+                client.close(code, reason)
+
+    def close(self, code: int, reason: str) -> None:
+        """
+        Close every client, and forget where the channels led.
+        """
+        if self.closed is None:
+            self.closed = (code, reason)
+            self.disconnect()
+            self.dismiss(code, reason)
+
+
+@implementer(IRelay)
+class FakeRelay:
+    """
+    Opens :py:class:`FakeChannels`.
+
+    :ivar opened: Kernel id to its latest channels.
+    :ivar running: Whether it was started, and not stopped since.
+    """
+
+    def __init__(self) -> None:
+        self.opened: dict[str, FakeChannels] = {}
+        self.running = False
+
+    def open(self, kernel_id: str, observer: IChannelsObserver) -> IChannels:
+        """
+        Make fake channels.
+        """
+        channels = self.opened[kernel_id] = FakeChannels(observer)
+        return channels
+
+    def start(self) -> None:
+        """
+        Begin.
+        """
+        self.running = True
+
+    def stop(self) -> None:
+        """
+        Close what is open.
+        """
+        self.running = False
+        for channels in self.opened.values():
+            channels.close(1001, "The gateway is shutting down")

@@ -1,0 +1,301 @@
+"""
+What every launcher and everything that keeps kernels promises, as suites to mix into test cases.
+"""
+
+# mypy: allow-untyped-calls
+# (trial's assertions have no types)
+
+from __future__ import annotations
+
+import signal
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from zope.interface.verify import verifyObject
+
+from kgd.errors import (
+    InvalidRequest,
+    KernelLimitReached,
+    KernelStartFailed,
+    NoSuchKernel,
+    NoSuchKernelSpec,
+)
+from kgd.interfaces import Ended, IKernel, IKernelLauncher, IKernelProcess, IKernels, StartRequest
+from kgd.settings import Settings
+from kgd.testing.kernel_fakes import MISSING_EXECUTABLE
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import SynchronousTestCase, TestCase
+else:
+    # The suites are mixed into test cases; alone they are none.
+    SynchronousTestCase = TestCase = object
+
+
+class LauncherContract(TestCase):
+    """
+    What every launcher promises. To be mixed into a ``TestCase``.
+    """
+
+    @abstractmethod
+    def make_launcher(self) -> IKernelLauncher:
+        """
+        :return: A new launcher, which finds no :py:data:`MISSING_EXECUTABLE`.
+        """
+
+    def command(self) -> Sequence[str]:
+        """
+        :return: A command line that runs until it gets a signal.
+        """
+        return ("sleep", "60")
+
+    def launch(self) -> Deferred[IKernelProcess]:
+        """
+        Launch :py:meth:`command` and see to it that it does not outlive the test.
+        """
+
+        def launched(process: IKernelProcess) -> IKernelProcess:
+            def end() -> Deferred[Ended]:
+                process.signal(signal.SIGKILL)
+                return process.when_ended()
+
+            self.addCleanup(end)
+            return process
+
+        env = {"PATH": "/usr/bin:/bin"}
+        launching = self.make_launcher().launch("1-2-3-4-5", self.command(), env, "/")
+        return launching.addCallback(launched)
+
+    def test_provides_the_interfaces(self) -> Deferred[None]:
+        """
+        Launcher and process provide what they should.
+        """
+
+        def launched(process: IKernelProcess) -> None:
+            verifyObject(IKernelProcess, process)
+            self.assertGreater(process.pid, 0)
+
+        verifyObject(IKernelLauncher, self.make_launcher())
+        return self.launch().addCallback(launched)
+
+    async def test_ends_by_a_signal(self) -> None:
+        """
+        A process that is killed tells the signal of which it died.
+        """
+        process = await self.launch()
+        process.signal(signal.SIGKILL)
+        self.assertEqual(await process.when_ended(), Ended(signal=signal.SIGKILL))
+
+    async def test_each_waiter_has_a_deferred(self) -> None:
+        """
+        Whoever gives up waiting disturbs nobody who waits too.
+        """
+        process = await self.launch()
+        impatient, patient = process.when_ended(), process.when_ended()
+        impatient.addErrback(lambda failure: failure.trap(CancelledError))
+        impatient.cancel()
+        process.signal(signal.SIGTERM)
+        self.assertEqual(await patient, Ended(signal=signal.SIGTERM))
+
+    async def test_after_the_end(self) -> None:
+        """
+        A signal to an ended process does nothing, and its end is told to those who ask late.
+        """
+        process = await self.launch()
+        process.signal(signal.SIGKILL)
+        ended = await process.when_ended()
+        process.signal(signal.SIGTERM)
+        self.assertEqual(await process.when_ended(), ended)
+
+    async def test_missing_executable(self) -> None:
+        """
+        A missing executable is named in the failure.
+        """
+        launching = self.make_launcher().launch("1-2-3-4-5", [MISSING_EXECUTABLE], {}, "/")
+        error = await self.assertFailure(launching, KernelStartFailed)
+        self.assertIn(MISSING_EXECUTABLE, str(error))
+
+
+class KernelsContract(SynchronousTestCase):
+    """
+    What everything that keeps kernels promises. To be mixed into a ``SynchronousTestCase``;
+    whatever stands below the kernels must do at once what it is told.
+    """
+
+    @abstractmethod
+    def make_kernels(self, settings: Settings) -> IKernels:
+        """
+        :return: An empty one with the kernelspecs ``python3`` and ``bash``.
+        """
+
+    def start(self, kernels: IKernels, **fields: Any) -> IKernel:
+        """
+        Start a kernel.
+
+        :param fields: Of the :py:class:`StartRequest`.
+        """
+        return self.successResultOf(kernels.start(StartRequest(**fields)))
+
+    def refusal(self, kernels: IKernels, error: type[Exception], **fields: Any) -> str:
+        """
+        Start a kernel in vain; nothing is left of it.
+
+        :return: What the failure says.
+        """
+        before = list(kernels.list())
+        failure = self.failureResultOf(kernels.start(StartRequest(**fields)), error)
+        self.assertEqual(list(kernels.list()), before)
+        return str(failure.value)
+
+    def test_provides_the_interfaces(self) -> None:
+        """
+        They provide IKernels, and each kernel IKernel.
+        """
+        kernels = self.make_kernels(Settings())
+        verifyObject(IKernels, kernels)
+        verifyObject(IKernel, self.start(kernels))
+
+    def test_a_new_kernel(self) -> None:
+        """
+        A kernel that was just started is found under its id, and nobody has used it.
+        """
+        kernels = self.make_kernels(Settings())
+        kernel = self.start(kernels)
+        self.assertIs(kernels.get(kernel.kernel_id), kernel)
+        self.assertEqual(kernel.name, "python3")
+        self.assertEqual(kernel.execution_state, "starting")
+        self.assertEqual(kernel.connections, 0)
+        self.assertEqual(kernel.reason, "")
+        self.assertGreater(kernel.last_activity, 0)
+
+    def test_listed_in_order(self) -> None:
+        """
+        Kernels are listed in the order in which they were started, under ids of their own.
+        """
+        kernels = self.make_kernels(Settings())
+        started = [self.start(kernels) for _ in range(5)]
+        self.assertEqual(list(kernels.list()), started)
+        self.assertEqual(len({kernel.kernel_id for kernel in started}), 5)
+
+    def test_names(self) -> None:
+        """
+        The request names the kernelspec, in any case, ``python`` is another word for ``python3``,
+        and without a name the default counts.
+        """
+        kernels = self.make_kernels(Settings(default_kernel_name="bash"))
+        for asked, name in (("python", "python3"), ("PYTHON3", "python3"), (None, "bash")):
+            self.assertEqual(self.start(kernels, name=asked).name, name)
+
+    def test_forced_name(self) -> None:
+        """
+        ``force_kernel_name`` wins over the request.
+        """
+        kernels = self.make_kernels(Settings(force_kernel_name="bash"))
+        self.assertEqual(self.start(kernels, name="python3").name, "bash")
+
+    def test_unknown_name(self) -> None:
+        """
+        A kernelspec that is not installed is named.
+        """
+        kernels = self.make_kernels(Settings())
+        message = self.refusal(kernels, NoSuchKernelSpec, name="Cobol")
+        self.assertEqual(message, "No such kernel: Cobol")
+
+    def test_chosen_id(self) -> None:
+        """
+        A kernel gets the id that the client wishes; asking again gives the same kernel.
+        """
+        kernels = self.make_kernels(Settings(max_kernels=1))
+        kernel = self.start(kernels, kernel_id="a-b-c-d-e")
+        self.assertEqual(kernel.kernel_id, "a-b-c-d-e")
+        self.assertIs(self.start(kernels, kernel_id="a-b-c-d-e"), kernel)
+
+    def test_bad_ids(self) -> None:
+        """
+        An id that could not be asked for over HTTP, or would be no good file name, is refused.
+        """
+        kernels = self.make_kernels(Settings())
+        too_long = "a-b-c-d-" + 100 * "e"
+        for bad in ("", "abc", "a-b-c-d-e-", "../-b-c-d-e", "\u00e4-b-c-d-e", too_long):
+            self.refusal(kernels, InvalidRequest, kernel_id=bad)
+
+    def test_bad_environment(self) -> None:
+        """
+        An environment that no process can have is refused.
+        """
+        kernels = self.make_kernels(Settings())
+        for bad in ({"A": 1}, {"": "x"}, {"A=B": "x"}, {"A": "x\0"}):
+            self.refusal(kernels, InvalidRequest, env=bad)
+
+    def test_limit(self) -> None:
+        """
+        No more kernels than the settings allow; a stopped one makes room.
+        """
+        kernels = self.make_kernels(Settings(max_kernels=2))
+        first = self.start(kernels)
+        self.assertTrue(kernels.has_room())
+        self.start(kernels)
+        self.assertFalse(kernels.has_room())
+        self.assertEqual(self.refusal(kernels, KernelLimitReached), "Resource Limit")
+        self.successResultOf(kernels.stop(first.kernel_id))
+        self.assertTrue(kernels.has_room())
+        self.start(kernels)
+
+    def test_refused_starts_take_no_room(self) -> None:
+        """
+        Starts that failed do not count.
+        """
+        kernels = self.make_kernels(Settings(max_kernels=1))
+        self.refusal(kernels, NoSuchKernelSpec, name="cobol")
+        self.refusal(kernels, InvalidRequest, kernel_id="x")
+        self.start(kernels)
+
+    def test_unknown_kernel(self) -> None:
+        """
+        Whatever is asked of a kernel that does not run fails with its id.
+        """
+        kernels = self.make_kernels(Settings())
+        says = "Kernel does not exist: 1-2-3-4-5"
+        self.assertEqual(str(self.assertRaises(NoSuchKernel, kernels.get, "1-2-3-4-5")), says)
+        for ask in (kernels.interrupt, kernels.restart, kernels.stop):
+            failure = self.failureResultOf(ask("1-2-3-4-5"), NoSuchKernel)
+            self.assertEqual(str(failure.value), says)
+
+    def test_stop(self) -> None:
+        """
+        A stopped kernel is gone, and its clients are told.
+        """
+        kernels = self.make_kernels(Settings())
+        kernel, other = self.start(kernels), self.start(kernels)
+        self.successResultOf(kernels.stop(kernel.kernel_id))
+        self.assertRaises(NoSuchKernel, kernels.get, kernel.kernel_id)
+        self.assertEqual(list(kernels.list()), [other])
+        self.assertEqual(kernel.execution_state, "dead")
+        self.assertEqual(kernel.channels.closed, (1000, "Kernel shut down"))
+
+    def test_interrupt_and_restart(self) -> None:
+        """
+        Neither an interrupt nor a restart changes a kernel's id, its channels or its place.
+        """
+        kernels = self.make_kernels(Settings())
+        kernel = self.start(kernels)
+        self.start(kernels)
+        channels = kernel.channels
+        self.successResultOf(kernels.interrupt(kernel.kernel_id))
+        self.successResultOf(kernels.restart(kernel.kernel_id))
+        self.assertIs(kernels.list()[0], kernel)
+        self.assertIs(kernel.channels, channels)
+        self.assertIsNone(kernel.channels.closed)
+        self.assertEqual(kernel.execution_state, "starting")
+
+    def test_stop_all(self) -> None:
+        """
+        After stop_all no kernel is left, and none is started any more.
+        """
+        kernels = self.make_kernels(Settings())
+        started = [self.start(kernels) for _ in range(3)]
+        self.successResultOf(kernels.stop_all())
+        self.assertEqual(list(kernels.list()), [])
+        self.assertTrue(all(kernel.channels.closed for kernel in started))
+        self.refusal(kernels, KernelStartFailed)

@@ -1,0 +1,74 @@
+"""
+From what went wrong to what a client is told: the one place that knows both.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from twisted.python.failure import Failure
+from werkzeug.exceptions import HTTPException
+
+from kgd import errors
+from kgd.logs import make_logger
+
+STATUS_OF: dict[type[Exception], HTTPStatus] = {
+    errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
+    errors.MalformedMessage: HTTPStatus.BAD_REQUEST,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.ListingForbidden: HTTPStatus.FORBIDDEN,
+    errors.KernelLimitReached: HTTPStatus.FORBIDDEN,
+    errors.ResourceForbidden: HTTPStatus.FORBIDDEN,
+    errors.CrossOriginRefused: HTTPStatus.NOT_FOUND,
+    errors.NoSuchResource: HTTPStatus.NOT_FOUND,
+    errors.NoSuchKernel: HTTPStatus.NOT_FOUND,
+    errors.NoSuchKernelSpec: HTTPStatus.NOT_FOUND,
+    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UpgradeRequired: HTTPStatus.UPGRADE_REQUIRED,
+    errors.KernelStartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.KernelNotRunning: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.RestartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+_log = make_logger()
+
+
+def error_body(status: HTTPStatus, message: str) -> bytes:
+    """
+    :return: The canonical JSON: ``reason`` is the status's phrase, ``message`` a detail or empty.
+    """
+    return msgspec.json.encode({"reason": status.phrase, "message": message})
+
+
+def refuse(request: Any, error: Exception) -> bytes:
+    """
+    Answer a request with an error.
+
+    What is in no table is a defect of ours: it is logged with its traceback, and the client
+    learns nothing but that.
+
+    :return: The body, which is empty for ``HEAD``.
+    """
+    if isinstance(error, HTTPException):
+        status, message = HTTPStatus(error.code or 500), ""
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            methods = sorted({*(getattr(error, "valid_methods", None) or ()), "OPTIONS"})
+            request.setHeader(b"Allow", ", ".join(methods).encode("ascii"))
+    else:
+        found = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), None)
+        if found is None:
+            _log.failure("a request could not be answered", Failure(error))  # type: ignore[no-untyped-call]
+            found, message = HTTPStatus.INTERNAL_SERVER_ERROR, "Unknown server error"
+        else:
+            message = str(error)
+        status = found
+    if status is HTTPStatus.UNAUTHORIZED:
+        request.setHeader(b"WWW-Authenticate", b"token")
+    request.setResponseCode(status.value, status.phrase.encode("ascii"))
+    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    body = error_body(status, message)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return body if request.method != b"HEAD" else b""

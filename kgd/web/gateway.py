@@ -1,0 +1,105 @@
+"""
+The root of what is served: CORS, then the token, then the personality.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.web.resource import IResource, Resource
+
+from kgd import errors
+from kgd.interfaces import Access, IPersonality
+from kgd.settings import CORS, Settings
+from kgd.web.errors import refuse
+from kgd.web.origins import allow_origin_header, is_allowed
+from kgd.web.tokens import is_right, presented
+
+
+class GatewayResource(Resource):
+    """
+    Wraps the whole tree of a personality, so that no route can be forgotten.
+    """
+
+    isLeaf = True
+
+    def __init__(self, settings: Settings, personality: IPersonality) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._settings = settings
+        self._personality = personality
+        self._resource: IResource | None = None
+        self._base = settings.base_url.encode("utf-8")
+        self._cors = constant_cors_headers(settings.cors)
+
+    def render(self, request: Any) -> Any:
+        """
+        Answer, or pass the request on.
+        """
+        self.prepare(request)
+        if request.method == b"OPTIONS":
+            return b""
+        try:
+            self._admit(request)
+        except errors.GatewayError as error:
+            return refuse(request, error)
+        if self._resource is None:
+            self._resource = self._personality.resource()
+        return self._resource.render(request)  # type: ignore[no-untyped-call]
+
+    def prepare(self, request: Any) -> None:
+        """
+        Set the headers that every response has, also one that is refused before it gets here.
+        """
+        request.setHeader(b"Server", b"kgd")
+        origin = request.getHeader(b"origin")
+        value, varies = allow_origin_header(
+            origin.decode("latin-1") if origin is not None else None,
+            self._settings.cors.allow_origin,
+        )
+        if varies:
+            request.setHeader(b"Vary", b"Origin")
+        if value:
+            request.setHeader(b"Access-Control-Allow-Origin", value.encode("latin-1"))
+        for name, constant in self._cors:
+            request.setHeader(name, constant)
+
+    def _admit(self, request: Any) -> None:
+        """
+        :raises errors.GatewayError: unless the request may be served.
+        """
+        path = request.path
+        if not path.startswith(self._base + b"/"):
+            raise errors.NoSuchResource("")
+        path = path[len(self._base) :]
+        try:
+            text = path.decode("ascii")
+        except UnicodeDecodeError:
+            raise errors.NoSuchResource("") from None
+        access = self._personality.access(text)
+        if access is Access.UNKNOWN:
+            raise errors.NoSuchResource("")
+        if access is not Access.PUBLIC:
+            token = presented(request.args, request.getHeader(b"authorization"))
+            if not is_right(token, self._settings.auth_token):
+                raise errors.Unauthorized("")
+        if access is Access.GUARDED:
+            origin, host = request.getHeader("origin"), request.getHeader("host")
+            if not is_allowed(origin, host, self._settings.cors.allow_origin):
+                raise errors.CrossOriginRefused("")
+        # Klein would decode and split the path again; an encoded slash is no separator.
+        request.prepath = self._base.split(b"/")[1:]
+        request.postpath = path.split(b"/")[1:]
+
+
+def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:
+    """
+    :return: The headers that do not depend on the request; empty ones are left out.
+    """
+    rows = (
+        (b"Access-Control-Allow-Credentials", cors.allow_credentials),
+        (b"Access-Control-Allow-Headers", cors.allow_headers),
+        (b"Access-Control-Allow-Methods", cors.allow_methods),
+        (b"Access-Control-Expose-Headers", cors.expose_headers),
+        (b"Access-Control-Max-Age", cors.max_age),
+    )
+    return [(name, value.encode("latin-1")) for name, value in rows if value]

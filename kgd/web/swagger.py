@@ -1,0 +1,108 @@
+"""
+``/api/swagger.json`` and ``/api/swagger.yaml``: the API, described from its own routes.
+
+Format: https://swagger.io/specification/v2/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from kgd.interfaces import Access
+from kgd.settings import Settings
+from kgd.web.respond import encoded_answer
+from kgd.web.routes import Route
+
+_VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
+_ERROR = {
+    "description": "An error",
+    "schema": {"$ref": "#/definitions/Error"},
+}
+
+
+def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
+    """
+    :return: A description of the routes in Swagger 2.0.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        operations = paths.setdefault(_VARIABLE.sub(r"{\1}", route.rule), {})
+        for method in route.methods:
+            operation: dict[str, Any] = {
+                "summary": route.summary,
+                "parameters": [
+                    {"name": name, "in": "path", "required": True, "type": "string"}
+                    for name in _VARIABLE.findall(route.rule)
+                ],
+                "responses": {"default": _ERROR},
+            }
+            if route.access is Access.PUBLIC:
+                operation["security"] = []
+            operations[method.lower()] = operation
+    return {
+        "swagger": "2.0",
+        "info": {
+            "title": "Kernel gateway API",
+            "description": "Start Jupyter kernels and exchange messages with them",
+            "version": "5",
+        },
+        "basePath": base_url or "/",
+        "consumes": ["application/json"],
+        "produces": ["application/json"],
+        "securityDefinitions": {
+            "tokenHeader": {"type": "apiKey", "name": "Authorization", "in": "header"},
+            "tokenParam": {"type": "apiKey", "name": "token", "in": "query"},
+        },
+        "security": [{"tokenHeader": []}, {"tokenParam": []}],
+        "paths": paths,
+        "definitions": {
+            "Error": {
+                "type": "object",
+                "required": ["reason", "message"],
+                "properties": {"reason": {"type": "string"}, "message": {"type": "string"}},
+            }
+        },
+    }
+
+
+class SwaggerAPI:
+    """
+    Serves the description.
+
+    :param others: Gives all other routes, which exist only when this is asked for.
+    """
+
+    def __init__(self, settings: Settings, others: Callable[[], Iterable[Route]]) -> None:
+        self._settings = settings
+        self._others = others
+
+    def routes(self) -> list[Route]:
+        """
+        :return: The routes of this part of the API.
+        """
+        return [
+            Route("/api/swagger.json", ("GET",), self.json, Access.PUBLIC, "This description"),
+            Route(
+                "/api/swagger.yaml", ("GET",), self.yaml, Access.PUBLIC, "This description in YAML"
+            ),
+        ]
+
+    def json(self, request: Any) -> bytes:
+        """
+        ``GET /api/swagger.json``.
+        """
+        return encoded_answer(request, self._document(), b"application/json")
+
+    def yaml(self, request: Any) -> bytes:
+        """
+        ``GET /api/swagger.yaml``: JSON is YAML, too.
+        """
+        return encoded_answer(request, self._document(), b"text/x-yaml")
+
+    def _document(self) -> bytes:
+        described = describe(self._others(), self._settings.base_url)
+        return msgspec.json.format(msgspec.json.encode(described), indent=2)

@@ -1,0 +1,393 @@
+"""
+Kernels as real children of this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from twisted.trial.unittest import TestCase
+
+from kgd.errors import KernelStartFailed
+from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess
+from kgd.kernels.output import LINES_A_SECOND, LONGEST_LINE
+from kgd.kernels.process import LocalLauncher, find_executable
+from kgd.testing.kernels import LauncherContract
+
+T = TypeVar("T")
+LONG = 10.0
+PATH = {"PATH": "/usr/bin:/bin"}
+KERNEL_ID = "1-2-3-4-5"
+# Signals 32 and 33 belong to the C library, which lets nobody touch them.
+THREADS = 0b11 << 31
+
+
+def within(what: str, deferred: Deferred[T]) -> Deferred[T]:
+    """
+    Wait for something, with a limit that names it.
+    """
+    return deferred.addTimeout(LONG, reactor, onTimeoutCancel=lambda *_: _never_came(what))
+
+
+def _never_came(what: str) -> Any:
+    raise AssertionError(f"{what} did not come within {LONG} seconds")
+
+
+async def until(what: str, condition: Callable[[], object]) -> None:
+    """
+    Let the reactor run until a condition holds; for what tells nobody when it changes.
+    """
+    for _ in range(int(LONG / 0.01)):
+        if condition():
+            return
+        await deferLater(reactor, 0.01)
+    _never_came(what)
+
+
+class LocalLauncherContractTests(LauncherContract, TestCase):
+    """
+    The local launcher is a launcher.
+    """
+
+    timeout = LONG
+
+    def make_launcher(self) -> IKernelLauncher:
+        """
+        One that starts real processes.
+        """
+        return LocalLauncher(reactor)
+
+
+class LocalLauncherTests(TestCase):
+    """
+    What a kernel that was started here finds, and what becomes of it.
+    """
+
+    timeout = 2 * LONG
+
+    def setUp(self) -> None:
+        """
+        Make a place to work in, and catch what is logged.
+        """
+        self.directory = Path(tempfile.mkdtemp(dir=self.mktemp_parent())).resolve()
+        self.events: list[LogEvent] = []
+        observer = cast(ILogObserver, self.events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def mktemp_parent(self) -> Path:
+        """
+        Where trial wants temporary files.
+        """
+        path = Path(self.mktemp())
+        path.mkdir(parents=True)
+        return path
+
+    async def launch(
+        self, *argv: str, env: Mapping[str, str] = PATH, cwd: str = ""
+    ) -> IKernelProcess:
+        """
+        Launch something that does not outlive the test.
+        """
+        launcher = LocalLauncher(reactor)
+        process = await launcher.launch(KERNEL_ID, argv, env, cwd or str(self.directory))
+
+        def end() -> Deferred[Ended]:
+            process.signal(signal.SIGKILL)
+            return within("the end after SIGKILL", process.when_ended())
+
+        self.addCleanup(end)
+        return process
+
+    async def python(self, code: str, **kwargs: Any) -> IKernelProcess:
+        """
+        Launch a Python program.
+        """
+        return await self.launch(sys.executable, "-I", "-S", "-c", code, **kwargs)
+
+    async def end_of(self, process: IKernelProcess) -> Ended:
+        """
+        Wait for a process that ends by itself.
+        """
+        return await within("the end of the process", process.when_ended())
+
+    def lines(self, level: LogLevel = LogLevel.info) -> list[str]:
+        """
+        What the kernel's output has brought into the log.
+        """
+        return [
+            event["line"]
+            for event in self.events
+            if event.get("kernel_id") == KERNEL_ID
+            and event["log_level"] is level
+            and "line" in event
+        ]
+
+    async def test_exit_code(self) -> None:
+        """
+        A process that exits at once tells its exit code.
+        """
+        process = await self.launch("sh", "-c", "exit 3")
+        self.assertEqual(await self.end_of(process), Ended(exit_code=3))
+
+    async def test_good_end(self) -> None:
+        """
+        Exit code 0 is an end like others.
+        """
+        self.assertEqual(await self.end_of(await self.launch("true")), Ended(exit_code=0))
+
+    async def test_missing_executable(self) -> None:
+        """
+        A missing executable is named together with what to do, and nothing is started.
+        """
+        launching = LocalLauncher(reactor).launch(KERNEL_ID, ["kgd-not-there"], PATH, "/")
+        error = self.failureResultOf(launching, KernelStartFailed)
+        self.assertIn("'kgd-not-there'", str(error.value))
+        self.assertIn("install it", str(error.value))
+
+    async def test_no_argv(self) -> None:
+        """
+        A kernelspec without a command line is refused in its own words.
+        """
+        launching = LocalLauncher(reactor).launch(KERNEL_ID, [], PATH, "/")
+        error = self.failureResultOf(launching, KernelStartFailed)
+        self.assertIn("argv", str(error.value))
+
+    async def test_environment_too_large(self) -> None:
+        """
+        What the system refuses to start is a failure with the system's words.
+        """
+        env = PATH | {"A": "x" * 200_000}
+        launching = LocalLauncher(reactor).launch(KERNEL_ID, ["true"], env, "/")
+        error = self.failureResultOf(launching, KernelStartFailed)
+        self.assertIn("Argument list too long", str(error.value))
+
+    async def test_cannot_run(self) -> None:
+        """
+        A file that is no program ends with 127 and one clear line in the log.
+        """
+        script = self.directory / "script"
+        script.write_text("#!/nonexistent/interpreter\n")
+        script.chmod(0o755)
+        process = await self.launch("./script")
+        self.assertEqual(await self.end_of(process), Ended(exit_code=127))
+        self.assertEqual(len(self.lines()), 1, self.lines())
+        self.assertIn("cannot run", self.lines()[0])
+        self.assertIn("No such file", self.lines()[0])
+
+    async def test_directory_is_gone(self) -> None:
+        """
+        So does a working directory that was removed in the last moment.
+        """
+        process = await self.launch("true", cwd=str(self.directory / "gone"))
+        self.assertEqual(await self.end_of(process), Ended(exit_code=127))
+        self.assertIn("cannot enter the directory", self.lines()[0])
+
+    async def test_relative_to_its_directory(self) -> None:
+        """
+        A relative executable is looked for in the kernel's directory, not in ours.
+        """
+        script = self.directory / "script"
+        script.write_text("#!/bin/sh\nexit 7\n")
+        script.chmod(0o755)
+        process = await self.launch("./script")
+        self.assertEqual(await self.end_of(process), Ended(exit_code=7))
+
+    async def test_own_session(self) -> None:
+        """
+        The process leads a session and a process group of its own.
+        """
+        process = await self.python("import os; print(os.getsid(0), os.getpgid(0), os.getpid())")
+        await self.end_of(process)
+        self.assertEqual(self.lines(), [f"{process.pid} {process.pid} {process.pid}"])
+
+    async def test_environment(self) -> None:
+        """
+        The environment is exactly the one that was asked for, with or without a locale.
+        """
+        for env in ({"A": "1", "B": "\u00e4 b"}, {"LC_CTYPE": "C"}, {}):
+            self.events.clear()
+            code = "print(ascii(open('/proc/self/environ', 'rb').read()))"
+            await self.end_of(await self.python(code, env=env))
+            expected = b"".join(f"{k}={v}\0".encode() for k, v in env.items())
+            self.assertEqual(self.lines(), [ascii(expected)])
+
+    async def test_working_directory(self) -> None:
+        """
+        The process runs in the directory that was asked for.
+        """
+        await self.end_of(await self.launch("pwd", "-P"))
+        self.assertEqual(self.lines(), [str(self.directory)])
+
+    async def test_no_inherited_descriptors(self) -> None:
+        """
+        Of all our descriptors, inheritable ones too, the process has none but its own pipes.
+        """
+        leak = os.open("/dev/null", os.O_RDONLY)
+        self.addCleanup(os.close, leak)
+        os.set_inheritable(leak, True)
+        process = await self.launch("sleep", "60")
+        exe = Path(f"/proc/{process.pid}/exe")
+        await until(
+            "the exec of sleep",
+            lambda: "sleep" in exe.resolve().name or "coreutils" in exe.resolve().name,
+        )
+        found = {fd.name: os.readlink(fd) for fd in Path(f"/proc/{process.pid}/fd").iterdir()}
+        self.assertEqual(set(found), {"0", "1", "2"})
+        self.assertTrue(all(target.startswith("pipe:") for target in found.values()), found)
+
+    async def test_input_is_closed(self) -> None:
+        """
+        Whoever reads from its input finds its end at once.
+        """
+        self.assertEqual(await self.end_of(await self.launch("cat")), Ended(exit_code=0))
+
+    async def test_signals_are_as_usual(self) -> None:
+        """
+        The process neither ignores nor blocks any signal, whatever Python or we do.
+        """
+        before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGUSR2, before)
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        self.addCleanup(signal.pthread_sigmask, signal.SIG_SETMASK, masked)
+        await self.end_of(await self.launch("grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"))
+        found = [int(line.split("\t")[1], 16) & ~THREADS for line in self.lines()]
+        self.assertEqual(found, [0, 0])
+
+    async def test_output_reaches_the_log(self) -> None:
+        """
+        Each line of both outputs, the last one too, comes with the kernel's id.
+        """
+        await self.end_of(await self.launch("sh", "-c", "echo one; echo two >&2; printf three"))
+        self.assertEqual(set(self.lines()), {"one", "two", "three"})
+        self.assertEqual(len(self.lines()), 3)
+
+    async def test_odd_output(self) -> None:
+        """
+        Control characters are escaped, and an endless line is cut.
+        """
+        code = "import os; os.write(1, b'\\x1b[31mred\\xff\\n' + 10000 * b'x' + b'\\n')"
+        await self.end_of(await self.python(code))
+        first, *rest = self.lines()
+        self.assertEqual(first, "\\x1b[31mred\\xff")
+        self.assertEqual("".join(rest), 10000 * "x")
+        self.assertTrue(all(len(line) <= LONGEST_LINE for line in rest))
+
+    async def test_flood(self) -> None:
+        """
+        A kernel that prints without end is not held up, and the log gets a part of it together
+        with the number of what is missing.
+        """
+        code = "for n in range(200_000): print(n)"
+        await self.end_of(await self.python(code))
+        lines = self.lines()
+        self.assertEqual(lines[:3], ["0", "1", "2"])
+        self.assertGreaterEqual(len(lines), LINES_A_SECOND)
+        dropped = [event["count"] for event in self.events if "count" in event]
+        self.assertEqual(len(lines) + sum(dropped), 200_000)
+
+    async def test_ignores_sigterm(self) -> None:
+        """
+        A process that ignores SIGTERM goes on, and SIGKILL ends it.
+        """
+        code = "import signal; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); "
+        process = await self.python(code + "signal.pause(); signal.pause()")
+        await until("the program's first line", self.lines)
+        process.signal(signal.SIGTERM)
+        process.signal(signal.SIGKILL)
+        self.assertEqual(await self.end_of(process), Ended(signal=signal.SIGKILL))
+
+    async def test_signal_before_the_group_is_there(self) -> None:
+        """
+        A signal that is sent while the wrapper starts reaches the process.
+        """
+        process = await self.launch("sleep", "60")
+        process.signal(signal.SIGTERM)
+        self.assertEqual(await self.end_of(process), Ended(signal=signal.SIGTERM))
+
+    async def test_signals_go_to_the_group(self) -> None:
+        """
+        A child of the kernel gets the signal too.
+        """
+        process = await self.launch("sh", "-c", "sleep 60 & echo $!; wait")
+        await until("the child's pid", self.lines)
+        child = int(self.lines()[0])
+        process.signal(signal.SIGTERM)
+        await self.end_of(process)
+        await until("the end of the child", lambda: not is_alive(child))
+
+    async def test_grandchildren_are_killed(self) -> None:
+        """
+        When the leader exits, its children that hold its output are neither waited for nor left.
+        """
+        process = await self.launch("sh", "-c", "trap '' TERM HUP; sleep 60 & echo $!; exit 4")
+        self.assertEqual(await self.end_of(process), Ended(exit_code=4))
+        child = int(self.lines()[0])
+        await until("the end of the child", lambda: not is_alive(child))
+
+    async def test_escaped_grandchild(self) -> None:
+        """
+        One that went into a session of its own is not ours any more, and its hold on our pipes
+        does not keep anything open here.
+        """
+        # The reactor's own descriptors come with the first child.
+        await self.end_of(await self.launch("true"))
+        before = len(os.listdir("/proc/self/fd"))
+        code = (
+            "import subprocess; print(subprocess.Popen(['sleep', '60'], start_new_session=1).pid)"
+        )
+        await self.end_of(await self.python(code))
+        self.addCleanup(_kill, int(self.lines()[0]))
+        await until("the pipes' end", lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+class FindExecutableTests(TestCase):
+    """
+    Where a kernel's executable is looked for.
+    """
+
+    def test_on_the_path(self) -> None:
+        """
+        On the kernel's PATH, not on ours.
+        """
+        self.assertTrue(str(find_executable("sh", PATH, "/")).endswith("/sh"))
+        self.assertIsNone(find_executable("sh", {"PATH": "/nonexistent"}, "/"))
+
+    def test_without_a_path(self) -> None:
+        """
+        Without a PATH in the system's usual places.
+        """
+        self.assertIsNotNone(find_executable("sh", {}, "/"))
+
+    def test_not_executable(self) -> None:
+        """
+        Neither a directory nor a file that must not be run is an executable.
+        """
+        self.assertIsNone(find_executable("/tmp", PATH, "/"))
+        self.assertIsNone(find_executable("/etc/passwd", PATH, "/"))
+
+
+def is_alive(pid: int) -> bool:
+    """
+    Whether a process exists and is no zombie.
+    """
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

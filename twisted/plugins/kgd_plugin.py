@@ -1,0 +1,12 @@
+"""
+Tells ``twistd`` about kgd.
+"""
+
+from twisted.application.service import ServiceMaker
+
+kgd = ServiceMaker(
+    "kgd, a kernel gateway daemon",
+    "kgd.tap",
+    "Jupyter kernels over HTTP and WebSocket.",
+    "kgd",
+)
