@@ -154,6 +154,22 @@ class Option:
         defaults = Settings()
         return getattr(defaults if hasattr(defaults, self.field) else defaults.cors, self.field)
 
+    @property
+    def shown_default(self) -> str:
+        """
+        The default, for people.
+        """
+        default = self.default
+        if self.name == "root-dir":
+            return "the current directory"
+        if default is None or default in ("", (), frozenset()):
+            return "none"
+        if isinstance(default, bool):
+            return "on" if default else "off"
+        if self.read is size:
+            return f"{default // MEBIBYTE}MiB"
+        return f"{default:g}" if isinstance(default, float) else str(default)
+
 
 OPTIONS = (
     Option("api", "What the gateway looks like from outside: the name of a personality."),
@@ -194,10 +210,12 @@ OPTIONS = (
         names,
         many=True,
     ),
-    Option("root-dir", "Directory below which kernels work; without it the current one.", directory),
+    Option(
+        "root-dir", "Directory below which kernels work, instead of the current one.", directory
+    ),
     Option("kernel-info-timeout", "Seconds in which a kernel has to begin to answer.", seconds),
     Option("shutdown-wait-time", "Seconds that a kernel gets to end before it is killed.", seconds),
-    Option("restart-limit", "How often in a row a kernel that dies is started again.", whole_number),
+    Option("restart-limit", "How often in a row a dying kernel is started again.", whole_number),
     Option(
         "ws-ping-interval",
         "Seconds between pings on a WebSocket; 0 sends none.",

@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import implementer
 
@@ -140,9 +141,7 @@ class Gateway(Service):
         stopping.addTimeout(PATIENCE, self._parts.reactor)
         try:
             await stopping
-        except TimeoutError:
+        except TookTooLong:
             self._log.error("{what} takes too long; going on without", what=what)
         except Exception:
             self._log.failure("{what} failed; going on", what=what)
-
-

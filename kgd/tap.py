@@ -57,9 +57,7 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
         relay,
         runtime,
         lambda gateway: load(settings.api, gateway),
-        lambda personality: GatewaySite(
-            settings, GatewayResource(settings, personality), reactor
-        ),
+        lambda personality: GatewaySite(settings, GatewayResource(settings, personality), reactor),
     )
 
 

@@ -53,8 +53,8 @@ def working_directory(root: str, path: str | None) -> str:
     """
     top = current = _nearest(os.path.realpath(root))
     for name in _names(path or ""):
-        below = os.path.realpath(os.path.join(current, name))
-        if not _is_inside(top, below) or not _may_be_entered(below):
+        below = _resolved(os.path.join(current, name))
+        if below is None or not _is_inside(top, below) or not _may_be_entered(below):
             break
         current = below
     return current
@@ -74,11 +74,17 @@ def _names(path: str) -> list[str]:
     for name in path.split("/"):
         if name == "..":
             del names[-1:]
-        elif "\0" in name:
-            break
         elif name not in ("", "."):
             names.append(name)
     return names
+
+
+def _resolved(path: str) -> str | None:
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        # Characters that no file name can have.
+        return None
 
 
 def _is_inside(top: str, directory: str) -> bool:
@@ -86,8 +92,4 @@ def _is_inside(top: str, directory: str) -> bool:
 
 
 def _may_be_entered(directory: str) -> bool:
-    try:
-        return os.path.isdir(directory) and os.access(directory, os.X_OK)
-    except ValueError:
-        # Characters that no file name can have.
-        return False
+    return os.path.isdir(directory) and os.access(directory, os.X_OK)

@@ -147,7 +147,7 @@ def _installed(path: Iterable[str]) -> Iterator[tuple[str, KernelSpec]]:
 
 
 def _logger() -> logging.Logger:
-    logger = logging.Logger(__name__, logging.WARNING)
+    logger = logging.getLogger(__name__, logging.WARNING)
     logger.addHandler(_Forward())
     return logger
 

@@ -11,6 +11,7 @@ object, the others are the buffers.
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Callable, Sequence
@@ -180,11 +181,11 @@ def _split(payload: bytes) -> tuple[bytes, list[Buffer]]:
         raise MalformedMessage("a binary frame starts with a table of offsets; this is too short")
     (count,) = struct.unpack_from("!I", payload)
     head = 4 * (count + 1)
-    if not 1 <= count or head > len(payload):
+    if not count >= 1 or head > len(payload):
         raise MalformedMessage(f"a frame of {len(payload)} bytes cannot hold {count} parts")
     offsets = [*struct.unpack_from(f"!{count}I", payload, 4), len(payload)]
-    if offsets[0] < head or any(a > b for a, b in zip(offsets, offsets[1:], strict=False)):
+    if offsets[0] < head or any(a > b for a, b in itertools.pairwise(offsets)):
         raise MalformedMessage("the offsets of the parts are out of order or out of the frame")
     view = memoryview(payload)
-    parts = [view[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+    parts = [view[a:b] for a, b in itertools.pairwise(offsets)]
     return bytes(parts[0]), list(parts[1:])

@@ -4,7 +4,7 @@ Jupyter's way to write a time: UTC, always with six digits of a second, and a ``
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 
 def timestamp(seconds: float) -> str:
@@ -13,5 +13,5 @@ def timestamp(seconds: float) -> str:
     :return: Like ``2026-11-20T23:59:10.259926Z``; the fraction is never left out, because
         clients parse it with a fixed format.
     """
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    moment = datetime.fromtimestamp(seconds, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

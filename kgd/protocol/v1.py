@@ -10,6 +10,7 @@ the buffers, and the last offset is the length of the frame.
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 from kgd.errors import MalformedMessage
@@ -64,11 +65,11 @@ def decode(payload: bytes, is_binary: bool) -> Request:
     if (
         offsets[0] < 8 * (count + 1)
         or offsets[-1] > len(payload)
-        or any(a > b for a, b in zip(offsets, offsets[1:], strict=False))
+        or any(a > b for a, b in itertools.pairwise(offsets))
     ):
         raise MalformedMessage("the offsets of the parts are out of order or out of the frame")
     view = memoryview(payload)
-    parts: list[Buffer] = [view[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+    parts: list[Buffer] = [view[a:b] for a, b in itertools.pairwise(offsets)]
     try:
         channel = bytes(parts[0]).decode("utf-8")
     except UnicodeDecodeError:

@@ -66,7 +66,8 @@ class KernelSpecsAPI:
         """
         ``GET /api/kernelspecs/<spec_name>``.
         """
-        return json_answer(request, kernelspec_model(self._find(spec_name), self._settings.base_url))
+        spec = self._find(spec_name)
+        return json_answer(request, kernelspec_model(spec, self._settings.base_url))
 
     def file(self, request: Any, spec_name: str, file: str) -> IResource:
         """

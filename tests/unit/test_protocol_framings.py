@@ -4,6 +4,7 @@ Both WebSocket framings, against an independent reading of their formats.
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from typing import Any
@@ -20,7 +21,11 @@ from kgd.protocol.messages import Outgoing, Request, read_header
 HEADER = {"msg_id": "m-1", "msg_type": "stream", "username": "u", "session": "s", "version": "5.3"}
 
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
@@ -69,7 +74,7 @@ def read_legacy(kind: int, payload: bytes) -> tuple[dict[str, Any], list[bytes]]
         return json.loads(payload), []
     (count,) = struct.unpack_from("!I", payload)
     offsets = [*struct.unpack_from(f"!{count}I", payload, 4), len(payload)]
-    parts = [payload[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+    parts = [payload[a:b] for a, b in itertools.pairwise(offsets)]
     return json.loads(parts[0]), parts[1:]
 
 
@@ -91,7 +96,7 @@ def read_v1(payload: bytes) -> list[bytes]:
     (count,) = struct.unpack_from("<Q", payload)
     offsets = struct.unpack_from(f"<{count}Q", payload, 8)
     assert offsets[-1] == len(payload), "the last offset is the length of the frame"
-    return [payload[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+    return [payload[a:b] for a, b in itertools.pairwise(offsets)]
 
 
 def write_v1(parts: list[bytes]) -> bytes:
@@ -156,7 +161,7 @@ class LegacyEncodeTests(SynchronousTestCase):
         content = {"a": float("nan"), "b": [float("inf"), -float("inf")], "c": 'NaN, "Infinity'}
         _, payload = payload_of(legacy.encode(outgoing(content)))
         self.assertNotIn(b"NaN,", payload.replace(b'"NaN, ', b""))
-        message = json.loads(payload, parse_constant=lambda word: self.fail(word))
+        message = json.loads(payload, parse_constant=self.fail)
         self.assertEqual(message["content"], {"a": None, "b": [None, None], "c": 'NaN, "Infinity'})
 
     def test_naive_date_gets_a_zone(self) -> None:

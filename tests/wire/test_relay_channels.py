@@ -241,8 +241,10 @@ class ChannelsTests(TestCase):
         Wait until a client has so many replies and idle statuses.
         """
         await until(
-            lambda: client.types().count("execute_reply") >= times
-            and sum(b"idle" in bytes(m.parts[3]) for m in client.got) >= times,
+            lambda: (
+                client.types().count("execute_reply") >= times
+                and sum(b"idle" in bytes(m.parts[3]) for m in client.got) >= times
+            ),
             f"{times} requests are answered; came: {client.types()}",
         )
 

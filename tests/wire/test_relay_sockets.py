@@ -4,6 +4,7 @@ Our ZeroMQ sockets against real ones on loopback.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import zmq
@@ -133,7 +134,7 @@ class SocketTests(TestCase):
         """
         However much has arrived, other events get their turn after a bounded number of messages.
         """
-        publisher, socket = await self.subscribed()
+        publisher, _socket = await self.subscribed()
         count = 10 * TURN_MESSAGES
         for number in range(count):
             publisher.send(b"%d" % number)
@@ -146,7 +147,7 @@ class SocketTests(TestCase):
 
         reactor.callLater(0, other)
         await self.inbox.when(count)
-        steps = [after - before for before, after in zip(seen, seen[1:], strict=False)]
+        steps = [after - before for before, after in itertools.pairwise(seen)]
         # Two at most: what was scheduled, and what the descriptor signalled, in one turn.
         self.assertLessEqual(max(steps), 2 * TURN_MESSAGES)
 

@@ -1,0 +1,154 @@
+"""
+What a kernel's messages tell of what it is doing.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kgd.kernels.activity import Activity
+
+STATES = {"starting", "idle", "busy", "restarting", "dead"}
+
+
+class ActivityTests(SynchronousTestCase):
+    """
+    State and time of last use.
+    """
+
+    def setUp(self) -> None:
+        """
+        A kernel that was made at 1000 and answers.
+        """
+        self.now = 1000.0
+        self.activity = Activity(lambda: self.now)
+        self.now = 2000.0
+
+    def test_new(self) -> None:
+        """
+        A new kernel is starting, was used when it was made, and is idle when it answers.
+        """
+        self.assertEqual(self.activity.execution_state, "starting")
+        self.assertEqual(self.activity.last_activity, 1000.0)
+        self.activity.became_ready()
+        self.assertEqual(self.activity.execution_state, "idle")
+        self.assertEqual(self.activity.last_activity, 1000.0)
+
+    def test_not_ready_before_it_answers(self) -> None:
+        """
+        What an earlier process may still have said changes nothing.
+        """
+        self.activity.published("status", "execute_request", "busy")
+        self.assertEqual(self.activity.execution_state, "starting")
+
+    def test_executing(self) -> None:
+        """
+        A kernel that executes is busy, and in use with everything that it says meanwhile.
+        """
+        self.activity.became_ready()
+        self.activity.published("status", "execute_request", "busy")
+        self.assertEqual(self.activity.execution_state, "busy")
+        self.now = 3000.0
+        self.activity.published("stream", "kernel_info_request", None)
+        self.assertEqual(self.activity.last_activity, 3000.0)
+        self.activity.published("status", "execute_request", "idle")
+        self.assertEqual(self.activity.execution_state, "idle")
+
+    def test_questions_do_not_count(self) -> None:
+        """
+        Asking a kernel what it is does not make it busy, and is no use of it.
+        """
+        self.activity.became_ready()
+        for parent in ("kernel_info_request", "debug_request", "shutdown_request"):
+            self.activity.published("status", parent, "busy")
+            self.assertEqual(self.activity.execution_state, "idle")
+        self.assertEqual(self.activity.last_activity, 1000.0)
+
+    def test_busy_kernel_stays_busy(self) -> None:
+        """
+        A debugger that asks in the meantime does not make the kernel idle.
+        """
+        self.activity.became_ready()
+        self.activity.published("status", "execute_request", "busy")
+        self.activity.published("status", "debug_request", "idle")
+        self.assertEqual(self.activity.execution_state, "busy")
+
+    def test_comm_traffic_counts(self) -> None:
+        """
+        Comm messages are use.
+        """
+        self.activity.became_ready()
+        self.activity.published("comm_msg", "kernel_info_request", None)
+        self.assertEqual(self.activity.last_activity, 2000.0)
+
+    def test_starting_by_itself(self) -> None:
+        """
+        A kernel that says that it starts again is idle as soon as it answers anything.
+        """
+        self.activity.became_ready()
+        self.activity.published("status", "", "starting")
+        self.assertEqual(self.activity.execution_state, "starting")
+        self.activity.published("status", "kernel_info_request", "idle")
+        self.assertEqual(self.activity.execution_state, "idle")
+
+    def test_ready_again(self) -> None:
+        """
+        Hearing twice that it answers does not make a busy kernel idle.
+        """
+        self.activity.became_ready()
+        self.activity.published("status", "execute_request", "busy")
+        self.activity.became_ready()
+        self.assertEqual(self.activity.execution_state, "busy")
+
+    def test_crash(self) -> None:
+        """
+        A crashed kernel is restarting until it answers, whatever its last words were.
+        """
+        self.activity.became_ready()
+        self.activity.crashed()
+        self.activity.published("status", "shutdown_request", "idle")
+        self.activity.published("status", "", "busy")
+        self.assertEqual(self.activity.execution_state, "restarting")
+        self.activity.became_ready()
+        self.assertEqual(self.activity.execution_state, "idle")
+
+    def test_restart(self) -> None:
+        """
+        A restart is use.
+        """
+        self.activity.became_ready()
+        self.activity.restarted()
+        self.assertEqual(self.activity.execution_state, "starting")
+        self.assertEqual(self.activity.last_activity, 2000.0)
+
+    def test_unknown_state(self) -> None:
+        """
+        Words that clients do not know are not passed on.
+        """
+        self.activity.became_ready()
+        for word in ("dead", "restarting", "sleeping", ""):
+            self.activity.published("status", "execute_request", word)
+            self.assertEqual(self.activity.execution_state, "idle")
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["status", "stream", "comm_msg"]),
+                st.sampled_from(["", "execute_request", "kernel_info_request"]),
+                st.sampled_from([None, "idle", "busy", "starting", "dead", "x"]),
+            )
+            | st.sampled_from(["became_ready", "crashed", "restarted", "ended"])
+        )
+    )
+    def test_always_one_of_five(self, steps: list[tuple[str, str, str | None] | str]) -> None:
+        """
+        The state is always one that clients know.
+        """
+        for step in steps:
+            if isinstance(step, str):
+                getattr(self.activity, step)()
+            else:
+                self.activity.published(*step)
+            self.assertIn(self.activity.execution_state, STATES)
