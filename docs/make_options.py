@@ -18,8 +18,9 @@ def document() -> str:
     lines = [
         "# Options",
         "",
-        "Made from `kgd/options.py` by `python docs/make_options.py`. A value on the command line wins over",
-        "one in the environment, which wins over the default. A variable that is empty counts as not set.",
+        "Made from `kgd/options.py` by `python docs/make_options.py`. A value on the command line",
+        "wins over one in the environment, which wins over the default. A variable that is empty",
+        "counts as not set.",
         "",
         "| option | variables, strongest first | default | meaning |",
         "|---|---|---|---|",

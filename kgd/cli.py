@@ -21,4 +21,4 @@ def main() -> None:
         at = arguments.index("--")
         for_twistd, arguments = arguments[:at], arguments[at + 1 :]
     sys.argv = [sys.argv[0], "-n", "--pidfile=", *for_twistd, "kgd", *arguments]
-    run()
+    run()  # type: ignore[no-untyped-call]

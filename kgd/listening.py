@@ -48,7 +48,7 @@ async def listen(reactor: Any, settings: Settings, factory: IProtocolFactory) ->
     ports: list[Any] = []
     for description in settings.listen:
         try:
-            endpoint = serverFromString(reactor, description)
+            endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
             ports.append(await endpoint.listen(factory))
         except (CannotListenError, ValueError, TypeError, LookupError, OSError) as error:
             for port in ports:
@@ -64,7 +64,7 @@ async def _listen_near(
     for port in candidates(settings.port, settings.port_retries, random.Random()):
         endpoint = endpoint_class(reactor, port, backlog=BACKLOG, interface=settings.ip)
         try:
-            return await endpoint.listen(factory)
+            return await endpoint.listen(factory)  # type: ignore[no-any-return, no-untyped-call]
         except CannotListenError as error:
             problem = error.socketError
         except OSError as error:

@@ -83,7 +83,7 @@ class Gateway(Service):
         """
         Begin to start; what comes of it is said by :py:meth:`when_ready`.
         """
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addBoth(self._started)
 
@@ -116,7 +116,7 @@ class Gateway(Service):
         """
         :return: Fires when no kernel, no file and no socket is left.
         """
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         self._starting.cancel()
         return Deferred.fromCoroutine(self._stop())
 

@@ -44,8 +44,8 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
     from kgd.web.site import GatewaySite
 
     # Autobahn's timers.
-    txaio.use_twisted()
-    txaio.config.loop = reactor
+    txaio.use_twisted()  # type: ignore[no-untyped-call]
+    txaio.config.loop = reactor  # type: ignore[attr-defined]
     specs = InstalledKernelSpecs()
     relay = Relay(reactor)
     runtime = RuntimeDirectory()
@@ -79,7 +79,7 @@ class Daemon(Service):
         """
         Start the gateway, and stop the process when that fails.
         """
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         raise_descriptor_limit()
         # The reactor installs its own handlers first.
         self._reactor.callWhenRunning(self._handle_signals)
@@ -91,7 +91,7 @@ class Daemon(Service):
         """
         Stop the gateway.
         """
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         return self._gateway.stopService()
 
     def _handle_signals(self) -> None:
@@ -110,9 +110,9 @@ class Daemon(Service):
             self._reactor.stop()
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
+        if failure.check(CancelledError):  # type: ignore[no-untyped-call]
             return
-        if failure.check(ConfigurationError):
+        if failure.check(ConfigurationError):  # type: ignore[no-untyped-call]
             self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
         else:
             self._log.failure("cannot start", failure)

@@ -44,6 +44,11 @@ class _Forward(logging.Handler):
         _log.emit(level, "{text}", text=record.getMessage())
 
 
+_jupyters_log = logging.getLogger(__name__)
+_jupyters_log.propagate = False
+_jupyters_log.addHandler(_Forward())
+
+
 def search_path() -> list[str]:
     """
     :return: The directories that hold kernelspecs, strongest first.
@@ -132,7 +137,7 @@ def _installed(path: Iterable[str]) -> Iterator[tuple[str, KernelSpec]]:
     # A new one each time: it is cheap, and a directory that cannot be read would stop it.
     manager = KernelSpecManager(
         kernel_dirs=[each for each in path if os.access(each, os.R_OK | os.X_OK)],
-        log=_logger(),
+        log=_jupyters_log,
     )
     for name in sorted(manager.find_kernel_specs()):
         try:
@@ -144,12 +149,6 @@ def _installed(path: Iterable[str]) -> Iterator[tuple[str, KernelSpec]]:
                 name=name,
                 error=f"{type(error).__name__}: {error}",
             )
-
-
-def _logger() -> logging.Logger:
-    logger = logging.getLogger(__name__, logging.WARNING)
-    logger.addHandler(_Forward())
-    return logger
 
 
 def _kernel_spec(manager: KernelSpecManager, name: str) -> KernelSpec:

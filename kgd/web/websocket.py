@@ -194,17 +194,21 @@ class UpgradeResource(Resource):
         idea of where a header ends differs from Twisted's.
         """
         transport, request.channel.transport = request.channel.transport, None
-        if hasattr(transport.protocol, "wrappedProtocol"):  # TLS
-            transport.protocol.wrappedProtocol = self._protocol
+        if hasattr(transport, "wrappedProtocol"):  # TLS, which is a protocol itself
+            transport.wrappedProtocol = self._protocol
         else:
             transport.protocol = self._protocol
         self._protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
         # It is paused while the HTTP channel serves a request.
         transport.resumeProducing()
-        lines = [b"GET / HTTP/1.1"]
-        for name in (b"Host", b"Sec-WebSocket-Key"):
-            lines.append(name + b": " + request.getHeader(name))
-        lines += [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Version: 13"]
+        lines = [
+            b"GET / HTTP/1.1",
+            b"Host: " + request.getHeader(b"host"),
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Version: 13",
+            b"Sec-WebSocket-Key: " + request.getHeader(b"sec-websocket-key"),
+        ]
         if self._protocol.framing.subprotocol:
             lines.append(b"Sec-WebSocket-Protocol: " + self._protocol.framing.subprotocol.encode())
         self._protocol.dataReceived(b"\r\n".join([*lines, b"", b""]))
