@@ -24,6 +24,14 @@ from tests.support.gateway import (
 )
 
 
+def end(pid: int) -> None:
+    """
+    Kill a process that may be there no more.
+    """
+    if alive(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
 class StartTests(GatewayTestCase):
     """
     Starting, and failing to.
@@ -69,7 +77,7 @@ class StartTests(GatewayTestCase):
             lambda: log.exists() and "is available at" in log.read_text(), "the daemon answers"
         )
         pid = int((work / "the.pid").read_text())
-        self.addCleanup(lambda: alive(pid) and os.kill(pid, signal.SIGKILL))
+        self.addCleanup(end, pid)
         port = int(log.read_text().split("is available at http://127.0.0.1:")[1].split()[0])
         kernel_id = await self.start_kernel(port)
         client = await self.connect(port, kernel_id)
@@ -212,7 +220,7 @@ class StopTests(GatewayTestCase):
         kernel_id = await self.start_kernel(gateway.port)
         assert gateway.transport is not None
         (kernel,) = children_of(gateway.transport.pid)
-        self.addCleanup(lambda: alive(kernel) and os.kill(kernel, signal.SIGKILL))
+        self.addCleanup(end, kernel)
         await gateway.stop(signal.SIGKILL)
         self.assertTrue(any(kernel_id in name for name in self.leftovers()))
         gateway = await self.gateway()
@@ -387,7 +395,7 @@ class HTTPTests(GatewayTestCase):
         kernel_id = await self.start_kernel(gateway.port)
         client = await self.connect(gateway.port, kernel_id)
         pongs: list[bytes] = []
-        client.onPong = pongs.append
+        self.patch(client, "onPong", pongs.append)
         client.sendPing(b"abc")
         await until(lambda: client.pings >= 2 and pongs, "pings and a pong come")
         self.assertEqual(pongs, [b"abc"])
@@ -404,3 +412,27 @@ class HTTPTests(GatewayTestCase):
         lines = [line for line in gateway.output.splitlines() if kernel_id in line]
         self.assertTrue(any(line.endswith("one") for line in lines), lines)
         self.assertNotIn("\x1b", gateway.output)
+
+    async def test_bare_words(self) -> None:
+        """
+        NaN, which JSON does not know, reaches clients that read JSON as null.
+        """
+        gateway = await self.gateway()
+        kernel_id = await self.start_kernel(gateway.port)
+        client = await self.connect(gateway.port, kernel_id)
+        messages = await client.execute('{"do": "nan"}')
+        (shown,) = [each for each in messages if each.type == "display_data"]
+        self.assertEqual(shown.content["data"], {"x": None, "y": "NaN"})
+
+    async def test_prompt_at_once(self) -> None:
+        """
+        A prompt reaches a client whose first request asks for it, on a connection a moment old.
+        """
+        gateway = await self.gateway()
+        kernel_id = await self.start_kernel(gateway.port)
+        for v1 in (False, True) * 5:
+            client = await self.connect(gateway.port, kernel_id, v1=v1)
+            msg_id = client.request("execute_request", {"code": '{"do": "input"}'})
+            await until(lambda: client.of(msg_id, "input_request"), "the prompt")  # noqa: B023
+            client.request("input_reply", {"value": "typed"}, "stdin")
+            self.assertEqual(stdout(await client.answered(msg_id)), "typed")

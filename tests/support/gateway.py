@@ -4,6 +4,7 @@ The gateway as a child process, and clients of our own for it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -228,13 +229,13 @@ def decode(payload: bytes, is_binary: bool, v1: bool) -> Message:
     if v1:
         (count,) = struct.unpack_from("<Q", payload)
         at = struct.unpack_from(f"<{count}Q", payload, 8)
-        parts = [payload[a:b] for a, b in zip(at, at[1:], strict=False)]
+        parts = [payload[a:b] for a, b in itertools.pairwise(at)]
         return Message(parts[0].decode(), [json.loads(part) for part in parts[1:5]], parts[5:])
     buffers: list[bytes] = []
     if is_binary:
         (count,) = struct.unpack_from("!I", payload)
         at = (*struct.unpack_from(f"!{count}I", payload, 4), len(payload))
-        payload, *buffers = (payload[a:b] for a, b in zip(at, at[1:], strict=False))
+        payload, *buffers = (payload[a:b] for a, b in itertools.pairwise(at))
     fields = json.loads(payload)
     names = ("header", "parent_header", "metadata", "content")
     assert is_binary or fields["buffers"] == [], "validators want this"
@@ -490,6 +491,7 @@ class GatewayTestCase(TestCase):
         """
         Open a WebSocket on a kernel.
         """
+        client: Any
         factory = WebSocketClientFactory(
             f"ws://127.0.0.1:{port}/api/kernels/{kernel_id}/channels{query}",
             protocols=[V1] if v1 else None,
@@ -497,16 +499,18 @@ class GatewayTestCase(TestCase):
             reactor=reactor,
         )
         factory.protocol = Channels
-        factory.setProtocolOptions(maxFramePayloadSize=0, maxMessagePayloadSize=0)
+        # Without time-outs, so that no timer outlives a test.
+        factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0)
         client = await HostnameEndpoint(reactor, "127.0.0.1", port).connect(factory)
         self.addCleanup(self._drop, client)
         await until(lambda: client.opened or client.closed, "the WebSocket opens")
         self.assertTrue(client.opened, f"refused: {client.closed}")
-        return client
+        channels: Channels = client
+        return channels
 
     async def _drop(self, client: Channels) -> None:
         if client.closed is None:
-            client.transport.abortConnection()
+            client.dropConnection(abort=True)
         await until(lambda: client.closed, "the connection is gone")
 
     def leftovers(self) -> list[str]:
