@@ -93,7 +93,7 @@ class CurrentProcess:
         self._events.launched()
         if self._answers:
             self._events.became_ready()
-        process.when_ended().addCallback(self._ended, process).addErrback(self._fault)
+        process.when_ended().addCallback(self._ended).addErrback(self._fault)
 
     def _launch_failed(self, failure: Failure) -> None:
         if isinstance(failure.value, KernelStartFailed):
@@ -114,10 +114,9 @@ class CurrentProcess:
         self._answers = True
         self._events.became_ready()
 
-    def _ended(self, ended: Ended, process: IKernelProcess) -> None:
-        if self._process is process:
-            self._process = None
-            self._events.process_ended(str(ended))
+    def _ended(self, ended: Ended) -> None:
+        self._process = None
+        self._events.process_ended(str(ended))
 
     def signal(self, signum: int) -> None:
         """
