@@ -360,6 +360,25 @@ class HTTPTests(GatewayTestCase):
         small = await http(gateway.port, "POST", "/api/kernels", b'{"name": "%b"}' % (b"x" * 900))
         self.assertEqual(small.code, 404)
 
+    async def test_file_of_a_kernelspec(self) -> None:
+        """
+        A file comes with its type, whole, in ranges, and conditionally.
+        """
+        image = b"\x89PNG" + bytes(100_000)
+        (self.specs / "tiny" / "logo-64x64.png").write_bytes(image)
+        gateway = await self.gateway()
+        listed = (await http(gateway.port, "GET", "/api/kernelspecs")).json["kernelspecs"]["tiny"]
+        path = listed["resources"]["logo-64x64"]
+        self.assertEqual(path, "/kernelspecs/tiny/logo-64x64.png")
+        response = await http(gateway.port, "GET", path)
+        self.assertEqual((response.code, response.body), (200, image))
+        self.assertEqual(response.headers["content-type"], "image/png")
+        self.assertIn("max-age=2592000", response.headers["cache-control"])
+        part = await http(gateway.port, "GET", path, headers={"Range": "bytes=1-3"})
+        self.assertEqual((part.code, part.body), (206, b"PNG"))
+        since = {"If-Modified-Since": response.headers["last-modified"]}
+        self.assertEqual((await http(gateway.port, "GET", path, headers=since)).code, 304)
+
     async def test_malformed_frames(self) -> None:
         """
         Garbage on a WebSocket is answered with a close code and a reason, without a traceback, and

@@ -40,6 +40,14 @@ def within(what: str, deferred: Deferred[T]) -> Deferred[T]:
     return deferred.addTimeout(LONG, reactor, onTimeoutCancel=lambda *_: _never_came(what))
 
 
+def running_reactor() -> Deferred[None]:
+    """
+    To be returned by ``setUp``: let the reactor run before there are processes. One that ends while
+    trial starts the reactor makes trial forget SIGCHLD for the next test.
+    """
+    return deferLater(reactor, 0)
+
+
 def _never_came(what: str) -> Any:
     raise AssertionError(f"{what} did not come within {LONG} seconds")
 
@@ -62,6 +70,12 @@ class LocalLauncherContractTests(LauncherContract, TestCase):
 
     timeout = LONG
 
+    def setUp(self) -> Deferred[None]:
+        """
+        See :py:func:`running_reactor`.
+        """
+        return running_reactor()
+
     def make_launcher(self) -> IKernelLauncher:
         """
         One that starts real processes.
@@ -76,7 +90,7 @@ class LocalLauncherTests(TestCase):
 
     timeout = 2 * LONG
 
-    def setUp(self) -> None:
+    def setUp(self) -> Deferred[None]:
         """
         Make a place to work in, and catch what is logged.
         """
@@ -85,6 +99,7 @@ class LocalLauncherTests(TestCase):
         observer = cast(ILogObserver, self.events.append)
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
+        return running_reactor()
 
     def mktemp_parent(self) -> Path:
         """

@@ -23,7 +23,7 @@ from kgd.kernels.registry import KernelRegistry
 from kgd.kernels.runtime import RuntimeDirectory
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, FakeRelay, kernel_spec
-from tests.wire.test_kernels_process import LONG, is_alive, until, within
+from tests.wire.test_kernels_process import LONG, is_alive, running_reactor, until, within
 
 # Programs in the place of kernels, which cannot be asked anything.
 PATIENT = ("sh", "-c", "sleep 60")
@@ -42,7 +42,7 @@ class RegistryTests(TestCase):
 
     timeout = 2 * LONG
 
-    def setUp(self) -> None:
+    def setUp(self) -> Deferred[None]:
         """
         A registry on this machine, with a relay that does nothing.
         """
@@ -68,6 +68,7 @@ class RegistryTests(TestCase):
             {"PATH": "/usr/bin:/bin"},
         )
         self.addCleanup(self.end)
+        return running_reactor()
 
     def end(self) -> Deferred[None]:
         """

@@ -1,0 +1,133 @@
+"""
+HTTP in memory: requests against a gateway's resources without a network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from kgd.interfaces import IPersonality
+from kgd.settings import Settings
+from kgd.web.gateway import GatewayResource
+from kgd.web.site import GatewaySite
+
+
+class _Transport(StringTransport):
+    """
+    Remembers how a connection ends.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(peerAddress=IPv4Address("TCP", "127.0.0.1", 54321))  # type: ignore[no-untyped-call]
+        self.aborted = False
+        self.no_delay: bool | None = None
+
+    def abortConnection(self) -> None:
+        """
+        The connection is cut.
+        """
+        self.aborted = self.disconnecting = True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """
+        As a TCP transport has it.
+        """
+        self.no_delay = enabled
+
+
+@attrs.frozen
+class Response:
+    """
+    What came back.
+
+    :ivar headers: By lower-case name; the last one wins.
+    """
+
+    code: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """
+        The body, decoded.
+        """
+        return json.loads(self.body)
+
+
+class MemoryClient:
+    """
+    Sends requests to a personality as it is served by a gateway with these settings.
+
+    :ivar clock: The time of the connections.
+    :ivar transport: Of the latest connection.
+    """
+
+    def __init__(self, settings: Settings, personality: IPersonality) -> None:
+        self.clock = Clock()
+        self._site = GatewaySite(settings, GatewayResource(settings, personality), self.clock)
+        self._site.startFactory()
+        self.transport = _Transport()
+
+    def connect(self) -> Any:
+        """
+        :return: A connection's protocol, for bytes to be given to its ``dataReceived``.
+        """
+        self.transport = _Transport()
+        protocol = self._site.buildProtocol(self.transport.getPeer())  # type: ignore[no-untyped-call]
+        assert protocol is not None
+        protocol.makeConnection(self.transport)
+        return protocol
+
+    def close(self) -> None:
+        """
+        Stop the site's own timer.
+        """
+        self._site.stopFactory()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """
+        Make one request on a connection of its own.
+
+        :raises AssertionError: when it has not been answered at once.
+        """
+        lines = [f"{method} {path} HTTP/1.1", "Connection: close"]
+        given = {"Host": "gateway:8888", **(headers or {})}
+        if body is not None:
+            given["Content-Length"] = str(len(body))
+        lines += [f"{name}: {value}" for name, value in given.items()]
+        protocol = self.connect()
+        protocol.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
+        return read_response(self.transport.value())  # type: ignore[no-untyped-call]
+
+
+def read_response(raw: bytes) -> Response:
+    """
+    Take one response apart.
+
+    :raises AssertionError: when it is not complete.
+    """
+    head, separator, body = raw.partition(b"\r\n\r\n")
+    assert separator, f"no complete response: {raw!r}"
+    status, *fields = head.decode("latin-1").split("\r\n")
+    _, code, reason = status.split(" ", 2)
+    headers = {}
+    for field in fields:
+        name, _, value = field.partition(": ")
+        headers[name.lower()] = value
+    assert "transfer-encoding" not in headers, "every response announces its length"
+    return Response(int(code), reason, headers, body)

@@ -1,0 +1,199 @@
+"""
+The table of options.
+"""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import attrs
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from kgd.options import OPTIONS, Options, settings_from
+from kgd.settings import CORS, MEBIBYTE, Settings, normalized_base_url
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def parsed(*arguments: str, **environ: str) -> Settings:
+    """
+    The settings for a command line and an environment.
+    """
+    options = Options()
+    options.postOptions = lambda: None  # type: ignore[method-assign]
+    options.parseOptions(list(arguments))
+    return settings_from(options.given, environ)
+
+
+class TableTests(SynchronousTestCase):
+    """
+    All rows.
+    """
+
+    def test_complete(self) -> None:
+        """
+        Every setting has a row, and every row a setting.
+        """
+        fields = {field.name for field in attrs.fields(Settings)} - {"cors"}
+        fields |= {field.name for field in attrs.fields(CORS)}
+        self.assertEqual({option.field for option in OPTIONS}, fields)
+
+    def test_wrong_values(self) -> None:
+        """
+        Each reader that can be wrong says so, naming the option, the value and what would do.
+        """
+        for option in OPTIONS:
+            if option.read.__name__ in ("text", "names", "switch"):
+                continue
+            for value in ("-1", "x", "1e999", "nan"):
+                error = self.assertRaises(UsageError, parsed, f"--{option.name}={value}")
+                self.assertIn(f"--{option.name} is '{value}'", str(error))
+                self.assertIn("it takes: ", str(error))
+
+    def test_defaults(self) -> None:
+        """
+        Nothing said is the defaults, with the current directory.
+        """
+        self.assertEqual(parsed(), Settings(root_dir=str(Path.cwd())))
+
+    def test_manual_is_current(self) -> None:
+        """
+        The page of options is what the table makes of it.
+        """
+        made = runpy.run_path(str(DOCS / "make_options.py"))["document"]()
+        self.assertEqual((DOCS / "options.md").read_text(), made)
+
+
+class ReadingTests(SynchronousTestCase):
+    """
+    Where values come from, and what becomes of them.
+    """
+
+    def test_precedence(self) -> None:
+        """
+        Command line, then KGD_, then KG_; the last of several on the command line.
+        """
+        self.assertEqual(parsed("--port=1", "--port=2", KGD_PORT="3", KG_PORT="4").port, 2)
+        self.assertEqual(parsed(KGD_PORT="3", KG_PORT="4").port, 3)
+        self.assertEqual(parsed(KG_PORT="4").port, 4)
+        self.assertEqual(parsed("-p", "5").port, 5)
+
+    def test_empty_variables(self) -> None:
+        """
+        A variable that is set to nothing is not set.
+        """
+        settings = parsed(KG_MAX_KERNELS="", KGD_PORT="", KG_PORT="7", KG_DEFAULT_KERNEL_NAME="")
+        self.assertEqual((settings.max_kernels, settings.port), (None, 7))
+        self.assertEqual(settings.default_kernel_name, "python3")
+
+    def test_every_variable(self) -> None:
+        """
+        What the Jupyter Kernel Gateway reads from the environment is read here.
+        """
+        settings = parsed(
+            KG_IP="1.1.1.1", KG_PORT="1234", KG_PORT_RETRIES="4321", KG_AUTH_TOKEN="secret",
+            KG_ALLOW_CREDENTIALS="true", KG_ALLOW_HEADERS="a", KG_ALLOW_METHODS="b",
+            KG_ALLOW_ORIGIN="*", KG_EXPOSE_HEADERS="c", KG_MAX_AGE="5", KG_BASE_URL="/fake/path",
+            KG_MAX_KERNELS="1", KG_FORCE_KERNEL_NAME="f", KG_DEFAULT_KERNEL_NAME="d",
+            KG_WS_PING_INTERVAL_SECS="2", KG_LIST_KERNELS="True", KG_API="x",
+            KG_ENV_WHITELIST="A, B,", KG_ENV_PROCESS_WHITELIST="C",
+        )  # fmt: skip
+        self.assertEqual(
+            (settings.ip, settings.port, settings.port_retries, settings.auth_token),
+            ("1.1.1.1", 1234, 4321, "secret"),
+        )
+        self.assertEqual(
+            settings.cors,
+            CORS(
+                allow_origin="*",
+                allow_credentials="true",
+                allow_headers="a",
+                allow_methods="b",
+                expose_headers="c",
+                max_age="5",
+            ),
+        )
+        self.assertEqual((settings.base_url, settings.max_kernels), ("/fake/path", 1))
+        self.assertEqual((settings.force_kernel_name, settings.default_kernel_name), ("f", "d"))
+        self.assertEqual((settings.ws_ping_interval, settings.list_kernels), (2, True))
+        self.assertEqual((settings.api, settings.env_whitelist), ("x", {"A", "B"}))
+        self.assertEqual(settings.env_process_whitelist, {"C"})
+
+    def test_switches(self) -> None:
+        """
+        A switch is on, off, or a word in the environment; another word is an error.
+        """
+        for arguments, variable, expected in (
+            (["--list-kernels"], "", True),
+            (["--list-kernels", "--no-list-kernels"], "", False),
+            (["--no-list-kernels"], "true", False),
+            ([], "TRUE", True),
+            ([], "1", True),
+            ([], "yes", True),
+            ([], "off", False),
+            ([], "0", False),
+        ):
+            settings = parsed(*arguments, KG_LIST_KERNELS=variable)
+            self.assertEqual(settings.list_kernels, expected, (arguments, variable))
+        error = self.assertRaises(UsageError, parsed, KG_LIST_KERNELS="maybe")
+        self.assertIn("KG_LIST_KERNELS is 'maybe'", str(error))
+
+    def test_lists(self) -> None:
+        """
+        Lists take commas and repetition; endpoints, which may hold commas, only repetition.
+        """
+        settings = parsed(
+            "--env-whitelist=A, B", "--env-whitelist", "C", "--listen=a,b", "--listen=c"
+        )
+        self.assertEqual(settings.env_whitelist, {"A", "B", "C"})
+        self.assertEqual(settings.listen, ("a,b", "c"))
+
+    def test_sizes(self) -> None:
+        """
+        Sizes are bytes, or have a suffix.
+        """
+        for value, expected in (("17", 17), ("2KiB", 2048), ("3MiB", 3 * MEBIBYTE)):
+            self.assertEqual(parsed(f"--max-body-size={value}").max_body_size, expected)
+
+    def test_levels(self) -> None:
+        """
+        Levels have names in any case, or the numbers of Python's logging.
+        """
+        for value, expected in (
+            ("DEBUG", "debug"), ("Warning", "warn"), ("0", "debug"), ("10", "debug"),
+            ("20", "info"), ("30", "warn"), ("50", "critical"),
+        ):  # fmt: skip
+            self.assertEqual(parsed(f"--log-level={value}").log_level, expected)
+        self.assertRaises(UsageError, parsed, "--log-level=51")
+
+    def test_usage_errors(self) -> None:
+        """
+        Options that there are not, and arguments without an option, are errors.
+        """
+        for arguments in (["--nope"], ["--port"], ["surplus"], ["--list-kernels=x"]):
+            self.assertRaises(UsageError, parsed, *arguments)
+
+    def test_base_urls(self) -> None:
+        """
+        All spellings of a base URL are one.
+        """
+        for text in ("foo/bar", "/foo/bar", "foo/bar/", "//foo//bar//"):
+            self.assertEqual(normalized_base_url(text), "/foo/bar")
+        self.assertEqual(normalized_base_url("/"), "")
+
+    def test_secrets(self) -> None:
+        """
+        The token does not appear where settings are printed.
+        """
+        settings = parsed("--auth-token=s3cret")
+        self.assertEqual(settings.auth_token, "s3cret")
+        self.assertNotIn("s3cret", repr(settings))
+
+    def test_read_at_once(self) -> None:
+        """
+        ``parseOptions`` itself refuses what cannot be right, before anything is made of it.
+        """
+        self.patch(__import__("os"), "environ", {"KGD_PORT": "x"})
+        self.assertRaises(UsageError, Options().parseOptions, [])
