@@ -35,8 +35,8 @@ else:
 
 class LauncherContract(TestCase):
     """
-    What every launcher promises. To be mixed into a ``TestCase``; if the processes are real, let its
-    ``setUp`` wait for a turn of the reactor, as trial loses SIGCHLD when one ends before that.
+    What every launcher promises. To be mixed into a ``TestCase``; if the processes are real, let
+    its ``setUp`` wait for a turn of the reactor, as trial loses SIGCHLD when one ends before that.
     """
 
     @abstractmethod

@@ -55,6 +55,15 @@ class PiecesTests(SynchronousTestCase):
         for piece in found:
             piece.decode()
 
+    def test_whole_characters(self) -> None:
+        """
+        No piece ends within a character, wherever that is; what is no UTF-8 is cut anyway.
+        """
+        for offset in range(4):
+            for piece in pieces(b"x" * offset + "\U0001f600".encode() * 3000):
+                piece.decode()
+        self.assertEqual(len(pieces(b"\x80" * 10_000)), 3)
+
 
 class OutputLinesTests(SynchronousTestCase):
     """

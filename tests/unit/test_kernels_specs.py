@@ -167,6 +167,13 @@ class InstalledKernelSpecsTests(SynchronousTestCase):
         shutil.rmtree(self.first / "a")
         self.assertEqual(self.names(), {"b"})
 
+    def test_unsettled(self) -> None:
+        """
+        What changed a moment ago is read again, for its times may not show it if it changes again.
+        """
+        self.install(self.first, "a")
+        self.assertIsNot(self.specs.all(), self.specs.all())
+
     def settle(self) -> None:
         """
         Let time pass since the last change.

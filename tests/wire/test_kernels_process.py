@@ -70,7 +70,7 @@ class LocalLauncherContractTests(LauncherContract, TestCase):
 
     timeout = LONG
 
-    def setUp(self) -> Deferred[None]:
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]
         """
         See :py:func:`running_reactor`.
         """
@@ -90,7 +90,7 @@ class LocalLauncherTests(TestCase):
 
     timeout = 2 * LONG
 
-    def setUp(self) -> Deferred[None]:
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]
         """
         Make a place to work in, and catch what is logged.
         """

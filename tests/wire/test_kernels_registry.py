@@ -42,7 +42,7 @@ class RegistryTests(TestCase):
 
     timeout = 2 * LONG
 
-    def setUp(self) -> Deferred[None]:
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]
         """
         A registry on this machine, with a relay that does nothing.
         """
@@ -176,6 +176,7 @@ class PortTests(TestCase):
         """
         (port,) = PortLeases().lease(1)
         with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", port))
             listener.listen()
             self.assertFalse(is_free(port))
