@@ -60,7 +60,7 @@ def encode(message: Outgoing) -> bytes:
     """
     :return: A WebSocket frame.
     """
-    header, parent, metadata, content = message.parts
+    header, parent, metadata, content = map(bytes, message.parts)
     fields = [
         b'{"header": ',
         _with_zone(header, message.header.date),
@@ -71,9 +71,9 @@ def encode(message: Outgoing) -> bytes:
         b', "parent_header": ',
         parent,
         b', "metadata": ',
-        without_bare_words(bytes(metadata)),
+        without_bare_words(metadata),
         b', "content": ',
-        without_bare_words(bytes(content)),
+        without_bare_words(content),
         b', "channel": "',
         message.channel.encode("ascii"),
     ]
@@ -81,22 +81,20 @@ def encode(message: Outgoing) -> bytes:
         fields.append(b'"}')
         return _binary(b"".join(fields), message.buffers)
     fields.append(b'", "buffers": []}')
-    length = sum(map(len, fields))
-    frame = b"".join((frame_head(TEXT, length), *fields))
-    if not frame.isascii():
-        return _text(b"".join(fields))
-    return frame
+    if not (content.isascii() and header.isascii() and parent.isascii() and metadata.isascii()):
+        fields = [_utf8(b"".join(fields))]
+    return b"".join((frame_head(TEXT, sum(map(len, fields))), *fields))
 
 
-def _text(payload: bytes) -> bytes:
+def _utf8(payload: bytes) -> bytes:
     """
     A text frame must be UTF-8; one wrong byte would make a client close the connection.
     """
     try:
         payload.decode("utf-8")
     except UnicodeDecodeError:
-        payload = payload.decode("utf-8", "replace").encode("utf-8")
-    return frame_head(TEXT, len(payload)) + payload
+        return payload.decode("utf-8", "replace").encode("utf-8")
+    return payload
 
 
 def _binary(text: bytes, buffers: Sequence[Buffer]) -> bytes:

@@ -252,12 +252,8 @@ class LocalLauncherTests(TestCase):
         leak = os.open("/dev/null", os.O_RDONLY)
         self.addCleanup(os.close, leak)
         os.set_inheritable(leak, True)
-        process = await self.launch("sleep", "60")
-        exe = Path(f"/proc/{process.pid}/exe")
-        await until(
-            "the exec of sleep",
-            lambda: "sleep" in exe.resolve().name or "coreutils" in exe.resolve().name,
-        )
+        process = await self.python("import signal; print('ready', flush=True); signal.pause()")
+        await until("the program's first line", self.lines)
         found = {fd.name: os.readlink(fd) for fd in Path(f"/proc/{process.pid}/fd").iterdir()}
         self.assertEqual(set(found), {"0", "1", "2"})
         self.assertTrue(all(target.startswith("pipe:") for target in found.values()), found)
