@@ -398,13 +398,15 @@ class GatewayTestCase(TestCase):
 
     timeout = 120
 
-    def setUp(self) -> None:
+    def setUp(self) -> Deferred[None]:
         self.home = Path(self.mktemp()).resolve()
         self.runtime = self.home / "runtime"
         self.specs = self.home / "share" / "kernels"
         for folder in (self.runtime, self.specs, self.home / "work", self.home / "config"):
             folder.mkdir(parents=True)
         self.add_spec("tiny", [sys.executable, "-I", str(TINY_KERNEL), "-f", "{connection_file}"])
+        # A child that ends before the reactor really runs would leave trial without SIGCHLD.
+        return deferLater(reactor, 0)
 
     def add_spec(self, name: str, argv: list[str], **more: Any) -> None:
         """
