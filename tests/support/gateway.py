@@ -398,7 +398,7 @@ class GatewayTestCase(TestCase):
 
     timeout = 120
 
-    def setUp(self) -> Deferred[None]:
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]
         self.home = Path(self.mktemp()).resolve()
         self.runtime = self.home / "runtime"
         self.specs = self.home / "share" / "kernels"
