@@ -8,9 +8,10 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory
 
 from kgd.errors import ConfigurationError
 from kgd.settings import Settings
@@ -36,35 +37,57 @@ def candidates(port: int, retries: int, chance: random.Random) -> Iterator[int]:
             yield other
 
 
-async def listen(reactor: Any, settings: Settings, factory: IProtocolFactory) -> list[Any]:
+@attrs.frozen
+class Listening:
+    """
+    An open port.
+
+    :ivar port: Its ``IListeningPort``.
+    """
+
+    port: Any
+    is_secure: bool = False
+
+    def url(self, base_url: str) -> str:
+        """
+        :return: Where the gateway answers, for people and for programs that wait to be told.
+        """
+        address = self.port.getHost()
+        host = getattr(address, "host", None)
+        if host is None:
+            return str(address)
+        scheme = "https" if self.is_secure else "http"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{shown}:{address.port}{base_url}"
+
+
+async def listen(reactor: Any, settings: Settings, factory: IProtocolFactory) -> list[Listening]:
     """
     Open the ports that the settings name.
 
-    :return: The :py:class:`IListeningPort` providers.
     :raises ConfigurationError: when one cannot be opened; then none stays open.
     """
     if not settings.listen:
-        return [await _listen_near(reactor, settings, factory)]
-    ports: list[Any] = []
+        return [Listening(await _listen_near(reactor, settings, factory))]
+    opened: list[Listening] = []
     for description in settings.listen:
         try:
             endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
-            ports.append(await endpoint.listen(factory))
+            port = await endpoint.listen(factory)
         except (CannotListenError, ValueError, TypeError, LookupError, OSError) as error:
-            for port in ports:
-                await port.stopListening()
+            for each in opened:
+                await each.port.stopListening()
             raise ConfigurationError(f"cannot listen on --listen={description}: {error}") from None
-    return ports
+        opened.append(Listening(port, description.startswith("ssl:")))
+    return opened
 
 
-async def _listen_near(
-    reactor: Any, settings: Settings, factory: IProtocolFactory
-) -> IListeningPort:
+async def _listen_near(reactor: Any, settings: Settings, factory: IProtocolFactory) -> Any:
     endpoint_class = TCP6ServerEndpoint if ":" in settings.ip else TCP4ServerEndpoint
     for port in candidates(settings.port, settings.port_retries, random.Random()):
         endpoint = endpoint_class(reactor, port, backlog=BACKLOG, interface=settings.ip)
         try:
-            return await endpoint.listen(factory)  # type: ignore[no-any-return, no-untyped-call]
+            return await endpoint.listen(factory)  # type: ignore[no-untyped-call]
         except CannotListenError as error:
             problem = error.socketError
         except OSError as error:
@@ -73,16 +96,3 @@ async def _listen_near(
         f"cannot listen on port {settings.port} of {settings.ip or 'any address'}, nor on "
         f"{settings.port_retries} others: {problem}; choose another with --port or --ip"
     )
-
-
-def url_of(port: Any, base_url: str) -> str:
-    """
-    :return: Where the gateway answers, for people and for programs that wait for this line.
-    """
-    address = port.getHost()
-    host = getattr(address, "host", None)
-    if host is None:
-        return str(address)
-    scheme = "https" if getattr(port, "_tls", False) or "TLS" in type(port).__name__ else "http"
-    shown = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{shown}:{address.port}{base_url}"

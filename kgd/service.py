@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from kgd import __version__
 from kgd.interfaces import IGateway, IKernels, IKernelSpecs, IPersonality, IRelay
-from kgd.listening import listen, url_of
+from kgd.listening import Listening, listen
 from kgd.logs import make_logger
 from kgd.settings import Settings
 
@@ -65,7 +65,7 @@ class Gateway(Service):
         self._runtime = runtime
         self._load = load
         self._serve = serve
-        self._ports: list[Any] = []
+        self._ports: list[Listening] = []
         self._personality: IPersonality | None = None
         self._starting: Deferred[None] = succeed(None)
         self._ready: list[Deferred[None]] = []
@@ -99,6 +99,12 @@ class Gateway(Service):
             self._personality = self._load(self._parts)
             await self._personality.start()
             settings = self._parts.settings
+            if settings.default_kernel_name not in self._parts.kernel_specs.all():
+                self._log.warn(
+                    "the default kernel {name!r} is not installed; install it, or choose another "
+                    "with --default-kernel-name",
+                    name=settings.default_kernel_name,
+                )
             self._ports = await listen(
                 self._parts.reactor, settings, self._serve(self._personality)
             )
@@ -109,7 +115,7 @@ class Gateway(Service):
             self._log.info(
                 "Jupyter Kernel Gateway kgd {version} is available at {url}",
                 version=__version__,
-                url=url_of(port, settings.base_url),
+                url=port.url(settings.base_url),
             )
 
     def stopService(self) -> Deferred[None]:
@@ -127,7 +133,7 @@ class Gateway(Service):
         ports, self._ports = self._ports, []
         personality, self._personality = self._personality, None
         for port in ports:
-            await self._bounded("closing a port", port.stopListening)
+            await self._bounded("closing a port", port.port.stopListening)
         for kernel in self._parts.kernels.list():
             kernel.channels.dismiss(GOING_AWAY, "The gateway is shutting down")
         if personality is not None:

@@ -9,9 +9,15 @@ import os
 import signal
 import stat
 import sys
+from datetime import UTC, datetime, timedelta
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from twisted.internet import reactor
 from twisted.internet.defer import DeferredList, ensureDeferred
+from twisted.internet.utils import getProcessOutput
 
 from tests.support.gateway import (
     GatewayTestCase,
@@ -148,6 +154,32 @@ class StartTests(GatewayTestCase):
         self.assertEqual((await http(process.port, "GET", "/api")).code, 200)
         self.assertTrue(stat.S_ISSOCK(path.stat().st_mode))
 
+    async def test_tls(self) -> None:
+        """
+        An endpoint with a certificate is announced as such, and carries REST and WebSockets.
+        """
+        pem = self.home / "gateway.pem"
+        pem.write_bytes(self_signed())
+        process = self.launch(
+            f"--listen=ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}",
+            "--default-kernel-name=tiny",
+        )
+        await process.ready()
+        self.assertTrue(process.url.startswith("https://127.0.0.1:"), process.url)
+        printed = await getProcessOutput(
+            sys.executable, ["-c", OVER_TLS, str(process.port)], env=os.environ, reactor=reactor
+        )
+        self.assertEqual(printed.strip(), b"1000000")
+
+    async def test_default_kernel_missing(self) -> None:
+        """
+        A default kernel that is not installed is no reason not to start, but is said.
+        """
+        gateway = await self.gateway("--default-kernel-name=fake")
+        self.assertIn("the default kernel 'fake' is not installed", gateway.output)
+        response = await http(gateway.port, "POST", "/api/kernels")
+        self.assertEqual(response.json["message"], "No such kernel: fake")
+
     async def test_three_ways_to_start(self) -> None:
         """
         ``twistd -n kgd`` is what ``python -m kgd`` is; twistd lists the plug-in.
@@ -158,6 +190,54 @@ class StartTests(GatewayTestCase):
         listing = self.launch(twistd=("--help",))
         await listing.ended()
         self.assertIn("Jupyter kernels over HTTP and WebSocket", listing.output)
+
+
+# Blocking, and therefore a program of its own.
+OVER_TLS = """
+import json, ssl, sys, urllib.request, websocket
+host = f"127.0.0.1:{sys.argv[1]}"
+request = urllib.request.Request(f"https://{host}/api/kernels", b"{}", method="POST")
+answer = urllib.request.urlopen(request, context=ssl._create_unverified_context())
+kernel_id = json.load(answer)["id"]
+socket = websocket.create_connection(
+    f"wss://{host}/api/kernels/{kernel_id}/channels", sslopt={"cert_reqs": ssl.CERT_NONE}
+)
+header = {"msg_id": "a", "msg_type": "execute_request"}
+socket.send(json.dumps({"header": header, "content": {"code": "x" * 1000000}}))
+size = 0
+while True:
+    message = json.loads(socket.recv())
+    if message["msg_type"] == "stream":
+        size += len(message["content"]["text"])
+    if message["content"].get("execution_state") == "idle":
+        break
+print(size)
+"""
+
+
+def self_signed() -> bytes:
+    """
+    :return: A new key and a certificate for it, in PEM.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return private + certificate.public_bytes(serialization.Encoding.PEM)
 
 
 class StopTests(GatewayTestCase):
