@@ -5,7 +5,6 @@ A kernel's channels, with a kernel that is all ZeroMQ and no Python behind it.
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from kgd.interfaces import IAttachment, IChannels, IChannelsObserver, IClient, IRelay
+from kgd.kernels.ports import PortLeases
 from kgd.protocol.connection import CHANNELS, ConnectionInfo
 from kgd.protocol.messages import (
     DELIMITER,
@@ -40,15 +40,6 @@ async def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert reactor.seconds() < deadline, f"waited {TIMEOUT} s until {what}"
         await deferLater(reactor, 0)
-
-
-def free_port() -> int:
-    """
-    A port that nobody listens on at the moment.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PretendKernel:
@@ -209,7 +200,8 @@ class ChannelsTests(TestCase):
         self.addCleanup(self.relay.stop)
         self.observer = Observer()
         self.channels = self.relay.open("the-kernel", self.observer)
-        self.info = ConnectionInfo(ports={c: free_port() for c in CHANNELS}, key=b"key")
+        ports = PortLeases().lease(len(CHANNELS))
+        self.info = ConnectionInfo(ports=dict(zip(CHANNELS, ports, strict=True)), key=b"key")
 
     def kernel(self, **options: bool) -> PretendKernel:
         """
