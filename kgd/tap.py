@@ -7,6 +7,7 @@ This is the only module that knows every concrete class. Making the service open
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import resource
 import signal
@@ -81,6 +82,9 @@ class Daemon(Service):
         """
         super().startService()  # type: ignore[no-untyped-call]
         raise_descriptor_limit()
+        # What has been imported stays for ever; the garbage collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         # The reactor installs its own handlers first.
         self._reactor.callWhenRunning(self._handle_signals)
         ready = self._gateway.when_ready()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from kgd.protocol import legacy, v1
-from kgd.protocol.messages import Outgoing, Request
+from kgd.protocol.messages import Frame, Outgoing, Request
 
 
 @attrs.frozen
@@ -22,7 +22,7 @@ class Framing:
     """
 
     subprotocol: str | None
-    encode: Callable[[Outgoing], bytes]
+    encode: Callable[[Outgoing], Frame]
     decode: Callable[[bytes, bool], Request]
 
 

@@ -19,17 +19,17 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kgd.errors import MalformedMessage
-from kgd.protocol.messages import Buffer, Header, Outgoing, Request, read_header
+from kgd.protocol.messages import Buffer, Frame, Header, Outgoing, Request, read_header
 from kgd.protocol.rfc6455 import BINARY, TEXT, frame_head
 
 # A string, or one of the words that Python's json writes although JSON does not know them.
 _BARE_WORD = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN')
 _EMPTY = b"{}"
 _quote = msgspec.json.encode
-_skip: Callable[[bytes], msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw).decode
+_skip: Callable[[Buffer], msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-class _Frame(msgspec.Struct):
+class _Message(msgspec.Struct):
     header: msgspec.Raw
     parent_header: msgspec.Raw = msgspec.Raw(_EMPTY)
     metadata: msgspec.Raw = msgspec.Raw(_EMPTY)
@@ -38,10 +38,10 @@ class _Frame(msgspec.Struct):
     channel: str | None = None
 
 
-_decode_frame: Callable[[Buffer], _Frame] = msgspec.json.Decoder(_Frame).decode
+_decode_frame: Callable[[Buffer], _Message] = msgspec.json.Decoder(_Message).decode
 
 
-def without_bare_words(raw: bytes) -> bytes:
+def without_bare_words(raw: Buffer) -> Buffer:
     """
     Replace every ``NaN``, ``Infinity`` and ``-Infinity`` outside of strings by ``null``.
     """
@@ -49,6 +49,7 @@ def without_bare_words(raw: bytes) -> bytes:
         # This only skips over the JSON, in a third of the time that it takes to search for words.
         _skip(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raw = bytes(raw)
         if b"NaN" not in raw and b"Infinity" not in raw:
             return raw
     else:
@@ -56,11 +57,11 @@ def without_bare_words(raw: bytes) -> bytes:
     return _BARE_WORD.sub(lambda found: found[0] if found[0][:1] == b'"' else b"null", raw)
 
 
-def encode(message: Outgoing) -> bytes:
+def encode(message: Outgoing) -> Frame:
     """
     :return: A WebSocket frame.
     """
-    header, parent, metadata, content = map(bytes, message.parts)
+    header, parent, metadata, content = message.parts
     fields = [
         b'{"header": ',
         _with_zone(header, message.header.date),
@@ -81,9 +82,10 @@ def encode(message: Outgoing) -> bytes:
         fields.append(b'"}')
         return _binary(b"".join(fields), message.buffers)
     fields.append(b'", "buffers": []}')
-    if not (content.isascii() and header.isascii() and parent.isascii() and metadata.isascii()):
-        fields = [_utf8(b"".join(fields))]
-    return b"".join((frame_head(TEXT, sum(map(len, fields))), *fields))
+    payload = b"".join(fields)
+    if not payload.isascii():
+        payload = _utf8(payload)
+    return frame_head(TEXT, len(payload)), payload
 
 
 def _utf8(payload: bytes) -> bytes:
@@ -97,14 +99,14 @@ def _utf8(payload: bytes) -> bytes:
     return payload
 
 
-def _binary(text: bytes, buffers: Sequence[Buffer]) -> bytes:
+def _binary(text: bytes, buffers: Sequence[Buffer]) -> Frame:
     count = 1 + len(buffers)
     offsets = [4 * (count + 1)]
     for part in (text, *buffers[:-1]):
         offsets.append(offsets[-1] + len(part))
     length = offsets[-1] + len(buffers[-1])
     table = struct.pack(f"!{count + 1}I", count, *offsets)
-    return b"".join((frame_head(BINARY, length), table, text, *buffers))
+    return frame_head(BINARY, length), b"".join((table, text, *buffers))
 
 
 def _with_zone(header: bytes, date: str | None) -> bytes:
@@ -145,12 +147,12 @@ def _request(text: bytes, buffers: Sequence[Buffer] | None) -> Request:
     return Request(frame.channel or "shell", header, parts, buffers)
 
 
-def _read_frame(text: bytes) -> _Frame:
+def _read_frame(text: bytes) -> _Message:
     try:
         return _decode_frame(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # Python's own json writes NaN, and accepts it: so did every gateway before us.
-        mended = without_bare_words(text)
+        mended = bytes(without_bare_words(text))
         if mended is not text:
             return _read_frame(mended)
         raise MalformedMessage(f"not a message in JSON: {error}") from None

@@ -23,6 +23,8 @@ PROTOCOL_VERSION = "5.4"
 _JOIN_LIMIT = 32 * 1024
 
 Buffer = bytes | memoryview
+# A WebSocket frame: its head and its payload. Joining them would copy large messages once more.
+Frame = tuple[bytes, bytes]
 Parts = tuple[bytes, Buffer, Buffer, Buffer]
 
 
@@ -107,9 +109,9 @@ class Outgoing:
         self.size = len(parts[0]) + len(parts[1]) + len(parts[2]) + len(parts[3])
         if buffers:
             self.size += sum(map(len, buffers))
-        self._encoded: dict[Callable[[Outgoing], bytes], bytes] = {}
+        self._encoded: dict[Callable[[Outgoing], Frame], Frame] = {}
 
-    def encoded(self, encode: Callable[[Outgoing], bytes]) -> bytes:
+    def encoded(self, encode: Callable[[Outgoing], Frame]) -> Frame:
         """
         :param encode: A framing's encoder.
         :return: A whole WebSocket frame.

@@ -14,7 +14,7 @@ import itertools
 import struct
 
 from kgd.errors import MalformedMessage
-from kgd.protocol.messages import Buffer, Outgoing, Request, read_header
+from kgd.protocol.messages import Buffer, Frame, Outgoing, Request, read_header
 from kgd.protocol.rfc6455 import BINARY, frame_head
 
 SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
@@ -23,7 +23,7 @@ _pack_plain = struct.Struct("<7Q").pack
 _PLAIN = 56  # where the parts start when there are no buffers
 
 
-def encode(message: Outgoing) -> bytes:
+def encode(message: Outgoing) -> Frame:
     """
     :return: A WebSocket frame.
     """
@@ -37,17 +37,16 @@ def encode(message: Outgoing) -> bytes:
     d = c + len(metadata)
     e = d + len(content)
     table = _pack_plain(6, _PLAIN, a, b, c, d, e)
-    head = frame_head(BINARY, e)
-    return b"".join((head, table, channel, header, parent, metadata, content))
+    return frame_head(BINARY, e), b"".join((table, channel, header, parent, metadata, content))
 
 
-def _with_buffers(channel: bytes, message: Outgoing) -> bytes:
+def _with_buffers(channel: bytes, message: Outgoing) -> Frame:
     parts = (channel, *message.parts, *message.buffers)
     offsets = [8 * (len(parts) + 2)]
     for part in parts:
         offsets.append(offsets[-1] + len(part))
     table = struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets)
-    return b"".join((frame_head(BINARY, offsets[-1]), table, *parts))
+    return frame_head(BINARY, offsets[-1]), b"".join((table, *parts))
 
 
 def decode(payload: bytes, is_binary: bool) -> Request:

@@ -36,6 +36,7 @@ class Attachment:
 
     :ivar session_id: The name under which the client may come back.
     :ivar lags: Whether much is waiting for the client.
+    :ivar delivered: How many bytes the client took after they had waited.
     :param lag_changed: Called when that has changed.
     """
 
@@ -50,6 +51,7 @@ class Attachment:
     ) -> None:
         self.session_id = session_id
         self.lags = False
+        self.delivered = 0
         self._client: IClient = client
         self._forget = forget
         self._lag_changed = lag_changed
@@ -153,6 +155,7 @@ class Attachment:
         while queue and not self._paused:
             message = queue.popleft()
             self._queue_size -= message.size
+            self.delivered += message.size
             self._client.deliver(message)
         if self.lags and self._queue_size < LAG // 2:
             self.lags = False

@@ -29,6 +29,8 @@ LAST_WORDS = 0.025
 # How long output is left in ZeroMQ for clients that all lag. Longer would be at the expense of the
 # kernel, which drops output by itself when we do not take it.
 BREATH = 0.1
+# With less than this in a breath a client is not worth waiting for.
+PROGRESS = 1024 * 1024
 
 
 class _Status(msgspec.Struct):
@@ -270,22 +272,33 @@ class KernelChannels:
     def _lag_changed(self) -> None:
         """
         When every client lags, let them catch up: most of them only have to get their share of the
-        processor. One that does not read at all is not waited for again before it has caught up.
+        processor. One that hardly reads is not waited for.
         """
         if self._line is None:
             return
         everyone_lags = all(attachment.lags for attachment in self._audience)
         if everyone_lags and self._breath is None:
-            self._line.iopub.pause()
-            self._breath = self._reactor.callLater(BREATH, self._go_on)
+            self._take_breath(self._line)
         elif not everyone_lags and self._breath is not None:
             self._breath.cancel()
-            self._go_on()
-
-    def _go_on(self) -> None:
-        self._breath = None
-        if self._line is not None:
+            self._breath = None
             self._line.iopub.resume()
+
+    def _take_breath(self, line: _Line) -> None:
+        line.iopub.pause()
+        before = {attachment: attachment.delivered for attachment in self._audience}
+
+        def breathed() -> None:
+            self._breath = None
+            if any(
+                attachment.delivered - before.get(attachment, 0) > PROGRESS
+                for attachment in self._audience
+            ):
+                self._take_breath(line)
+            else:
+                line.iopub.resume()
+
+        self._breath = self._reactor.callLater(BREATH, breathed)
 
     def publish_status(self, execution_state: str) -> None:
         """

@@ -117,7 +117,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         Write a message, in this client's framing.
         """
         if self.state == self.STATE_OPEN:
-            self.transport.write(message.encoded(self._encode))
+            self.transport.writeSequence(message.encoded(self._encode))
 
     def close(self, code: int, reason: str) -> None:
         """

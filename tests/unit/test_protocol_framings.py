@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.errors import MalformedMessage
 from kgd.protocol import legacy, v1
 from kgd.protocol.framings import LEGACY, V1, choose
-from kgd.protocol.messages import Outgoing, Request, read_header
+from kgd.protocol.messages import Frame, Outgoing, Request, read_header
 
 HEADER = {"msg_id": "m-1", "msg_type": "stream", "username": "u", "session": "s", "version": "5.3"}
 
@@ -51,12 +51,13 @@ def outgoing(
     return Outgoing("iopub", read_header(raw), parts, buffers or [])
 
 
-def payload_of(frame: bytes) -> tuple[int, bytes]:
+def payload_of(pieces: Frame) -> tuple[int, bytes]:
     """
     Read the head of a WebSocket frame (RFC 6455, section 5.2).
 
     :return: The first byte and the payload.
     """
+    frame = b"".join(pieces)
     length, at = frame[1], 2
     if length == 126:
         (length,), at = struct.unpack_from("!H", frame, 2), 4
@@ -390,9 +391,9 @@ class SharedEncodingTests(SynchronousTestCase):
         message = outgoing({"x": 1})
         calls: list[Outgoing] = []
 
-        def encode(each: Outgoing) -> bytes:
+        def encode(each: Outgoing) -> Frame:
             calls.append(each)
-            return b"frame"
+            return b"head", b"payload"
 
         self.assertIs(message.encoded(encode), message.encoded(encode))
         self.assertEqual(calls, [message])
