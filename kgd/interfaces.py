@@ -88,6 +88,13 @@ class IKernelSpecs(Interface):
         :return: Canonical name to spec; broken specs are logged and left out.
         """
 
+    def has(name: str) -> bool:
+        """
+        Whether one of this name seems to be installed, found out without reading any.
+
+        :param name: As for :py:meth:`find`.
+        """
+
     def find(name: str) -> KernelSpec:
         """
         :param name: In any case; ``python`` means ``python3``.

@@ -99,7 +99,7 @@ class Gateway(Service):
             self._personality = self._load(self._parts)
             await self._personality.start()
             settings = self._parts.settings
-            if settings.default_kernel_name not in self._parts.kernel_specs.all():
+            if not self._parts.kernel_specs.has(settings.default_kernel_name):
                 self._log.warn(
                     "the default kernel {name!r} is not installed; install it, or choose another "
                     "with --default-kernel-name",

@@ -4,15 +4,15 @@ The kernelspecs that are installed on this machine.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-# This imports all of jupyter_client, its asyncio clients too: it has no narrower door.
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.paths import jupyter_path
 from twisted.logger import LogLevel
 from zope.interface import implementer
@@ -20,6 +20,9 @@ from zope.interface import implementer
 from kgd.errors import NoSuchKernelSpec
 from kgd.interfaces import IKernelSpecs, KernelSpec
 from kgd.logs import make_logger
+
+if TYPE_CHECKING:
+    from jupyter_client.kernelspec import KernelSpecManager
 
 _log = make_logger()
 _ALIASES = {"python": "python3"}
@@ -90,13 +93,27 @@ class InstalledKernelSpecs:
         except KeyError:
             raise NoSuchKernelSpec(f"No such kernel: {name}") from None
 
-    def _read(self) -> None:
+    def has(self, name: str) -> bool:
+        """
+        Whether one of this name is installed, as far as the names of directories tell.
+        """
+        key = name.lower()
+        key = _ALIASES.get(key, key)
+        if key == "python3" and importlib.util.find_spec("ipykernel") is not None:
+            return True
+        return any(key == each.lower() for path in self._searched() for each in _names_in(path))
+
+    def _searched(self) -> Sequence[str]:
         if self._path is None:
             self._path = search_path()
+        return self._path
+
+    def _read(self) -> None:
+        searched = self._searched()
         now = time.time_ns()
         # Looked at before it is read, so that a change in between is noticed next time.
-        seen = {path: _state(path) for path in _watched(self._path)}
-        self._specs = MappingProxyType(dict(_installed(self._path)))
+        seen = {path: _state(path) for path in _watched(searched)}
+        self._specs = MappingProxyType(dict(_installed(searched)))
         for spec in self._specs.values():
             # One that jupyter_client found elsewhere.
             seen.setdefault(str(spec.directory), _state(str(spec.directory)))
@@ -134,6 +151,10 @@ def _names_in(directory: str) -> list[str]:
 
 
 def _installed(path: Iterable[str]) -> Iterator[tuple[str, KernelSpec]]:
+    # This imports all of jupyter_client, its asyncio clients too; it has no narrower door. A gateway
+    # that nobody uses yet can do without those megabytes.
+    from jupyter_client.kernelspec import KernelSpecManager
+
     # A new one each time: it is cheap, and a directory that cannot be read would stop it.
     manager = KernelSpecManager(
         kernel_dirs=[each for each in path if os.access(each, os.R_OK | os.X_OK)],

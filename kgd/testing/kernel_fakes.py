@@ -65,6 +65,13 @@ class FakeKernelSpecs:
         """
         return dict(self.specs)
 
+    def has(self, name: str) -> bool:
+        """
+        Whether there is one of this name.
+        """
+        key = name.lower()
+        return ("python3" if key == "python" else key) in self.specs
+
     def find(self, name: str) -> KernelSpec:
         """
         One of them.

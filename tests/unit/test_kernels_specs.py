@@ -85,6 +85,14 @@ class InstalledKernelSpecsTests(SynchronousTestCase):
         self.assertEqual((maxi.metadata, maxi.kernel_protocol_version), ({"debugger": True}, "5.5"))
         self.assertEqual(maxi.directory, directory)
 
+    def test_has(self) -> None:
+        """
+        Whether there is one is told without reading it.
+        """
+        self.install(self.second, "Mini")
+        for name, expected in (("mini", True), ("MINI", True), ("nope", False), ("python", True)):
+            self.assertEqual(self.specs.has(name), expected, name)
+
     def test_resources(self) -> None:
         """
         Scripts go by their names, logos by theirs without the last extension, other files by none.
