@@ -151,8 +151,8 @@ def _names_in(directory: str) -> list[str]:
 
 
 def _installed(path: Iterable[str]) -> Iterator[tuple[str, KernelSpec]]:
-    # This imports all of jupyter_client, its asyncio clients too; it has no narrower door. A gateway
-    # that nobody uses yet can do without those megabytes.
+    # This imports all of jupyter_client, its asyncio clients too: there is no narrower door. While
+    # nobody uses the gateway, it can do without those megabytes.
     from jupyter_client.kernelspec import KernelSpecManager
 
     # A new one each time: it is cheap, and a directory that cannot be read would stop it.
