@@ -197,8 +197,8 @@ OVER_TLS = """
 import json, ssl, sys, urllib.request, websocket
 host = f"127.0.0.1:{sys.argv[1]}"
 request = urllib.request.Request(f"https://{host}/api/kernels", b"{}", method="POST")
-answer = urllib.request.urlopen(request, context=ssl._create_unverified_context())
-kernel_id = json.load(answer)["id"]
+with urllib.request.urlopen(request, context=ssl._create_unverified_context()) as answer:
+    kernel_id = json.load(answer)["id"]
 socket = websocket.create_connection(
     f"wss://{host}/api/kernels/{kernel_id}/channels", sslopt={"cert_reqs": ssl.CERT_NONE}
 )
@@ -211,6 +211,7 @@ while True:
         size += len(message["content"]["text"])
     if message["content"].get("execution_state") == "idle":
         break
+socket.close()
 print(size)
 """
 
