@@ -16,6 +16,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from kgd.logs import LEVELS
+from kgd.protocol.v1 import SUBPROTOCOL
 from kgd.settings import CORS, MEBIBYTE, Settings
 
 Reader = Callable[[str], Any]
@@ -85,6 +86,42 @@ def switch(value: str) -> bool:
     if word in ("0", "false", "no", "off", ""):
         return False
     raise ValueError
+
+
+def one_of(*words: str) -> Reader:
+    """
+    :return: A reader that takes these words only.
+    """
+
+    def read(value: str) -> str:
+        word = value.strip().lower()
+        if word not in words:
+            raise ValueError
+        return word
+
+    read.__doc__ = f"One of {', '.join(words)}."
+    return read
+
+
+def counts(value: str) -> dict[str, int]:
+    """
+    Names with a number each, like ir=2, with commas between them.
+    """
+    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+    if not all(name.strip() for name, _, _ in pairs):
+        raise ValueError
+    return {name.strip(): whole_number(number) for name, _, number in pairs}
+
+
+def ws_protocol(value: str) -> str:
+    """
+    Nothing, legacy or v1.kernel.websocket.jupyter.org.
+    """
+    if value in ("", "legacy"):
+        return ""
+    if value != SUBPROTOCOL:
+        raise ValueError
+    return value
 
 
 def log_level(value: str) -> str:
@@ -162,7 +199,7 @@ class Option:
         default = self.default
         if self.name == "root-dir":
             return "the current directory"
-        if default is None or default in ("", (), frozenset()):
+        if default is None or default in ("", (), frozenset(), {}):
             return "none"
         if isinstance(default, bool):
             return "on" if default else "off"
@@ -217,6 +254,89 @@ OPTIONS = (
     Option("shutdown-wait-time", "Seconds that a kernel gets to end before it is killed.", seconds),
     Option("restart-limit", "How often in a row a dying kernel is started again.", whole_number),
     Option(
+        "transport",
+        "How kernels are reached: tcp, ipc, or auto, which is ipc for those that are known to "
+        "support it.",
+        one_of("auto", "tcp", "ipc"),
+    ),
+    Option(
+        "transport-encryption",
+        "Whether what goes to and from kernels is encrypted with CurveZMQ: disabled, auto (if the "
+        "kernelspec says that it can), or required (others are refused).",
+        one_of("disabled", "auto", "required"),
+    ),
+    Option(
+        "seed-uri",
+        "Notebook, as a path or with http or https, whose code cells run in every kernel of its "
+        "kernelspec before clients see it.",
+    ),
+    Option(
+        "seed-timeout",
+        "Seconds in which the seed notebook has to be fetched, and to run.",
+        seconds,
+    ),
+    Option("max-seed-size", "Most bytes in the seed notebook.", size),
+    Option(
+        "prespawn-count",
+        "How many kernels of the default kernelspec to keep started, for clients to get at once.",
+        whole_number,
+    ),
+    Option(
+        "prespawn",
+        "The same for another kernelspec, like ir=2.",
+        counts,
+        many=True,
+    ),
+    Option(
+        "cull-idle-timeout",
+        "Seconds after which a kernel that nobody uses is stopped; 0 stops none. A kernelspec may "
+        "say otherwise in its metadata.",
+        seconds,
+    ),
+    Option("cull-interval", "Seconds between looking for kernels to cull.", seconds),
+    Option("cull-connected", "Cull kernels with open WebSockets, too.", switch),
+    Option("cull-busy", "Cull kernels that are executing, too.", switch),
+    Option(
+        "cull-max-age",
+        "Seconds after which a kernel is stopped, whatever it does; 0 stops none.",
+        seconds,
+    ),
+    Option(
+        "cull-busy-limit",
+        "Seconds after which a kernel that has been busy all the time is stopped; 0 stops none.",
+        seconds,
+    ),
+    Option(
+        "buffer-offline-messages",
+        "Keep what a kernel sends while a client is away, until it comes back.",
+        switch,
+    ),
+    Option("replay-bytes", "Most bytes to keep for a client that is away.", size),
+    Option("replay-messages", "Most messages to keep for a client that is away.", whole_number),
+    Option("replay-seconds", "How long to keep them.", seconds),
+    Option(
+        "max-client-backlog",
+        "Most bytes to keep for a client that is there, but does not read.",
+        size,
+    ),
+    Option("limit-rate", "Limit how much output a client is sent, as the next three say.", switch),
+    Option("iopub-msg-rate-limit", "Most messages of output in a second; 0 is no limit.", seconds),
+    Option("iopub-data-rate-limit", "Most bytes of text in a second; 0 is no limit.", seconds),
+    Option("rate-limit-window", "Seconds over which the rates are measured.", seconds),
+    Option(
+        "allowed-message-types",
+        "Types of the messages that clients may send; without it, all.",
+        names,
+        many=True,
+    ),
+    Option("allow-tracebacks", "Show clients the tracebacks of their code.", switch),
+    Option("traceback-replacement-message", "What they see instead."),
+    Option(
+        "kernel-ws-protocol",
+        "The WebSocket subprotocol to agree to; an empty one or legacy agrees to none.",
+        ws_protocol,
+    ),
+    Option(
         "ws-ping-interval",
         "Seconds between pings on a WebSocket; 0 sends none.",
         seconds,
@@ -260,6 +380,8 @@ def settings_from(given: Mapping[str, Sequence[str]], environ: Mapping[str, str]
             values[option.field] = read[-1]
         elif option.read is names:
             values[option.field] = frozenset().union(*read)
+        elif option.read is counts:
+            values[option.field] = {name: count for each in read for name, count in each.items()}
         else:
             values[option.field] = tuple(read)
     cors = {field.name: values.pop(field.name) for field in attrs.fields(CORS)

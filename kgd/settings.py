@@ -4,6 +4,8 @@ The settings of one gateway: a frozen, typed value that the options make and eve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 MEBIBYTE = 1024 * 1024
@@ -57,6 +59,34 @@ class Settings:
     kernel_info_timeout: float = 30.0
     shutdown_wait_time: float = 5.0
     restart_limit: int = 5
+    transport: str = "auto"
+    transport_encryption: str = "disabled"
+    seed_uri: str = ""
+    seed_timeout: float = 120.0
+    max_seed_size: int = 32 * MEBIBYTE
+    prespawn_count: int = 0
+    prespawn: Mapping[str, int] = attrs.field(factory=dict)
+    cull_idle_timeout: float = 0.0
+    cull_interval: float = 300.0
+    cull_connected: bool = False
+    cull_busy: bool = False
+    cull_max_age: float = 0.0
+    cull_busy_limit: float = 0.0
+    buffer_offline_messages: bool = True
+    replay_bytes: int = 16 * MEBIBYTE
+    replay_messages: int = 100_000
+    replay_seconds: float = 300.0
+    max_client_backlog: int = 32 * MEBIBYTE
+    limit_rate: bool = False
+    iopub_msg_rate_limit: float = 1000.0
+    iopub_data_rate_limit: float = 1_000_000.0
+    rate_limit_window: float = 3.0
+    allowed_message_types: frozenset[str] = frozenset()
+    allow_tracebacks: bool = True
+    traceback_replacement_message: str = (
+        "An exception occurred at runtime, which is not shown due to security reasons."
+    )
+    kernel_ws_protocol: str | None = None
     ws_ping_interval: float = 30.0
     max_body_size: int = 100 * MEBIBYTE
     max_message_size: int = 100 * MEBIBYTE
