@@ -274,7 +274,8 @@ class IAttachment(Interface):
 
     def detach(client: IClient) -> None:
         """
-        The client went. Nothing happens if another has taken its place meanwhile.
+        The client went; if it has a ``session_id`` of its own, it may come back. Nothing happens
+        if another has taken its place meanwhile.
         """
 
 
@@ -283,7 +284,8 @@ class IChannels(Interface):
     A kernel's ZeroMQ sockets and the clients that use them, for as long as the kernel exists.
     """
 
-    connections: int = Attribute("How many clients are attached.")
+    connections: int = Attribute("How many clients are there at the moment.")
+    outstanding: int = Attribute("How many requests of clients the kernel has not answered.")
 
     def connect(connection: ConnectionInfo) -> None:
         """
@@ -291,9 +293,13 @@ class IChannels(Interface):
         out when it answers. What clients send meanwhile is kept for it.
         """
 
-    def disconnect() -> None:
+    def disconnect(ename: str, evalue: str) -> None:
         """
-        The process is gone, or is about to be replaced: close all sockets at once.
+        The process is gone: close all sockets. Requests that it has not answered are answered
+        with this error, and with an idle status.
+
+        :param ename: A name as of an exception, like ``KernelDied``.
+        :param evalue: What happened, and what the user can do.
         """
 
     def request_shutdown(restart: bool) -> None:
@@ -311,10 +317,13 @@ class IChannels(Interface):
         Tell every client a state that the kernel cannot tell itself (``restarting``, ``dead``).
         """
 
-    def attach(session_id: str, client: IClient) -> IAttachment:
+    def attach(session_id: str | None, client: IClient) -> IAttachment:
         """
-        Give a client its hold on the kernel. One that is there already under the same
-        ``session_id`` is closed, and the new one takes its place without a gap.
+        Give a client its hold on the kernel. If there is one already under the same
+        ``session_id``, the new client takes its place without a gap: the old one is closed if it
+        is still there, and what came while it was away is delivered first.
+
+        :param session_id: ``None`` for a client that has none, and so cannot come back.
         """
 
     def dismiss(code: int, reason: str) -> None:

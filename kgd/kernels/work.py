@@ -78,7 +78,7 @@ class KernelWork:
         Start another process just like the last.
         """
         self._patience.end()
-        self._disconnect()
+        self._disconnect("KernelRestarted", "the kernel was restarted before it had answered")
         self.promote()
         self._launch(new_ports=False)
 
@@ -141,7 +141,7 @@ class KernelWork:
         """
         Count the failure, and pause.
         """
-        self._disconnect()
+        self._disconnect("KernelDied", f"the kernel died: {reason}")
         rest = self._failures.failed()
         if rest is None:
             self._patience.end()
@@ -157,10 +157,10 @@ class KernelWork:
         self._activity.crashed()
         self.channels.publish_status("restarting")
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, ename: str, evalue: str) -> None:
         if self._connected:
             self._connected = False
-            self.channels.disconnect()
+            self.channels.disconnect(ename, evalue)
 
     def overrun(self) -> None:
         """
@@ -278,7 +278,7 @@ class KernelWork:
         self._log.error(
             "kernel {kernel_id} died: {reason}", kernel_id=self._plan.kernel_id, reason=reason
         )
-        self._disconnect()
+        self._disconnect("KernelDied", f"the kernel died: {reason}")
         self.channels.publish_status("dead")
         self._end(1000 if self._was_ready else 1011, f"The kernel died: {reason}")
         self.askers.disappoint(reason)

@@ -20,9 +20,12 @@ from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Buffer, Outgoing, Signer, own_request
 from kgd.relay.attachment import Attachment
 from kgd.relay.incoming import Reader
+from kgd.relay.outstanding import Loss, substitutes
 from kgd.relay.readiness import Probe
+from kgd.relay.redaction import Redactor
 from kgd.relay.sockets import KernelSocket, SocketFactory
 from kgd.relay.wires import FOR_CLIENTS, FOR_OURSELVES, Wires
+from kgd.settings import Settings
 
 # After a process has ended, its last words may still be on their way through ZeroMQ's thread.
 LAST_WORDS = 0.025
@@ -31,6 +34,9 @@ LAST_WORDS = 0.025
 BREATH = 0.1
 # With less than this in a breath a client is not worth waiting for.
 PROGRESS = 1024 * 1024
+# For how many clients of one kernel that are away messages are kept; the one that left first gives
+# way. Somebody who opens a WebSocket under a new name for each request would collect them.
+MOST_AWAY = 8
 
 
 class _Status(msgspec.Struct):
@@ -68,12 +74,14 @@ class KernelChannels:
     def __init__(
         self,
         reactor: Any,
+        settings: Settings,
         sockets: SocketFactory,
         kernel_id: str,
         observer: IChannelsObserver,
         closed: Callable[[KernelChannels], None],
     ) -> None:
         self._reactor = reactor
+        self._settings = settings
         self._sockets = sockets
         self._kernel_id = kernel_id
         self._observer = observer
@@ -86,15 +94,25 @@ class KernelChannels:
         self._ending: IDelayedCall | None = None
         self._lingering: list[KernelSocket | Wires] = []
         self._afterwards: list[Callable[[], None]] = []
+        self._redactor = (
+            None if settings.allow_tracebacks else Redactor(settings.traceback_replacement_message)
+        )
         self._breath: IDelayedCall | None = None
         self._closed = False
 
     @property
     def connections(self) -> int:
         """
-        How many clients are attached.
+        How many clients are there at the moment.
         """
-        return len(self._attachments)
+        return sum(attachment.is_present for attachment in self._audience)
+
+    @property
+    def outstanding(self) -> int:
+        """
+        How many requests of clients the kernel has not answered.
+        """
+        return sum(len(attachment.outstanding) for attachment in self._audience)
 
     # --- the kernel's process comes and goes ---
 
@@ -104,7 +122,8 @@ class KernelChannels:
         """
         if self._closed:
             return
-        self.disconnect()
+        if self._line is not None:
+            self.disconnect("KernelDied", "another process took its place")
         line = _Line(connection)
         line.iopub = self._sockets.subscribe(
             connection.url("iopub"), lambda frames: self._published(line, frames)
@@ -123,6 +142,8 @@ class KernelChannels:
     def _ready(self, line: _Line) -> None:
         line.probe = None
         line.ready = True
+        # Before anything is asked of this process, what was asked of the last one is settled.
+        self._finish_ending()
         for attachment in self._audience:
             self._wire_up(attachment, line)
         self._observer.became_ready()
@@ -131,15 +152,16 @@ class KernelChannels:
         def received(channel: str, frames: Sequence[Buffer]) -> None:
             message = self._read(line, channel, frames)
             if message is not None:
-                attachment.deliver(message)
+                attachment.answer(message)
 
         attachment.connect(
             Wires(self._sockets, line.connection, line.signer, FOR_CLIENTS, received)
         )
 
-    def disconnect(self) -> None:
+    def disconnect(self, ename: str, evalue: str) -> None:
         """
-        Send nothing more to the process, and close its sockets when its last words have come.
+        Send nothing more to the process, and close its sockets when its last words have come. What
+        it has not answered until then is answered in its place.
         """
         line, self._line = self._line, None
         if line is None:
@@ -151,6 +173,7 @@ class KernelChannels:
             self._breath.cancel()
             self._breath = None
         self._finish_ending()
+        self._loss = Loss(ename, evalue)
         self._lingering = [line.iopub, line.own]
         for attachment in self._audience:
             wires = attachment.disconnect()
@@ -164,9 +187,19 @@ class KernelChannels:
         for each in lingering:
             each.drain()
             each.close(linger=False)
+        self._answer_for_the_dead(self._loss)
         afterwards, self._afterwards = self._afterwards, []
         for action in afterwards:
             action()
+
+    def _answer_for_the_dead(self, loss: Loss) -> None:
+        for attachment in self._audience:
+            for request in attachment.outstanding.lose():
+                for message in substitutes(request, loss, attachment.session_id):
+                    if message.channel == "iopub":
+                        self._fan_out(message)
+                    else:
+                        attachment.deliver(message)
 
     def _finish_ending(self) -> None:
         if self._ending is not None:
@@ -183,7 +216,8 @@ class KernelChannels:
 
     def _read(self, line: _Line, channel: str, frames: Sequence[Buffer]) -> Outgoing | None:
         try:
-            return line.reader.read(channel, frames)
+            message = line.reader.read(channel, frames)
+            return message if self._redactor is None else self._redactor.redacted(message)
         except MalformedMessage as error:
             self._log.warn(
                 "kernel {kernel_id}: dropped a message on {channel}: {reason}",
@@ -202,11 +236,15 @@ class KernelChannels:
             # It greets our subscription, not a client's.
             return
         state = self._state_of(message) if msg_type == "status" else None
-        for attachment in self._audience:
-            attachment.publish(message)
+        self._fan_out(message)
         self._observer.published(msg_type, message.parent.msg_type, state)
         if line.probe is not None:
             line.probe.published(message, state)
+
+    def _fan_out(self, message: Outgoing) -> None:
+        for attachment in self._audience:
+            attachment.publish(message)
+        message.forget_frames()
 
     def _state_of(self, message: Outgoing) -> str | None:
         try:
@@ -244,20 +282,38 @@ class KernelChannels:
 
     # --- clients ---
 
-    def attach(self, session_id: str, client: IClient) -> IAttachment:
+    def attach(self, session_id: str | None, client: IClient) -> IAttachment:
         """
         Give a client its hold on the kernel, or the hold of the one it replaces.
         """
-        present = self._attachments.get(session_id)
+        present = self._attachments.get(session_id) if session_id is not None else None
         if present is not None:
             present.replace(client)
+            self._lag_changed()
             return present
-        attachment = Attachment(session_id, client, self._forget, self._lag_changed)
-        self._attachments[session_id] = attachment
+        attachment = Attachment(
+            self._reactor,
+            self._settings,
+            session_id if session_id is not None else os.urandom(16).hex(),
+            client,
+            durable=session_id is not None,
+            left=self._left,
+            forget=self._forget,
+            lag_changed=self._lag_changed,
+        )
+        self._attachments[attachment.session_id] = attachment
         self._audience = tuple(self._attachments.values())
         if self._line is not None and self._line.ready:
             self._wire_up(attachment, self._line)
         return attachment
+
+    def _left(self, attachment: Attachment) -> None:
+        # The dictionary is in the order of coming; whoever left last goes to its end.
+        self._attachments[attachment.session_id] = self._attachments.pop(attachment.session_id)
+        away = [each for each in self._attachments.values() if not each.is_present]
+        if len(away) > MOST_AWAY:
+            away[0].end(1000, "")
+        self._lag_changed()
 
     def _forget(self, attachment: Attachment) -> None:
         if self._attachments.get(attachment.session_id) is not attachment:
@@ -276,7 +332,8 @@ class KernelChannels:
         """
         if self._line is None:
             return
-        everyone_lags = all(attachment.lags for attachment in self._audience)
+        present = [attachment for attachment in self._audience if attachment.is_present]
+        everyone_lags = bool(present) and all(attachment.lags for attachment in present)
         if everyone_lags and self._breath is None:
             self._take_breath(self._line)
         elif not everyone_lags and self._breath is not None:
@@ -304,11 +361,10 @@ class KernelChannels:
         """
         Tell every client a state, after the last words of a process that has ended.
         """
-        content = msgspec.json.encode({"execution_state": execution_state})
 
         def publish() -> None:
             for attachment in self._audience:
-                attachment.tell("status", content)
+                attachment.tell("status", {"execution_state": execution_state})
 
         self._after_last_words(publish)
 
@@ -330,7 +386,7 @@ class KernelChannels:
         if self._closed:
             return
         self._closed = True
-        self.disconnect()
+        self.disconnect("KernelDied", reason)
         self.dismiss(code, reason)
         self._after_last_words(lambda: self._on_closed(self))
 

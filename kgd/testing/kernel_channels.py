@@ -70,6 +70,8 @@ class FakeChannels:
     :ivar on_shutdown: Called with ``restart`` when a shutdown is asked for: what an obliging
         kernel does then.
     :ivar error: What :py:meth:`connect` raises as long as it is not ``None``.
+    :ivar outstanding: How many requests shall seem not to be answered.
+    :ivar losses: What unanswered requests were answered with, as name and value of an error.
     """
 
     def __init__(self, observer: IChannelsObserver | None = None) -> None:
@@ -82,6 +84,8 @@ class FakeChannels:
         self.closed: tuple[int, str] | None = None
         self.on_shutdown: Callable[[bool], None] = lambda _restart: None
         self.error: Exception | None = None
+        self.outstanding = 0
+        self.losses: list[tuple[str, str]] = []
 
     @property
     def connections(self) -> int:
@@ -114,11 +118,12 @@ class FakeChannels:
             raise self.error
         self.connection = connection
 
-    def disconnect(self) -> None:
+    def disconnect(self, ename: str, evalue: str) -> None:
         """
         Forget where to.
         """
         self.connection = None
+        self.losses.append((ename, evalue))
 
     def request_shutdown(self, restart: bool) -> None:
         """
@@ -139,10 +144,12 @@ class FakeChannels:
         """
         self.statuses.append(execution_state)
 
-    def attach(self, session_id: str, client: IClient) -> IAttachment:
+    def attach(self, session_id: str | None, client: IClient) -> IAttachment:
         """
         Attach a client, in place of the one that holds the same ``session_id``.
         """
+        if session_id is None:
+            session_id = f"nameless-{len(self.attachments)}"
         attachment = self.attachments.get(session_id)
         if attachment is None:
             attachment = self.attachments[session_id] = FakeAttachment(session_id, client)
@@ -168,7 +175,7 @@ class FakeChannels:
         """
         if self.closed is None:
             self.closed = (code, reason)
-            self.disconnect()
+            self.connection = None
             self.dismiss(code, reason)
 
 

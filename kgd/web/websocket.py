@@ -8,7 +8,6 @@ are written straight to the transport: the relay has encoded them, once for all 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -57,7 +56,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
     transport: Any
 
     def prepare(
-        self, kernel: IKernel, session_id: str, framing: Framing, headers: dict[str, str]
+        self, kernel: IKernel, session_id: str | None, framing: Framing, headers: dict[str, str]
     ) -> None:
         """
         Say what this connection is for, before it is made.
@@ -265,7 +264,7 @@ class ChannelsAPI:
         protocol.prepare(
             kernel,
             _session_id(request.args.get(b"session_id", [b""])[0]),
-            choose(_tokens(header("sec-websocket-protocol"))),
+            choose(_tokens(header("sec-websocket-protocol")), self._settings.kernel_ws_protocol),
             _cors_headers(request),
         )
         return UpgradeResource(protocol)
@@ -297,8 +296,9 @@ def _tokens(values: Iterable[str] | None) -> list[str]:
     return [token.strip() for value in values or () for token in value.split(",")]
 
 
-def _session_id(raw: bytes) -> str:
+def _session_id(raw: bytes) -> str | None:
     """
+    :return: The name under which the client may come back, or ``None`` if it gave none.
     :raises kgd.errors.InvalidRequest: when it could not be used as a name.
     """
     try:
@@ -309,7 +309,7 @@ def _session_id(raw: bytes) -> str:
         raise errors.InvalidRequest(
             f"session_id must have at most {LONGEST_SESSION_ID} bytes and no control characters"
         )
-    return text or f"{os.urandom(4).hex()}-{os.urandom(12).hex()}"
+    return text or None
 
 
 def _cors_headers(request: Any) -> dict[str, str]:

@@ -27,7 +27,9 @@ from kgd.protocol.messages import (
     read_header,
     wire_frames,
 )
+from kgd.relay import channels as channels_module
 from kgd.relay.relay import Relay
+from kgd.settings import Settings
 
 TIMEOUT = 20
 
@@ -45,9 +47,12 @@ async def until(condition: Callable[[], object], what: str) -> None:
 class PretendKernel:
     """
     Answers every request on shell and control: busy, the reply, idle.
+
+    :ivar silent: Whether it does not.
     """
 
     def __init__(self, info: ConnectionInfo, *, deaf_to_subscribers: bool = False) -> None:
+        self.silent = False
         self.signer = Signer(info.key)
         self.requests: list[tuple[str, str]] = []
         self.identities: dict[str, bytes] = {}
@@ -91,7 +96,7 @@ class PretendKernel:
         self.signer.verify(frames[at + 1], parts)
         self.requests.append((channel, parsed["msg_type"]))
         self.identities[parsed["msg_id"]] = frames[0]
-        if channel == "stdin":
+        if channel == "stdin" or self.silent:
             return
         self.publish("status", header, {"execution_state": "busy"})
         reply = parsed["msg_type"].replace("request", "reply")
@@ -195,7 +200,7 @@ class ChannelsTests(TestCase):
     """
 
     def setUp(self) -> None:
-        self.relay = Relay(reactor)
+        self.relay = Relay(reactor, Settings())
         self.relay.start()
         self.addCleanup(self.relay.stop)
         self.observer = Observer()
@@ -253,7 +258,7 @@ class ChannelsTests(TestCase):
         """
         Without a context no channels can be opened.
         """
-        self.assertRaises(RuntimeError, Relay(reactor).open, "k", self.observer)
+        self.assertRaises(RuntimeError, Relay(reactor, Settings()).open, "k", self.observer)
 
     async def test_ready(self) -> None:
         """
@@ -374,7 +379,7 @@ class ChannelsTests(TestCase):
         self.request(attachment)
         await self.answered(client)
         first.publish("stream", b"{}", {"text": "last words"})
-        self.channels.disconnect()
+        self.channels.disconnect("KernelDied", "it ended")
         self.channels.publish_status("restarting")
         self.request(attachment)
         await until(lambda: b"restarting" in bytes(client.got[-1].parts[3]), "it is said")
@@ -390,15 +395,82 @@ class ChannelsTests(TestCase):
         self.assertIn(("shell", "execute_request"), second.requests)
         self.assertNotIn("iopub_welcome", client.types())
 
+    async def test_requests_that_die_with_the_process(self) -> None:
+        """
+        What a process has not answered is answered for it, before anything else is said; what it
+        had answered is not answered again.
+        """
+        self.channels.connect(self.info)
+        kernel = self.kernel()
+        await self.ready()
+        client, other = Client(), Client()
+        attachment = self.channels.attach("s", client)
+        self.channels.attach("o", other)
+        self.request(attachment)
+        await self.answered(client)
+        kernel.silent = True
+        msg_id = self.request(attachment)
+        await until(lambda: msg_id in kernel.identities, "the request arrives")
+        self.assertEqual(self.channels.outstanding, 1)
+        kernel.stop()
+        self.channels.disconnect("KernelDied", "signal 9")
+        self.channels.publish_status("restarting")
+        await until(lambda: b"restarting" in bytes(client.got[-1].parts[3]), "it is said")
+        reply, error, idle, _ = client.got[-4:]
+        for each in (reply, error, idle):
+            self.assertEqual(json.loads(bytes(each.parts[1]))["msg_id"], msg_id)
+        self.assertEqual(json.loads(bytes(reply.parts[3]))["ename"], "KernelDied")
+        self.assertEqual((reply.channel, error.header.msg_type), ("shell", "error"))
+        self.assertEqual(json.loads(bytes(idle.parts[3])), {"execution_state": "idle"})
+        self.assertEqual(other.types()[-3:], ["error", "status", "status"])
+        self.assertEqual(self.channels.outstanding, 0)
+
+    async def test_coming_back(self) -> None:
+        """
+        A client that comes back under its name gets what it missed, even the reply to what it had
+        asked for; under another name, nothing.
+        """
+        self.channels.connect(self.info)
+        self.kernel()
+        await self.ready()
+        client, other, again = Client(), Client(), Client()
+        attachment = self.channels.attach("s", client)
+        self.request(attachment)
+        attachment.detach(client)
+        self.request(self.channels.attach("o", other))
+        self.assertEqual(self.channels.connections, 1)
+        await self.answered(other)
+        self.channels.attach("s", again)
+        await self.answered(again)
+        self.assertEqual(client.got, [])
+        self.assertEqual(self.channels.connections, 2)
+
+    async def test_most_away(self) -> None:
+        """
+        Nobody can make the gateway keep something for any number of clients.
+        """
+        self.patch(channels_module, "MOST_AWAY", 2)
+        self.channels.connect(self.info)
+        self.kernel()
+        await self.ready()
+        holds = []
+        for name in ("a", "b", "c", "d"):
+            client = Client()
+            hold = self.channels.attach(name, client)
+            holds.append(hold)
+            hold.detach(client)
+        for name, hold, kept in zip("abcd", holds, (False, False, True, True), strict=True):
+            self.assertEqual(self.channels.attach(name, Client()) is hold, kept, name)
+
     async def test_leaving(self) -> None:
         """
-        A client that goes is forgotten, and what it sent just before still arrives.
+        A client without a name that goes is forgotten, and what it sent just before still arrives.
         """
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
         client = Client()
-        attachment = self.channels.attach("s", client)
+        attachment = self.channels.attach(None, client)
         self.request(attachment)
         await self.answered(client)
         msg_id = self.request(attachment)
@@ -455,7 +527,7 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         self.channels.publish_status("dead")
         self.channels.request_interrupt()
-        self.channels.disconnect()
+        self.channels.disconnect("KernelDied", "it ended")
         self.request(attachment)
         self.assertEqual(len(client.closed), 1)
 
