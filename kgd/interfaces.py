@@ -63,6 +63,18 @@ class StartRequest:
     kernel_id: str | None = None
 
 
+@attrs.frozen(kw_only=True)
+class Seed:
+    """
+    Code that runs in every kernel of one kernelspec before clients see it.
+
+    :ivar cells: The number of a cell in its notebook, counted from 1, and its source.
+    """
+
+    kernel_name: str
+    cells: tuple[tuple[int, str], ...]
+
+
 @attrs.frozen
 class Ended:
     """
@@ -156,6 +168,14 @@ class IKernels(Interface):
     The kernels that run here.
     """
 
+    def prespawn() -> Deferred[None]:
+        """
+        Start the spare kernels that the settings ask for, and keep their number from now on.
+
+        :return: Fires when all of them can be used; fails with
+            :py:exc:`kgd.errors.ConfigurationError` when one cannot be started.
+        """
+
     def start(request: StartRequest) -> Deferred[IKernel]:
         """
         Start a kernel; fires when its process runs, which is before it can answer.
@@ -219,7 +239,20 @@ class IChannelsObserver(Interface):
 
     def became_ready() -> None:
         """
-        The kernel's present process answers, and its output reaches us.
+        The kernel's present process answers, its output reaches us, and it has run its seed.
+        """
+
+    def began_seeding() -> None:
+        """
+        The present process answers, and begins to run its seed.
+        """
+
+    def seeding_failed(piece: int, error: str) -> None:
+        """
+        A piece of the seed has failed; clients are not let in.
+
+        :param piece: Which, counted from 0.
+        :param error: Name and value of the exception.
         """
 
     def published(msg_type: str, parent_type: str, execution_state: str | None) -> None:
@@ -287,10 +320,12 @@ class IChannels(Interface):
     connections: int = Attribute("How many clients are there at the moment.")
     outstanding: int = Attribute("How many requests of clients the kernel has not answered.")
 
-    def connect(connection: ConnectionInfo) -> None:
+    def connect(connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """
-        Open the gateway's sockets to a process that is about to start, iopub first, and find
-        out when it answers. What clients send meanwhile is kept for it.
+        Open the gateway's sockets to a process that is about to start, iopub first, find out when
+        it answers, and run the seed then. What clients send meanwhile is kept for it.
+
+        :param seed: Pieces of code, of which clients shall see nothing.
         """
 
     def disconnect(ename: str, evalue: str) -> None:

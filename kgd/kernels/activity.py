@@ -58,6 +58,12 @@ class Activity:
         self._is_now("starting")
         self.last_activity = self._now()
 
+    def handed_out(self) -> None:
+        """
+        Somebody begins to use the kernel.
+        """
+        self.last_activity = self._now()
+
     def crashed(self) -> None:
         """
         The process ended by itself, and another will take its place.

@@ -23,6 +23,7 @@ from kgd.relay.incoming import Reader
 from kgd.relay.outstanding import Loss, substitutes
 from kgd.relay.readiness import Probe
 from kgd.relay.redaction import Redactor
+from kgd.relay.seeding import SeedRun
 from kgd.relay.sockets import KernelSocket, SocketFactory
 from kgd.relay.wires import FOR_CLIENTS, FOR_OURSELVES, Wires
 from kgd.settings import Settings
@@ -46,9 +47,18 @@ class _Status(msgspec.Struct):
 _decode_status: Callable[[Buffer], _Status] = msgspec.json.Decoder(_Status).decode
 
 
+class _Sender(msgspec.Struct):
+    session: str = ""
+
+
+_decode_sender: Callable[[Buffer], _Sender] = msgspec.json.Decoder(_Sender).decode
+
+
 class _Line:
     """
     All that belongs to one process of the kernel.
+
+    :ivar session: What the process writes into its messages' headers, once it has answered.
     """
 
     def __init__(self, connection: ConnectionInfo) -> None:
@@ -58,7 +68,23 @@ class _Line:
         self.iopub: KernelSocket
         self.own: Wires
         self.probe: Probe | None = None
+        self.seeding: SeedRun | None = None
+        self.session: str | None = None
         self.ready = False
+
+    def is_from_this_process(self, message: Outgoing) -> bool:
+        """
+        Whether a message can be from the process that this line was made for. When it has ended,
+        its sockets connect to whoever listens in its place.
+        """
+        return self.session in (None, _sender(message))
+
+
+def _sender(message: Outgoing) -> str:
+    try:
+        return _decode_sender(message.parts[0]).session
+    except msgspec.MsgspecError:
+        return ""
 
 
 @implementer(IChannels)
@@ -116,9 +142,9 @@ class KernelChannels:
 
     # --- the kernel's process comes and goes ---
 
-    def connect(self, connection: ConnectionInfo) -> None:
+    def connect(self, connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """
-        Subscribe, then ask for the first answer.
+        Subscribe, then ask for the first answer, then run the seed.
         """
         if self._closed:
             return
@@ -136,11 +162,28 @@ class KernelChannels:
             lambda channel, frames: self._answered(line, channel, frames),
         )
         self._line = line
-        line.probe = Probe(self._reactor, self._session, line.own.send, lambda: self._ready(line))
+        line.probe = Probe(
+            self._reactor, self._session, line.own.send, lambda: self._begins_to_answer(line, seed)
+        )
         line.probe.ask()
 
-    def _ready(self, line: _Line) -> None:
+    def _begins_to_answer(self, line: _Line, seed: Sequence[str]) -> None:
         line.probe = None
+        if not seed:
+            self._ready(line)
+            return
+        line.seeding = SeedRun(
+            seed,
+            self._session,
+            line.own.send,
+            lambda: self._ready(line),
+            self._observer.seeding_failed,
+        )
+        self._observer.began_seeding()
+        line.seeding.proceed()
+
+    def _ready(self, line: _Line) -> None:
+        line.seeding = None
         line.ready = True
         # Before anything is asked of this process, what was asked of the last one is settled.
         self._finish_ending()
@@ -168,7 +211,7 @@ class KernelChannels:
             return
         if line.probe is not None:
             line.probe.cancel()
-            line.probe = None
+        line.probe = line.seeding = None
         if self._breath is not None:
             self._breath.cancel()
             self._breath = None
@@ -231,11 +274,18 @@ class KernelChannels:
         message = self._read(line, "iopub", frames)
         if message is None:
             return
+        if line is not self._line and not line.is_from_this_process(message):
+            return
         msg_type = message.header.msg_type
         if msg_type == "iopub_welcome":
             # It greets our subscription, not a client's.
             return
         state = self._state_of(message) if msg_type == "status" else None
+        seeding = line.seeding
+        if seeding is not None and message.parent.msg_id in seeding.asked:
+            # Not for clients, not even for those that were there before a restart.
+            seeding.published(message, state)
+            return
         self._fan_out(message)
         self._observer.published(msg_type, message.parent.msg_type, state)
         if line.probe is not None:
@@ -257,8 +307,13 @@ class KernelChannels:
         An answer to the gateway itself.
         """
         message = self._read(line, channel, frames)
-        if message is not None and line.probe is not None:
+        if message is None:
+            return
+        if line.probe is not None:
+            line.session = _sender(message)
             line.probe.replied(message)
+        elif line.seeding is not None:
+            line.seeding.replied(message)
 
     # --- requests of the gateway's own ---
 

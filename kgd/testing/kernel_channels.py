@@ -5,7 +5,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from zope.interface import implementer
 
@@ -71,6 +71,7 @@ class FakeChannels:
         kernel does then.
     :ivar error: What :py:meth:`connect` raises as long as it is not ``None``.
     :ivar outstanding: How many requests shall seem not to be answered.
+    :ivar seed: What :py:meth:`connect` was told to run; nothing runs it.
     :ivar losses: What unanswered requests were answered with, as name and value of an error.
     """
 
@@ -86,6 +87,7 @@ class FakeChannels:
         self.error: Exception | None = None
         self.outstanding = 0
         self.losses: list[tuple[str, str]] = []
+        self.seed: tuple[str, ...] = ()
 
     @property
     def connections(self) -> int:
@@ -110,10 +112,11 @@ class FakeChannels:
         if self.observer is not None:
             self.observer.published(msg_type, parent_type, execution_state)
 
-    def connect(self, connection: ConnectionInfo) -> None:
+    def connect(self, connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """
-        Remember where to.
+        Remember where to, and what to run there.
         """
+        self.seed = tuple(seed)
         if self.error is not None:
             raise self.error
         self.connection = connection

@@ -5,6 +5,7 @@ A kernel's channels, with a kernel that is all ZeroMQ and no Python behind it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -49,10 +50,13 @@ class PretendKernel:
     Answers every request on shell and control: busy, the reply, idle.
 
     :ivar silent: Whether it does not.
+    :ivar failing: Whether code fails.
     """
 
     def __init__(self, info: ConnectionInfo, *, deaf_to_subscribers: bool = False) -> None:
+        self._session = os.urandom(4).hex()
         self.silent = False
+        self.failing = False
         self.signer = Signer(info.key)
         self.requests: list[tuple[str, str]] = []
         self.identities: dict[str, bytes] = {}
@@ -100,7 +104,9 @@ class PretendKernel:
             return
         self.publish("status", header, {"execution_state": "busy"})
         reply = parsed["msg_type"].replace("request", "reply")
-        self.answer(channel, frames[0], reply, header, {"status": "ok"})
+        failing = self.failing and reply == "execute_reply"
+        content = {"status": "error", "ename": "E", "evalue": "e"} if failing else {"status": "ok"}
+        self.answer(channel, frames[0], reply, header, content)
         self.publish("status", header, {"execution_state": "idle"})
 
     def answer(
@@ -121,7 +127,12 @@ class PretendKernel:
             )
 
     def _frames(self, msg_type: str, parent: bytes, content: Any) -> list[Any]:
-        parts = (new_header(msg_type, "kernel", 0.0), parent, b"{}", json.dumps(content).encode())
+        parts = (
+            new_header(msg_type, self._session, 0.0),
+            parent,
+            b"{}",
+            json.dumps(content).encode(),
+        )
         return wire_frames(self.signer, parts)
 
     def forge(self) -> None:
@@ -149,6 +160,8 @@ class Observer:
 
     def __init__(self) -> None:
         self.ready = 0
+        self.seeding = False
+        self.failed: tuple[int, str] | None = None
         self.seen: list[tuple[str, str, str | None]] = []
 
     def became_ready(self) -> None:
@@ -156,6 +169,18 @@ class Observer:
         Count.
         """
         self.ready += 1
+
+    def began_seeding(self) -> None:
+        """
+        Remember it.
+        """
+        self.seeding = True
+
+    def seeding_failed(self, piece: int, error: str) -> None:
+        """
+        Keep the error.
+        """
+        self.failed = (piece, error)
 
     def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
         """
@@ -444,6 +469,47 @@ class ChannelsTests(TestCase):
         await self.answered(again)
         self.assertEqual(client.got, [])
         self.assertEqual(self.channels.connections, 2)
+
+    async def test_seed(self) -> None:
+        """
+        A seed runs before clients are let in, and they see nothing of it, not even those that were
+        there before a restart.
+        """
+        self.channels.connect(self.info, ("a", "b"))
+        kernel = self.kernel()
+        client = Client()
+        attachment = self.channels.attach("s", client)
+        self.request(attachment)
+        await self.ready()
+        await self.answered(client)
+        kinds = [msg_type for _, msg_type in kernel.requests]
+        self.assertEqual(kinds[-3:], ["execute_request"] * 3)
+        self.assertTrue(self.observer.seeding)
+        self.assertEqual(client.types().count("execute_reply"), 1)
+        self.channels.disconnect("KernelRestarted", "a user wanted it")
+        kernel.stop()
+        count = len(client.got)
+        self.channels.connect(self.info, ("a", "b"))
+        again = self.kernel()
+        await self.ready(2)
+        self.assertEqual([msg_type for _, msg_type in again.requests][-2:], ["execute_request"] * 2)
+        of_seed = [each for each in client.got[count:] if each.parent.msg_type == "execute_request"]
+        self.assertEqual([bytes(each.parts[1]) for each in of_seed], [])
+
+    async def test_failing_seed(self) -> None:
+        """
+        The first piece that fails is the last one, and nobody is let in.
+        """
+        self.channels.connect(self.info, ("a", "b"))
+        kernel = self.kernel()
+        kernel.failing = True
+        await until(lambda: self.observer.failed, "it fails")
+        self.assertEqual(self.observer.failed, (0, "E: e"))
+        client = Client()
+        self.request(self.channels.attach("s", client))
+        kinds = [msg_type for _, msg_type in kernel.requests]
+        self.assertEqual(kinds.count("execute_request"), 1)
+        self.assertEqual((client.got, self.observer.ready), ([], 0))
 
     async def test_most_away(self) -> None:
         """
