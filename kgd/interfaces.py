@@ -274,6 +274,12 @@ class IClient(Interface):
         Send a message to the client.
         """
 
+    def surrender() -> Sequence[Outgoing]:
+        """
+        Give back what was delivered and is known not to have arrived, in order. When there is any,
+        the connection is cut.
+        """
+
     def close(code: int, reason: str) -> None:
         """
         Send what is still queued, then a close frame.

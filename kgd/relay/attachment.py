@@ -238,6 +238,7 @@ class Attachment:
         """
         self._end_absence()
         if self._client is not None:
+            self._backlog.put_back(self._client.surrender())
             self._client.close(1000, "Replaced by a newer connection")
         self._welcome(client)
         self.resume()
@@ -252,6 +253,7 @@ class Attachment:
             self._forget(self)
             return
         settings = self._settings
+        self._backlog.put_back(client.surrender())
         self._client = None
         self._paused = True
         # What is kept is limited in other ways.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 
@@ -109,7 +110,7 @@ class Backlog:
         self.size -= first.size + OVERHEAD
         return first
 
-    def put_back(self, messages: list[Outgoing]) -> None:
+    def put_back(self, messages: Sequence[Outgoing]) -> None:
         """
         Have messages delivered once more, before everything else.
         """

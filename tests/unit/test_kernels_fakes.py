@@ -47,6 +47,12 @@ class RecordingClient:
         Nobody delivers anything here.
         """
 
+    def surrender(self) -> list[Outgoing]:
+        """
+        Everything has arrived.
+        """
+        return []
+
     def close(self, code: int, reason: str) -> None:
         """
         Remember.

@@ -49,12 +49,19 @@ class RecordingClient:
     def __init__(self) -> None:
         self.got: list[Outgoing] = []
         self.closed: list[tuple[int, str]] = []
+        self.unsent: list[Outgoing] = []
 
     def deliver(self, message: Outgoing) -> None:
         """
         Keep the message.
         """
         self.got.append(message)
+
+    def surrender(self) -> list[Outgoing]:
+        """
+        Give back what has not arrived: nothing, unless a test says so.
+        """
+        return self.unsent
 
     def close(self, code: int, reason: str) -> None:
         """
@@ -332,6 +339,25 @@ class AttachmentTests(SynchronousTestCase):
         self.assertEqual((self.client.types, self.client.closed), ([], []))
         self.clock.advance(1000)
         self.assertEqual(self.forgotten, [], "nobody is away")
+
+    def test_what_did_not_arrive(self) -> None:
+        """
+        What was on its way to a client that turned out to be dead comes again, before the rest;
+        whether another takes its place or it comes back.
+        """
+        for gone in (False, True):
+            self.client = RecordingClient()
+            self.make()
+            self.connect()
+            self.attachment.publish(message("stream"))
+            self.attachment.pause()
+            self.attachment.publish(message("error"))
+            self.client.unsent = [self.client.got[0]]
+            if gone:
+                self.attachment.detach(self.client)
+            newcomer = RecordingClient()
+            self.attachment.replace(newcomer)
+            self.assertEqual(newcomer.types, ["stream", "error"], f"{gone=}")
 
     def test_away_for_too_long(self) -> None:
         """

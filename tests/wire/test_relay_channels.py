@@ -198,6 +198,7 @@ class Client:
     def __init__(self) -> None:
         self.got: list[Outgoing] = []
         self.closed: list[tuple[int, str]] = []
+        self.unsent: list[Outgoing] = []
 
     def deliver(self, message: Outgoing) -> None:
         """
@@ -205,6 +206,12 @@ class Client:
         """
         assert not self.closed, "delivered after the end"
         self.got.append(message)
+
+    def surrender(self) -> list[Outgoing]:
+        """
+        Give back what has not arrived: nothing, unless a test says so.
+        """
+        return self.unsent
 
     def close(self, code: int, reason: str) -> None:
         """
