@@ -269,6 +269,8 @@ class IClient(Interface):
     One WebSocket, as the relay sees it. None of these methods raises.
     """
 
+    unsent: int = Attribute("How many bytes wait to be sent, as far as that is known.")
+
     def deliver(message: Outgoing) -> None:
         """
         Send a message to the client.

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from kgd.interfaces import IAttachment, IClient
 from kgd.logs import make_logger
 from kgd.protocol.messages import Outgoing, Request, own_message
-from kgd.relay.backlog import Backlog
+from kgd.relay.backlog import OVERHEAD, Backlog
 from kgd.relay.outstanding import Outstanding
 from kgd.relay.rates import RateLimiter
 from kgd.relay.wires import Wires
@@ -46,7 +46,7 @@ class Attachment:
     :ivar session_id: The name under which the client may come back.
     :ivar outstanding: The requests that the kernel's present process has not answered.
     :ivar lags: Whether much is waiting for the client.
-    :ivar delivered: How many bytes the client took after they had waited.
+    :ivar kept: How large the latest message is that had to wait, in bytes.
     :param durable: Whether the client knows the name.
     :param left: Called when the client has gone, and may come back.
     :param forget: Called when it will not come back.
@@ -70,7 +70,8 @@ class Attachment:
         self.session_id = session_id
         self.outstanding = Outstanding()
         self.lags = False
-        self.delivered = 0
+        self.kept = 0
+        self._delivered = 0
         self._reactor = reactor
         self._settings = settings
         self._durable = durable and settings.buffer_offline_messages
@@ -93,6 +94,13 @@ class Attachment:
         Whether there is a client at the moment.
         """
         return self._client is not None
+
+    @property
+    def taken(self) -> int:
+        """
+        How many bytes of what had to wait the client has taken, counted as the backlog counts them.
+        """
+        return self._delivered - (self._client.unsent if self._client is not None else 0)
 
     # --- from the client to the kernel ---
 
@@ -194,6 +202,7 @@ class Attachment:
     def _keep(self, message: Outgoing) -> None:
         if self._ended:
             return
+        self.kept = message.size
         if not self._backlog.add(message):
             self.end(POLICY_VIOLATION, "the client does not read what it is sent")
         elif self._backlog.size > LAG and not self.lags and self.is_present:
@@ -214,7 +223,7 @@ class Attachment:
         assert self._client is not None
         while self._backlog and not self._paused:
             message = self._backlog.pop()
-            self.delivered += message.size
+            self._delivered += message.size + OVERHEAD
             self._client.deliver(message)
         if self.lags and self._backlog.size < LAG // 2:
             self.lags = False

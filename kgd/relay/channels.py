@@ -19,6 +19,7 @@ from kgd.logs import make_logger
 from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Buffer, Outgoing, Signer, own_request
 from kgd.relay.attachment import Attachment
+from kgd.relay.breather import Breather
 from kgd.relay.incoming import Reader
 from kgd.relay.outstanding import Loss, substitutes
 from kgd.relay.readiness import Probe
@@ -30,11 +31,6 @@ from kgd.settings import Settings
 
 # After a process has ended, its last words may still be on their way through ZeroMQ's thread.
 LAST_WORDS = 0.025
-# How long output is left in ZeroMQ for clients that all lag. Longer would be at the expense of the
-# kernel, which drops output by itself when we do not take it.
-BREATH = 0.1
-# With less than this in a breath a client is not worth waiting for.
-PROGRESS = 1024 * 1024
 # For how many clients of one kernel that are away messages are kept; the one that left first gives
 # way. Somebody who opens a WebSocket under a new name for each request would collect them.
 MOST_AWAY = 8
@@ -123,7 +119,7 @@ class KernelChannels:
         self._redactor = (
             None if settings.allow_tracebacks else Redactor(settings.traceback_replacement_message)
         )
-        self._breath: IDelayedCall | None = None
+        self._breather = Breather(reactor, self._set_breath, lambda: self._audience)
         self._closed = False
 
     @property
@@ -212,9 +208,7 @@ class KernelChannels:
         if line.probe is not None:
             line.probe.cancel()
         line.probe = line.seeding = None
-        if self._breath is not None:
-            self._breath.cancel()
-            self._breath = None
+        self._breather.lag_changed(False)
         self._finish_ending()
         self._loss = Loss(ename, evalue)
         self._lingering = [line.iopub, line.own]
@@ -383,34 +377,18 @@ class KernelChannels:
     def _lag_changed(self) -> None:
         """
         When every client lags, let them catch up: most of them only have to get their share of the
-        processor. One that hardly reads is not waited for.
+        processor.
         """
-        if self._line is None:
-            return
         present = [attachment for attachment in self._audience if attachment.is_present]
         everyone_lags = bool(present) and all(attachment.lags for attachment in present)
-        if everyone_lags and self._breath is None:
-            self._take_breath(self._line)
-        elif not everyone_lags and self._breath is not None:
-            self._breath.cancel()
-            self._breath = None
-            self._line.iopub.resume()
+        self._breather.lag_changed(everyone_lags)
 
-    def _take_breath(self, line: _Line) -> None:
-        line.iopub.pause()
-        before = {attachment: attachment.delivered for attachment in self._audience}
-
-        def breathed() -> None:
-            self._breath = None
-            if any(
-                attachment.delivered - before.get(attachment, 0) > PROGRESS
-                for attachment in self._audience
-            ):
-                self._take_breath(line)
+    def _set_breath(self, pause: bool) -> None:
+        if self._line is not None:
+            if pause:
+                self._line.iopub.pause()
             else:
-                line.iopub.resume()
-
-        self._breath = self._reactor.callLater(BREATH, breathed)
+                self._line.iopub.resume()
 
     def publish_status(self, execution_state: str) -> None:
         """

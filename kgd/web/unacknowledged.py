@@ -133,11 +133,20 @@ def _is_plain_tcp(transport: Any) -> bool:
     return not is_tls and getattr(connection, "family", None) in (socket.AF_INET, socket.AF_INET6)
 
 
+def unsent(transport: Any) -> int:
+    """
+    :return: How many bytes are in our own buffer; 0 when that is not known.
+    """
+    if not _is_plain_tcp(transport):
+        return 0
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
+
+
 def _waiting(transport: Any) -> int:
     """
-    :return: How many bytes are in our buffers or in the system's.
+    :return: How many bytes are in our buffer or in the system's.
     """
-    ours: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    ours = unsent(transport)
     try:
         answer = fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
     except (OSError, ValueError):

@@ -28,7 +28,7 @@ from kgd.protocol.messages import Outgoing
 from kgd.settings import Settings
 from kgd.web.origins import is_allowed
 from kgd.web.routes import Route
-from kgd.web.unacknowledged import Sweep, Unacknowledged
+from kgd.web.unacknowledged import Sweep, Unacknowledged, unsent
 
 # Close codes of RFC 6455, section 7.4.1.
 CANNOT_ACCEPT = 1003
@@ -142,6 +142,13 @@ class ChannelsProtocol(WebSocketServerProtocol):
         if self.state == self.STATE_OPEN:
             text = reason.encode("utf-8")[:LONGEST_REASON].decode("utf-8", "ignore")
             self.sendCloseFrame(code=code, reasonUtf8=text.encode("utf-8"))
+
+    @property
+    def unsent(self) -> int:
+        """
+        How many bytes wait for the client's system to take them.
+        """
+        return unsent(self.transport)
 
     def surrender(self) -> list[Outgoing]:
         """

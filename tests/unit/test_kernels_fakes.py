@@ -39,6 +39,8 @@ class RecordingClient:
     Remembers how it was closed.
     """
 
+    unsent = 0
+
     def __init__(self) -> None:
         self.closed: tuple[int, str] | None = None
 

@@ -46,10 +46,12 @@ class RecordingClient:
     Remembers what it got.
     """
 
+    unsent = 0
+
     def __init__(self) -> None:
         self.got: list[Outgoing] = []
         self.closed: list[tuple[int, str]] = []
-        self.unsent: list[Outgoing] = []
+        self.undelivered: list[Outgoing] = []
 
     def deliver(self, message: Outgoing) -> None:
         """
@@ -61,7 +63,7 @@ class RecordingClient:
         """
         Give back what has not arrived: nothing, unless a test says so.
         """
-        return self.unsent
+        return self.undelivered
 
     def close(self, code: int, reason: str) -> None:
         """
@@ -352,7 +354,7 @@ class AttachmentTests(SynchronousTestCase):
             self.attachment.publish(message("stream"))
             self.attachment.pause()
             self.attachment.publish(message("error"))
-            self.client.unsent = [self.client.got[0]]
+            self.client.undelivered = [self.client.got[0]]
             if gone:
                 self.attachment.detach(self.client)
             newcomer = RecordingClient()

@@ -195,10 +195,12 @@ class Client:
     A client in memory.
     """
 
+    unsent = 0
+
     def __init__(self) -> None:
         self.got: list[Outgoing] = []
         self.closed: list[tuple[int, str]] = []
-        self.unsent: list[Outgoing] = []
+        self.undelivered: list[Outgoing] = []
 
     def deliver(self, message: Outgoing) -> None:
         """
@@ -211,7 +213,7 @@ class Client:
         """
         Give back what has not arrived: nothing, unless a test says so.
         """
-        return self.unsent
+        return self.undelivered
 
     def close(self, code: int, reason: str) -> None:
         """
