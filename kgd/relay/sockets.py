@@ -30,6 +30,8 @@ TURN_BYTES = 512 * 1024
 
 # Frames from this size on are handed over as a view of ZeroMQ's memory instead of a copy.
 BULK = 64 * 1024
+# How many frames a message without buffers has.
+PLAIN = 6
 # Far above libzmq's 1023, which would be some 250 clients.
 MAX_SOCKETS = 65_000
 # A kernel that sends more than this at once loses its connection.
@@ -216,7 +218,9 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
 
     def _sent(self, message: Sequence[Buffer]) -> bool:
         try:
-            self.socket.send_multipart(message, zmq.NOBLOCK, copy=False)
+            # To pass views on without copying them costs more than to copy small ones.
+            bulky = len(message) > PLAIN or len(message[-1]) >= BULK
+            self.socket.send_multipart(message, zmq.NOBLOCK, copy=not bulky)
         except zmq.Again:
             return False
         return True

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -66,7 +67,7 @@ class APITestCase(SynchronousTestCase):
         """
         self.settings = Settings(**settings)
         self.kernels = MemoryKernels(self.settings, self.specs)
-        parts = Parts(None, self.settings, self.kernels, self.specs)
+        parts = Parts(Clock(), self.settings, self.kernels, self.specs)
         self.personality = JupyterWebsocket(parts)
         self.client = MemoryClient(self.settings, self.personality)
         self.addCleanup(self.client.close)
