@@ -21,6 +21,9 @@ from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
 
+#: What clients are told of a kernel that somebody wanted gone.
+SHUT_DOWN = "Kernel shut down"
+
 # --- kernels --------------------------------------------------------------------------------------
 
 
@@ -147,7 +150,7 @@ class IKernel(Interface):
     execution_state: str = Attribute("starting, idle, busy, restarting or dead.")
     last_activity: float = Attribute("When it was last used, in seconds since the epoch.")
     connections: int = Attribute("How many WebSockets are open on it.")
-    reason: str = Attribute("Why it failed, or the empty string.")
+    reason: str = Attribute("Why it failed or was culled, or the empty string.")
     channels: Any = Attribute("Its IChannels.")
 
 
@@ -196,10 +199,13 @@ class IKernels(Interface):
             :py:exc:`kgd.errors.RestartFailed`.
         """
 
-    def stop(kernel_id: str) -> Deferred[None]:
+    def stop(kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
         """
         Ask the kernel to end, then make it; fires when its process is gone.
 
+        :param reason: What clients read in the close frame, which has room for 123 bytes. One
+            that the caller gives is also told to those who ask for the kernel later. Of several
+            stops the first one's counts.
         :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
         """
 

@@ -12,7 +12,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from kgd.errors import NoSuchKernel
-from kgd.interfaces import IChannels, IChannelsObserver, IKernel, IKernelLauncher, IRelay
+from kgd.interfaces import (
+    SHUT_DOWN,
+    IChannels,
+    IChannelsObserver,
+    IKernel,
+    IKernelLauncher,
+    IRelay,
+)
 from kgd.kernels.activity import Activity
 from kgd.kernels.address import KernelAddress
 from kgd.kernels.current import Plan
@@ -29,7 +36,8 @@ class Kernel:
 
     :ivar stopping: Whether somebody wants it gone, from which there is no way back.
     :param address: Where it will listen.
-    :param forget: Called once when the kernel is gone, with the reason if it died by itself.
+    :param forget: Called once when the kernel is gone, with the reason if it died by itself or was
+        stopped for one that is worth telling.
     """
 
     def __init__(
@@ -77,7 +85,7 @@ class Kernel:
     @property
     def reason(self) -> str:
         """
-        Why it failed, or the empty string.
+        Why it failed or was culled, or the empty string.
         """
         return self._work.reason
 
@@ -120,16 +128,19 @@ class Kernel:
         self._work.events.restart_asked()
         return restarting
 
-    def stop(self, *, hurried: bool = False) -> Deferred[None]:
+    def stop(self, reason: str = SHUT_DOWN, *, hurried: bool = False) -> Deferred[None]:
         """
         End the process and the kernel.
 
+        :param reason: For the clients, and those who ask later; of several the first counts.
         :param hurried: Whether it must be done within 5 seconds.
         :return: Fires when that is done.
         """
         if self._work.gone:
             return succeed(None)
-        self.stopping = True
+        if not self.stopping:
+            self.stopping = True
+            self._work.stop_reason = reason
         if hurried:
             self._work.schedule = Schedule.hurried(self._settings)
         stopping = self._work.askers.stopped.wait()

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from kgd.errors import KernelLimitReached, KernelStartFailed, NoSuchKernel
 from kgd.interfaces import (
+    SHUT_DOWN,
     IKernel,
     IKernelLauncher,
     IKernels,
@@ -33,7 +34,7 @@ from kgd.kernels.ports import PortLeases
 from kgd.kernels.runtime import RuntimeDirectory
 from kgd.settings import Settings
 
-# Of so many kernels that died by themselves it is remembered why.
+# Of so many kernels that died by themselves or were culled it is remembered why.
 _REMEMBERED = 100
 # How a kernelspec says that its kernels are processes of this machine, if it says anything.
 _LOCAL = "local-provisioner"
@@ -145,7 +146,7 @@ class KernelRegistry:
 
     def get(self, kernel_id: str) -> Kernel:
         """
-        One of the kernels. If it died by itself not long ago, the failure says why.
+        One of the kernels. If it died by itself or was culled not long ago, the failure says why.
         """
         try:
             return self._kernels[kernel_id]
@@ -173,11 +174,11 @@ class KernelRegistry:
         """
         return maybeDeferred(lambda: self.get(kernel_id).restart())
 
-    def stop(self, kernel_id: str) -> Deferred[None]:
+    def stop(self, kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
         """
         End a kernel.
         """
-        return maybeDeferred(lambda: self.get(kernel_id).stop())
+        return maybeDeferred(lambda: self.get(kernel_id).stop(reason))
 
     def stop_all(self) -> Deferred[None]:
         """

@@ -275,6 +275,19 @@ class KernelsContract(SynchronousTestCase):
         self.assertEqual(kernel.execution_state, "dead")
         self.assertEqual(kernel.channels.closed, (1000, "Kernel shut down"))
 
+    def test_stop_for_a_reason(self) -> None:
+        """
+        Clients are told the reason of a stop, and so is whoever asks for the kernel afterwards.
+        """
+        kernels = self.make_kernels(Settings())
+        kernel = self.start(kernels)
+        self.successResultOf(kernels.stop(kernel.kernel_id, "It was time"))
+        self.assertEqual(kernel.channels.closed, (1000, "It was time"))
+        self.assertEqual(kernel.reason, "It was time")
+        error = self.assertRaises(NoSuchKernel, kernels.get, kernel.kernel_id)
+        says = f"Kernel does not exist: {kernel.kernel_id} (it ended: It was time)"
+        self.assertEqual(str(error), says)
+
     def test_interrupt_and_restart(self) -> None:
         """
         Neither an interrupt nor a restart changes a kernel's id, its channels or its place.

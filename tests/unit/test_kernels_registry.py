@@ -865,6 +865,36 @@ class StopTests(Case):
         self.assertEqual(len(self.launcher.processes), 1)
         self.assert_nothing_left()
 
+    def test_first_reason_counts(self) -> None:
+        """
+        Who comes second stops nothing any more, and has no say in why.
+        """
+        for reasons in (("Idle", ""), ("", "Idle"), ("Idle", "Old")):
+            kernel = self.ready()
+            for reason in reasons:
+                self.kernels.stop(kernel.kernel_id, *filter(None, [reason]))
+            self.rig.process.end()
+            first = reasons[0] or "Kernel shut down"
+            self.assertEqual(self.channels.closed, (1000, first))
+            self.assertEqual("Idle" in self.reason_of(kernel), first == "Idle")
+            self.assertNotIn("Old", self.reason_of(kernel))
+
+    def test_reason_of_a_kernel_that_starts(self) -> None:
+        """
+        The reason holds in whatever state the kernel is; a new kernel of the same id is rid of it.
+        """
+        self.launcher.hold()
+        self.kernels.start(StartRequest(kernel_id="a-b-c-d-e")).addErrback(lambda _: None)
+        channels = self.rig.relay.opened["a-b-c-d-e"]
+        self.kernels.stop("a-b-c-d-e", "Idle")
+        self.launcher.release()
+        self.assertEqual(channels.closed, (1000, "Idle"))
+        kernel = self.ready(kernel_id="a-b-c-d-e")
+        self.assertEqual(kernel.reason, "")
+        self.kernels.stop("a-b-c-d-e")
+        self.rig.process.end()
+        self.assertNotIn("Idle", self.reason_of(kernel))
+
     def test_overdue(self) -> None:
         """
         A stop of a kernel that was just killed for its slowness is a stop.
