@@ -147,8 +147,15 @@ class IKernel(Interface):
 
     kernel_id: str = Attribute("The id under which clients know it.")
     name: str = Attribute("The name of its kernelspec.")
+    spec: KernelSpec = Attribute("Its kernelspec, as it was when the kernel was started.")
     execution_state: str = Attribute("starting, idle, busy, restarting or dead.")
     last_activity: float = Attribute("When it was last used, in seconds since the epoch.")
+    last_used: float = Attribute("The same on the monotonic clock.")
+    started: float = Attribute("When it was first started, on the monotonic clock.")
+    busy_since: float | None = Attribute(
+        "Since when it has been busy without a break, on the monotonic clock, or None."
+    )
+    stopping: bool = Attribute("Whether it is being stopped, from which there is no way back.")
     connections: int = Attribute("How many WebSockets are open on it.")
     reason: str = Attribute("Why it failed or was culled, or the empty string.")
     channels: Any = Attribute("Its IChannels.")
@@ -290,6 +297,7 @@ class IChannels(Interface):
     """
 
     connections: int = Attribute("How many clients are attached.")
+    outstanding: int = Attribute("How many requests of clients the kernel has not answered.")
 
     def connect(connection: ConnectionInfo) -> None:
         """

@@ -42,26 +42,38 @@ class Activity:
     A kernel's state as clients see it, and when it was last used.
 
     :ivar execution_state: ``starting``, ``idle``, ``busy``, ``restarting`` or ``dead``.
-    :ivar last_activity: In seconds since the epoch.
+    :ivar last_activity: In seconds since the epoch, which is what clients are told.
+    :ivar last_used: The same on the monotonic clock, to reckon with.
+    :ivar busy_since: Since when it has been busy without a break, on that clock, or ``None``.
     """
 
-    def __init__(self, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, wall_clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._now = wall_clock
+        self._monotonic = monotonic
         self._listens = False
         self.execution_state = "starting"
         self.last_activity = wall_clock()
+        self.last_used = monotonic()
+        self.busy_since: float | None = None
+
+    def _used(self) -> None:
+        self.last_activity = self._now()
+        self.last_used = self._monotonic()
 
     def restarted(self) -> None:
         """
         A user restarts the kernel.
         """
         self._is_now("starting")
-        self.last_activity = self._now()
+        self._used()
 
     def crashed(self) -> None:
         """
         The process ended by itself, and another will take its place.
         """
+        if self.busy_since is not None:
+            # However silent it was, it was in use until now.
+            self._used()
         self._is_now("restarting")
 
     def ended(self) -> None:
@@ -74,6 +86,7 @@ class Activity:
         # The last words of a process may still come after it; what they say is no longer true.
         self._listens = False
         self.execution_state = execution_state
+        self.busy_since = None
 
     def became_ready(self) -> None:
         """
@@ -95,9 +108,12 @@ class Activity:
             or parent_type not in UNTRACKED
             or msg_type not in UNTRACKED
         ):
-            self.last_activity = self._now()
+            self._used()
         if execution_state in _TOLD and self._listens:
             if parent_type not in UNTRACKED:
+                if execution_state != self.execution_state:
+                    busy = execution_state == "busy"
+                    self.busy_since = self._monotonic() if busy else None
                 self.execution_state = execution_state
             elif self.execution_state == "starting" != execution_state:
                 self.execution_state = "idle"

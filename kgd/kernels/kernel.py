@@ -19,6 +19,7 @@ from kgd.interfaces import (
     IKernel,
     IKernelLauncher,
     IRelay,
+    KernelSpec,
 )
 from kgd.kernels.activity import Activity
 from kgd.kernels.address import KernelAddress
@@ -34,6 +35,8 @@ class Kernel:
     A kernel over all the processes that it has in its life. Every Deferred that it gives away
     belongs to one asker; cancelling it changes nothing for the kernel or for others.
 
+    :ivar spec: The kernelspec that it was made from.
+    :ivar started: When that was, on the monotonic clock.
     :ivar stopping: Whether somebody wants it gone, from which there is no way back.
     :param address: Where it will listen.
     :param forget: Called once when the kernel is gone, with the reason if it died by itself or was
@@ -50,12 +53,15 @@ class Kernel:
         address: KernelAddress,
         forget: Callable[[str], None],
         wall_clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kernel_id: str = plan.kernel_id
         self.name: str = plan.spec.name
-        self.stopping = False
+        self.spec: KernelSpec = plan.spec
+        self.started: float = monotonic()
+        self.stopping: bool = False
         self._settings = settings
-        self._activity = Activity(wall_clock)
+        self._activity = Activity(wall_clock, monotonic)
         self._work = KernelWork(reactor, plan, settings, launcher, address, self._activity, forget)
         self._work.kernel = self
         self.channels: IChannels = relay.open(plan.kernel_id, self)
@@ -74,6 +80,20 @@ class Kernel:
         When it was last used, in seconds since the epoch.
         """
         return self._activity.last_activity
+
+    @property
+    def last_used(self) -> float:
+        """
+        The same on the monotonic clock.
+        """
+        return self._activity.last_used
+
+    @property
+    def busy_since(self) -> float | None:
+        """
+        Since when it has been busy without a break, on that clock, or ``None``.
+        """
+        return self._activity.busy_since
 
     @property
     def connections(self) -> int:

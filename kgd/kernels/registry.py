@@ -47,6 +47,7 @@ class KernelRegistry:
 
     :param environment: The gateway's environment.
     :param ports: Where to get ports for kernels; by default from this machine's.
+    :param monotonic: What ages are measured with. Twisted's reactors have the wall clock only.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class KernelRegistry:
         environment: Mapping[str, str],
         wall_clock: Callable[[], float] = time.time,
         ports: PortLeases | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -69,6 +71,7 @@ class KernelRegistry:
         self._runtime = runtime
         self._environment = environment
         self._wall_clock = wall_clock
+        self._monotonic = monotonic
         self._ports = ports or PortLeases()
         self._kernels: dict[str, Kernel] = {}
         self._reasons: OrderedDict[str, str] = OrderedDict()
@@ -127,6 +130,7 @@ class KernelRegistry:
             KernelAddress(kernel_id, spec.name, self._ports, self._runtime),
             lambda reason: self._forget(kernel_id, reason),
             self._wall_clock,
+            self._monotonic,
         )
 
     def _forget(self, kernel_id: str, reason: str) -> None:

@@ -35,6 +35,7 @@ class Attachment:
     Routes one client's requests to the kernel, and queues what the client does not take at once.
 
     :ivar session_id: The name under which the client may come back.
+    :ivar outstanding: How many of the client's requests the kernel has not answered.
     :ivar lags: Whether much is waiting for the client.
     :ivar delivered: How many bytes the client took after they had waited.
     :param lag_changed: Called when that has changed.
@@ -50,6 +51,7 @@ class Attachment:
         lag_changed: Callable[[], None],
     ) -> None:
         self.session_id = session_id
+        self.outstanding = 0
         self.lags = False
         self.delivered = 0
         self._client: IClient = client

@@ -96,6 +96,13 @@ class KernelChannels:
         """
         return len(self._attachments)
 
+    @property
+    def outstanding(self) -> int:
+        """
+        How many requests of clients the kernel has not answered.
+        """
+        return sum(attachment.outstanding for attachment in self._attachments.values())
+
     # --- the kernel's process comes and goes ---
 
     def connect(self, connection: ConnectionInfo) -> None:

@@ -63,6 +63,7 @@ class FakeChannels:
 
     :ivar attachments: ``session_id`` to attachment, those without a client too.
     :ivar connection: What they are connected to, or ``None``.
+    :ivar outstanding: How many requests the kernel has not answered; a test may set it.
     :ivar asked: The gateway's own requests: ``shutdown``, ``restart``, ``interrupt``.
     :ivar statuses: What was told to clients with :py:meth:`publish_status`.
     :ivar dismissed: Code and reason of :py:meth:`dismiss`.
@@ -76,6 +77,7 @@ class FakeChannels:
         self.observer = observer
         self.attachments: dict[str, FakeAttachment] = {}
         self.connection: ConnectionInfo | None = None
+        self.outstanding: int = 0
         self.asked: list[str] = []
         self.statuses: list[str] = []
         self.dismissed: tuple[int, str] | None = None

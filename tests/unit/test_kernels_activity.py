@@ -23,18 +23,26 @@ class ActivityTests(SynchronousTestCase):
         A kernel that was made at 1000 and answers.
         """
         self.now = 1000.0
-        self.activity = Activity(lambda: self.now)
+        # The other clock began to run a day later.
+        self.activity = Activity(lambda: self.now, lambda: self.now - 86400)
         self.now = 2000.0
+
+    def used_at(self) -> float:
+        """
+        :return: When the kernel was last used, which both clocks must agree on.
+        """
+        self.assertEqual(self.activity.last_used, self.activity.last_activity - 86400)
+        return self.activity.last_activity
 
     def test_new(self) -> None:
         """
         A new kernel is starting, was used when it was made, and is idle when it answers.
         """
         self.assertEqual(self.activity.execution_state, "starting")
-        self.assertEqual(self.activity.last_activity, 1000.0)
+        self.assertEqual(self.used_at(), 1000.0)
         self.activity.became_ready()
         self.assertEqual(self.activity.execution_state, "idle")
-        self.assertEqual(self.activity.last_activity, 1000.0)
+        self.assertEqual(self.used_at(), 1000.0)
 
     def test_not_ready_before_it_answers(self) -> None:
         """
@@ -52,9 +60,50 @@ class ActivityTests(SynchronousTestCase):
         self.assertEqual(self.activity.execution_state, "busy")
         self.now = 3000.0
         self.activity.published("stream", "kernel_info_request", None)
-        self.assertEqual(self.activity.last_activity, 3000.0)
+        self.assertEqual(self.used_at(), 3000.0)
         self.activity.published("status", "execute_request", "idle")
         self.assertEqual(self.activity.execution_state, "idle")
+
+    def test_busy_since(self) -> None:
+        """
+        It is known for how long a kernel has been busy without a break, whatever it says meanwhile.
+        """
+        self.activity.became_ready()
+        self.assertIsNone(self.activity.busy_since)
+        self.activity.published("status", "execute_request", "busy")
+        self.assertEqual(self.activity.busy_since, 2000.0 - 86400)
+        self.now = 3000.0
+        self.activity.published("stream", "execute_request", None)
+        self.activity.published("status", "debug_request", "idle")
+        self.activity.published("status", "execute_request", "busy")
+        self.assertEqual(self.activity.busy_since, 2000.0 - 86400)
+        self.activity.published("status", "execute_request", "idle")
+        self.assertIsNone(self.activity.busy_since)
+        self.activity.published("status", "comm_msg", "busy")
+        self.assertEqual(self.activity.busy_since, 3000.0 - 86400)
+
+    def test_not_busy_without_a_process(self) -> None:
+        """
+        A kernel whose process is gone is not busy with what that was doing.
+        """
+        for end in ("crashed", "restarted", "ended"):
+            self.activity.became_ready()
+            self.activity.published("status", "execute_request", "busy")
+            getattr(self.activity, end)()
+            self.assertIsNone(self.activity.busy_since)
+
+    def test_crash_while_busy(self) -> None:
+        """
+        A kernel that executed in silence was in use until it crashed, one that idled was not.
+        """
+        self.activity.became_ready()
+        self.activity.crashed()
+        self.assertEqual(self.used_at(), 1000.0)
+        self.activity.became_ready()
+        self.activity.published("status", "execute_request", "busy")
+        self.now = 5000.0
+        self.activity.crashed()
+        self.assertEqual(self.used_at(), 5000.0)
 
     def test_questions_do_not_count(self) -> None:
         """
@@ -64,7 +113,7 @@ class ActivityTests(SynchronousTestCase):
         for parent in ("kernel_info_request", "debug_request", "shutdown_request"):
             self.activity.published("status", parent, "busy")
             self.assertEqual(self.activity.execution_state, "idle")
-        self.assertEqual(self.activity.last_activity, 1000.0)
+        self.assertEqual(self.used_at(), 1000.0)
 
     def test_busy_kernel_stays_busy(self) -> None:
         """
@@ -81,7 +130,7 @@ class ActivityTests(SynchronousTestCase):
         """
         self.activity.became_ready()
         self.activity.published("comm_msg", "kernel_info_request", None)
-        self.assertEqual(self.activity.last_activity, 2000.0)
+        self.assertEqual(self.used_at(), 2000.0)
 
     def test_starting_by_itself(self) -> None:
         """
@@ -121,7 +170,7 @@ class ActivityTests(SynchronousTestCase):
         self.activity.became_ready()
         self.activity.restarted()
         self.assertEqual(self.activity.execution_state, "starting")
-        self.assertEqual(self.activity.last_activity, 2000.0)
+        self.assertEqual(self.used_at(), 2000.0)
 
     def test_unknown_state(self) -> None:
         """
@@ -152,3 +201,5 @@ class ActivityTests(SynchronousTestCase):
             else:
                 self.activity.published(*step)
             self.assertIn(self.activity.execution_state, STATES)
+            busy = self.activity.execution_state == "busy"
+            self.assertEqual(self.activity.busy_since is not None, busy)

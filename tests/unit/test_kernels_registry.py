@@ -93,6 +93,7 @@ class Rig:
             {"PATH": "/bin", "HOME": "/root", "KG_AUTH_TOKEN": "s3cret"},
             lambda: self.wall,
             self.ports,
+            self.clock.seconds,
         )
 
     @property
