@@ -26,6 +26,7 @@ from kgd.interfaces import (
 )
 from kgd.kernels.address import KernelAddress
 from kgd.kernels.command import working_directory
+from kgd.kernels.culler import Culler
 from kgd.kernels.current import Plan
 from kgd.kernels.environment import check_client_environment, kernel_environment
 from kgd.kernels.kernel import Kernel
@@ -43,7 +44,7 @@ _LOCAL = "local-provisioner"
 @implementer(IKernels)
 class KernelRegistry:
     """
-    Starts kernels and keeps them until they are gone.
+    Starts kernels and keeps them until they are gone, or are to be culled.
 
     :param environment: The gateway's environment.
     :param ports: Where to get ports for kernels; by default from this machine's.
@@ -76,6 +77,7 @@ class KernelRegistry:
         self._kernels: dict[str, Kernel] = {}
         self._reasons: OrderedDict[str, str] = OrderedDict()
         self._closed = False
+        self._culler = Culler(reactor, monotonic, settings, self)
 
     def start(self, request: StartRequest) -> Deferred[IKernel]:
         """
@@ -101,6 +103,7 @@ class KernelRegistry:
         kernel = self._new_kernel(kernel_id, request)
         self._reasons.pop(kernel_id, None)
         self._kernels[kernel_id] = kernel
+        self._culler.watch(kernel)
         # Work that is shared is not awaited itself: this only waits for it.
         return await kernel.start()
 
@@ -189,6 +192,7 @@ class KernelRegistry:
         End every kernel within 5 seconds, all at once, and refuse new ones.
         """
         self._closed = True
+        self._culler.stop()
         stopping = [kernel.stop(hurried=True) for kernel in tuple(self._kernels.values())]
         return DeferredList(stopping).addCallback(lambda _: None)
 
