@@ -70,15 +70,17 @@ class StartRequest:
 class Ended:
     """
     How a process ended: by itself with ``exit_code``, or by the signal ``signal``.
+
+    :ivar cause: More about it, for people, if the launcher knows more.
     """
 
     exit_code: int | None = None
     signal: int | None = None
+    cause: str = ""
 
     def __str__(self) -> str:
-        if self.signal is not None:
-            return f"signal {self.signal}"
-        return f"exit code {self.exit_code}"
+        how = f"exit code {self.exit_code}" if self.signal is None else f"signal {self.signal}"
+        return f"{how}: {self.cause}" if self.cause else how
 
 
 class IKernelSpecs(Interface):

@@ -435,6 +435,21 @@ class CrashTests(Case):
         self.channels.answer()
         self.assertEqual((kernel.execution_state, kernel.reason), ("idle", ""))
 
+    def test_cause(self) -> None:
+        """
+        What the launcher knows about the end is told to everybody who is told of it.
+        """
+        self.rig = Rig(Settings(restart_limit=1))
+        self.kernels, self.launcher = self.rig.kernels, self.rig.launcher
+        kernel = self.ready()
+        self.rig.process.end(Ended(signal=9, cause="no memory"))
+        self.assertEqual(kernel.reason, "signal 9: no memory")
+        self.rig.pass_time(0)
+        self.rig.process.end(Ended(signal=9, cause="no memory"))
+        says = "signal 9: no memory (restarted once)"
+        self.assertEqual(self.channels.closed, (1000, f"The kernel died: {says}"))
+        self.assertIn(says, self.reason_of(kernel))
+
     def test_last_words(self) -> None:
         """
         What the old process is still heard to say does not make the kernel idle.
