@@ -104,6 +104,18 @@ class RestartFailed(GatewayError):
     """
 
 
+class InvalidNotebook(GatewayError):
+    """
+    A file that should be a notebook is none.
+    """
+
+
+class NotebookUnavailable(GatewayError):
+    """
+    A notebook cannot be read, or cannot be fetched.
+    """
+
+
 class MalformedMessage(GatewayError):
     """
     Bytes that are no Jupyter message.

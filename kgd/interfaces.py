@@ -66,6 +66,18 @@ class StartRequest:
     kernel_id: str | None = None
 
 
+@attrs.frozen(kw_only=True)
+class Seed:
+    """
+    Code that runs in every kernel of one kernelspec before clients see it.
+
+    :ivar cells: The number of a cell in its notebook, counted from 1, and its source.
+    """
+
+    kernel_name: str
+    cells: tuple[tuple[int, str], ...]
+
+
 @attrs.frozen
 class Ended:
     """
@@ -152,8 +164,12 @@ class IKernel(Interface):
     spec: KernelSpec = Attribute("Its kernelspec, as it was when the kernel was started.")
     execution_state: str = Attribute("starting, idle, busy, restarting or dead.")
     last_activity: float = Attribute("When it was last used, in seconds since the epoch.")
-    last_used: float = Attribute("The same on the monotonic clock.")
-    started: float = Attribute("When it was first started, on the monotonic clock.")
+    last_used: float = Attribute(
+        "The same on the monotonic clock; as long as it is being started, it is in use."
+    )
+    started: float = Attribute(
+        "When it was first started, or handed out if it was spare, on the monotonic clock."
+    )
     busy_since: float | None = Attribute(
         "Since when it has been busy without a break, on the monotonic clock, or None."
     )
@@ -167,6 +183,14 @@ class IKernels(Interface):
     """
     The kernels that run here.
     """
+
+    def prespawn() -> Deferred[None]:
+        """
+        Start the spare kernels that the settings ask for, and keep their number from now on.
+
+        :return: Fires when all of them can be used; fails with
+            :py:exc:`kgd.errors.ConfigurationError` when one cannot be started.
+        """
 
     def start(request: StartRequest) -> Deferred[IKernel]:
         """
@@ -234,7 +258,20 @@ class IChannelsObserver(Interface):
 
     def became_ready() -> None:
         """
-        The kernel's present process answers, and its output reaches us.
+        The kernel's present process answers, its output reaches us, and it has run its seed.
+        """
+
+    def began_seeding() -> None:
+        """
+        The present process answers, and begins to run its seed.
+        """
+
+    def seeding_failed(piece: int, error: str) -> None:
+        """
+        A piece of the seed has failed; clients are not let in.
+
+        :param piece: Which, counted from 0.
+        :param error: Name and value of the exception.
         """
 
     def published(msg_type: str, parent_type: str, execution_state: str | None) -> None:
@@ -251,9 +288,17 @@ class IClient(Interface):
     One WebSocket, as the relay sees it. None of these methods raises.
     """
 
+    unsent: int = Attribute("How many bytes wait to be sent, as far as that is known.")
+
     def deliver(message: Outgoing) -> None:
         """
         Send a message to the client.
+        """
+
+    def surrender() -> Sequence[Outgoing]:
+        """
+        Give back what was delivered and is known not to have arrived, in order. When there is any,
+        the connection is cut.
         """
 
     def close(code: int, reason: str) -> None:
@@ -289,7 +334,8 @@ class IAttachment(Interface):
 
     def detach(client: IClient) -> None:
         """
-        The client went. Nothing happens if another has taken its place meanwhile.
+        The client went; if it has a ``session_id`` of its own, it may come back. Nothing happens
+        if another has taken its place meanwhile.
         """
 
 
@@ -298,18 +344,24 @@ class IChannels(Interface):
     A kernel's ZeroMQ sockets and the clients that use them, for as long as the kernel exists.
     """
 
-    connections: int = Attribute("How many clients are attached.")
+    connections: int = Attribute("How many clients are there at the moment.")
     outstanding: int = Attribute("How many requests of clients the kernel has not answered.")
 
-    def connect(connection: ConnectionInfo) -> None:
+    def connect(connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """
-        Open the gateway's sockets to a process that is about to start, iopub first, and find
-        out when it answers. What clients send meanwhile is kept for it.
+        Open the gateway's sockets to a process that is about to start, iopub first, find out when
+        it answers, and run the seed then. What clients send meanwhile is kept for it.
+
+        :param seed: Pieces of code, of which clients shall see nothing.
         """
 
-    def disconnect() -> None:
+    def disconnect(ename: str, evalue: str) -> None:
         """
-        The process is gone, or is about to be replaced: close all sockets at once.
+        The process is gone: close all sockets. Requests that it has not answered are answered
+        with this error, and with an idle status.
+
+        :param ename: A name as of an exception, like ``KernelDied``.
+        :param evalue: What happened, and what the user can do.
         """
 
     def request_shutdown(restart: bool) -> None:
@@ -327,10 +379,13 @@ class IChannels(Interface):
         Tell every client a state that the kernel cannot tell itself (``restarting``, ``dead``).
         """
 
-    def attach(session_id: str, client: IClient) -> IAttachment:
+    def attach(session_id: str | None, client: IClient) -> IAttachment:
         """
-        Give a client its hold on the kernel. One that is there already under the same
-        ``session_id`` is closed, and the new one takes its place without a gap.
+        Give a client its hold on the kernel. If there is one already under the same
+        ``session_id``, the new client takes its place without a gap: the old one is closed if it
+        is still there, and what came while it was away is delivered first.
+
+        :param session_id: ``None`` for a client that has none, and so cannot come back.
         """
 
     def dismiss(code: int, reason: str) -> None:

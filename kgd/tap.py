@@ -49,7 +49,7 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
     txaio.use_twisted()  # type: ignore[no-untyped-call]
     txaio.config.loop = reactor  # type: ignore[attr-defined]
     specs = InstalledKernelSpecs()
-    relay = Relay(reactor)
+    relay = Relay(reactor, settings)
     runtime = RuntimeDirectory()
     kernels = KernelRegistry(
         reactor, settings, specs, LocalLauncher(reactor), relay, runtime, os.environ

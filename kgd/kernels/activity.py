@@ -43,7 +43,6 @@ class Activity:
 
     :ivar execution_state: ``starting``, ``idle``, ``busy``, ``restarting`` or ``dead``.
     :ivar last_activity: In seconds since the epoch, which is what clients are told.
-    :ivar last_used: The same on the monotonic clock, to reckon with.
     :ivar busy_since: Since when it has been busy without a break, on that clock, or ``None``.
     """
 
@@ -53,18 +52,36 @@ class Activity:
         self._listens = False
         self.execution_state = "starting"
         self.last_activity = wall_clock()
-        self.last_used = monotonic()
+        self._last_used = monotonic()
         self.busy_since: float | None = None
+
+    @property
+    def last_used(self) -> float:
+        """
+        The same on the monotonic clock, to reckon with. As long as somebody waits for it to start,
+        which a seed may make long, it is in use.
+        """
+        return self._monotonic() if self._is_awaited else self._last_used
+
+    @property
+    def _is_awaited(self) -> bool:
+        return not self._listens and self.execution_state == "starting"
 
     def _used(self) -> None:
         self.last_activity = self._now()
-        self.last_used = self._monotonic()
+        self._last_used = self._monotonic()
 
     def restarted(self) -> None:
         """
         A user restarts the kernel.
         """
         self._is_now("starting")
+        self._used()
+
+    def handed_out(self) -> None:
+        """
+        Somebody begins to use the kernel.
+        """
         self._used()
 
     def crashed(self) -> None:
@@ -93,6 +110,7 @@ class Activity:
         The process answers, so it has nothing else to do.
         """
         if not self._listens:
+            self._last_used = self.last_used
             self._listens = True
             self.execution_state = "idle"
 

@@ -13,12 +13,13 @@ from kgd.kernels.waiters import Waiters
 
 class Askers:
     """
-    Who waits for a kernel's start, its restart and its end.
+    Who waits for a kernel's start, its first answer, its restart and its end.
     """
 
     def __init__(self, kernel_id: str) -> None:
         self._kernel_id = kernel_id
         self.started: Waiters[IKernel] = Waiters()
+        self.ready: Waiters[None] = Waiters()
         self.restarted: Waiters[None] = Waiters()
         self.stopped: Waiters[None] = Waiters()
 
@@ -49,4 +50,5 @@ class Askers:
 
     def _fail(self, start: Callable[[], Exception], restart: Callable[[], Exception]) -> None:
         self.started.fail(start)
+        self.ready.fail(start)
         self.restarted.fail(restart)

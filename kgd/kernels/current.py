@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from kgd.errors import KernelStartFailed
-from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess, KernelSpec
+from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess, KernelSpec, Seed
 from kgd.kernels.address import KernelAddress
 from kgd.kernels.command import kernel_command
 from kgd.kernels.events import KernelEvents
@@ -28,12 +28,27 @@ class Plan:
 
     :ivar env: The complete environment.
     :ivar cwd: The working directory.
+    :ivar seed: What to run before clients are let in, if anything.
     """
 
     kernel_id: str
     spec: KernelSpec
     env: Mapping[str, str] = attrs.field(repr=False)
     cwd: str
+    seed: Seed | None = None
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """
+        The seed's code.
+        """
+        return () if self.seed is None else tuple(source for _, source in self.seed.cells)
+
+    def is_like(self, other: Plan) -> bool:
+        """
+        Whether a kernel of this plan is as good as one of the other.
+        """
+        return (self.spec, self.env, self.cwd) == (other.spec, other.env, other.cwd)
 
 
 class CurrentProcess:
@@ -41,7 +56,8 @@ class CurrentProcess:
     Launches a kernel's processes, one after the other, and tells what becomes of them.
 
     :param connect: Called with the address before a process is started that listens there.
-    :param events: Hears ``launched``, ``launch_failed``, ``became_ready`` and ``process_ended``.
+    :param events: Hears ``launched``, ``launch_failed``, ``process_ended``, and what the process
+        says for itself: ``began_seeding``, ``seeding_failed``, ``became_ready``.
     """
 
     _log = make_logger()
@@ -60,7 +76,8 @@ class CurrentProcess:
         self._connect = connect
         self._events = events
         self._process: IKernelProcess | None = None
-        self._answers = False
+        # What the process said before the launcher said that it runs.
+        self._said: list[Callable[[], None]] | None = []
 
     @property
     def pid(self) -> int | None:
@@ -73,7 +90,7 @@ class CurrentProcess:
         """
         Start another, after the last has ended.
         """
-        self._answers = False
+        self._said = []
         # Whatever goes wrong here, such as ZeroMQ's running out of descriptors, is a failed launch.
         launching = maybeDeferred(self._launch, new_ports)
         launching.addCallbacks(self._launched, self._launch_failed)
@@ -90,9 +107,10 @@ class CurrentProcess:
 
     def _launched(self, process: IKernelProcess) -> None:
         self._process = process
+        said, self._said = self._said or [], None
         self._events.launched()
-        if self._answers:
-            self._events.became_ready()
+        for event in said:
+            event()
         process.when_ended().addCallback(self._ended).addErrback(self._fault)
 
     def _launch_failed(self, failure: Failure) -> None:
@@ -107,12 +125,16 @@ class CurrentProcess:
             "kernel {kernel_id}: something unforeseen", failure, kernel_id=self._plan.kernel_id
         )
 
-    def became_ready(self) -> None:
+    def says(self, event: Callable[[], None]) -> None:
         """
-        It answers; maybe even before the launcher says that it runs.
+        It says something for itself; maybe even before the launcher says that it runs.
+
+        :param event: One of those that follow from that.
         """
-        self._answers = True
-        self._events.became_ready()
+        if self._said is None:
+            event()
+        else:
+            self._said.append(event)
 
     def _ended(self, ended: Ended) -> None:
         self._process = None

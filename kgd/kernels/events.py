@@ -27,9 +27,19 @@ class KernelEvents(Protocol):
         The launch has failed.
         """
 
+    def began_seeding(self) -> None:
+        """
+        The process answers, and runs its seed.
+        """
+
+    def seeding_failed(self, reason: str) -> None:
+        """
+        It could not be seeded.
+        """
+
     def became_ready(self) -> None:
         """
-        The process answers.
+        The process answers, and is seeded.
         """
 
     def process_ended(self, reason: str) -> None:
@@ -91,6 +101,16 @@ class KernelEffects(Protocol):
     def rest(self, reason: str) -> None:
         """
         Pause before the next try. Leads to ``patience_ended`` or ``hope_ended``.
+        """
+
+    def watch_seed(self) -> None:
+        """
+        Give it time to run its seed.
+        """
+
+    def reject(self, reason: str) -> None:
+        """
+        Kill a process that cannot be seeded.
         """
 
     def overrun(self) -> None:

@@ -35,8 +35,9 @@ class Kernel:
     A kernel over all the processes that it has in its life. Every Deferred that it gives away
     belongs to one asker; cancelling it changes nothing for the kernel or for others.
 
+    :ivar plan: What it is made of.
     :ivar spec: The kernelspec that it was made from.
-    :ivar started: When that was, on the monotonic clock.
+    :ivar started: When that was, or when it was handed out, on the monotonic clock.
     :ivar stopping: Whether somebody wants it gone, from which there is no way back.
     :param address: Where it will listen.
     :param forget: Called once when the kernel is gone, with the reason if it died by itself or was
@@ -55,9 +56,11 @@ class Kernel:
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.plan = plan
         self.kernel_id: str = plan.kernel_id
         self.name: str = plan.spec.name
         self.spec: KernelSpec = plan.spec
+        self._monotonic = monotonic
         self.started: float = monotonic()
         self.stopping: bool = False
         self._settings = settings
@@ -84,7 +87,7 @@ class Kernel:
     @property
     def last_used(self) -> float:
         """
-        The same on the monotonic clock.
+        The same on the monotonic clock; as long as it is being started, it is in use.
         """
         return self._activity.last_used
 
@@ -126,6 +129,26 @@ class Kernel:
         :return: As :py:meth:`start`, for those who come later.
         """
         return succeed(self) if self._work.has_run else self._work.askers.started.wait()
+
+    def when_ready(self) -> Deferred[None]:
+        """
+        :return: Fires when the kernel can be used; fails as :py:meth:`start` if it never will.
+        """
+        return succeed(None) if self._work.is_ready else self._work.askers.ready.wait()
+
+    @property
+    def is_ready(self) -> bool:
+        """
+        Whether it can be used at the moment.
+        """
+        return self._work.is_ready
+
+    def hand_out(self) -> None:
+        """
+        From now on somebody uses it.
+        """
+        self.started = self._monotonic()
+        self._activity.handed_out()
 
     def interrupt(self) -> None:
         """
@@ -171,9 +194,21 @@ class Kernel:
 
     def became_ready(self) -> None:
         """
-        The present process answers, and its output reaches us.
+        The present process answers, its output reaches us, and it has run its seed.
         """
-        self._work.process.became_ready()
+        self._work.process.says(self._work.events.became_ready)
+
+    def began_seeding(self) -> None:
+        """
+        The present process answers, and begins to run its seed.
+        """
+        self._work.process.says(self._work.events.began_seeding)
+
+    def seeding_failed(self, piece: int, error: str) -> None:
+        """
+        A cell of the seed has failed.
+        """
+        self._work.process.says(lambda: self._work.seeding_failed(piece, error))
 
     def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
         """

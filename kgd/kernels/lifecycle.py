@@ -4,8 +4,9 @@ The life of a kernel, as a table.
 =========== ========================================================================================
 launching   the first process is being started
 starting    a process runs, and has not answered yet
+seeding     it answers, and runs its seed
 running     it answers
-overdue     it took too long to answer and was killed
+overdue     it took too long, or failed, to answer or to be seeded, and was killed
 resting     the process ended by itself; another follows after a pause
 recovering  another process is being started after that
 restarting  another process is being started because a user wants it
@@ -39,6 +40,7 @@ _new = _state("new")
 _launching = _state("launching")
 _starting = _state("starting")
 _running = _state("running")
+_seeding = _state("seeding")
 _overdue = _state("overdue")
 _resting = _state("resting")
 _recovering = _state("recovering")
@@ -64,7 +66,16 @@ _TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
         (_on.stop_asked, _abandoning, _do.turn_away, _do.abandon),
     ),
     _starting: (
+        (_on.began_seeding, _seeding, _do.watch_seed),
         (_on.became_ready, _running, _do.settle),
+        (_on.process_ended, _resting, _do.rest),
+        (_on.patience_ended, _overdue, _do.overrun),
+        (_on.restart_asked, _terminated_to_restart, _do.terminate),
+        (_on.stop_asked, _terminated_to_stop, _do.terminate),
+    ),
+    _seeding: (
+        (_on.became_ready, _running, _do.settle),
+        (_on.seeding_failed, _overdue, _do.reject),
         (_on.process_ended, _resting, _do.rest),
         (_on.patience_ended, _overdue, _do.overrun),
         (_on.restart_asked, _terminated_to_restart, _do.terminate),
@@ -151,7 +162,7 @@ _TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
     ),
 }
 # Events that may come in any state, and mean nothing in most.
-_STRAY = (_on.became_ready, _on.hope_ended)
+_STRAY = (_on.began_seeding, _on.seeding_failed, _on.became_ready, _on.hope_ended)
 
 
 def _add(state: Any, event: Callable[..., None], to: Any, *effects: Callable[..., None]) -> None:

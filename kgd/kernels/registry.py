@@ -7,21 +7,29 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from zope.interface import implementer
 
-from kgd.errors import KernelLimitReached, KernelStartFailed, NoSuchKernel
+from kgd.errors import (
+    ConfigurationError,
+    KernelLimitReached,
+    KernelStartFailed,
+    NoSuchKernel,
+    NoSuchKernelSpec,
+)
 from kgd.interfaces import (
     SHUT_DOWN,
     IKernel,
     IKernelLauncher,
+    IKernelProcess,
     IKernels,
     IKernelSpecs,
     IRelay,
     KernelSpec,
+    Seed,
     StartRequest,
 )
 from kgd.kernels.address import KernelAddress
@@ -31,8 +39,10 @@ from kgd.kernels.current import Plan
 from kgd.kernels.environment import check_client_environment, kernel_environment
 from kgd.kernels.kernel import Kernel
 from kgd.kernels.names import check_kernel_id, new_kernel_id
+from kgd.kernels.pool import WarmPool
 from kgd.kernels.ports import PortLeases
 from kgd.kernels.runtime import RuntimeDirectory
+from kgd.kernels.seeds import load_seed
 from kgd.settings import Settings
 
 # Of so many kernels that died by themselves or were culled it is remembered why.
@@ -67,7 +77,7 @@ class KernelRegistry:
         self._reactor = reactor
         self._settings = settings
         self._specs = specs
-        self._launcher = launcher
+        self.launcher = launcher
         self._relay = relay
         self._runtime = runtime
         self._environment = environment
@@ -76,8 +86,43 @@ class KernelRegistry:
         self._ports = ports or PortLeases()
         self._kernels: dict[str, Kernel] = {}
         self._reasons: OrderedDict[str, str] = OrderedDict()
+        self._pool = WarmPool(reactor, self._new_spare, self._room)
+        self._seed: Seed | None = None
         self._closed = False
         self._culler = Culler(reactor, monotonic, settings, self)
+
+    def prespawn(self) -> Deferred[None]:
+        """
+        Load the seed notebook, and start the spare kernels.
+        """
+        return Deferred.fromCoroutine(self._prespawn())
+
+    async def _prespawn(self) -> None:
+        settings = self._settings
+        self._seed = await load_seed(self._reactor, settings, self._specs)
+        wanted: dict[str, int] = {}
+        for name, count in self._asked_to_prespawn():
+            try:
+                key = self._specs.find(name).name
+            except NoSuchKernelSpec:
+                raise ConfigurationError(
+                    f"No kernel of {name} can be prespawned, it is not installed"
+                ) from None
+            wanted[key] = wanted.get(key, 0) + count
+        most = settings.max_kernels
+        if most is not None and sum(wanted.values()) > most:
+            raise ConfigurationError(
+                f"{sum(wanted.values())} kernels cannot be prespawned with --max-kernels={most}; "
+                "raise that, or lower --prespawn-count and --prespawn"
+            )
+        await self._pool.fill(wanted)
+
+    def _asked_to_prespawn(self) -> Iterator[tuple[str, int]]:
+        settings = self._settings
+        if settings.prespawn_count:
+            name = settings.force_kernel_name or settings.default_kernel_name
+            yield name, settings.prespawn_count
+        yield from ((name, count) for name, count in settings.prespawn.items() if count)
 
     def start(self, request: StartRequest) -> Deferred[IKernel]:
         """
@@ -100,14 +145,24 @@ class KernelRegistry:
         # room for the last kernel.
         if not self.has_room():
             raise KernelLimitReached("Resource Limit")
-        kernel = self._new_kernel(kernel_id, request)
+        plan = self._plan(kernel_id, request)
+        spare = self._pool.take(plan) if request.kernel_id is None else None
+        if spare is not None:
+            spare.hand_out()
+            self._kernels[spare.kernel_id] = spare
+            self._culler.watch(spare)
+            return spare
+        kernel = self._new_kernel(plan, _AfterRoom(self))
         self._reasons.pop(kernel_id, None)
         self._kernels[kernel_id] = kernel
         self._culler.watch(kernel)
         # Work that is shared is not awaited itself: this only waits for it.
         return await kernel.start()
 
-    def _new_kernel(self, kernel_id: str, request: StartRequest) -> Kernel:
+    def _new_spare(self, name: str) -> Kernel:
+        return self._new_kernel(self._plan(new_kernel_id(), StartRequest(name=name)), self.launcher)
+
+    def _plan(self, kernel_id: str, request: StartRequest) -> Plan:
         settings = self._settings
         name = settings.force_kernel_name or request.name or settings.default_kernel_name
         spec = self._specs.find(name)
@@ -124,21 +179,30 @@ class KernelRegistry:
             parent_pid=os.getpid(),
         )
         cwd = working_directory(settings.root_dir, request.path)
-        return Kernel(
+        seed = self._seed
+        if seed is not None and (seed.kernel_name != spec.name or not seed.cells):
+            seed = None
+        return Plan(kernel_id=kernel_id, spec=spec, env=env, cwd=cwd, seed=seed)
+
+    def _new_kernel(self, plan: Plan, launcher: IKernelLauncher) -> Kernel:
+        kernel = Kernel(
             self._reactor,
-            Plan(kernel_id=kernel_id, spec=spec, env=env, cwd=cwd),
-            settings,
-            self._launcher,
+            plan,
+            self._settings,
+            launcher,
             self._relay,
-            KernelAddress(kernel_id, spec.name, self._ports, self._runtime),
-            lambda reason: self._forget(kernel_id, reason),
+            KernelAddress(plan.kernel_id, plan.spec.name, self._ports, self._runtime),
+            lambda reason: self._forget(kernel, reason),
             self._wall_clock,
             self._monotonic,
         )
+        return kernel
 
-    def _forget(self, kernel_id: str, reason: str) -> None:
-        del self._kernels[kernel_id]
-        if reason:
+    def _forget(self, kernel: Kernel, reason: str) -> None:
+        kernel_id = kernel.kernel_id
+        self._pool.forget(kernel)
+        # A spare kernel has not been anybody's.
+        if self._kernels.pop(kernel_id, None) is not None and reason:
             self._reasons[kernel_id] = reason
             if len(self._reasons) > _REMEMBERED:
                 self._reasons.popitem(last=False)
@@ -146,10 +210,24 @@ class KernelRegistry:
     def has_room(self) -> bool:
         """
         Whether another kernel may be started now. One that is being stopped takes its place until
-        it is gone.
+        it is gone; a spare one gives way.
         """
         most = self._settings.max_kernels
         return most is None or len(self._kernels) < most
+
+    def _room(self) -> int | None:
+        """
+        How many more kernels there may be, spare ones counted.
+        """
+        most = self._settings.max_kernels
+        return None if most is None else most - len(self._kernels) - len(self._pool)
+
+    def make_room(self) -> Deferred[None]:
+        """
+        :return: Fires when the kernels that users want fit in.
+        """
+        room = self._room()
+        return self._pool.give_way() if room is not None and room < 0 else succeed(None)
 
     def get(self, kernel_id: str) -> Kernel:
         """
@@ -193,7 +271,8 @@ class KernelRegistry:
         """
         self._closed = True
         self._culler.stop()
-        stopping = [kernel.stop(hurried=True) for kernel in tuple(self._kernels.values())]
+        kernels = [*self._kernels.values(), *self._pool.close()]
+        stopping = [kernel.stop(hurried=True) for kernel in kernels]
         return DeferredList(stopping).addCallback(lambda _: None)
 
 
@@ -207,4 +286,25 @@ def _check_is_local(spec: KernelSpec) -> None:
         raise KernelStartFailed(
             f"The kernelspec {spec.name} wants to be started by {name!r}, but this gateway only "
             f"starts processes of its own machine; choose another one"
+        )
+
+
+@implementer(IKernelLauncher)
+class _AfterRoom:
+    """
+    Launches a user's kernel as soon as there is room for it.
+    """
+
+    def __init__(self, registry: KernelRegistry) -> None:
+        self._registry = registry
+
+    def launch(
+        self, kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+    ) -> Deferred[IKernelProcess]:
+        """
+        Launch it, after a spare kernel has given way if there are too many.
+        """
+        launching: Deferred[Any] = self._registry.make_room()
+        return launching.addCallback(
+            lambda _: self._registry.launcher.launch(kernel_id, argv, env, cwd)
         )

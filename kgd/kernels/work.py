@@ -26,6 +26,8 @@ class KernelWork:
     """
     Provides :py:class:`kgd.kernels.events.KernelEffects`, and feeds the events that follow.
 
+    :ivar has_run: Whether a start has been reported.
+    :ivar is_ready: Whether the present process can be used.
     :ivar gone: Whether there is no process any more, and never will be.
     :ivar reason: Why the kernel failed or was culled, or the empty string.
     :ivar stop_reason: What clients are told when somebody wanted the kernel gone.
@@ -64,6 +66,8 @@ class KernelWork:
         self._patience = Patience(reactor, self.events.patience_ended)
         self._connected = False
         self._was_ready = False
+        self._seeding = False
+        self.is_ready = False
         self._failures = Failures(reactor.seconds, settings.restart_limit)
 
     # --- starting a process ---
@@ -80,7 +84,7 @@ class KernelWork:
         Start another process just like the last.
         """
         self._patience.end()
-        self._disconnect()
+        self._disconnect("KernelRestarted", "the kernel was restarted before it had answered")
         self.promote()
         self._launch(new_ports=False)
 
@@ -94,15 +98,17 @@ class KernelWork:
 
     def _launch(self, *, new_ports: bool) -> None:
         self._failures.launching()
+        self._seeding = self.is_ready = False
         self.process.launch(new_ports=new_ports)
 
     def _connect(self, connection: ConnectionInfo) -> None:
         self._connected = True
-        self.channels.connect(connection)
+        self.channels.connect(connection, self._plan.pieces)
 
     def greet(self) -> None:
         """
-        Tell those who wait, and wait for the first answer.
+        Wait for the first answer. Those who wait for the start of a kernel without a seed wait no
+        longer.
         """
         self._log.info(
             "started {kernel_name} as {kernel_id}, process {pid}",
@@ -111,18 +117,46 @@ class KernelWork:
             pid=self.process.pid,
         )
         self._patience.wait(self._settings.kernel_info_timeout)
+        if self._plan.seed is None:
+            self._report_start()
+
+    def _report_start(self) -> None:
         self.has_run = True
         self.askers.greet(self.kernel)
+
+    def watch_seed(self) -> None:
+        """
+        Give the seed its time.
+        """
+        self._seeding = True
+        self._patience.wait(self._settings.seed_timeout)
+
+    def seeding_failed(self, piece: int, error: str) -> None:
+        """
+        Not an effect: a piece of the seed has failed.
+        """
+        assert self._plan.seed is not None
+        cell, _ = self._plan.seed.cells[piece]
+        self.events.seeding_failed(f"cell {cell} of the seed notebook failed: {error}")
+
+    def reject(self, reason: str) -> None:
+        """
+        Kill a process that cannot be seeded.
+        """
+        self.reason = reason
+        self.kill()
 
     def settle(self) -> None:
         """
         The kernel is usable.
         """
         self._patience.end()
-        self._was_ready = True
+        self._was_ready = self.is_ready = True
         self._failures.became_ready()
         self.reason = ""
         self._activity.became_ready()
+        self._report_start()
+        self.askers.ready.fire(None)
 
     def interrupt(self) -> None:
         """
@@ -143,7 +177,13 @@ class KernelWork:
         """
         Count the failure, and pause.
         """
-        self._disconnect()
+        self._disconnect("KernelDied", f"the kernel died: {reason}")
+        self.is_ready = False
+        if self._seeding and not self._was_ready:
+            # It would die of its seed again and again.
+            self._patience.end()
+            self.events.hope_ended(f"{reason}, while the seed notebook ran")
+            return
         rest = self._failures.failed()
         if rest is None:
             self._patience.end()
@@ -159,19 +199,25 @@ class KernelWork:
         self._activity.crashed()
         self.channels.publish_status("restarting")
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, ename: str, evalue: str) -> None:
         if self._connected:
             self._connected = False
-            self.channels.disconnect()
+            self.channels.disconnect(ename, evalue)
 
     def overrun(self) -> None:
         """
         Kill a process that did not answer in time.
         """
-        self.reason = (
-            f"did not answer within {self._settings.kernel_info_timeout:g} s; if it needs longer "
-            "to start, raise --kernel-info-timeout"
-        )
+        if self._seeding:
+            self.reason = (
+                f"did not get through its seed notebook within {self._settings.seed_timeout:g} s; "
+                "if it needs longer, raise --seed-timeout"
+            )
+        else:
+            self.reason = (
+                f"did not answer within {self._settings.kernel_info_timeout:g} s; if it needs "
+                "longer to start, raise --kernel-info-timeout"
+            )
         self.kill()
 
     # --- a process shall end ---
@@ -280,7 +326,7 @@ class KernelWork:
         self._log.error(
             "kernel {kernel_id} died: {reason}", kernel_id=self._plan.kernel_id, reason=reason
         )
-        self._disconnect()
+        self._disconnect("KernelDied", f"the kernel died: {reason}")
         self.channels.publish_status("dead")
         self._end(1000 if self._was_ready else 1011, f"The kernel died: {reason}")
         self.askers.disappoint(reason)
@@ -289,6 +335,7 @@ class KernelWork:
     def _end(self, code: int, reason: str) -> None:
         self._patience.end()
         self.gone = True
+        self.is_ready = False
         self._activity.ended()
         self._connected = False
         self.channels.close(code, reason)

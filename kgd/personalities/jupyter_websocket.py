@@ -26,6 +26,7 @@ class JupyterWebsocket:
 
     def __init__(self, gateway: IGateway) -> None:
         settings = gateway.settings
+        self._kernels = gateway.kernels
         self._table = RouteTable(
             [
                 *AboutAPI().routes(),
@@ -41,9 +42,9 @@ class JupyterWebsocket:
 
     def start(self) -> Deferred[None]:
         """
-        Nothing has to be ready before the gateway listens.
+        Have the spare kernels ready before the gateway listens.
         """
-        return succeed(None)
+        return self._kernels.prespawn()  # type: ignore[no-any-return]
 
     def stop(self) -> Deferred[None]:
         """

@@ -121,6 +121,12 @@ class Outgoing:
             frame = self._encoded[encode] = encode(self)
         return frame
 
+    def forget_frames(self) -> None:
+        """
+        Keep only the message itself, for it may have to wait for long.
+        """
+        self._encoded.clear()
+
 
 class Signer:
     """
@@ -192,10 +198,15 @@ def own_request(channel: str, msg_type: str, content: bytes, session: str, now: 
 
 
 def own_message(
-    msg_type: str, content: bytes, session: str, now: float, parent: bytes = b"{}"
+    msg_type: str,
+    content: bytes,
+    session: str,
+    now: float,
+    parent: bytes = b"{}",
+    channel: str = "iopub",
 ) -> Outgoing:
     """
-    A message to one client that the gateway makes itself; it seems to come from iopub.
+    A message to clients that the gateway makes itself, as if it came from a channel.
     """
     header = new_header(msg_type, session, now)
-    return Outgoing("iopub", read_header(header), (header, parent, b"{}", content))
+    return Outgoing(channel, read_header(header), (header, parent, b"{}", content))

@@ -7,66 +7,100 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
+from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from kgd.interfaces import IAttachment, IClient
 from kgd.logs import make_logger
 from kgd.protocol.messages import Outgoing, Request, own_message
+from kgd.relay.backlog import OVERHEAD, Backlog
+from kgd.relay.outstanding import Outstanding
+from kgd.relay.rates import RateLimiter
 from kgd.relay.wires import Wires
+from kgd.settings import Settings
 
-# How much may wait for a client that does not read, and how much for a kernel that does not listen.
-OUTGOING_BOUND = 32 * 1024 * 1024
+# How much may wait for a kernel that does not listen.
 INCOMING_BOUND = 32 * 1024 * 1024
 # With more than this waiting, a client counts as lagging, until it is down to half of it.
 LAG = 4 * 1024 * 1024
 
-# What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
-DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
-
 TRY_AGAIN_LATER = 1013
 POLICY_VIOLATION = 1008
+
+_SLOW = "this client did not read them in time"
+_AWAY = (
+    "they were more than is kept for a client that is away, "
+    "which --replay-bytes and --replay-messages of the gateway decide"
+)
 
 
 @implementer(IAttachment)
 class Attachment:
     """
-    Routes one client's requests to the kernel, and queues what the client does not take at once.
+    Routes one client's requests to the kernel, and keeps what the client does not take at once or
+    what comes while it is away.
 
     :ivar session_id: The name under which the client may come back.
-    :ivar outstanding: How many of the client's requests the kernel has not answered.
+    :ivar outstanding: The requests that the kernel's present process has not answered.
     :ivar lags: Whether much is waiting for the client.
-    :ivar delivered: How many bytes the client took after they had waited.
-    :param lag_changed: Called when that has changed.
+    :ivar kept: How large the latest message is that had to wait, in bytes.
+    :param durable: Whether the client knows the name.
+    :param left: Called when the client has gone, and may come back.
+    :param forget: Called when it will not come back.
+    :param lag_changed: Called when ``lags`` has changed.
     """
 
     _log = make_logger()
 
     def __init__(
         self,
+        reactor: Any,
+        settings: Settings,
         session_id: str,
         client: IClient,
+        *,
+        durable: bool,
+        left: Callable[[Attachment], None],
         forget: Callable[[Attachment], None],
         lag_changed: Callable[[], None],
     ) -> None:
         self.session_id = session_id
-        self.outstanding = 0
+        self.outstanding = Outstanding()
         self.lags = False
-        self.delivered = 0
-        self._client: IClient = client
+        self.kept = 0
+        self._delivered = 0
+        self._reactor = reactor
+        self._settings = settings
+        self._durable = durable and settings.buffer_offline_messages
+        self._left = left
         self._forget = forget
         self._lag_changed = lag_changed
         self._wires: Wires | None = None
         self._admitted = False
-        self._paused = False
         self._ended = False
         self._pending: deque[Request] = deque()
         self._pending_size = 0
-        self._queue: deque[Outgoing] = deque()
-        self._queue_size = 0
-        self._dropped_messages = 0
-        self._dropped_bytes = 0
+        self._backlog = Backlog(session_id)
+        self._absence: IDelayedCall | None = None
+        self._client: IClient | None
+        self._welcome(client)
+
+    @property
+    def is_present(self) -> bool:
+        """
+        Whether there is a client at the moment.
+        """
+        return self._client is not None
+
+    @property
+    def taken(self) -> int:
+        """
+        How many bytes of what had to wait the client has taken, counted as the backlog counts them.
+        """
+        return self._delivered - (self._client.unsent if self._client is not None else 0)
 
     # --- from the client to the kernel ---
 
@@ -74,22 +108,35 @@ class Attachment:
         """
         Pass a client's message on; without a kernel that listens, keep it.
         """
-        if request.channel not in ("shell", "control", "stdin"):
-            self._log.warn(
-                "ignoring a {msg_type} on channel {channel!r}, which takes no requests",
-                msg_type=request.msg_type,
-                channel=request.channel,
-            )
+        if not self._may_pass(request):
             return
         if self._wires is None:
             self._pending.append(request)
             self._pending_size += request.size
             backlog = self._pending_size
         else:
+            self.outstanding.sent(request)
             self._wires.send(request)
             backlog = self._wires.backlog
         if backlog > INCOMING_BOUND:
             self.end(TRY_AGAIN_LATER, "more requests than the kernel takes")
+
+    def _may_pass(self, request: Request) -> bool:
+        if request.channel not in ("shell", "control", "stdin"):
+            self._log.warn(
+                "ignoring a {msg_type} on channel {channel!r}, which takes no requests",
+                msg_type=request.msg_type,
+                channel=request.channel,
+            )
+            return False
+        allowed = self._settings.allowed_message_types
+        if allowed and request.msg_type not in allowed:
+            self._log.warn(
+                "ignoring a {msg_type}, which is not among --allowed-message-types",
+                msg_type=request.msg_type,
+            )
+            return False
+        return True
 
     def connect(self, wires: Wires) -> None:
         """
@@ -98,7 +145,9 @@ class Attachment:
         self._wires = wires
         self._admitted = True
         while self._pending:
-            wires.send(self._pending.popleft())
+            request = self._pending.popleft()
+            self.outstanding.sent(request)
+            wires.send(request)
         self._pending_size = 0
 
     def disconnect(self) -> Wires | None:
@@ -116,29 +165,47 @@ class Attachment:
         """
         Deliver a message from iopub, unless it is older than the client's first request could be.
         """
-        if self._admitted:
+        if self._admitted and (self._limiter is None or self._is_within_limits(message)):
             self.deliver(message)
+
+    def _is_within_limits(self, message: Outgoing) -> bool:
+        assert self._limiter is not None
+        within, warning = self._limiter.judge(message)
+        if warning:
+            self.tell("stream", {"name": "stderr", "text": warning}, bytes(message.parts[1]))
+        return within
+
+    def answer(self, message: Outgoing) -> None:
+        """
+        Deliver a message from a channel of requests.
+        """
+        self.outstanding.answered(message)
+        self.deliver(message)
 
     def deliver(self, message: Outgoing) -> None:
         """
         Deliver a message now, or when the client can take it.
         """
-        if not self._paused:
+        if self._paused:
+            self._keep(message)
+        else:
+            assert self._client is not None
             self._client.deliver(message)
-            return
+
+    def tell(self, msg_type: str, content: dict[str, str], parent: bytes = b"{}") -> None:
+        """
+        Deliver a message of the gateway's own.
+        """
+        encoded = msgspec.json.encode(content)
+        self.deliver(own_message(msg_type, encoded, self.session_id, time.time(), parent))
+
+    def _keep(self, message: Outgoing) -> None:
         if self._ended:
             return
-        if self._queue_size > OUTGOING_BOUND:
-            if message.header.msg_type in DROPPABLE and message.channel == "iopub":
-                self._dropped_messages += 1
-                self._dropped_bytes += message.size
-                return
-            if self._queue_size > 2 * OUTGOING_BOUND:
-                self.end(POLICY_VIOLATION, "the client does not read what it is sent")
-                return
-        self._queue.append(message)
-        self._queue_size += message.size
-        if self._queue_size > LAG and not self.lags:
+        self.kept = message.size
+        if not self._backlog.add(message):
+            self.end(POLICY_VIOLATION, "the client does not read what it is sent")
+        elif self._backlog.size > LAG and not self.lags and self.is_present:
             self.lags = True
             self._lag_changed()
 
@@ -150,62 +217,80 @@ class Attachment:
 
     def resume(self) -> None:
         """
-        The client can take more: first what is queued, then word of what was dropped.
+        The client can take more, of what has been waiting first.
         """
         self._paused = False
-        queue = self._queue
-        while queue and not self._paused:
-            message = queue.popleft()
-            self._queue_size -= message.size
-            self.delivered += message.size
+        assert self._client is not None
+        while self._backlog and not self._paused:
+            message = self._backlog.pop()
+            self._delivered += message.size + OVERHEAD
             self._client.deliver(message)
-        if self.lags and self._queue_size < LAG // 2:
+        if self.lags and self._backlog.size < LAG // 2:
             self.lags = False
             self._lag_changed()
-        if self._dropped_messages and not self._paused:
-            self._client.deliver(self._notice())
-            self._dropped_messages = self._dropped_bytes = 0
-
-    def _notice(self) -> Outgoing:
-        text = (
-            f"kgd: {self._dropped_messages} messages ({self._dropped_bytes} bytes) of output were "
-            f"dropped here, because this client did not read them in time.\n"
-        )
-        content = msgspec.json.encode({"name": "stderr", "text": text})
-        return own_message("stream", content, self.session_id, time.time())
-
-    def tell(self, msg_type: str, content: bytes) -> None:
-        """
-        Deliver a message of the gateway's own.
-        """
-        self.deliver(own_message(msg_type, content, self.session_id, time.time()))
 
     # --- coming and going ---
 
+    def _welcome(self, client: IClient) -> None:
+        self._client = client
+        self._paused = False
+        settings = self._settings
+        self._limiter = (
+            RateLimiter(settings, self._reactor.seconds) if settings.limit_rate else None
+        )
+        self._backlog.limit(settings.max_client_backlog, None, _SLOW)
+
     def replace(self, client: IClient) -> None:
         """
-        Another client takes the place of the present one, and gets what that one had not yet taken.
+        A client takes the place of the present one, or of one that went; it gets what that one had
+        not yet taken.
         """
-        self._client.close(1000, "Replaced by a newer connection")
-        self._client = client
+        self._end_absence()
+        if self._client is not None:
+            self._backlog.put_back(self._client.surrender())
+            self._client.close(1000, "Replaced by a newer connection")
+        self._welcome(client)
         self.resume()
 
     def detach(self, client: IClient) -> None:
         """
         The client went.
         """
-        if client is self._client:
+        if client is not self._client or self._ended:
+            return
+        if not self._durable:
             self._forget(self)
+            return
+        settings = self._settings
+        self._backlog.put_back(client.surrender())
+        self._client = None
+        self._paused = True
+        # What is kept is limited in other ways.
+        self._limiter = None
+        self._backlog.limit(settings.replay_bytes, settings.replay_messages, _AWAY)
+        self.lags = False
+        self._absence = self._reactor.callLater(settings.replay_seconds, self._give_up)
+        self._left(self)
+
+    def _give_up(self) -> None:
+        self._absence = None
+        self.end(POLICY_VIOLATION, "")
+
+    def _end_absence(self) -> None:
+        absence, self._absence = self._absence, None
+        if absence is not None:
+            absence.cancel()
 
     def end(self, code: int, reason: str) -> None:
         """
-        Close the client, after what is queued for it.
+        Close the client, after what is queued for it, and keep nothing.
         """
         if self._ended:
             return
         self._ended = True
+        self._end_absence()
         self._forget(self)
-        for message in self._queue:
-            self._client.deliver(message)
-        self._queue.clear()
-        self._client.close(code, reason)
+        if self._client is not None:
+            while self._backlog:
+                self._client.deliver(self._backlog.pop())
+            self._client.close(code, reason)

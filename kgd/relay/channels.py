@@ -19,18 +19,21 @@ from kgd.logs import make_logger
 from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Buffer, Outgoing, Signer, own_request
 from kgd.relay.attachment import Attachment
+from kgd.relay.breather import Breather
 from kgd.relay.incoming import Reader
+from kgd.relay.outstanding import Loss, substitutes
 from kgd.relay.readiness import Probe
+from kgd.relay.redaction import Redactor
+from kgd.relay.seeding import SeedRun
 from kgd.relay.sockets import KernelSocket, SocketFactory
 from kgd.relay.wires import FOR_CLIENTS, FOR_OURSELVES, Wires
+from kgd.settings import Settings
 
 # After a process has ended, its last words may still be on their way through ZeroMQ's thread.
 LAST_WORDS = 0.025
-# How long output is left in ZeroMQ for clients that all lag. Longer would be at the expense of the
-# kernel, which drops output by itself when we do not take it.
-BREATH = 0.1
-# With less than this in a breath a client is not worth waiting for.
-PROGRESS = 1024 * 1024
+# For how many clients of one kernel that are away messages are kept; the one that left first gives
+# way. Somebody who opens a WebSocket under a new name for each request would collect them.
+MOST_AWAY = 8
 
 
 class _Status(msgspec.Struct):
@@ -40,9 +43,18 @@ class _Status(msgspec.Struct):
 _decode_status: Callable[[Buffer], _Status] = msgspec.json.Decoder(_Status).decode
 
 
+class _Sender(msgspec.Struct):
+    session: str = ""
+
+
+_decode_sender: Callable[[Buffer], _Sender] = msgspec.json.Decoder(_Sender).decode
+
+
 class _Line:
     """
     All that belongs to one process of the kernel.
+
+    :ivar session: What the process writes into its messages' headers, once it has answered.
     """
 
     def __init__(self, connection: ConnectionInfo) -> None:
@@ -52,7 +64,23 @@ class _Line:
         self.iopub: KernelSocket
         self.own: Wires
         self.probe: Probe | None = None
+        self.seeding: SeedRun | None = None
+        self.session: str | None = None
         self.ready = False
+
+    def is_from_this_process(self, message: Outgoing) -> bool:
+        """
+        Whether a message can be from the process that this line was made for. When it has ended,
+        its sockets connect to whoever listens in its place.
+        """
+        return self.session in (None, _sender(message))
+
+
+def _sender(message: Outgoing) -> str:
+    try:
+        return _decode_sender(message.parts[0]).session
+    except msgspec.MsgspecError:
+        return ""
 
 
 @implementer(IChannels)
@@ -68,12 +96,14 @@ class KernelChannels:
     def __init__(
         self,
         reactor: Any,
+        settings: Settings,
         sockets: SocketFactory,
         kernel_id: str,
         observer: IChannelsObserver,
         closed: Callable[[KernelChannels], None],
     ) -> None:
         self._reactor = reactor
+        self._settings = settings
         self._sockets = sockets
         self._kernel_id = kernel_id
         self._observer = observer
@@ -86,32 +116,36 @@ class KernelChannels:
         self._ending: IDelayedCall | None = None
         self._lingering: list[KernelSocket | Wires] = []
         self._afterwards: list[Callable[[], None]] = []
-        self._breath: IDelayedCall | None = None
+        self._redactor = (
+            None if settings.allow_tracebacks else Redactor(settings.traceback_replacement_message)
+        )
+        self._breather = Breather(reactor, self._set_breath, lambda: self._audience)
         self._closed = False
 
     @property
     def connections(self) -> int:
         """
-        How many clients are attached.
+        How many clients are there at the moment.
         """
-        return len(self._attachments)
+        return sum(attachment.is_present for attachment in self._audience)
 
     @property
     def outstanding(self) -> int:
         """
         How many requests of clients the kernel has not answered.
         """
-        return sum(attachment.outstanding for attachment in self._attachments.values())
+        return sum(len(attachment.outstanding) for attachment in self._audience)
 
     # --- the kernel's process comes and goes ---
 
-    def connect(self, connection: ConnectionInfo) -> None:
+    def connect(self, connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """
-        Subscribe, then ask for the first answer.
+        Subscribe, then ask for the first answer, then run the seed.
         """
         if self._closed:
             return
-        self.disconnect()
+        if self._line is not None:
+            self.disconnect("KernelDied", "another process took its place")
         line = _Line(connection)
         line.iopub = self._sockets.subscribe(
             connection.url("iopub"), lambda frames: self._published(line, frames)
@@ -124,12 +158,31 @@ class KernelChannels:
             lambda channel, frames: self._answered(line, channel, frames),
         )
         self._line = line
-        line.probe = Probe(self._reactor, self._session, line.own.send, lambda: self._ready(line))
+        line.probe = Probe(
+            self._reactor, self._session, line.own.send, lambda: self._begins_to_answer(line, seed)
+        )
         line.probe.ask()
 
-    def _ready(self, line: _Line) -> None:
+    def _begins_to_answer(self, line: _Line, seed: Sequence[str]) -> None:
         line.probe = None
+        if not seed:
+            self._ready(line)
+            return
+        line.seeding = SeedRun(
+            seed,
+            self._session,
+            line.own.send,
+            lambda: self._ready(line),
+            self._observer.seeding_failed,
+        )
+        self._observer.began_seeding()
+        line.seeding.proceed()
+
+    def _ready(self, line: _Line) -> None:
+        line.seeding = None
         line.ready = True
+        # Before anything is asked of this process, what was asked of the last one is settled.
+        self._finish_ending()
         for attachment in self._audience:
             self._wire_up(attachment, line)
         self._observer.became_ready()
@@ -138,26 +191,26 @@ class KernelChannels:
         def received(channel: str, frames: Sequence[Buffer]) -> None:
             message = self._read(line, channel, frames)
             if message is not None:
-                attachment.deliver(message)
+                attachment.answer(message)
 
         attachment.connect(
             Wires(self._sockets, line.connection, line.signer, FOR_CLIENTS, received)
         )
 
-    def disconnect(self) -> None:
+    def disconnect(self, ename: str, evalue: str) -> None:
         """
-        Send nothing more to the process, and close its sockets when its last words have come.
+        Send nothing more to the process, and close its sockets when its last words have come. What
+        it has not answered until then is answered in its place.
         """
         line, self._line = self._line, None
         if line is None:
             return
         if line.probe is not None:
             line.probe.cancel()
-            line.probe = None
-        if self._breath is not None:
-            self._breath.cancel()
-            self._breath = None
+        line.probe = line.seeding = None
+        self._breather.lag_changed(False)
         self._finish_ending()
+        self._loss = Loss(ename, evalue)
         self._lingering = [line.iopub, line.own]
         for attachment in self._audience:
             wires = attachment.disconnect()
@@ -171,9 +224,19 @@ class KernelChannels:
         for each in lingering:
             each.drain()
             each.close(linger=False)
+        self._answer_for_the_dead(self._loss)
         afterwards, self._afterwards = self._afterwards, []
         for action in afterwards:
             action()
+
+    def _answer_for_the_dead(self, loss: Loss) -> None:
+        for attachment in self._audience:
+            for request in attachment.outstanding.lose():
+                for message in substitutes(request, loss, attachment.session_id):
+                    if message.channel == "iopub":
+                        self._fan_out(message)
+                    else:
+                        attachment.deliver(message)
 
     def _finish_ending(self) -> None:
         if self._ending is not None:
@@ -190,7 +253,8 @@ class KernelChannels:
 
     def _read(self, line: _Line, channel: str, frames: Sequence[Buffer]) -> Outgoing | None:
         try:
-            return line.reader.read(channel, frames)
+            message = line.reader.read(channel, frames)
+            return message if self._redactor is None else self._redactor.redacted(message)
         except MalformedMessage as error:
             self._log.warn(
                 "kernel {kernel_id}: dropped a message on {channel}: {reason}",
@@ -204,16 +268,27 @@ class KernelChannels:
         message = self._read(line, "iopub", frames)
         if message is None:
             return
+        if line is not self._line and not line.is_from_this_process(message):
+            return
         msg_type = message.header.msg_type
         if msg_type == "iopub_welcome":
             # It greets our subscription, not a client's.
             return
         state = self._state_of(message) if msg_type == "status" else None
-        for attachment in self._audience:
-            attachment.publish(message)
+        seeding = line.seeding
+        if seeding is not None and message.parent.msg_id in seeding.asked:
+            # Not for clients, not even for those that were there before a restart.
+            seeding.published(message, state)
+            return
+        self._fan_out(message)
         self._observer.published(msg_type, message.parent.msg_type, state)
         if line.probe is not None:
             line.probe.published(message, state)
+
+    def _fan_out(self, message: Outgoing) -> None:
+        for attachment in self._audience:
+            attachment.publish(message)
+        message.forget_frames()
 
     def _state_of(self, message: Outgoing) -> str | None:
         try:
@@ -226,8 +301,13 @@ class KernelChannels:
         An answer to the gateway itself.
         """
         message = self._read(line, channel, frames)
-        if message is not None and line.probe is not None:
+        if message is None:
+            return
+        if line.probe is not None:
+            line.session = _sender(message)
             line.probe.replied(message)
+        elif line.seeding is not None:
+            line.seeding.replied(message)
 
     # --- requests of the gateway's own ---
 
@@ -251,20 +331,38 @@ class KernelChannels:
 
     # --- clients ---
 
-    def attach(self, session_id: str, client: IClient) -> IAttachment:
+    def attach(self, session_id: str | None, client: IClient) -> IAttachment:
         """
         Give a client its hold on the kernel, or the hold of the one it replaces.
         """
-        present = self._attachments.get(session_id)
+        present = self._attachments.get(session_id) if session_id is not None else None
         if present is not None:
             present.replace(client)
+            self._lag_changed()
             return present
-        attachment = Attachment(session_id, client, self._forget, self._lag_changed)
-        self._attachments[session_id] = attachment
+        attachment = Attachment(
+            self._reactor,
+            self._settings,
+            session_id if session_id is not None else os.urandom(16).hex(),
+            client,
+            durable=session_id is not None,
+            left=self._left,
+            forget=self._forget,
+            lag_changed=self._lag_changed,
+        )
+        self._attachments[attachment.session_id] = attachment
         self._audience = tuple(self._attachments.values())
         if self._line is not None and self._line.ready:
             self._wire_up(attachment, self._line)
         return attachment
+
+    def _left(self, attachment: Attachment) -> None:
+        # The dictionary is in the order of coming; whoever left last goes to its end.
+        self._attachments[attachment.session_id] = self._attachments.pop(attachment.session_id)
+        away = [each for each in self._attachments.values() if not each.is_present]
+        if len(away) > MOST_AWAY:
+            away[0].end(1000, "")
+        self._lag_changed()
 
     def _forget(self, attachment: Attachment) -> None:
         if self._attachments.get(attachment.session_id) is not attachment:
@@ -279,43 +377,27 @@ class KernelChannels:
     def _lag_changed(self) -> None:
         """
         When every client lags, let them catch up: most of them only have to get their share of the
-        processor. One that hardly reads is not waited for.
+        processor.
         """
-        if self._line is None:
-            return
-        everyone_lags = all(attachment.lags for attachment in self._audience)
-        if everyone_lags and self._breath is None:
-            self._take_breath(self._line)
-        elif not everyone_lags and self._breath is not None:
-            self._breath.cancel()
-            self._breath = None
-            self._line.iopub.resume()
+        present = [attachment for attachment in self._audience if attachment.is_present]
+        everyone_lags = bool(present) and all(attachment.lags for attachment in present)
+        self._breather.lag_changed(everyone_lags)
 
-    def _take_breath(self, line: _Line) -> None:
-        line.iopub.pause()
-        before = {attachment: attachment.delivered for attachment in self._audience}
-
-        def breathed() -> None:
-            self._breath = None
-            if any(
-                attachment.delivered - before.get(attachment, 0) > PROGRESS
-                for attachment in self._audience
-            ):
-                self._take_breath(line)
+    def _set_breath(self, pause: bool) -> None:
+        if self._line is not None:
+            if pause:
+                self._line.iopub.pause()
             else:
-                line.iopub.resume()
-
-        self._breath = self._reactor.callLater(BREATH, breathed)
+                self._line.iopub.resume()
 
     def publish_status(self, execution_state: str) -> None:
         """
         Tell every client a state, after the last words of a process that has ended.
         """
-        content = msgspec.json.encode({"execution_state": execution_state})
 
         def publish() -> None:
             for attachment in self._audience:
-                attachment.tell("status", content)
+                attachment.tell("status", {"execution_state": execution_state})
 
         self._after_last_words(publish)
 
@@ -337,7 +419,7 @@ class KernelChannels:
         if self._closed:
             return
         self._closed = True
-        self.disconnect()
+        self.disconnect("KernelDied", reason)
         self.dismiss(code, reason)
         self._after_last_words(lambda: self._on_closed(self))
 

@@ -11,6 +11,7 @@ from zope.interface import implementer
 from kgd.interfaces import IChannels, IChannelsObserver, IRelay
 from kgd.relay.channels import KernelChannels
 from kgd.relay.sockets import SocketFactory
+from kgd.settings import Settings
 
 
 @implementer(IRelay)
@@ -19,8 +20,9 @@ class Relay:
     Owns the ZeroMQ context between :py:meth:`start` and :py:meth:`stop`.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, settings: Settings) -> None:
         self._reactor = reactor
+        self._settings = settings
         self._sockets: SocketFactory | None = None
         self._open: set[KernelChannels] = set()
 
@@ -37,7 +39,12 @@ class Relay:
         if self._sockets is None:
             raise RuntimeError("the relay has not been started")
         channels = KernelChannels(
-            self._reactor, self._sockets, kernel_id, observer, self._open.discard
+            self._reactor,
+            self._settings,
+            self._sockets,
+            kernel_id,
+            observer,
+            self._open.discard,
         )
         self._open.add(channels)
         return channels

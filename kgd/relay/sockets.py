@@ -25,8 +25,8 @@ from kgd.protocol.messages import Buffer
 
 # What one socket may take of a reactor turn.
 TURN_MESSAGES = 128
-TURN_SECONDS = 0.010
-TURN_BYTES = 1024 * 1024
+TURN_SECONDS = 0.002
+TURN_BYTES = 512 * 1024
 
 # Frames from this size on are handed over as a view of ZeroMQ's memory instead of a copy.
 BULK = 64 * 1024
@@ -38,8 +38,9 @@ MAX_MESSAGE = 256 * 1024 * 1024
 RECONNECT_MILLISECONDS = 10
 LINGER_MILLISECONDS = 1000
 SEND_HIGH_WATER = 1000
-# Deep enough that a kernel which is faster than us for a moment does not drop output by itself.
-RECEIVE_HIGH_WATER = 10_000
+# What ZeroMQ may hold back for us, in messages, as it counts them. What does not fit in waits in
+# the system's buffers and with the kernel. (To change this on a living socket can block it.)
+RECEIVE_HIGH_WATER = 32
 
 Received = Callable[[Sequence[Buffer]], None]
 

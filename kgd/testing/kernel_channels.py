@@ -5,7 +5,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from zope.interface import implementer
 
@@ -63,7 +63,6 @@ class FakeChannels:
 
     :ivar attachments: ``session_id`` to attachment, those without a client too.
     :ivar connection: What they are connected to, or ``None``.
-    :ivar outstanding: How many requests the kernel has not answered; a test may set it.
     :ivar asked: The gateway's own requests: ``shutdown``, ``restart``, ``interrupt``.
     :ivar statuses: What was told to clients with :py:meth:`publish_status`.
     :ivar dismissed: Code and reason of :py:meth:`dismiss`.
@@ -71,6 +70,9 @@ class FakeChannels:
     :ivar on_shutdown: Called with ``restart`` when a shutdown is asked for: what an obliging
         kernel does then.
     :ivar error: What :py:meth:`connect` raises as long as it is not ``None``.
+    :ivar outstanding: How many requests shall seem not to be answered.
+    :ivar seed: What :py:meth:`connect` was told to run; nothing runs it.
+    :ivar losses: What unanswered requests were answered with, as name and value of an error.
     """
 
     def __init__(self, observer: IChannelsObserver | None = None) -> None:
@@ -84,6 +86,8 @@ class FakeChannels:
         self.closed: tuple[int, str] | None = None
         self.on_shutdown: Callable[[bool], None] = lambda _restart: None
         self.error: Exception | None = None
+        self.losses: list[tuple[str, str]] = []
+        self.seed: tuple[str, ...] = ()
 
     @property
     def connections(self) -> int:
@@ -108,19 +112,21 @@ class FakeChannels:
         if self.observer is not None:
             self.observer.published(msg_type, parent_type, execution_state)
 
-    def connect(self, connection: ConnectionInfo) -> None:
+    def connect(self, connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """
-        Remember where to.
+        Remember where to, and what to run there.
         """
+        self.seed = tuple(seed)
         if self.error is not None:
             raise self.error
         self.connection = connection
 
-    def disconnect(self) -> None:
+    def disconnect(self, ename: str, evalue: str) -> None:
         """
         Forget where to.
         """
         self.connection = None
+        self.losses.append((ename, evalue))
 
     def request_shutdown(self, restart: bool) -> None:
         """
@@ -141,10 +147,12 @@ class FakeChannels:
         """
         self.statuses.append(execution_state)
 
-    def attach(self, session_id: str, client: IClient) -> IAttachment:
+    def attach(self, session_id: str | None, client: IClient) -> IAttachment:
         """
         Attach a client, in place of the one that holds the same ``session_id``.
         """
+        if session_id is None:
+            session_id = f"nameless-{len(self.attachments)}"
         attachment = self.attachments.get(session_id)
         if attachment is None:
             attachment = self.attachments[session_id] = FakeAttachment(session_id, client)
@@ -170,7 +178,7 @@ class FakeChannels:
         """
         if self.closed is None:
             self.closed = (code, reason)
-            self.disconnect()
+            self.connection = None
             self.dismiss(code, reason)
 
 

@@ -8,13 +8,14 @@ are written straight to the transport: the relay has encoded them, once for all 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
@@ -27,6 +28,7 @@ from kgd.protocol.messages import Outgoing
 from kgd.settings import Settings
 from kgd.web.origins import is_allowed
 from kgd.web.routes import Route
+from kgd.web.unacknowledged import Sweep, Unacknowledged, unsent
 
 # Close codes of RFC 6455, section 7.4.1.
 CANNOT_ACCEPT = 1003
@@ -54,10 +56,11 @@ class ChannelsProtocol(WebSocketServerProtocol):
 
     _log = make_logger()
     _attachment: IAttachment | None = None
+    _lost: list[Outgoing] | None = None
     transport: Any
 
     def prepare(
-        self, kernel: IKernel, session_id: str, framing: Framing, headers: dict[str, str]
+        self, kernel: IKernel, session_id: str | None, framing: Framing, headers: dict[str, str]
     ) -> None:
         """
         Say what this connection is for, before it is made.
@@ -85,6 +88,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         self.transport.SEND_LIMIT = SEND_AT_ONCE
         self.transport.bufferSize = WRITE_BUFFER
         self.transport.registerProducer(self, True)
+        self._watch_loss()
         self._attachment = self._kernel.channels.attach(self._session_id, self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -102,10 +106,20 @@ class ChannelsProtocol(WebSocketServerProtocol):
             self._log.failure("a client's message could not be passed on")
             self.close(INTERNAL_ERROR, "the gateway failed to pass a message on; see its log")
 
+    def onCloseFrame(self, code: Any, reasonRaw: Any) -> Any:
+        """
+        The client goes. From now on nothing can be sent, until it comes back.
+        """
+        self._leave()
+        return super().onCloseFrame(code, reasonRaw)
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """
         The connection has gone, cleanly or not.
         """
+        self._leave()
+
+    def _leave(self) -> None:
         attachment, self._attachment = self._attachment, None
         if attachment is not None:
             attachment.detach(self)
@@ -117,7 +131,9 @@ class ChannelsProtocol(WebSocketServerProtocol):
         Write a message, in this client's framing.
         """
         if self.state == self.STATE_OPEN:
-            self.transport.writeSequence(message.encoded(self._encode))
+            frame = message.encoded(self._encode)
+            self.transport.writeSequence(frame)
+            self._sent.wrote(message, len(frame[0]) + len(frame[1]))
 
     def close(self, code: int, reason: str) -> None:
         """
@@ -127,7 +143,42 @@ class ChannelsProtocol(WebSocketServerProtocol):
             text = reason.encode("utf-8")[:LONGEST_REASON].decode("utf-8", "ignore")
             self.sendCloseFrame(code=code, reasonUtf8=text.encode("utf-8"))
 
+    @property
+    def unsent(self) -> int:
+        """
+        How many bytes wait for the client's system to take them.
+        """
+        return unsent(self.transport)
+
+    def surrender(self) -> list[Outgoing]:
+        """
+        Give back what has not arrived, and cut the connection if it is dead.
+        """
+        if self._lost is not None:
+            return self._lost
+        undelivered = self._sent.take(at_least_stale=True)
+        if undelivered:
+            self.transport.abortConnection()
+        return undelivered
+
     # --- for the transport ---
+
+    def _watch_loss(self) -> None:
+        """
+        How much has arrived can be learned until the transport closes its socket, which it has done
+        before it tells us that the connection is lost.
+        """
+        self._sent = Unacknowledged(self.transport, self.factory.sweep)
+        lost = self.transport.connectionLost
+
+        def before(reason: Failure) -> None:
+            # The last thing that came from the other side also said what it had got, unless that
+            # was a reset.
+            orderly = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
+            self._lost = self._sent.take(at_least_stale=not orderly)
+            lost(reason)
+
+        self.transport.connectionLost = before
 
     def pauseProducing(self) -> None:
         """
@@ -159,6 +210,7 @@ class ChannelsFactory(WebSocketServerFactory):
 
     def __init__(self, reactor: Any, settings: Settings) -> None:
         super().__init__(reactor=reactor, server="")  # type: ignore[no-untyped-call]
+        self.sweep = Sweep(reactor)
         interval = settings.ws_ping_interval
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             versions=[13],
@@ -265,7 +317,7 @@ class ChannelsAPI:
         protocol.prepare(
             kernel,
             _session_id(request.args.get(b"session_id", [b""])[0]),
-            choose(_tokens(header("sec-websocket-protocol"))),
+            choose(_tokens(header("sec-websocket-protocol")), self._settings.kernel_ws_protocol),
             _cors_headers(request),
         )
         return UpgradeResource(protocol)
@@ -297,8 +349,9 @@ def _tokens(values: Iterable[str] | None) -> list[str]:
     return [token.strip() for value in values or () for token in value.split(",")]
 
 
-def _session_id(raw: bytes) -> str:
+def _session_id(raw: bytes) -> str | None:
     """
+    :return: The name under which the client may come back, or ``None`` if it gave none.
     :raises kgd.errors.InvalidRequest: when it could not be used as a name.
     """
     try:
@@ -309,7 +362,7 @@ def _session_id(raw: bytes) -> str:
         raise errors.InvalidRequest(
             f"session_id must have at most {LONGEST_SESSION_ID} bytes and no control characters"
         )
-    return text or f"{os.urandom(4).hex()}-{os.urandom(12).hex()}"
+    return text or None
 
 
 def _cors_headers(request: Any) -> dict[str, str]:

@@ -27,6 +27,14 @@ class ActivityTests(SynchronousTestCase):
         self.activity = Activity(lambda: self.now, lambda: self.now - 86400)
         self.now = 2000.0
 
+    def ready_at_once(self) -> None:
+        """
+        Let the kernel answer as soon as it was made.
+        """
+        self.now = 1000.0
+        self.activity.became_ready()
+        self.now = 2000.0
+
     def used_at(self) -> float:
         """
         :return: When the kernel was last used, which both clocks must agree on.
@@ -39,10 +47,37 @@ class ActivityTests(SynchronousTestCase):
         A new kernel is starting, was used when it was made, and is idle when it answers.
         """
         self.assertEqual(self.activity.execution_state, "starting")
-        self.assertEqual(self.used_at(), 1000.0)
+        self.assertEqual(self.activity.last_activity, 1000.0)
         self.activity.became_ready()
         self.assertEqual(self.activity.execution_state, "idle")
-        self.assertEqual(self.used_at(), 1000.0)
+        self.assertEqual(self.activity.last_activity, 1000.0)
+
+    def test_starting_is_use(self) -> None:
+        """
+        As long as a kernel is being started, somebody waits for it, however long that takes. One
+        that crashed starts again for nobody.
+        """
+        for start in (lambda: None, self.activity.restarted):
+            start()
+            self.now += 500.0
+            self.assertEqual(self.activity.last_used, self.now - 86400)
+            self.activity.became_ready()
+            ready = self.activity.last_used
+            self.now += 500.0
+            self.assertEqual(self.activity.last_used, ready)
+            self.assertEqual(ready, self.now - 500.0 - 86400)
+            self.activity.crashed()
+            self.assertEqual(self.activity.last_used, ready)
+            self.activity.became_ready()
+            self.assertEqual(self.activity.last_used, ready)
+
+    def test_handed_out(self) -> None:
+        """
+        A spare kernel is used from when it is handed out.
+        """
+        self.ready_at_once()
+        self.activity.handed_out()
+        self.assertEqual(self.used_at(), 2000.0)
 
     def test_not_ready_before_it_answers(self) -> None:
         """
@@ -55,7 +90,7 @@ class ActivityTests(SynchronousTestCase):
         """
         A kernel that executes is busy, and in use with everything that it says meanwhile.
         """
-        self.activity.became_ready()
+        self.ready_at_once()
         self.activity.published("status", "execute_request", "busy")
         self.assertEqual(self.activity.execution_state, "busy")
         self.now = 3000.0
@@ -96,7 +131,7 @@ class ActivityTests(SynchronousTestCase):
         """
         A kernel that executed in silence was in use until it crashed, one that idled was not.
         """
-        self.activity.became_ready()
+        self.ready_at_once()
         self.activity.crashed()
         self.assertEqual(self.used_at(), 1000.0)
         self.activity.became_ready()
@@ -109,7 +144,7 @@ class ActivityTests(SynchronousTestCase):
         """
         Asking a kernel what it is does not make it busy, and is no use of it.
         """
-        self.activity.became_ready()
+        self.ready_at_once()
         for parent in ("kernel_info_request", "debug_request", "shutdown_request"):
             self.activity.published("status", parent, "busy")
             self.assertEqual(self.activity.execution_state, "idle")
@@ -128,7 +163,7 @@ class ActivityTests(SynchronousTestCase):
         """
         Comm messages are use.
         """
-        self.activity.became_ready()
+        self.ready_at_once()
         self.activity.published("comm_msg", "kernel_info_request", None)
         self.assertEqual(self.used_at(), 2000.0)
 

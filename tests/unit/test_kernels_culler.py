@@ -11,34 +11,16 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from kgd.errors import NoSuchKernel
-from kgd.interfaces import IClient, StartRequest
+from kgd.interfaces import StartRequest
 from kgd.kernels.culler import Culler, why_cull
-from kgd.protocol.messages import Outgoing
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernel, MemoryKernels, kernel_spec
+from tests.unit.test_kernels_fakes import RecordingClient
 from tests.unit.test_kernels_registry import NOTHING, Rig
 
 UNUSED = "nobody used it for 600 s"
-
-
-@implementer(IClient)
-class Client:
-    """
-    A client that does nothing.
-    """
-
-    def deliver(self, message: Outgoing) -> None:
-        """
-        Take a message.
-        """
-
-    def close(self, code: int, reason: str) -> None:
-        """
-        Take it.
-        """
 
 
 class LogCase(SynchronousTestCase):
@@ -111,7 +93,7 @@ class WhyCullTests(SynchronousTestCase):
             self.kernel.channels.outstanding = 2 if owing else 0
             self.kernel.channels.attachments.clear()
             if connected:
-                self.kernel.channels.attach("s", Client())
+                self.kernel.channels.attach("s", RecordingClient())
             reason = self.why(
                 1601.0,
                 cull_idle_timeout=600.0,
@@ -129,7 +111,7 @@ class WhyCullTests(SynchronousTestCase):
         """
         A hold on the kernel whose client went is no open WebSocket.
         """
-        client = Client()
+        client = RecordingClient()
         self.kernel.channels.attach("s", client).detach(client)
         self.assertEqual(self.why(1601.0, cull_idle_timeout=600.0), UNUSED)
 
@@ -137,7 +119,7 @@ class WhyCullTests(SynchronousTestCase):
         """
         Idleness counts from the last use, not from when the last WebSocket was closed.
         """
-        client = Client()
+        client = RecordingClient()
         attachment = self.kernel.channels.attach("s", client)
         self.assertIsNone(self.why(5000.0, cull_idle_timeout=600.0))
         attachment.detach(client)
@@ -145,7 +127,7 @@ class WhyCullTests(SynchronousTestCase):
 
     def test_not_answering_yet(self) -> None:
         """
-        A kernel that starts, or starts again, is no more in use than an idle one.
+        The state alone is no use: a kernel that starts again after a crash does so for nobody.
         """
         for state in ("starting", "restarting"):
             self.kernel.execution_state = state
@@ -158,7 +140,7 @@ class WhyCullTests(SynchronousTestCase):
         self.kernel.execution_state = "busy"
         self.kernel.busy_since = self.kernel.last_used = 1599.0
         self.kernel.channels.outstanding = 1
-        self.kernel.channels.attach("s", Client())
+        self.kernel.channels.attach("s", RecordingClient())
         self.assertIsNone(self.why(1600.0, cull_max_age=600.0))
         self.assertEqual(self.why(1600.1, cull_max_age=600.0), "it is older than 600 s")
 
@@ -166,7 +148,7 @@ class WhyCullTests(SynchronousTestCase):
         """
         A kernel that is busy for too long is culled, whatever it says and whoever is connected.
         """
-        self.kernel.channels.attach("s", Client())
+        self.kernel.channels.attach("s", RecordingClient())
         self.kernel.channels.outstanding = 1
         self.assertIsNone(self.why(9999.0, cull_busy_limit=600.0))
         self.kernel.execution_state = "busy"
@@ -181,7 +163,7 @@ class WhyCullTests(SynchronousTestCase):
         A dead kernel is removed at once.
         """
         self.kernel.execution_state = "dead"
-        self.kernel.channels.attach("s", Client())
+        self.kernel.channels.attach("s", RecordingClient())
         for settings in ({"cull_idle_timeout": 600.0}, {"cull_max_age": 600.0}):
             self.assertEqual(self.why(1000.0, **settings), "it is dead")
 
@@ -221,7 +203,7 @@ class WhyCullTests(SynchronousTestCase):
         self.kernel.channels.outstanding = 1
         self.assertIsNone(self.why(1011.0))
         self.kernel.channels.outstanding = 0
-        self.kernel.channels.attach("s", Client())
+        self.kernel.channels.attach("s", RecordingClient())
         self.assertIsNone(self.why(1011.0))
         self.assertEqual(self.why(1011.0, cull_connected=True), "nobody used it for 10 s")
         self.override(0)
@@ -585,6 +567,40 @@ class RegistryTests(LogCase):
         rig.process.end()
         says = "Kernel culled: it is older than 600 s"
         self.assertEqual(kernel.channels.closed, (1000, says))
+
+    def test_slow_start(self) -> None:
+        """
+        A kernel that takes longer to start than the timeout is not culled while somebody waits for
+        it, and has all of its time from then on.
+        """
+        rig = Rig(Settings(cull_idle_timeout=10.0, cull_interval=10.0))
+        kernel = self.successResultOf(rig.kernels.start(StartRequest()))
+        rig.pass_time(10, 10)
+        kernel.channels.answer()
+        rig.pass_time(10)
+        self.assertEqual(kernel.channels.asked, [])
+        rig.pass_time(10)
+        self.assertEqual(kernel.channels.asked, ["shutdown"])
+
+    def test_spare(self) -> None:
+        """
+        Spare kernels are not culled; they are new when they are handed out.
+        """
+        rig = Rig(
+            Settings(prespawn_count=1, cull_max_age=10.0, cull_idle_timeout=10.0, cull_interval=5.0)
+        )
+        prespawning = rig.kernels.prespawn()
+        (channels,) = rig.relay.opened.values()
+        channels.answer()
+        self.successResultOf(prespawning)
+        rig.pass_time(100)
+        self.assertEqual(rig.clock.getDelayedCalls(), [])
+        kernel = self.successResultOf(rig.kernels.start(StartRequest()))
+        self.assertIs(kernel.channels, channels)
+        rig.pass_time(5, 5)
+        self.assertEqual(channels.asked, [])
+        rig.pass_time(5)
+        self.assertEqual(channels.asked, ["shutdown"])
 
     def test_dead_is_gone(self) -> None:
         """

@@ -39,6 +39,8 @@ class RecordingClient:
     Remembers how it was closed.
     """
 
+    unsent = 0
+
     def __init__(self) -> None:
         self.closed: tuple[int, str] | None = None
 
@@ -46,6 +48,12 @@ class RecordingClient:
         """
         Nobody delivers anything here.
         """
+
+    def surrender(self) -> list[Outgoing]:
+        """
+        Everything has arrived.
+        """
+        return []
 
     def close(self, code: int, reason: str) -> None:
         """

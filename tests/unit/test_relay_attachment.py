@@ -7,15 +7,19 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from kgd.interfaces import IAttachment, IClient
-from kgd.protocol.messages import Outgoing, Request, read_header
+from kgd.protocol.messages import Header, Outgoing, Request, read_header
 from kgd.relay import attachment as module
 from kgd.relay.attachment import Attachment
 from kgd.relay.wires import Wires
+from kgd.settings import Settings
 
 
 def request(msg_id: str, channel: str = "shell", size: int = 0) -> Request:
@@ -31,7 +35,9 @@ def message(msg_type: str, size: int = 10, channel: str = "iopub") -> Outgoing:
     A kernel's message of about this size.
     """
     raw = json.dumps({"msg_type": msg_type, "msg_id": "k"}).encode()
-    return Outgoing(channel, read_header(raw), (raw, b"{}", b"{}", b"x" * size))
+    parent = b'{"msg_id": "r"}'
+    header = Header(msg_type="execute_request", msg_id="r")
+    return Outgoing(channel, read_header(raw), (raw, parent, b"{}", b"x" * size), (), header)
 
 
 @implementer(IClient)
@@ -40,15 +46,24 @@ class RecordingClient:
     Remembers what it got.
     """
 
+    unsent = 0
+
     def __init__(self) -> None:
         self.got: list[Outgoing] = []
         self.closed: list[tuple[int, str]] = []
+        self.undelivered: list[Outgoing] = []
 
     def deliver(self, message: Outgoing) -> None:
         """
         Keep the message.
         """
         self.got.append(message)
+
+    def surrender(self) -> list[Outgoing]:
+        """
+        Give back what has not arrived: nothing, unless a test says so.
+        """
+        return self.undelivered
 
     def close(self, code: int, reason: str) -> None:
         """
@@ -88,14 +103,26 @@ class AttachmentTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.client = RecordingClient()
         self.forgotten: list[Attachment] = []
+        self.away: list[Attachment] = []
         self.lags: list[bool] = []
+        self.clock = Clock()
+        self.make()
+        self.wires = RecordingWires()
+
+    def make(self, *, durable: bool = True, **settings: Any) -> None:
+        """
+        Make another attachment, with other settings.
+        """
         self.attachment = Attachment(
+            self.clock,
+            Settings(**settings),
             "s",
             self.client,
-            self.forgotten.append,
-            lambda: self.lags.append(self.attachment.lags),
+            durable=durable,
+            left=self.away.append,
+            forget=self.forgotten.append,
+            lag_changed=lambda: self.lags.append(self.attachment.lags),
         )
-        self.wires = RecordingWires()
 
     def connect(self) -> None:
         """
@@ -216,10 +243,10 @@ class AttachmentTests(SynchronousTestCase):
 
     def test_output_beyond_the_bound_is_dropped_and_said(self) -> None:
         """
-        Past the bound, output is dropped, but no status, reply, error or comm message; when the
-        client reads again, one stderr message tells it how much is missing.
+        Past the bound, output is dropped, but no status, reply, error or comm message; where it
+        is missing, one stderr message says how much.
         """
-        self.patch(module, "OUTGOING_BOUND", 1000)
+        self.make(max_client_backlog=3000)
         self.connect()
         self.attachment.pause()
         for kind in ("stream", "stream", "stream", "display_data", "execute_result"):
@@ -229,11 +256,13 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.deliver(message("execute_reply", channel="shell"))
         self.attachment.resume()
         self.assertEqual(
-            self.client.types, ["stream", "stream", "status", "error", "execute_reply", "stream"]
+            self.client.types, ["stream", "stream", "stream", "status", "error", "execute_reply"]
         )
-        content = json.loads(bytes(self.client.got[-1].parts[3]))
+        notice = self.client.got[2]
+        content = json.loads(bytes(notice.parts[3]))
         self.assertEqual(content["name"], "stderr")
         self.assertIn("3 messages", content["text"])
+        self.assertEqual(bytes(notice.parts[1]), b'{"msg_id": "r"}', "it is about that request")
         self.attachment.pause()
         self.attachment.resume()
         self.assertEqual(len(self.client.got), 6, "it is said once")
@@ -242,10 +271,10 @@ class AttachmentTests(SynchronousTestCase):
         """
         A client that does not even take status messages is closed and told why.
         """
-        self.patch(module, "OUTGOING_BOUND", 1000)
+        self.make(max_client_backlog=3000)
         self.connect()
         self.attachment.pause()
-        for _ in range(6):
+        for _ in range(4):
             self.attachment.publish(message("comm_msg", 600))
         self.assertEqual([code for code, _ in self.client.closed], [1008])
         self.assertEqual(self.forgotten, [self.attachment])
@@ -254,7 +283,7 @@ class AttachmentTests(SynchronousTestCase):
         """
         A client with much waiting lags, until about half of it is gone.
         """
-        self.patch(module, "LAG", 1000)
+        self.patch(module, "LAG", 5000)
         self.connect()
         self.attachment.pause()
         for _ in range(4):
@@ -276,9 +305,9 @@ class AttachmentTests(SynchronousTestCase):
         self.assertEqual(newcomer.types, ["stream"])
         self.assertEqual(self.client.closed, [(1000, "Replaced by a newer connection")])
         self.attachment.detach(self.client)
-        self.assertEqual(self.forgotten, [])
+        self.assertEqual((self.away, self.forgotten), ([], []))
         self.attachment.detach(newcomer)
-        self.assertEqual(self.forgotten, [self.attachment])
+        self.assertEqual((self.away, self.forgotten), ([self.attachment], []))
 
     def test_end(self) -> None:
         """
@@ -290,3 +319,221 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.end(1000, "Kernel shut down")
         self.assertEqual(self.client.types, ["stream"])
         self.assertEqual(self.client.closed, [(1000, "Kernel shut down")])
+
+    # --- away ---
+
+    def test_away_and_back(self) -> None:
+        """
+        What comes while the client is away, replies too, reaches it when it is back, in order and
+        before what follows.
+        """
+        self.connect()
+        self.attachment.send(request("a"))
+        self.attachment.detach(self.client)
+        self.assertFalse(self.attachment.is_present)
+        self.attachment.publish(message("stream"))
+        self.attachment.answer(message("execute_reply", channel="shell"))
+        self.attachment.publish(message("status"))
+        newcomer = RecordingClient()
+        self.attachment.replace(newcomer)
+        self.attachment.publish(message("error"))
+        self.assertEqual(newcomer.types, ["stream", "execute_reply", "status", "error"])
+        self.assertEqual((self.client.types, self.client.closed), ([], []))
+        self.clock.advance(1000)
+        self.assertEqual(self.forgotten, [], "nobody is away")
+
+    def test_what_did_not_arrive(self) -> None:
+        """
+        What was on its way to a client that turned out to be dead comes again, before the rest;
+        whether another takes its place or it comes back.
+        """
+        for gone in (False, True):
+            self.client = RecordingClient()
+            self.make()
+            self.connect()
+            self.attachment.publish(message("stream"))
+            self.attachment.pause()
+            self.attachment.publish(message("error"))
+            self.client.undelivered = [self.client.got[0]]
+            if gone:
+                self.attachment.detach(self.client)
+            newcomer = RecordingClient()
+            self.attachment.replace(newcomer)
+            self.assertEqual(newcomer.types, ["stream", "error"], f"{gone=}")
+
+    def test_away_for_too_long(self) -> None:
+        """
+        After a while nobody expects the client any more.
+        """
+        self.make(replay_seconds=60.0)
+        self.attachment.detach(self.client)
+        self.clock.advance(59)
+        self.assertEqual(self.forgotten, [])
+        self.clock.advance(1)
+        self.assertEqual(self.forgotten, [self.attachment])
+        self.attachment.publish(message("stream"))
+
+    def test_nameless(self) -> None:
+        """
+        A client that has no name to come back under is forgotten at once.
+        """
+        self.make(durable=False)
+        self.attachment.detach(self.client)
+        self.assertEqual((self.away, self.forgotten), ([], [self.attachment]))
+
+    def test_nothing_is_kept_unless_wanted(self) -> None:
+        """
+        So is everybody when the operator does not want messages to be kept.
+        """
+        self.make(buffer_offline_messages=False)
+        self.attachment.detach(self.client)
+        self.assertEqual(self.forgotten, [self.attachment])
+
+    def test_away_bounds(self) -> None:
+        """
+        What is kept is bounded in bytes and in messages; beyond that, output is dropped and
+        counted, and everything else is kept.
+        """
+        bounds: dict[str, Any]
+        for bounds in ({"replay_messages": 4}, {"replay_bytes": 3000}):
+            self.client = RecordingClient()
+            self.make(**cast(Any, bounds))
+            self.connect()
+            self.attachment.detach(self.client)
+            for _ in range(10):
+                self.attachment.publish(message("stream", 600))
+            self.attachment.publish(message("status"))
+            newcomer = RecordingClient()
+            self.attachment.replace(newcomer)
+            self.assertEqual(newcomer.types[-2:], ["stream", "status"])
+            kept = len(newcomer.got) - 2
+            text = json.loads(bytes(newcomer.got[-2].parts[3]))["text"]
+            self.assertIn(f"kgd: {10 - kept} messages", text)
+            self.assertIn("--replay-bytes", text)
+            self.assertEqual(self.forgotten, [])
+
+    def test_away_and_too_much(self) -> None:
+        """
+        When even what must not be dropped is too much, the client is not expected any more.
+        """
+        self.make(replay_messages=2)
+        self.connect()
+        self.attachment.detach(self.client)
+        for _ in range(5):
+            self.attachment.publish(message("comm_msg"))
+        self.assertEqual(self.forgotten, [self.attachment])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    # --- what may pass ---
+
+    def test_allowed_message_types(self) -> None:
+        """
+        A message of a type that is not allowed is ignored; the client stays.
+        """
+        self.make(allowed_message_types=frozenset({"kernel_info_request"}))
+        self.connect()
+        self.attachment.send(request("a"))
+        self.assertEqual((self.wires.sent, self.client.closed), ([], []))
+        self.make(allowed_message_types=frozenset({"execute_request"}))
+        self.connect()
+        self.attachment.send(request("a"))
+        self.assertEqual(self.wires.sent, ["a"])
+
+    def test_rate_limit(self) -> None:
+        """
+        Output beyond the rate is withheld, and said to be.
+        """
+        self.make(limit_rate=True, iopub_msg_rate_limit=2.0, rate_limit_window=1.0)
+        self.connect()
+        for _ in range(5):
+            self.attachment.publish(message("stream"))
+        self.attachment.publish(message("status"))
+        self.assertEqual(self.client.types, ["stream"] * 3 + ["status"])
+        warning = self.client.got[2]
+        text = json.loads(bytes(warning.parts[3]))["text"]
+        self.assertTrue(text.startswith("IOPub message rate exceeded."))
+        self.assertEqual(bytes(warning.parts[1]), b'{"msg_id": "r"}')
+
+    def test_no_rate_limit_on_what_is_kept(self) -> None:
+        """
+        A replay is not cut short.
+        """
+        self.make(limit_rate=True, iopub_msg_rate_limit=2.0, rate_limit_window=1.0)
+        self.connect()
+        self.attachment.detach(self.client)
+        for _ in range(5):
+            self.attachment.publish(message("stream"))
+        newcomer = RecordingClient()
+        self.attachment.replace(newcomer)
+        self.assertEqual(newcomer.types, ["stream"] * 5)
+
+    # --- requests without an answer ---
+
+    def test_outstanding(self) -> None:
+        """
+        Requests count as outstanding from when they leave until they are answered.
+        """
+        self.attachment.send(request("r"))
+        self.assertEqual(len(self.attachment.outstanding), 0)
+        self.connect()
+        self.assertEqual(len(self.attachment.outstanding), 1)
+        self.attachment.answer(message("input_request", channel="stdin"))
+        self.assertEqual(len(self.attachment.outstanding), 1)
+        self.attachment.answer(message("execute_reply", channel="shell"))
+        self.assertEqual(len(self.attachment.outstanding), 0)
+        self.assertEqual(self.client.types, ["input_request", "execute_reply"])
+
+
+class ReconnectionProperties(SynchronousTestCase):
+    """
+    Whenever clients come and go, read or do not: together they get every message once, in order.
+    """
+
+    @given(
+        st.lists(
+            st.sampled_from(["publish", "answer", "leave", "come", "pause", "resume"]),
+            max_size=60,
+        )
+    )
+    def test_nothing_is_lost(self, steps: list[str]) -> None:
+        """
+        Every message reaches one client, in the order in which the kernel sent it.
+        """
+        received: list[str] = []
+
+        class Client(RecordingClient):
+            def deliver(self, each: Outgoing) -> None:
+                received.append(each.header.msg_id)
+
+        client = Client()
+        clock = Clock()
+        attachment = Attachment(
+            clock,
+            Settings(),
+            "s",
+            client,
+            durable=True,
+            left=lambda _: None,
+            forget=lambda _: None,
+            lag_changed=lambda: None,
+        )
+        attachment.connect(cast(Wires, RecordingWires()))
+        sent: list[str] = []
+        for step in steps:
+            if step in ("publish", "answer"):
+                msg_id = str(len(sent))
+                sent.append(msg_id)
+                raw = json.dumps({"msg_type": "stream", "msg_id": msg_id}).encode()
+                channel = "iopub" if step == "publish" else "shell"
+                each = Outgoing(channel, read_header(raw), (raw, b"{}", b"{}", b"{}"))
+                attachment.publish(each) if step == "publish" else attachment.answer(each)
+            elif step == "leave":
+                attachment.detach(client)
+            elif step == "come":
+                client = Client()
+                attachment.replace(client)
+            elif attachment.is_present:
+                attachment.pause() if step == "pause" else attachment.resume()
+        client = Client()
+        attachment.replace(client)
+        self.assertEqual(received, sent)

@@ -5,6 +5,7 @@ A kernel's channels, with a kernel that is all ZeroMQ and no Python behind it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -27,7 +28,9 @@ from kgd.protocol.messages import (
     read_header,
     wire_frames,
 )
+from kgd.relay import channels as channels_module
 from kgd.relay.relay import Relay
+from kgd.settings import Settings
 
 TIMEOUT = 20
 
@@ -45,9 +48,15 @@ async def until(condition: Callable[[], object], what: str) -> None:
 class PretendKernel:
     """
     Answers every request on shell and control: busy, the reply, idle.
+
+    :ivar silent: Whether it does not.
+    :ivar failing: Whether code fails.
     """
 
     def __init__(self, info: ConnectionInfo, *, deaf_to_subscribers: bool = False) -> None:
+        self._session = os.urandom(4).hex()
+        self.silent = False
+        self.failing = False
         self.signer = Signer(info.key)
         self.requests: list[tuple[str, str]] = []
         self.identities: dict[str, bytes] = {}
@@ -91,11 +100,13 @@ class PretendKernel:
         self.signer.verify(frames[at + 1], parts)
         self.requests.append((channel, parsed["msg_type"]))
         self.identities[parsed["msg_id"]] = frames[0]
-        if channel == "stdin":
+        if channel == "stdin" or self.silent:
             return
         self.publish("status", header, {"execution_state": "busy"})
         reply = parsed["msg_type"].replace("request", "reply")
-        self.answer(channel, frames[0], reply, header, {"status": "ok"})
+        failing = self.failing and reply == "execute_reply"
+        content = {"status": "error", "ename": "E", "evalue": "e"} if failing else {"status": "ok"}
+        self.answer(channel, frames[0], reply, header, content)
         self.publish("status", header, {"execution_state": "idle"})
 
     def answer(
@@ -116,7 +127,12 @@ class PretendKernel:
             )
 
     def _frames(self, msg_type: str, parent: bytes, content: Any) -> list[Any]:
-        parts = (new_header(msg_type, "kernel", 0.0), parent, b"{}", json.dumps(content).encode())
+        parts = (
+            new_header(msg_type, self._session, 0.0),
+            parent,
+            b"{}",
+            json.dumps(content).encode(),
+        )
         return wire_frames(self.signer, parts)
 
     def forge(self) -> None:
@@ -144,6 +160,8 @@ class Observer:
 
     def __init__(self) -> None:
         self.ready = 0
+        self.seeding = False
+        self.failed: tuple[int, str] | None = None
         self.seen: list[tuple[str, str, str | None]] = []
 
     def became_ready(self) -> None:
@@ -151,6 +169,18 @@ class Observer:
         Count.
         """
         self.ready += 1
+
+    def began_seeding(self) -> None:
+        """
+        Remember it.
+        """
+        self.seeding = True
+
+    def seeding_failed(self, piece: int, error: str) -> None:
+        """
+        Keep the error.
+        """
+        self.failed = (piece, error)
 
     def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
         """
@@ -165,9 +195,12 @@ class Client:
     A client in memory.
     """
 
+    unsent = 0
+
     def __init__(self) -> None:
         self.got: list[Outgoing] = []
         self.closed: list[tuple[int, str]] = []
+        self.undelivered: list[Outgoing] = []
 
     def deliver(self, message: Outgoing) -> None:
         """
@@ -175,6 +208,12 @@ class Client:
         """
         assert not self.closed, "delivered after the end"
         self.got.append(message)
+
+    def surrender(self) -> list[Outgoing]:
+        """
+        Give back what has not arrived: nothing, unless a test says so.
+        """
+        return self.undelivered
 
     def close(self, code: int, reason: str) -> None:
         """
@@ -195,7 +234,7 @@ class ChannelsTests(TestCase):
     """
 
     def setUp(self) -> None:
-        self.relay = Relay(reactor)
+        self.relay = Relay(reactor, Settings())
         self.relay.start()
         self.addCleanup(self.relay.stop)
         self.observer = Observer()
@@ -253,7 +292,7 @@ class ChannelsTests(TestCase):
         """
         Without a context no channels can be opened.
         """
-        self.assertRaises(RuntimeError, Relay(reactor).open, "k", self.observer)
+        self.assertRaises(RuntimeError, Relay(reactor, Settings()).open, "k", self.observer)
 
     async def test_ready(self) -> None:
         """
@@ -374,7 +413,7 @@ class ChannelsTests(TestCase):
         self.request(attachment)
         await self.answered(client)
         first.publish("stream", b"{}", {"text": "last words"})
-        self.channels.disconnect()
+        self.channels.disconnect("KernelDied", "it ended")
         self.channels.publish_status("restarting")
         self.request(attachment)
         await until(lambda: b"restarting" in bytes(client.got[-1].parts[3]), "it is said")
@@ -390,15 +429,123 @@ class ChannelsTests(TestCase):
         self.assertIn(("shell", "execute_request"), second.requests)
         self.assertNotIn("iopub_welcome", client.types())
 
+    async def test_requests_that_die_with_the_process(self) -> None:
+        """
+        What a process has not answered is answered for it, before anything else is said; what it
+        had answered is not answered again.
+        """
+        self.channels.connect(self.info)
+        kernel = self.kernel()
+        await self.ready()
+        client, other = Client(), Client()
+        attachment = self.channels.attach("s", client)
+        self.channels.attach("o", other)
+        self.request(attachment)
+        await self.answered(client)
+        kernel.silent = True
+        msg_id = self.request(attachment)
+        await until(lambda: msg_id in kernel.identities, "the request arrives")
+        self.assertEqual(self.channels.outstanding, 1)
+        kernel.stop()
+        self.channels.disconnect("KernelDied", "signal 9")
+        self.channels.publish_status("restarting")
+        await until(lambda: b"restarting" in bytes(client.got[-1].parts[3]), "it is said")
+        reply, error, idle, _ = client.got[-4:]
+        for each in (reply, error, idle):
+            self.assertEqual(json.loads(bytes(each.parts[1]))["msg_id"], msg_id)
+        self.assertEqual(json.loads(bytes(reply.parts[3]))["ename"], "KernelDied")
+        self.assertEqual((reply.channel, error.header.msg_type), ("shell", "error"))
+        self.assertEqual(json.loads(bytes(idle.parts[3])), {"execution_state": "idle"})
+        self.assertEqual(other.types()[-3:], ["error", "status", "status"])
+        self.assertEqual(self.channels.outstanding, 0)
+
+    async def test_coming_back(self) -> None:
+        """
+        A client that comes back under its name gets what it missed, even the reply to what it had
+        asked for; under another name, nothing.
+        """
+        self.channels.connect(self.info)
+        self.kernel()
+        await self.ready()
+        client, other, again = Client(), Client(), Client()
+        attachment = self.channels.attach("s", client)
+        self.request(attachment)
+        attachment.detach(client)
+        self.request(self.channels.attach("o", other))
+        self.assertEqual(self.channels.connections, 1)
+        await self.answered(other)
+        self.channels.attach("s", again)
+        await self.answered(again)
+        self.assertEqual(client.got, [])
+        self.assertEqual(self.channels.connections, 2)
+
+    async def test_seed(self) -> None:
+        """
+        A seed runs before clients are let in, and they see nothing of it, not even those that were
+        there before a restart.
+        """
+        self.channels.connect(self.info, ("a", "b"))
+        kernel = self.kernel()
+        client = Client()
+        attachment = self.channels.attach("s", client)
+        self.request(attachment)
+        await self.ready()
+        await self.answered(client)
+        kinds = [msg_type for _, msg_type in kernel.requests]
+        self.assertEqual(kinds[-3:], ["execute_request"] * 3)
+        self.assertTrue(self.observer.seeding)
+        self.assertEqual(client.types().count("execute_reply"), 1)
+        self.channels.disconnect("KernelRestarted", "a user wanted it")
+        kernel.stop()
+        count = len(client.got)
+        self.channels.connect(self.info, ("a", "b"))
+        again = self.kernel()
+        await self.ready(2)
+        self.assertEqual([msg_type for _, msg_type in again.requests][-2:], ["execute_request"] * 2)
+        of_seed = [each for each in client.got[count:] if each.parent.msg_type == "execute_request"]
+        self.assertEqual([bytes(each.parts[1]) for each in of_seed], [])
+
+    async def test_failing_seed(self) -> None:
+        """
+        The first piece that fails is the last one, and nobody is let in.
+        """
+        self.channels.connect(self.info, ("a", "b"))
+        kernel = self.kernel()
+        kernel.failing = True
+        await until(lambda: self.observer.failed, "it fails")
+        self.assertEqual(self.observer.failed, (0, "E: e"))
+        client = Client()
+        self.request(self.channels.attach("s", client))
+        kinds = [msg_type for _, msg_type in kernel.requests]
+        self.assertEqual(kinds.count("execute_request"), 1)
+        self.assertEqual((client.got, self.observer.ready), ([], 0))
+
+    async def test_most_away(self) -> None:
+        """
+        Nobody can make the gateway keep something for any number of clients.
+        """
+        self.patch(channels_module, "MOST_AWAY", 2)
+        self.channels.connect(self.info)
+        self.kernel()
+        await self.ready()
+        holds = []
+        for name in ("a", "b", "c", "d"):
+            client = Client()
+            hold = self.channels.attach(name, client)
+            holds.append(hold)
+            hold.detach(client)
+        for name, hold, kept in zip("abcd", holds, (False, False, True, True), strict=True):
+            self.assertEqual(self.channels.attach(name, Client()) is hold, kept, name)
+
     async def test_leaving(self) -> None:
         """
-        A client that goes is forgotten, and what it sent just before still arrives.
+        A client without a name that goes is forgotten, and what it sent just before still arrives.
         """
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
         client = Client()
-        attachment = self.channels.attach("s", client)
+        attachment = self.channels.attach(None, client)
         self.request(attachment)
         await self.answered(client)
         msg_id = self.request(attachment)
@@ -455,7 +602,7 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         self.channels.publish_status("dead")
         self.channels.request_interrupt()
-        self.channels.disconnect()
+        self.channels.disconnect("KernelDied", "it ended")
         self.request(attachment)
         self.assertEqual(len(client.closed), 1)
 

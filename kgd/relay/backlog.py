@@ -1,0 +1,118 @@
+"""
+What waits for a client, within bounds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from kgd.protocol.messages import Buffer, Outgoing, own_message
+
+# What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
+DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
+# What a message costs beside its bytes.
+OVERHEAD = 1024
+
+
+class _Gap:
+    """
+    Where output is missing, and how much of it.
+
+    :ivar parent: The header of the request whose output was the first to be dropped.
+    :ivar why: To go after "because".
+    """
+
+    def __init__(self, parent: Buffer, why: str) -> None:
+        self.parent = parent
+        self.why = why
+        self.messages = 0
+        self.size = 0
+
+    def notice(self, session: str) -> Outgoing:
+        text = (
+            f"kgd: {self.messages} messages ({self.size} bytes) of output were dropped here, "
+            f"because {self.why}.\n"
+        )
+        content = msgspec.json.encode({"name": "stderr", "text": text})
+        return own_message("stream", content, session, time.time(), bytes(self.parent))
+
+
+class Backlog:
+    """
+    A queue that drops output when it is full, and says so in its place: one notice, with counts.
+
+    :ivar size: In bytes, including what the messages cost by themselves.
+    """
+
+    def __init__(self, session: str) -> None:
+        self._session = session
+        self._queue: deque[Outgoing | _Gap] = deque()
+        self._gap: _Gap | None = None
+        self._dropping = False
+        self.size = 0
+        self.limit(0, 0, "")
+
+    def limit(self, size: int, messages: int | None, why: str) -> None:
+        """
+        Set the bounds.
+
+        :param messages: ``None`` is no limit.
+        :param why: What it means that they are exceeded, to go after "because".
+        """
+        self._most_bytes = size
+        self._most_messages = messages
+        self._why = why
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def _exceeds(self, times: float) -> bool:
+        return self.size > times * self._most_bytes or (
+            self._most_messages is not None and len(self._queue) > times * self._most_messages
+        )
+
+    def add(self, message: Outgoing) -> bool:
+        """
+        Keep a message, or drop it if it can be done without.
+
+        :return: Whether things can go on like that; not so when even what the client needs is
+            twice what it may cost.
+        """
+        if self._dropping and not self._exceeds(0.5):
+            self._dropping = False
+        self._dropping = self._dropping or self._exceeds(1)
+        if self._dropping and message.channel == "iopub" and message.header.msg_type in DROPPABLE:
+            self._drop(message)
+            return True
+        self._queue.append(message)
+        self.size += message.size + OVERHEAD
+        return not self._exceeds(2)
+
+    def _drop(self, message: Outgoing) -> None:
+        if self._gap is None:
+            self._gap = _Gap(message.parts[1], self._why)
+            self._queue.append(self._gap)
+        self._gap.messages += 1
+        self._gap.size += message.size
+
+    def pop(self) -> Outgoing:
+        """
+        :return: The oldest message, or the notice that is due.
+        """
+        first = self._queue.popleft()
+        if isinstance(first, _Gap):
+            self._gap = None
+            return first.notice(self._session)
+        self.size -= first.size + OVERHEAD
+        return first
+
+    def put_back(self, messages: Sequence[Outgoing]) -> None:
+        """
+        Have messages delivered once more, before everything else.
+        """
+        self._queue.extendleft(reversed(messages))
+        self.size += sum(message.size + OVERHEAD for message in messages)

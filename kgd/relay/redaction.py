@@ -1,0 +1,63 @@
+"""
+Hiding what went wrong in a kernel from those who use it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from kgd.protocol.messages import Outgoing
+
+# What a reply says of an error, and what it says instead.
+_ENAME = "ExecutionError"
+_EVALUE = "Execution error"
+
+
+class Redactor:
+    """
+    Replaces names, values and tracebacks of errors.
+
+    :param replacement: What the traceback says instead.
+    """
+
+    def __init__(self, replacement: str) -> None:
+        self._instead = {"ename": _ENAME, "evalue": _EVALUE, "traceback": [replacement]}
+
+    def redacted(self, message: Outgoing) -> Outgoing:
+        """
+        :return: The message, or another one that does not say what the error was.
+        """
+        msg_type = message.header.msg_type
+        if msg_type != "error" and not msg_type.endswith("_reply"):
+            return message
+        try:
+            content = msgspec.json.decode(message.parts[3])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            # A traceback could hide in what nobody can read.
+            content = {}
+        if msg_type == "error":
+            content = dict(self._instead)
+        elif not self._redact(content):
+            return message
+        header, parent, metadata, _ = message.parts
+        parts = (header, parent, metadata, msgspec.json.encode(content))
+        return Outgoing(message.channel, message.header, parts, message.buffers, message.parent)
+
+    def _redact(self, content: Any) -> bool:
+        """
+        Replace what a reply's content says of errors: its own and those of ``user_expressions``.
+
+        :return: Whether there was any.
+        """
+        if not isinstance(content, dict):
+            return False
+        found = content.get("status") == "error"
+        if found:
+            content |= self._instead
+        expressions = content.get("user_expressions")
+        if isinstance(expressions, dict):
+            for each in expressions.values():
+                found = self._redact(each) or found
+        return found

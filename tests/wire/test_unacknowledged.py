@@ -1,0 +1,170 @@
+"""
+What has arrived at the other end of a connection, over real sockets.
+"""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from kgd.protocol.messages import Outgoing, read_header
+from kgd.web import unacknowledged
+from kgd.web.unacknowledged import Sweep, Unacknowledged
+from tests.support.gateway import until
+
+PIECE = 64 * 1024
+
+
+def message(number: int) -> Outgoing:
+    """
+    A message that can be told from others.
+    """
+    raw = b'{"msg_type": "stream", "msg_id": "%d"}' % number
+    return Outgoing("iopub", read_header(raw), (raw, b"{}", b"{}", b"{}"))
+
+
+class End(Protocol):
+    """
+    One end of a connection.
+    """
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.made: Deferred[None] = Deferred()
+        self.lost: Failure | None = None
+
+    def connectionMade(self) -> None:
+        """
+        Begin.
+        """
+        self.made.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Count.
+        """
+        self.received += len(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The end.
+        """
+        self.lost = reason
+
+
+class UnacknowledgedTests(TestCase):
+    """
+    Messages on their way from one end to the other.
+    """
+
+    async def connect(self) -> None:
+        """
+        Join two ends.
+        """
+        self.server, self.client = End(), End()
+        factory = Factory.forProtocol(lambda: self.server)
+        factory.noisy = False
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+        self.addCleanup(port.stopListening)
+        there = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        await there.connect(Factory.forProtocol(lambda: self.client))
+        await self.server.made
+        self.sweep = Sweep(reactor)
+        self.messages = Unacknowledged(self.server.transport, self.sweep)
+        self.addCleanup(self.disconnect)
+        self.sent = 0
+
+    async def disconnect(self) -> None:
+        """
+        Part them.
+        """
+        self.sweep.leave(self.messages)
+        for end in (self.server, self.client):
+            end.transport.abortConnection()
+        await until(lambda: self.server.lost and self.client.lost, "both are gone")
+
+    def write(self, count: int) -> None:
+        """
+        Write so many messages.
+        """
+        for _ in range(count):
+            self.server.transport.write(b"x" * PIECE)
+            self.messages.wrote(message(self.sent), PIECE)
+            self.sent += 1
+
+    async def test_all_arrived(self) -> None:
+        """
+        What the other end's system has taken has arrived.
+        """
+        await self.connect()
+        self.write(20)
+        await until(lambda: self.client.received == 20 * PIECE, "it is there")
+        await until(lambda: not self.messages.forget_arrived(), "that is known")
+        self.assertEqual(self.messages.take(at_least_stale=False), [])
+
+    async def test_dead(self) -> None:
+        """
+        What is left in buffers of a connection on which nothing moves has not; nothing between is
+        missing, and the last of those that arrived is not among them.
+        """
+        self.patch(unacknowledged, "STALE", 0.0)
+        await self.connect()
+        self.client.transport.pauseProducing()
+        self.write(400)
+        transport = self.server.transport
+        before = None
+
+        def settled() -> bool:
+            nonlocal before
+            now = unacknowledged._waiting(transport)
+            unchanged = before == now
+            before = now
+            return unchanged and now < self.sent * PIECE
+
+        await until(settled, "the buffers are full")
+        undelivered = self.messages.take(at_least_stale=True)
+        self.assertTrue(undelivered)
+        numbers = [int(each.header.msg_id) for each in undelivered]
+        self.assertEqual(numbers, list(range(numbers[0], 400)))
+        self.assertGreater(numbers[0] + 1, (400 * PIECE - (before or 0)) // PIECE - 1)
+
+    async def test_alive(self) -> None:
+        """
+        A connection that is only busy is not taken for dead.
+        """
+        await self.connect()
+        self.client.transport.pauseProducing()
+        self.write(400)
+        self.assertEqual(self.messages.take(at_least_stale=True), [])
+
+    async def test_forgotten(self) -> None:
+        """
+        What has arrived is forgotten, even when nothing more is sent.
+        """
+        self.patch(unacknowledged, "_SWEEP", 0.01)
+        await self.connect()
+        self.write(3)
+        await until(lambda: not self.messages._messages, "it is forgotten")
+
+    async def test_other_transports(self) -> None:
+        """
+        Of transports that are not TCP nothing is known.
+        """
+        a, b = socket.socketpair()
+        self.addCleanup(a.close)
+        self.addCleanup(b.close)
+        for transport in (SimpleNamespace(socket=a), StringTransport()):
+            messages = Unacknowledged(transport, Sweep(reactor))
+            messages.wrote(message(0), PIECE)
+            self.assertEqual(messages.take(at_least_stale=False), [])
