@@ -21,6 +21,9 @@ from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
 
+#: What clients are told of a kernel that somebody wanted gone.
+SHUT_DOWN = "Kernel shut down"
+
 # --- kernels --------------------------------------------------------------------------------------
 
 
@@ -79,15 +82,17 @@ class Seed:
 class Ended:
     """
     How a process ended: by itself with ``exit_code``, or by the signal ``signal``.
+
+    :ivar cause: More about it, for people, if the launcher knows more.
     """
 
     exit_code: int | None = None
     signal: int | None = None
+    cause: str = ""
 
     def __str__(self) -> str:
-        if self.signal is not None:
-            return f"signal {self.signal}"
-        return f"exit code {self.exit_code}"
+        how = f"exit code {self.exit_code}" if self.signal is None else f"signal {self.signal}"
+        return f"{how}: {self.cause}" if self.cause else how
 
 
 class IKernelSpecs(Interface):
@@ -156,10 +161,21 @@ class IKernel(Interface):
 
     kernel_id: str = Attribute("The id under which clients know it.")
     name: str = Attribute("The name of its kernelspec.")
+    spec: KernelSpec = Attribute("Its kernelspec, as it was when the kernel was started.")
     execution_state: str = Attribute("starting, idle, busy, restarting or dead.")
     last_activity: float = Attribute("When it was last used, in seconds since the epoch.")
+    last_used: float = Attribute(
+        "The same on the monotonic clock; as long as it is being started, it is in use."
+    )
+    started: float = Attribute(
+        "When it was first started, or handed out if it was spare, on the monotonic clock."
+    )
+    busy_since: float | None = Attribute(
+        "Since when it has been busy without a break, on the monotonic clock, or None."
+    )
+    stopping: bool = Attribute("Whether it is being stopped, from which there is no way back.")
     connections: int = Attribute("How many WebSockets are open on it.")
-    reason: str = Attribute("Why it failed, or the empty string.")
+    reason: str = Attribute("Why it failed or was culled, or the empty string.")
     channels: Any = Attribute("Its IChannels.")
 
 
@@ -216,10 +232,13 @@ class IKernels(Interface):
             :py:exc:`kgd.errors.RestartFailed`.
         """
 
-    def stop(kernel_id: str) -> Deferred[None]:
+    def stop(kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
         """
         Ask the kernel to end, then make it; fires when its process is gone.
 
+        :param reason: What clients read in the close frame, which has room for 123 bytes. One
+            that the caller gives is also told to those who ask for the kernel later. Of several
+            stops the first one's counts.
         :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
         """
 

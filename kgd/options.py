@@ -290,10 +290,10 @@ OPTIONS = (
     Option(
         "cull-idle-timeout",
         "Seconds after which a kernel that nobody uses is stopped; 0 stops none. A kernelspec may "
-        "say otherwise in its metadata.",
+        "say otherwise with cull_idle_timeout in its metadata.",
         seconds,
     ),
-    Option("cull-interval", "Seconds between looking for kernels to cull.", seconds),
+    Option("cull-interval", "Seconds between looking for kernels to cull; 0 is 300.", seconds),
     Option("cull-connected", "Cull kernels with open WebSockets, too.", switch),
     Option("cull-busy", "Cull kernels that are executing, too.", switch),
     Option(

@@ -12,7 +12,15 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from kgd.errors import NoSuchKernel
-from kgd.interfaces import IChannels, IChannelsObserver, IKernel, IKernelLauncher, IRelay
+from kgd.interfaces import (
+    SHUT_DOWN,
+    IChannels,
+    IChannelsObserver,
+    IKernel,
+    IKernelLauncher,
+    IRelay,
+    KernelSpec,
+)
 from kgd.kernels.activity import Activity
 from kgd.kernels.address import KernelAddress
 from kgd.kernels.current import Plan
@@ -28,9 +36,12 @@ class Kernel:
     belongs to one asker; cancelling it changes nothing for the kernel or for others.
 
     :ivar plan: What it is made of.
+    :ivar spec: The kernelspec that it was made from.
+    :ivar started: When that was, or when it was handed out, on the monotonic clock.
     :ivar stopping: Whether somebody wants it gone, from which there is no way back.
     :param address: Where it will listen.
-    :param forget: Called once when the kernel is gone, with the reason if it died by itself.
+    :param forget: Called once when the kernel is gone, with the reason if it died by itself or was
+        stopped for one that is worth telling.
     """
 
     def __init__(
@@ -43,13 +54,17 @@ class Kernel:
         address: KernelAddress,
         forget: Callable[[str], None],
         wall_clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.plan = plan
         self.kernel_id: str = plan.kernel_id
         self.name: str = plan.spec.name
-        self.stopping = False
+        self.spec: KernelSpec = plan.spec
+        self._monotonic = monotonic
+        self.started: float = monotonic()
+        self.stopping: bool = False
         self._settings = settings
-        self._activity = Activity(wall_clock)
+        self._activity = Activity(wall_clock, monotonic)
         self._work = KernelWork(reactor, plan, settings, launcher, address, self._activity, forget)
         self._work.kernel = self
         self.channels: IChannels = relay.open(plan.kernel_id, self)
@@ -70,6 +85,20 @@ class Kernel:
         return self._activity.last_activity
 
     @property
+    def last_used(self) -> float:
+        """
+        The same on the monotonic clock; as long as it is being started, it is in use.
+        """
+        return self._activity.last_used
+
+    @property
+    def busy_since(self) -> float | None:
+        """
+        Since when it has been busy without a break, on that clock, or ``None``.
+        """
+        return self._activity.busy_since
+
+    @property
     def connections(self) -> int:
         """
         How many WebSockets are open on it.
@@ -79,7 +108,7 @@ class Kernel:
     @property
     def reason(self) -> str:
         """
-        Why it failed, or the empty string.
+        Why it failed or was culled, or the empty string.
         """
         return self._work.reason
 
@@ -118,6 +147,7 @@ class Kernel:
         """
         From now on somebody uses it.
         """
+        self.started = self._monotonic()
         self._activity.handed_out()
 
     def interrupt(self) -> None:
@@ -141,16 +171,19 @@ class Kernel:
         self._work.events.restart_asked()
         return restarting
 
-    def stop(self, *, hurried: bool = False) -> Deferred[None]:
+    def stop(self, reason: str = SHUT_DOWN, *, hurried: bool = False) -> Deferred[None]:
         """
         End the process and the kernel.
 
+        :param reason: For the clients, and those who ask later; of several the first counts.
         :param hurried: Whether it must be done within 5 seconds.
         :return: Fires when that is done.
         """
         if self._work.gone:
             return succeed(None)
-        self.stopping = True
+        if not self.stopping:
+            self.stopping = True
+            self._work.stop_reason = reason
         if hurried:
             self._work.schedule = Schedule.hurried(self._settings)
         stopping = self._work.askers.stopped.wait()

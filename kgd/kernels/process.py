@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from kgd.errors import KernelStartFailed
 from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess
+from kgd.kernels.oom import OUT_OF_MEMORY, OutOfMemoryKills
 from kgd.kernels.output import LINES_A_SECOND, OutputLines
 from kgd.kernels.waiters import Waiters
 from kgd.logs import make_logger
@@ -49,10 +50,13 @@ def find_executable(name: str, env: Mapping[str, str], cwd: str) -> str | None:
 class LocalLauncher:
     """
     Starts kernels on this machine, with the reactor's ``spawnProcess``.
+
+    :param oom: Knows whether the system killed a process because memory ran out.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, oom: OutOfMemoryKills | None = None) -> None:
         self._reactor = reactor
+        self._oom = oom or OutOfMemoryKills()
 
     def launch(
         self, kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
@@ -78,7 +82,7 @@ class LocalLauncher:
             )
         lc_ctype = f"={env['LC_CTYPE']}" if "LC_CTYPE" in env else ""
         wrapper = [sys.executable, "-I", "-S", _WRAPPER, cwd, lc_ctype, executable, *argv]
-        process = LocalProcess(self._reactor, kernel_id)
+        process = LocalProcess(self._reactor, kernel_id, self._oom)
         try:
             # Without a path, so that the reactor can use posix_spawn.
             self._reactor.spawnProcess(process, sys.executable, wrapper, env=dict(env), path=None)
@@ -101,8 +105,11 @@ class LocalProcess(ProcessProtocol):
     pid: int = 0
     transport: Any
 
-    def __init__(self, reactor: Any, kernel_id: str) -> None:
+    def __init__(self, reactor: Any, kernel_id: str, oom: OutOfMemoryKills) -> None:
         self._kernel_id = kernel_id
+        self._oom = oom
+        self._oom_before = oom.read()
+        self._we_killed = False
         self._ended: Ended | None = None
         self._waiters: Waiters[Ended] = Waiters()
         self._lines = OutputLines(reactor, self._say, self._say_dropped)
@@ -125,6 +132,7 @@ class LocalProcess(ProcessProtocol):
         # As long as the reactor has not reaped it, the pid cannot be anybody else's.
         if self._ended is not None:
             return
+        self._we_killed |= signum == signal.SIGKILL
         try:
             os.killpg(self.pid, signum)
         except ProcessLookupError:
@@ -159,13 +167,17 @@ class LocalProcess(ProcessProtocol):
         # in the moment since the leader was reaped.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._ended = Ended(
-            getattr(reason.value, "exitCode", None), getattr(reason.value, "signal", None)
-        )
+        signum = getattr(reason.value, "signal", None)
+        self._ended = Ended(getattr(reason.value, "exitCode", None), signum, self._cause_of(signum))
         for child_fd in _OUTPUTS:
             self._drain(child_fd)
         self._lines.finish()
         self._waiters.fire(self._ended)
+
+    def _cause_of(self, signum: int | None) -> str:
+        if signum != signal.SIGKILL or self._we_killed:
+            return ""
+        return OUT_OF_MEMORY if self._oom.happened_since(self._oom_before) else ""
 
     def _drain(self, child_fd: int) -> None:
         """

@@ -21,6 +21,7 @@ from kgd.errors import (
     NoSuchKernelSpec,
 )
 from kgd.interfaces import (
+    SHUT_DOWN,
     IKernel,
     IKernelLauncher,
     IKernelProcess,
@@ -33,6 +34,7 @@ from kgd.interfaces import (
 )
 from kgd.kernels.address import KernelAddress
 from kgd.kernels.command import working_directory
+from kgd.kernels.culler import Culler
 from kgd.kernels.current import Plan
 from kgd.kernels.environment import check_client_environment, kernel_environment
 from kgd.kernels.kernel import Kernel
@@ -43,7 +45,7 @@ from kgd.kernels.runtime import RuntimeDirectory
 from kgd.kernels.seeds import load_seed
 from kgd.settings import Settings
 
-# Of so many kernels that died by themselves it is remembered why.
+# Of so many kernels that died by themselves or were culled it is remembered why.
 _REMEMBERED = 100
 # How a kernelspec says that its kernels are processes of this machine, if it says anything.
 _LOCAL = "local-provisioner"
@@ -52,10 +54,11 @@ _LOCAL = "local-provisioner"
 @implementer(IKernels)
 class KernelRegistry:
     """
-    Starts kernels and keeps them until they are gone.
+    Starts kernels and keeps them until they are gone, or are to be culled.
 
     :param environment: The gateway's environment.
     :param ports: Where to get ports for kernels; by default from this machine's.
+    :param monotonic: What ages are measured with. Twisted's reactors have the wall clock only.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class KernelRegistry:
         environment: Mapping[str, str],
         wall_clock: Callable[[], float] = time.time,
         ports: PortLeases | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -78,12 +82,14 @@ class KernelRegistry:
         self._runtime = runtime
         self._environment = environment
         self._wall_clock = wall_clock
+        self._monotonic = monotonic
         self._ports = ports or PortLeases()
         self._kernels: dict[str, Kernel] = {}
         self._reasons: OrderedDict[str, str] = OrderedDict()
         self._pool = WarmPool(reactor, self._new_spare, self._room)
         self._seed: Seed | None = None
         self._closed = False
+        self._culler = Culler(reactor, monotonic, settings, self)
 
     def prespawn(self) -> Deferred[None]:
         """
@@ -144,10 +150,12 @@ class KernelRegistry:
         if spare is not None:
             spare.hand_out()
             self._kernels[spare.kernel_id] = spare
+            self._culler.watch(spare)
             return spare
         kernel = self._new_kernel(plan, _AfterRoom(self))
         self._reasons.pop(kernel_id, None)
         self._kernels[kernel_id] = kernel
+        self._culler.watch(kernel)
         # Work that is shared is not awaited itself: this only waits for it.
         return await kernel.start()
 
@@ -186,6 +194,7 @@ class KernelRegistry:
             KernelAddress(plan.kernel_id, plan.spec.name, self._ports, self._runtime),
             lambda reason: self._forget(kernel, reason),
             self._wall_clock,
+            self._monotonic,
         )
         return kernel
 
@@ -222,7 +231,7 @@ class KernelRegistry:
 
     def get(self, kernel_id: str) -> Kernel:
         """
-        One of the kernels. If it died by itself not long ago, the failure says why.
+        One of the kernels. If it died by itself or was culled not long ago, the failure says why.
         """
         try:
             return self._kernels[kernel_id]
@@ -250,17 +259,18 @@ class KernelRegistry:
         """
         return maybeDeferred(lambda: self.get(kernel_id).restart())
 
-    def stop(self, kernel_id: str) -> Deferred[None]:
+    def stop(self, kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
         """
         End a kernel.
         """
-        return maybeDeferred(lambda: self.get(kernel_id).stop())
+        return maybeDeferred(lambda: self.get(kernel_id).stop(reason))
 
     def stop_all(self) -> Deferred[None]:
         """
         End every kernel within 5 seconds, all at once, and refuse new ones.
         """
         self._closed = True
+        self._culler.stop()
         kernels = [*self._kernels.values(), *self._pool.close()]
         stopping = [kernel.stop(hurried=True) for kernel in kernels]
         return DeferredList(stopping).addCallback(lambda _: None)

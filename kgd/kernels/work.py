@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kgd.errors import KernelNotRunning
-from kgd.interfaces import IChannels, IKernel, IKernelLauncher
+from kgd.interfaces import SHUT_DOWN, IChannels, IKernel, IKernelLauncher
 from kgd.kernels.activity import Activity
 from kgd.kernels.address import KernelAddress
 from kgd.kernels.askers import Askers
@@ -29,9 +29,10 @@ class KernelWork:
     :ivar has_run: Whether a start has been reported.
     :ivar is_ready: Whether the present process can be used.
     :ivar gone: Whether there is no process any more, and never will be.
-    :ivar reason: Why the kernel failed, or the empty string.
+    :ivar reason: Why the kernel failed or was culled, or the empty string.
+    :ivar stop_reason: What clients are told when somebody wanted the kernel gone.
     :param forget: Called once, with the reason, when the kernel is gone; the reason is empty unless
-        it died by itself.
+        it died by itself or was stopped for one that is worth telling.
     """
 
     _log = make_logger()
@@ -60,6 +61,7 @@ class KernelWork:
         self.gone = False
         self.has_run = False
         self.reason = ""
+        self.stop_reason = SHUT_DOWN
         self.process = CurrentProcess(plan, launcher, address, self._connect, self.events)
         self._patience = Patience(reactor, self.events.patience_ended)
         self._connected = False
@@ -283,8 +285,8 @@ class KernelWork:
         """
         A user wanted the kernel gone.
         """
-        self.reason = ""
-        self._end(1000, "Kernel shut down")
+        self.reason = "" if self.stop_reason == SHUT_DOWN else self.stop_reason
+        self._end(1000, self.stop_reason)
         self.askers.turn_away()
         self.askers.stopped.fire(None)
 

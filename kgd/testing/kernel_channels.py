@@ -79,13 +79,13 @@ class FakeChannels:
         self.observer = observer
         self.attachments: dict[str, FakeAttachment] = {}
         self.connection: ConnectionInfo | None = None
+        self.outstanding: int = 0
         self.asked: list[str] = []
         self.statuses: list[str] = []
         self.dismissed: tuple[int, str] | None = None
         self.closed: tuple[int, str] | None = None
         self.on_shutdown: Callable[[bool], None] = lambda _restart: None
         self.error: Exception | None = None
-        self.outstanding = 0
         self.losses: list[tuple[str, str]] = []
         self.seed: tuple[str, ...] = ()
 

@@ -164,8 +164,12 @@ class KernelsContract(SynchronousTestCase):
         kernels = self.make_kernels(Settings())
         kernel = self.start(kernels)
         self.assertIs(kernels.get(kernel.kernel_id), kernel)
-        self.assertEqual(kernel.name, "python3")
+        self.assertEqual((kernel.name, kernel.spec.name), ("python3", "python3"))
         self.assertEqual(kernel.execution_state, "starting")
+        self.assertGreaterEqual(kernel.last_used, kernel.started)
+        self.assertIsNone(kernel.busy_since)
+        self.assertFalse(kernel.stopping)
+        self.assertEqual(kernel.channels.outstanding, 0)
         self.assertEqual(kernel.connections, 0)
         self.assertEqual(kernel.reason, "")
         self.assertGreater(kernel.last_activity, 0)
@@ -273,7 +277,21 @@ class KernelsContract(SynchronousTestCase):
         self.assertRaises(NoSuchKernel, kernels.get, kernel.kernel_id)
         self.assertEqual(list(kernels.list()), [other])
         self.assertEqual(kernel.execution_state, "dead")
+        self.assertTrue(kernel.stopping)
         self.assertEqual(kernel.channels.closed, (1000, "Kernel shut down"))
+
+    def test_stop_for_a_reason(self) -> None:
+        """
+        Clients are told the reason of a stop, and so is whoever asks for the kernel afterwards.
+        """
+        kernels = self.make_kernels(Settings())
+        kernel = self.start(kernels)
+        self.successResultOf(kernels.stop(kernel.kernel_id, "It was time"))
+        self.assertEqual(kernel.channels.closed, (1000, "It was time"))
+        self.assertEqual(kernel.reason, "It was time")
+        error = self.assertRaises(NoSuchKernel, kernels.get, kernel.kernel_id)
+        says = f"Kernel does not exist: {kernel.kernel_id} (it ended: It was time)"
+        self.assertEqual(str(error), says)
 
     def test_interrupt_and_restart(self) -> None:
         """

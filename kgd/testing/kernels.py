@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
 from kgd.errors import KernelLimitReached, KernelStartFailed, NoSuchKernel
-from kgd.interfaces import IKernel, IKernels, IKernelSpecs, StartRequest
+from kgd.interfaces import SHUT_DOWN, IKernel, IKernels, IKernelSpecs, KernelSpec, StartRequest
 from kgd.kernels.environment import check_client_environment
 from kgd.kernels.names import check_kernel_id, new_kernel_id
 from kgd.settings import Settings
@@ -62,12 +62,23 @@ class MemoryKernel:
     """
 
     kernel_id: str
-    name: str
+    spec: KernelSpec
     request: StartRequest
     last_activity: float
+    started: float
+    last_used: float
+    busy_since: float | None = None
+    stopping: bool = False
     execution_state: str = "starting"
     reason: str = ""
     channels: FakeChannels = attrs.field(factory=FakeChannels)
+
+    @property
+    def name(self) -> str:
+        """
+        The name of its kernelspec.
+        """
+        return self.spec.name
 
     @property
     def connections(self) -> int:
@@ -97,11 +108,14 @@ class MemoryKernels:
         settings: Settings | None = None,
         specs: IKernelSpecs | None = None,
         wall_clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings or Settings()
         self._specs = specs or FakeKernelSpecs()
         self._wall_clock = wall_clock
+        self._monotonic = monotonic
         self._kernels: dict[str, MemoryKernel] = {}
+        self._reasons: dict[str, str] = {}
         self.error: Exception | None = None
         self.interrupted: list[str] = []
         self.restarted: list[str] = []
@@ -137,7 +151,9 @@ class MemoryKernels:
         spec = self._specs.find(name)
         if request.env is not None:
             check_client_environment(request.env)
-        kernel = MemoryKernel(kernel_id, spec.name, request, self._wall_clock())
+        now = self._monotonic()
+        kernel = MemoryKernel(kernel_id, spec, request, self._wall_clock(), now, now)
+        self._reasons.pop(kernel_id, None)
         self._kernels[kernel_id] = kernel
         return kernel
 
@@ -160,7 +176,9 @@ class MemoryKernels:
         try:
             return self._kernels[kernel_id]
         except KeyError:
-            raise NoSuchKernel(f"Kernel does not exist: {kernel_id}") from None
+            reason = self._reasons.get(kernel_id)
+            ended = f" (it ended: {reason})" if reason else ""
+            raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}") from None
 
     def list(self) -> Sequence[IKernel]:
         """
@@ -184,17 +202,22 @@ class MemoryKernels:
         self.restarted.append(kernel.kernel_id)
         kernel.execution_state = "starting"
         kernel.last_activity = self._wall_clock()
+        kernel.last_used = self._monotonic()
+        kernel.busy_since = None
 
-    def stop(self, kernel_id: str) -> Deferred[None]:
+    def stop(self, kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
         """
-        Close the kernel's channels and forget it.
+        Close the kernel's channels and forget it, but not a reason that was given.
         """
-        return self._do(kernel_id, self._stop)
+        return self._do(kernel_id, lambda kernel: self._stop(kernel, reason))
 
-    def _stop(self, kernel: MemoryKernel) -> None:
+    def _stop(self, kernel: MemoryKernel, reason: str = SHUT_DOWN) -> None:
         del self._kernels[kernel.kernel_id]
         kernel.execution_state = "dead"
-        kernel.channels.close(1000, "Kernel shut down")
+        kernel.stopping = True
+        if reason != SHUT_DOWN:
+            kernel.reason = self._reasons[kernel.kernel_id] = reason
+        kernel.channels.close(1000, reason)
 
     def _do(self, kernel_id: str, action: Callable[[MemoryKernel], None]) -> Deferred[None]:
         def do() -> None:

@@ -23,8 +23,24 @@ class ActivityTests(SynchronousTestCase):
         A kernel that was made at 1000 and answers.
         """
         self.now = 1000.0
-        self.activity = Activity(lambda: self.now)
+        # The other clock began to run a day later.
+        self.activity = Activity(lambda: self.now, lambda: self.now - 86400)
         self.now = 2000.0
+
+    def ready_at_once(self) -> None:
+        """
+        Let the kernel answer as soon as it was made.
+        """
+        self.now = 1000.0
+        self.activity.became_ready()
+        self.now = 2000.0
+
+    def used_at(self) -> float:
+        """
+        :return: When the kernel was last used, which both clocks must agree on.
+        """
+        self.assertEqual(self.activity.last_used, self.activity.last_activity - 86400)
+        return self.activity.last_activity
 
     def test_new(self) -> None:
         """
@@ -35,6 +51,33 @@ class ActivityTests(SynchronousTestCase):
         self.activity.became_ready()
         self.assertEqual(self.activity.execution_state, "idle")
         self.assertEqual(self.activity.last_activity, 1000.0)
+
+    def test_starting_is_use(self) -> None:
+        """
+        As long as a kernel is being started, somebody waits for it, however long that takes. One
+        that crashed starts again for nobody.
+        """
+        for start in (lambda: None, self.activity.restarted):
+            start()
+            self.now += 500.0
+            self.assertEqual(self.activity.last_used, self.now - 86400)
+            self.activity.became_ready()
+            ready = self.activity.last_used
+            self.now += 500.0
+            self.assertEqual(self.activity.last_used, ready)
+            self.assertEqual(ready, self.now - 500.0 - 86400)
+            self.activity.crashed()
+            self.assertEqual(self.activity.last_used, ready)
+            self.activity.became_ready()
+            self.assertEqual(self.activity.last_used, ready)
+
+    def test_handed_out(self) -> None:
+        """
+        A spare kernel is used from when it is handed out.
+        """
+        self.ready_at_once()
+        self.activity.handed_out()
+        self.assertEqual(self.used_at(), 2000.0)
 
     def test_not_ready_before_it_answers(self) -> None:
         """
@@ -47,24 +90,65 @@ class ActivityTests(SynchronousTestCase):
         """
         A kernel that executes is busy, and in use with everything that it says meanwhile.
         """
-        self.activity.became_ready()
+        self.ready_at_once()
         self.activity.published("status", "execute_request", "busy")
         self.assertEqual(self.activity.execution_state, "busy")
         self.now = 3000.0
         self.activity.published("stream", "kernel_info_request", None)
-        self.assertEqual(self.activity.last_activity, 3000.0)
+        self.assertEqual(self.used_at(), 3000.0)
         self.activity.published("status", "execute_request", "idle")
         self.assertEqual(self.activity.execution_state, "idle")
+
+    def test_busy_since(self) -> None:
+        """
+        It is known for how long a kernel has been busy without a break, whatever it says meanwhile.
+        """
+        self.activity.became_ready()
+        self.assertIsNone(self.activity.busy_since)
+        self.activity.published("status", "execute_request", "busy")
+        self.assertEqual(self.activity.busy_since, 2000.0 - 86400)
+        self.now = 3000.0
+        self.activity.published("stream", "execute_request", None)
+        self.activity.published("status", "debug_request", "idle")
+        self.activity.published("status", "execute_request", "busy")
+        self.assertEqual(self.activity.busy_since, 2000.0 - 86400)
+        self.activity.published("status", "execute_request", "idle")
+        self.assertIsNone(self.activity.busy_since)
+        self.activity.published("status", "comm_msg", "busy")
+        self.assertEqual(self.activity.busy_since, 3000.0 - 86400)
+
+    def test_not_busy_without_a_process(self) -> None:
+        """
+        A kernel whose process is gone is not busy with what that was doing.
+        """
+        for end in ("crashed", "restarted", "ended"):
+            self.activity.became_ready()
+            self.activity.published("status", "execute_request", "busy")
+            getattr(self.activity, end)()
+            self.assertIsNone(self.activity.busy_since)
+
+    def test_crash_while_busy(self) -> None:
+        """
+        A kernel that executed in silence was in use until it crashed, one that idled was not.
+        """
+        self.ready_at_once()
+        self.activity.crashed()
+        self.assertEqual(self.used_at(), 1000.0)
+        self.activity.became_ready()
+        self.activity.published("status", "execute_request", "busy")
+        self.now = 5000.0
+        self.activity.crashed()
+        self.assertEqual(self.used_at(), 5000.0)
 
     def test_questions_do_not_count(self) -> None:
         """
         Asking a kernel what it is does not make it busy, and is no use of it.
         """
-        self.activity.became_ready()
+        self.ready_at_once()
         for parent in ("kernel_info_request", "debug_request", "shutdown_request"):
             self.activity.published("status", parent, "busy")
             self.assertEqual(self.activity.execution_state, "idle")
-        self.assertEqual(self.activity.last_activity, 1000.0)
+        self.assertEqual(self.used_at(), 1000.0)
 
     def test_busy_kernel_stays_busy(self) -> None:
         """
@@ -79,9 +163,9 @@ class ActivityTests(SynchronousTestCase):
         """
         Comm messages are use.
         """
-        self.activity.became_ready()
+        self.ready_at_once()
         self.activity.published("comm_msg", "kernel_info_request", None)
-        self.assertEqual(self.activity.last_activity, 2000.0)
+        self.assertEqual(self.used_at(), 2000.0)
 
     def test_starting_by_itself(self) -> None:
         """
@@ -121,7 +205,7 @@ class ActivityTests(SynchronousTestCase):
         self.activity.became_ready()
         self.activity.restarted()
         self.assertEqual(self.activity.execution_state, "starting")
-        self.assertEqual(self.activity.last_activity, 2000.0)
+        self.assertEqual(self.used_at(), 2000.0)
 
     def test_unknown_state(self) -> None:
         """
@@ -152,3 +236,5 @@ class ActivityTests(SynchronousTestCase):
             else:
                 self.activity.published(*step)
             self.assertIn(self.activity.execution_state, STATES)
+            busy = self.activity.execution_state == "busy"
+            self.assertEqual(self.activity.busy_since is not None, busy)

@@ -93,6 +93,7 @@ class Rig:
             {"PATH": "/bin", "HOME": "/root", "KG_AUTH_TOKEN": "s3cret"},
             lambda: self.wall,
             self.ports,
+            self.clock.seconds,
         )
 
     @property
@@ -433,6 +434,21 @@ class CrashTests(Case):
         self.assertEqual(self.launcher.processes[0].argv, self.launcher.processes[1].argv)
         self.channels.answer()
         self.assertEqual((kernel.execution_state, kernel.reason), ("idle", ""))
+
+    def test_cause(self) -> None:
+        """
+        What the launcher knows about the end is told to everybody who is told of it.
+        """
+        self.rig = Rig(Settings(restart_limit=1))
+        self.kernels, self.launcher = self.rig.kernels, self.rig.launcher
+        kernel = self.ready()
+        self.rig.process.end(Ended(signal=9, cause="no memory"))
+        self.assertEqual(kernel.reason, "signal 9: no memory")
+        self.rig.pass_time(0)
+        self.rig.process.end(Ended(signal=9, cause="no memory"))
+        says = "signal 9: no memory (restarted once)"
+        self.assertEqual(self.channels.closed, (1000, f"The kernel died: {says}"))
+        self.assertIn(says, self.reason_of(kernel))
 
     def test_last_words(self) -> None:
         """
@@ -864,6 +880,36 @@ class StopTests(Case):
         self.rig.pass_time(60)
         self.assertEqual(len(self.launcher.processes), 1)
         self.assert_nothing_left()
+
+    def test_first_reason_counts(self) -> None:
+        """
+        Who comes second stops nothing any more, and has no say in why.
+        """
+        for reasons in (("Idle", ""), ("", "Idle"), ("Idle", "Old")):
+            kernel = self.ready()
+            for reason in reasons:
+                self.kernels.stop(kernel.kernel_id, *filter(None, [reason]))
+            self.rig.process.end()
+            first = reasons[0] or "Kernel shut down"
+            self.assertEqual(self.channels.closed, (1000, first))
+            self.assertEqual("Idle" in self.reason_of(kernel), first == "Idle")
+            self.assertNotIn("Old", self.reason_of(kernel))
+
+    def test_reason_of_a_kernel_that_starts(self) -> None:
+        """
+        The reason holds in whatever state the kernel is; a new kernel of the same id is rid of it.
+        """
+        self.launcher.hold()
+        self.kernels.start(StartRequest(kernel_id="a-b-c-d-e")).addErrback(lambda _: None)
+        channels = self.rig.relay.opened["a-b-c-d-e"]
+        self.kernels.stop("a-b-c-d-e", "Idle")
+        self.launcher.release()
+        self.assertEqual(channels.closed, (1000, "Idle"))
+        kernel = self.ready(kernel_id="a-b-c-d-e")
+        self.assertEqual(kernel.reason, "")
+        self.kernels.stop("a-b-c-d-e")
+        self.rig.process.end()
+        self.assertNotIn("Idle", self.reason_of(kernel))
 
     def test_overdue(self) -> None:
         """

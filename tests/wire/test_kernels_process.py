@@ -21,6 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from kgd.errors import KernelStartFailed
 from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess
+from kgd.kernels.oom import OUT_OF_MEMORY, OutOfMemoryKills
 from kgd.kernels.output import LINES_A_SECOND, LONGEST_LINE
 from kgd.kernels.process import LocalLauncher, find_executable
 from kgd.testing.kernels import LauncherContract
@@ -95,6 +96,8 @@ class LocalLauncherTests(TestCase):
         Make a place to work in, and catch what is logged.
         """
         self.directory = Path(tempfile.mkdtemp(dir=self.mktemp_parent())).resolve()
+        # A system of our own, so that nothing is read into what happens elsewhere meanwhile.
+        self.oom = OutOfMemoryKills(self.directory / "proc", self.directory / "cgroup")
         self.events: list[LogEvent] = []
         observer = cast(ILogObserver, self.events.append)
         globalLogPublisher.addObserver(observer)
@@ -115,7 +118,7 @@ class LocalLauncherTests(TestCase):
         """
         Launch something that does not outlive the test.
         """
-        launcher = LocalLauncher(reactor)
+        launcher = LocalLauncher(reactor, self.oom)
         process = await launcher.launch(KERNEL_ID, argv, env, cwd or str(self.directory))
 
         def end() -> Deferred[Ended]:
@@ -161,6 +164,26 @@ class LocalLauncherTests(TestCase):
         Exit code 0 is an end like others.
         """
         self.assertEqual(await self.end_of(await self.launch("true")), Ended(exit_code=0))
+
+    async def test_out_of_memory(self) -> None:
+        """
+        A process that the system killed because memory ran out says so; one that was killed in
+        another way, or by us, does not, nor does one that ended by itself.
+        """
+        (self.directory / "proc").mkdir()
+        counter = self.directory / "proc" / "vmstat"
+        for kills, kill, says in (
+            (1, lambda process: os.kill(process.pid, signal.SIGKILL), OUT_OF_MEMORY),
+            (0, lambda process: os.kill(process.pid, signal.SIGKILL), ""),
+            (1, lambda process: os.kill(process.pid, signal.SIGTERM), ""),
+            (1, lambda process: process.signal(signal.SIGKILL), ""),
+        ):
+            counter.write_text("oom_kill 0\n")
+            self.oom = OutOfMemoryKills(self.directory / "proc", self.directory / "cgroup")
+            process = await self.launch("sleep", "60")
+            counter.write_text(f"oom_kill {kills}\n")
+            kill(process)
+            self.assertEqual((await self.end_of(process)).cause, says)
 
     async def test_missing_executable(self) -> None:
         """

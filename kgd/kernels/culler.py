@@ -1,0 +1,162 @@
+"""
+The end of kernels that nobody uses any more, or that take too long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeGuard
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+
+from kgd.interfaces import IKernel, IKernels, KernelSpec
+from kgd.logs import make_logger
+from kgd.settings import Settings
+
+_KEY = "cull_idle_timeout"
+# Instead of an interval that is none.
+_INTERVAL = 300.0
+
+
+def _is_seconds(value: Any) -> TypeGuard[float]:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < float("inf")
+
+
+def idle_timeout(spec: KernelSpec, default: float) -> float:
+    """
+    :param default: What holds for kernels whose kernelspec has nothing sensible to say.
+    :return: For how long a kernel may be unused; 0 is for ever.
+    """
+    value = spec.metadata.get(_KEY)
+    return value if _is_seconds(value) else default
+
+
+def may_be_culled(kernel: IKernel, settings: Settings) -> bool:
+    """
+    Whether there can be a time to cull this kernel.
+    """
+    return bool(
+        idle_timeout(kernel.spec, settings.cull_idle_timeout)
+        or settings.cull_max_age
+        or settings.cull_busy_limit
+    )
+
+
+def why_cull(kernel: IKernel, settings: Settings, now: float) -> str | None:
+    """
+    :param now: On the monotonic clock.
+    :return: Why it is time to cull this kernel, or ``None`` if it is not.
+    """
+    if kernel.execution_state == "dead":
+        return "it is dead"
+    max_age = settings.cull_max_age
+    if max_age and now - kernel.started > max_age:
+        return f"it is older than {_seconds(max_age)}"
+    busy_limit = settings.cull_busy_limit
+    if busy_limit and kernel.busy_since is not None and now - kernel.busy_since > busy_limit:
+        return f"it was busy for more than {_seconds(busy_limit)}"
+    timeout = idle_timeout(kernel.spec, settings.cull_idle_timeout)
+    if timeout and now - kernel.last_used > timeout and not _is_in_use(kernel, settings):
+        return f"nobody used it for {_seconds(timeout)}"
+    return None
+
+
+def _is_in_use(kernel: IKernel, settings: Settings) -> bool:
+    """
+    Whether a kernel is not idle, however long it has been silent.
+    """
+    executes = kernel.execution_state == "busy" or kernel.channels.outstanding > 0
+    return (executes and not settings.cull_busy) or (
+        kernel.connections > 0 and not settings.cull_connected
+    )
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.12g} s"
+
+
+class Culler:
+    """
+    Looks at all kernels again and again, and stops those whose time has come. It looks only as long
+    as there are kernels that may be culled one day.
+
+    :param reactor: An ``IReactorTime``.
+    :param monotonic: The clock of the kernels' ``started``, ``last_used`` and ``busy_since``.
+    """
+
+    _log = make_logger()
+
+    def __init__(
+        self, reactor: Any, monotonic: Callable[[], float], settings: Settings, kernels: IKernels
+    ) -> None:
+        self._monotonic = monotonic
+        self._settings = settings
+        self._kernels = kernels
+        self._rounds = LoopingCall(self._look)
+        self._rounds.clock = reactor
+        self._interval = settings.cull_interval
+        if self._interval <= 0:
+            self._log.warn(
+                "cull_interval is {interval:g}, so it is taken for {instead:g} s",
+                interval=self._interval,
+                instead=_INTERVAL,
+            )
+            self._interval = _INTERVAL
+
+    def watch(self, kernel: IKernel) -> None:
+        """
+        There is another kernel to look at.
+        """
+        value = kernel.spec.metadata.get(_KEY)
+        if value is not None and not _is_seconds(value):
+            self._log.warn(
+                "the kernelspec {name} has {key} = {value!r} in its metadata, which is ignored; "
+                "it must be a number of seconds, or 0 for never",
+                name=kernel.spec.name,
+                key=_KEY,
+                value=value,
+            )
+        if not self._rounds.running and may_be_culled(kernel, self._settings):
+            self._rounds.start(self._interval, now=False)
+
+    def stop(self) -> None:
+        """
+        Cull nothing more. May be called at any time.
+        """
+        if self._rounds.running:
+            self._rounds.stop()
+
+    def _look(self) -> None:
+        for kernel in self._kernels.list():
+            try:
+                self._look_at(kernel)
+            except Exception:
+                self._failed(Failure(), kernel)  # type: ignore[no-untyped-call]
+        if not any(may_be_culled(kernel, self._settings) for kernel in self._kernels.list()):
+            self.stop()
+
+    def _look_at(self, kernel: IKernel) -> None:
+        if kernel.stopping:
+            return
+        reason = why_cull(kernel, self._settings, self._monotonic())
+        if reason is None:
+            return
+        self._log.info(
+            "culling kernel {kernel_id} ({kernel_name}): {reason}",
+            kernel_id=kernel.kernel_id,
+            kernel_name=kernel.name,
+            reason=reason,
+        )
+        # It may take its time; the others are not kept waiting.
+        stopping = maybeDeferred(self._kernels.stop, kernel.kernel_id, f"Kernel culled: {reason}")
+        stopping.addErrback(self._failed, kernel)
+
+    def _failed(self, failure: Failure, kernel: IKernel) -> None:
+        self._log.failure(
+            "kernel {kernel_id} could not be culled; going on with the others",
+            failure,
+            kernel_id=kernel.kernel_id,
+        )

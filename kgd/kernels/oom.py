@@ -1,0 +1,111 @@
+"""
+Finding out whether the system killed a process because memory ran out.
+
+To its parent such an end looks like any other SIGKILL, but Linux counts them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import attrs
+
+#: What to say of a process that was killed for it, after the number of the signal.
+OUT_OF_MEMORY = "the system ran out of memory; raise the memory limit or use less"
+_ROOT = PurePosixPath("/")
+
+
+@attrs.frozen
+class Reading:
+    """
+    How many kills the system had counted at some time, less those that have explained an end.
+
+    :ivar source: Who counts. Only readings from the same source can be compared.
+    """
+
+    source: Path
+    count: int
+
+
+class OutOfMemoryKills:
+    """
+    Counts the kills among the processes that share the gateway's memory limit, which its kernels
+    do. Where these are not counted, it takes those in all of the system. Nothing here raises.
+
+    :param proc: Where the system tells about processes.
+    :param cgroups: Where control groups are mounted.
+    """
+
+    def __init__(self, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> None:
+        self._proc = proc
+        self._cgroups = cgroups
+        self._explained: Counter[Path] = Counter()
+
+    def read(self) -> Reading | None:
+        """
+        :return: What is counted now, or ``None`` where nothing is.
+        """
+        for source in self._sources():
+            count = _oom_kills(source)
+            if count is not None:
+                return Reading(source, count - self._explained[source])
+        return None
+
+    def happened_since(self, before: Reading | None) -> bool:
+        """
+        Whether a kill has come since that reading. To be asked for each process that ended, with
+        the reading at its start; a kill explains one end, so that it does not also explain the end
+        of somebody who is killed by hand a week later.
+        """
+        now = self.read()
+        if before is None or now is None:
+            return False
+        if now.source != before.source or now.count <= before.count:
+            return False
+        self._explained[now.source] += 1
+        return True
+
+    def _sources(self) -> Iterator[Path]:
+        """
+        :return: Files in which there may be a count, the best first.
+        """
+        # Lines like 4:memory:/some/path for each hierarchy of cgroup v1, and 0::/some/path for v2.
+        for line in _text(self._proc / "self" / "cgroup").splitlines():
+            _, _, rest = line.partition(":")
+            controllers, _, path = rest.partition(":")
+            if "memory" in controllers.split(","):
+                yield from _upwards(self._cgroups / "memory", path, "memory.oom_control")
+            elif not controllers:
+                yield from _upwards(self._cgroups, path, "memory.events")
+        yield self._proc / "vmstat"
+
+
+def _upwards(mount: Path, path: str, name: str) -> Iterator[Path]:
+    """
+    :return: The files of this name in a group and all those above it. A group may leave memory to
+        the next one above; and in a container its path may be the one outside, of which only the
+        end is mounted.
+    """
+    group = PurePosixPath(path)
+    if not group.is_absolute() or ".." in group.parts:
+        # It is outside of what we can see.
+        group = _ROOT
+    for each in (group, *group.parents):
+        yield mount / each.relative_to(_ROOT) / name
+
+
+def _oom_kills(source: Path) -> int | None:
+    for line in _text(source).splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.isdecimal():
+            return int(value)
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except (OSError, ValueError):
+        return ""
