@@ -40,14 +40,18 @@ class WarmPool:
         self._room = room
         self._wanted: Mapping[str, int] = {}
         self._spare: list[Kernel] = []
+        self._leaving: list[Kernel] = []
         self._refill: IDelayedCall | None = None
         self._pause = SHORTEST_PAUSE
 
-    def __len__(self) -> int:
-        return len(self._spare)
-
     def __iter__(self) -> Iterator[Kernel]:
-        return iter(tuple(self._spare))
+        """
+        All that are there, also those that are being stopped.
+        """
+        return iter((*self._spare, *self._leaving))
+
+    def __len__(self) -> int:
+        return len(self._spare) + len(self._leaving)
 
     async def fill(self, wanted: Mapping[str, int]) -> None:
         """
@@ -85,11 +89,10 @@ class WarmPool:
         """
         :return: A kernel that is as good as one made by this plan, or ``None`` when there is none.
         """
-        for kernel in self:
+        for kernel in tuple(self._spare):
             if kernel.name == plan.spec.name and kernel.plan.spec != plan.spec:
                 # Its kernelspec has been changed since.
-                self._spare.remove(kernel)
-                kernel.stop()
+                self._dismiss(kernel)
             elif kernel.is_ready and kernel.plan.is_like(plan):
                 self._spare.remove(kernel)
                 self.refill_soon()
@@ -102,9 +105,14 @@ class WarmPool:
 
         :return: Fires when its process is gone.
         """
-        if not self._spare:
-            return succeed(None)
-        return self._spare.pop().stop()
+        if self._spare:
+            return self._dismiss(self._spare[-1])
+        return self._leaving[0].stop() if self._leaving else succeed(None)
+
+    def _dismiss(self, kernel: Kernel) -> Deferred[None]:
+        self._spare.remove(kernel)
+        self._leaving.append(kernel)
+        return kernel.stop()
 
     def forget(self, kernel: Kernel) -> None:
         """
@@ -113,8 +121,10 @@ class WarmPool:
         if kernel in self._spare:
             self._spare.remove(kernel)
             self._try_later()
-        else:
-            self.refill_soon()
+            return
+        if kernel in self._leaving:
+            self._leaving.remove(kernel)
+        self.refill_soon()
 
     def refill_soon(self) -> None:
         """
@@ -155,5 +165,4 @@ class WarmPool:
         refill, self._refill = self._refill, None
         if refill is not None:
             refill.cancel()
-        spare, self._spare = self._spare, []
-        return spare
+        return list(self)

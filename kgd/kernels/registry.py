@@ -227,7 +227,9 @@ class KernelRegistry:
         :return: Fires when the kernels that users want fit in.
         """
         room = self._room()
-        return self._pool.give_way() if room is not None and room < 0 else succeed(None)
+        if room is None or room >= 0:
+            return succeed(None)
+        return self._pool.give_way()
 
     def get(self, kernel_id: str) -> Kernel:
         """

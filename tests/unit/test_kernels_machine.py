@@ -21,13 +21,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import (
+    ConfigurationError,
     KernelLimitReached,
     KernelNotRunning,
     KernelStartFailed,
     NoSuchKernel,
     RestartFailed,
 )
-from kgd.interfaces import Ended, StartRequest
+from kgd.interfaces import Ended, Seed, StartRequest
 from kgd.kernels.kernel import Kernel
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeProcess
@@ -37,6 +38,7 @@ LIMIT = 3
 STATES = {"starting", "idle", "busy", "restarting", "dead"}
 IDS = ["a-b-c-d-e", "f-g-h-i-j", None]
 MAY_FAIL_WITH: dict[str, tuple[type[Exception], ...]] = {
+    "prespawn": (ConfigurationError, CancelledError),
     "start": (KernelLimitReached, KernelStartFailed, CancelledError),
     "restart": (NoSuchKernel, RestartFailed, CancelledError),
     "stop": (CancelledError,),
@@ -50,9 +52,13 @@ class KernelMachine(RuleBasedStateMachine):
     Users, processes, launchers and time, all at will.
     """
 
+    settings = Settings(max_kernels=LIMIT, restart_limit=2)
+    #: How many timers there may be beside those of kernels.
+    timers = 0
+
     def __init__(self) -> None:
         super().__init__()
-        self.rig = Rig(Settings(max_kernels=LIMIT, restart_limit=2))
+        self.rig = Rig(self.settings)
         self.waiting: list[Deferred[Any]] = []
         self.unexpected: list[Failure] = []
 
@@ -202,12 +208,20 @@ class KernelMachine(RuleBasedStateMachine):
 
     # --- what is always true ---
 
+    def known(self) -> set[str]:
+        """
+        The kernels that there are, for users or spare.
+        """
+        kernels = self.rig.kernels
+        return {kernel.kernel_id for kernel in (*kernels.list(), *kernels._pool)}
+
     @invariant()
     def limit_holds(self) -> None:
         """
         There are never more kernels than allowed.
         """
         assert len(self.rig.kernels.list()) <= LIMIT
+        assert len(self.rig.launcher.alive) <= LIMIT
 
     @invariant()
     def processes_belong_to_kernels(self) -> None:
@@ -216,19 +230,19 @@ class KernelMachine(RuleBasedStateMachine):
         """
         owners = [process.kernel_id for process in self.rig.launcher.alive]
         assert len(owners) == len(set(owners)), owners
-        assert set(owners) <= {kernel.kernel_id for kernel in self.rig.kernels.list()}
+        assert set(owners) <= self.known()
 
     @invariant()
     def nothing_is_left_over(self) -> None:
         """
         Files, ports and timers are those of kernels that are listed.
         """
-        listed = {kernel.kernel_id for kernel in self.rig.kernels.list()}
-        assert set(self.rig.runtime.files) <= listed
+        known = self.known()
+        assert set(self.rig.runtime.files) <= known
         assert len(self.rig.ports.leased) == 5 * len(self.rig.runtime.files)
-        assert len(self.rig.clock.getDelayedCalls()) <= len(listed)
+        assert len(self.rig.clock.getDelayedCalls()) <= len(known) + self.timers
         for kernel_id, channels in self.rig.relay.opened.items():
-            assert (channels.closed is None) == (kernel_id in listed)
+            assert (channels.closed is None) == (kernel_id in known)
 
     @invariant()
     def states_are_known(self) -> None:
@@ -257,6 +271,38 @@ class KernelMachine(RuleBasedStateMachine):
         assert self.rig.leftovers() == NOTHING, self.rig.leftovers()
 
 
+class PoolMachine(KernelMachine):
+    """
+    The same with a seed, and with spare kernels.
+    """
+
+    settings = Settings(max_kernels=LIMIT, restart_limit=2, prespawn_count=2)
+    timers = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        registry = self.rig.kernels
+        registry._seed = Seed(kernel_name="python3", cells=((1, "a = 1"),))
+        self.watch("prespawn", Deferred.fromCoroutine(registry._pool.fill({"python3": 2})))
+
+    @precondition(lambda self: bool(self.known()))
+    @rule(which=WHICH, outcome=st.sampled_from(["begins", "fails", "succeeds"]))
+    def seeding(self, which: int, outcome: str) -> None:
+        """
+        A kernel, maybe a spare one, gets on with its seed.
+        """
+        known = sorted(self.known())
+        channels = self.rig.relay.opened[known[which % len(known)]]
+        if channels.connection is None or channels.observer is None:
+            return
+        if outcome == "begins":
+            channels.observer.began_seeding()
+        elif outcome == "fails":
+            channels.observer.seeding_failed(0, "E: e")
+        else:
+            channels.answer()
+
+
 class KernelMachineTests(SynchronousTestCase):
     """
     The machine as a test.
@@ -266,12 +312,13 @@ class KernelMachineTests(SynchronousTestCase):
         """
         Whatever happens in whatever order, the registry's promises hold.
         """
-        run_state_machine_as_test(
-            KernelMachine,
-            settings=settings(
-                max_examples=150,
-                stateful_step_count=40,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        for machine in (KernelMachine, PoolMachine):
+            run_state_machine_as_test(
+                machine,
+                settings=settings(
+                    max_examples=100,
+                    stateful_step_count=40,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
