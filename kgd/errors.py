@@ -116,12 +116,6 @@ class KernelStartFailed(GatewayError):
     """
 
 
-class KernelNotRunning(GatewayError):
-    """
-    The kernel has no process at the moment that could be signalled.
-    """
-
-
 class RestartFailed(GatewayError):
     """
     The kernel was stopped for a restart, but did not start again.

@@ -220,8 +220,9 @@ class IKernels(Interface):
 
     def interrupt(kernel_id: str) -> Deferred[None]:
         """
-        :return: Fails with :py:exc:`kgd.errors.NoSuchKernel` or
-            :py:exc:`kgd.errors.KernelNotRunning`.
+        Interrupt what a kernel is doing, which is nothing as long as it does not answer.
+
+        :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
         """
 
     def restart(kernel_id: str) -> Deferred[None]:

@@ -31,7 +31,6 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.SessionKernelUnavailable: HTTPStatus.NOT_IMPLEMENTED,
     errors.NotSupported: HTTPStatus.NOT_IMPLEMENTED,
     errors.KernelStartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
-    errors.KernelNotRunning: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.RestartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 

@@ -491,7 +491,7 @@ class KernelsTests(APITestCase):
         self.kernels.error = errors.RestartFailed("Exception restarting kernel: it is gone")
         response = self.request("POST", f"/api/kernels/{kernel_id}/restart")
         self.assertError(response, 500, "Exception restarting kernel: it is gone")
-        self.kernels.error = errors.KernelNotRunning("it restarts")
+        self.kernels.error = errors.RestartFailed("it restarts")
         response = self.request("POST", f"/api/kernels/{kernel_id}/interrupt")
         self.assertError(response, 500, "it restarts")
 
