@@ -290,7 +290,8 @@ class PoolMachine(KernelMachine):
         """
         A kernel, maybe a spare one, gets on with its seed.
         """
-        known = sorted(self.known())
+        # In an order that does not depend on chance, as ids do.
+        known = [each for each in self.rig.relay.opened if each in self.known()]
         channels = self.rig.relay.opened[known[which % len(known)]]
         if channels.connection is None or channels.observer is None:
             return
