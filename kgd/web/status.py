@@ -20,13 +20,14 @@ class StatusAPI:
     """
     Sums the kernels up.
 
+    :ivar started: When the gateway was, in seconds since the epoch.
     :param wall_clock: Seconds since the epoch.
     """
 
     def __init__(self, kernels: IKernels, wall_clock: Callable[[], float]) -> None:
         self._kernels = kernels
         self._now = wall_clock
-        self._started = self._last_request = wall_clock()
+        self.started = self._last_request = wall_clock()
 
     def routes(self) -> list[Route]:
         """
@@ -42,18 +43,30 @@ class StatusAPI:
         if path not in _NO_USE and request.args.get(b"no_track_activity") != [b"1"]:
             self._last_request = self._now()
 
+    def last_activity(self) -> float:
+        """
+        When somebody, or a kernel, did something last, in seconds since the epoch.
+        """
+        kernels = self._kernels.list()
+        return max([self._last_request, *(each.last_activity for each in kernels)])
+
+    def active_duration(self) -> float:
+        """
+        The time from the start to then, in seconds.
+        """
+        return self.last_activity() - self.started
+
     def show(self, request: Any) -> bytes:
         """
         ``GET /api/status``.
         """
         kernels = self._kernels.list()
-        last_activity = max([self._last_request, *(each.last_activity for each in kernels)])
         return json_answer(
             request,
             {
                 "connections": sum(each.connections for each in kernels),
                 "kernels": len(kernels),
-                "last_activity": timestamp(last_activity),
-                "started": timestamp(self._started),
+                "last_activity": timestamp(self.last_activity()),
+                "started": timestamp(self.started),
             },
         )
