@@ -44,6 +44,7 @@ class Wires:
                 identity,
                 lambda frames: received(channel, frames),
                 self._connected,
+                connection.curve,
             )
 
         self._sockets: Mapping[str, KernelSocket] = {
