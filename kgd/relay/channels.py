@@ -148,7 +148,9 @@ class KernelChannels:
             self.disconnect("KernelDied", "another process took its place")
         line = _Line(connection)
         line.iopub = self._sockets.subscribe(
-            connection.url("iopub"), lambda frames: self._published(line, frames)
+            connection.url("iopub"),
+            lambda frames: self._published(line, frames),
+            connection.curve,
         )
         line.own = Wires(
             self._sockets,

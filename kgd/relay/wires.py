@@ -80,6 +80,7 @@ class Wires:
                 self._identity,
                 lambda frames: self._received(channel, frames),
                 self._connected,
+                self._connection.curve,
             )
         return socket
 
