@@ -425,7 +425,7 @@ class IChannels(Interface):
     """
 
     connections: int = Attribute("How many clients are there at the moment.")
-    outstanding: int = Attribute("How many requests of clients the kernel has not answered.")
+    outstanding: int = Attribute("How many requests to run code the kernel has not answered.")
 
     def connect(connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """
