@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 from zope.interface import Attribute, Interface
 
-from kgd.protocol.connection import ConnectionInfo
+from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
 
@@ -496,9 +496,16 @@ class IRelay(Interface):
         Make the channels of a new kernel, not yet connected.
         """
 
+    def new_curve_keys() -> CurveKeys:
+        """
+        Make keys for a new kernel, with which what goes to and from it is encrypted.
+        """
+
     def start() -> None:
         """
         Begin: create the context. Called after daemonizing.
+
+        :raises kgd.errors.ConfigurationError: when encryption is asked for and not possible.
         """
 
     def stop() -> None:

@@ -17,6 +17,7 @@ from kgd.web.about import AboutAPI
 from kgd.web.kernels import KernelsAPI
 from kgd.web.kernelspecs import KernelSpecsAPI
 from kgd.web.me import MeAPI
+from kgd.web.metrics import MetricsAPI
 from kgd.web.routes import Route, RouteTable
 from kgd.web.sessions import SessionsAPI
 from kgd.web.status import StatusAPI
@@ -40,6 +41,7 @@ class JupyterWebsocket:
                 *AboutAPI().routes(),
                 *status.routes(),
                 *MeAPI().routes(),
+                *MetricsAPI(gateway.kernels, status).routes(),
                 *SwaggerAPI(settings, self._routes).routes(),
                 *KernelsAPI(settings, gateway.kernels).routes(),
                 *ChannelsAPI(gateway.reactor, settings, gateway.kernels).routes(),

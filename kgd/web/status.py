@@ -21,13 +21,14 @@ class StatusAPI:
     """
     Sums the kernels up.
 
+    :ivar started: When the gateway was, in seconds since the epoch.
     :param wall_clock: Seconds since the epoch.
     """
 
     def __init__(self, kernels: IKernels, wall_clock: Callable[[], float]) -> None:
         self._kernels = kernels
         self._now = wall_clock
-        self._started = self._last_activity = wall_clock()
+        self.started = self._last_activity = wall_clock()
 
     def routes(self) -> list[Route]:
         """
@@ -43,20 +44,32 @@ class StatusAPI:
         if path not in _NO_USE and b"no_track_activity" not in request.args:
             self._last_activity = self._now()
 
+    def last_activity(self) -> float:
+        """
+        When somebody, or a kernel, did something last, in seconds since the epoch.
+        """
+        latest = [kernel.last_activity for kernel in self._kernels.list()]
+        # It is kept, so that it does not go back when a kernel goes.
+        self._last_activity = max([self._last_activity, *latest])
+        return self._last_activity
+
+    def active_duration(self) -> float:
+        """
+        The time from the start to then, in seconds.
+        """
+        return self.last_activity() - self.started
+
     def show(self, request: Any) -> bytes:
         """
         ``GET /api/status``.
         """
         kernels = self._kernels.list()
-        # It is kept, so that it does not go back when a kernel goes.
-        last_activity = max([self._last_activity, *(each.last_activity for each in kernels)])
-        self._last_activity = last_activity
         return json_answer(
             request,
             {
                 "connections": sum(each.connections for each in kernels),
                 "kernels": len(kernels),
-                "last_activity": timestamp(last_activity),
-                "started": timestamp(self._started),
+                "last_activity": timestamp(self.last_activity()),
+                "started": timestamp(self.started),
             },
         )

@@ -45,12 +45,14 @@ class MemoryRuntime(RuntimeDirectory):
     A runtime directory without a disk.
 
     :ivar files: Kernel id to content.
+    :ivar listening: The names of sockets that a kernel may have.
     :ivar error: What writing fails with as long as it is not ``None``.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.files: dict[str, bytes] = {}
+        self.listening: set[str] = set()
         self.error: Exception | None = None
 
     def write(self, kernel_id: str, content: bytes) -> Path:
@@ -67,6 +69,25 @@ class MemoryRuntime(RuntimeDirectory):
         Forget a file.
         """
         self.files.pop(kernel_id, None)
+
+    def sockets(self, name: str) -> Path:
+        """
+        Where sockets would be.
+        """
+        return Path("/run") / name
+
+    def clear_sockets(self, name: str) -> Path:
+        """
+        Remember that a kernel may have sockets.
+        """
+        self.listening.add(name)
+        return self.sockets(name)
+
+    def remove_sockets(self, name: str) -> None:
+        """
+        Forget them.
+        """
+        self.listening.discard(name)
 
 
 class Rig:
@@ -120,7 +141,7 @@ class Rig:
         Whatever must be gone when no kernel is left.
         """
         return (
-            list(self.runtime.files),
+            [*self.runtime.files, *self.runtime.listening],
             sorted(self.ports.leased),
             list(self.clock.getDelayedCalls()),
             [process.pid for process in self.launcher.alive],
@@ -199,7 +220,7 @@ class StartTests(Case):
     From the request to the first answer.
     """
 
-    settings = Settings(max_kernels=2)
+    settings = Settings(max_kernels=2, transport="tcp")
 
     def test_connected_before_launched(self) -> None:
         """
@@ -462,6 +483,8 @@ class CrashTests(Case):
         """
         Ports that have never worked are exchanged for others.
         """
+        self.rig = Rig(Settings(transport="tcp"))
+        self.kernels = self.rig.kernels
         kernel = self.start()
         before = set(self.rig.ports.leased)
         self.crash()

@@ -47,6 +47,7 @@ EVERY_ROUTE = [
     ("GET", "/api/status"),
     ("GET", "/api/me"),
     ("PATCH", "/api/me"),
+    ("GET", "/metrics"),
 ]
 
 
@@ -588,7 +589,8 @@ class SwaggerTests(APITestCase):
             pattern = pattern.replace("logo-64x64.png", "{file}")
             described.discard((method, pattern))
             self.assertIn(pattern, document["paths"])
-        self.assertEqual(described, {("GET", "/api/swagger.json"), ("GET", "/api/swagger.yaml")})
+        public = ("/api/swagger.json", "/api/swagger.yaml", "/healthz")
+        self.assertEqual(described, {("GET", path) for path in public})
         names = ["ApiInfo", "Error", "Kernel", "KernelSpec", "KernelSpecFile", "Session"]
         self.assertEqual(sorted(document["definitions"]), names)
         for name in re.findall(r'"#/definitions/(\w+)"', json.dumps(document)):

@@ -492,3 +492,49 @@ class MeTests(APITestCase):
         Nobody can change who they are.
         """
         self.assertError(self.request("PATCH", "/api/me", {"name": "x"}), 501)
+
+
+class MetricsTests(APITestCase):
+    """
+    ``/metrics`` and ``/healthz``.
+    """
+
+    def metrics(self) -> dict[str, float]:
+        """
+        :return: Name and labels to value.
+        """
+        response = self.request("GET", "/metrics")
+        self.assertEqual(response.code, 200)
+        self.assertEqual(
+            response.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8"
+        )
+        lines = response.body.decode().splitlines()
+        pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
+        return {name: float(value) for name, value in pairs}
+
+    def test_kernels(self) -> None:
+        """
+        The kernels that run are counted, whatever became of others.
+        """
+        for _ in range(3):
+            self.start()
+        first, second, _ = self.kernels.list()
+        self.request("DELETE", f"/api/kernels/{first.kernel_id}")
+        self.kernels.lose(second.kernel_id)
+        metrics = self.metrics()
+        self.assertEqual(metrics['kernel_currently_running_total{type="python3"}'], 1)
+        self.assertEqual(metrics['kgd_kernels{execution_state="starting"}'], 1)
+        self.assertEqual(metrics["kgd_websocket_connections"], 0)
+        self.assertGreater(metrics["jupyter_server_started_timestamp_seconds"], 1e9)
+        self.assertGreaterEqual(metrics["jupyter_server_active_duration_seconds"], 0)
+        self.assertIn("process_resident_memory_bytes", metrics)
+        self.assertEqual(self.metrics().keys(), metrics.keys())
+
+    def test_token(self) -> None:
+        """
+        Metrics need the token, health does not.
+        """
+        self.serve(auth_token="t")
+        self.assertError(self.request("GET", "/metrics"), 401)
+        self.assertEqual(self.request("GET", "/metrics?token=t").code, 200)
+        self.assertEqual(self.request("GET", "/healthz").body, b"ok\n")
