@@ -14,7 +14,16 @@ from kgd.web.routes import Route
 
 # Whoever only looks whether the gateway is there does not use it, and what needs no token says
 # nothing about those who have one.
-_NO_USE = frozenset({b"/api", b"/api/status", b"/api/swagger.json", b"/api/swagger.yaml"})
+_NO_USE = frozenset(
+    {
+        b"/api",
+        b"/api/status",
+        b"/api/swagger.json",
+        b"/api/swagger.yaml",
+        b"/healthz",
+        b"/metrics",
+    }
+)
 
 
 class StatusAPI:
