@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kgd.errors import (
+    GatewayError,
     InvalidRequest,
     KernelStartFailed,
     NoSuchKernel,
@@ -23,10 +24,13 @@ from kgd.errors import (
     SessionKernelUnavailable,
 )
 from kgd.interfaces import IKernel, IKernels, ISessions, Session, SessionRequest, StartRequest
+from kgd.logs import make_logger
 from kgd.settings import Settings
 from kgd.waiters import Waiters
 
 T = TypeVar("T")
+
+_log = make_logger()
 
 
 @implementer(ISessions)
@@ -223,6 +227,9 @@ def _tell(waiters: Waiters[T], result: T | Failure) -> None:
     if isinstance(result, Failure):
         error = result.value
         assert isinstance(error, Exception)
+        if not waiters and not isinstance(error, GatewayError):
+            # A defect of ours, which nobody else would ever hear of.
+            _log.failure("what a client no longer waits for went wrong", result)
         waiters.fail(_always(error))
     else:
         waiters.fire(result)

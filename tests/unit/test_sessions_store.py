@@ -163,6 +163,20 @@ class CreateTests(StoreTestCase):
             self.failureResultOf(each, errors.KernelStartFailed)
         self.create()
 
+    def test_defects(self) -> None:
+        """
+        A defect of ours is told to who waits, and logged when nobody does.
+        """
+        for is_patient in (True, False):
+            waiting = self.store.create(self.request)
+            if not is_patient:
+                self.give_up(waiting)
+            self.kernels.error = ZeroDivisionError()
+            self.kernels.proceed()
+            if is_patient:
+                self.failureResultOf(waiting, ZeroDivisionError)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), int(not is_patient))
+
     def test_starting_kernel(self) -> None:
         """
         A session whose kernel does not answer yet is there.
