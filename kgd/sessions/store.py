@@ -38,7 +38,7 @@ class SessionStore:
     """
     Knows who works on what. Whether a session's kernel is still there is looked up when somebody
     wants to know; whoever lists or creates sessions also throws away those without one, so that
-    there are never many.
+    these do not pile up.
 
     Every Deferred that it gives away belongs to one caller: whoever does not want to wait any
     longer stops nothing.
