@@ -261,14 +261,16 @@ OPTIONS = (
     Option("restart-limit", "How often in a row a dying kernel is started again.", whole_number),
     Option(
         "transport",
-        "How kernels are reached: tcp, ipc, or auto, which is ipc for those that are known to "
-        "support it.",
+        "How kernels are reached: tcp, ipc (Unix sockets in a private directory), or auto, "
+        "which is ipc for ipykernel and for kernelspecs that have it in the list "
+        "supported_transports of their metadata.",
         one_of("auto", "tcp", "ipc"),
     ),
     Option(
         "transport-encryption",
         "Whether what goes to and from kernels is encrypted with CurveZMQ: disabled, auto (if the "
-        "kernelspec says that it can), or required (others are refused).",
+        "kernelspec has curve in the list supported_encryption of its metadata), or required "
+        "(others are refused).",
         one_of("disabled", "auto", "required"),
     ),
     Option(
