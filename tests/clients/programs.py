@@ -17,7 +17,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 
-from tests.support.gateway import ROOT, GatewayProcess, GatewayTestCase, Response, http, until
+from tests.support.gateway import ROOT, TIMEOUT, GatewayProcess, GatewayTestCase, Response, http, until
 
 TOKEN = "a-token"
 PYTHON = "--default-kernel-name=python3"
@@ -244,6 +244,16 @@ class ClientTestCase(GatewayTestCase):
         self.addCleanup(lane.close)
         return lane, await lane.listen()
 
+    async def when_model(
+        self, gateway: GatewayProcess, kernel_id: str, field: str, value: object
+    ) -> None:
+        """
+        Wait until the gateway itself says this of a kernel.
+        """
+        deadline = reactor.seconds() + TIMEOUT
+        while (model := await self.model(gateway, kernel_id))[field] != value:
+            self.assertLess(reactor.seconds(), deadline, f"{model}, but never {field} {value}")
+
     async def model(self, gateway: GatewayProcess, kernel_id: str) -> Any:
         """
         :return: What the gateway itself says of a kernel.
@@ -270,6 +280,8 @@ class ClientTestCase(GatewayTestCase):
 class Valve:
     """
     A FIFO from which code in a kernel reads lines, so that a test says when it goes on.
+
+    :ivar path: What to open in the kernel.
     """
 
     def __init__(self, path: Path) -> None:
