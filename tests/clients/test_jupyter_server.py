@@ -94,7 +94,7 @@ class JupyterServerTests(ClientTestCase):
         Start a server that knows a gateway.
         """
         upstream = Upstream()
-        env = self.environment(KERNEL_USERNAME="somebody", JUPYTER_GATEWAY_AUTH_TOKEN=token)
+        env = self.environment(KERNEL_MARK="from upstream", JUPYTER_GATEWAY_AUTH_TOKEN=token)
         # Its kernels are the gateway's business.
         env["JUPYTER_PATH"] = env["JUPYTER_RUNTIME_DIR"] = str(self.home / "upstream")
         self.start_program(
@@ -181,8 +181,8 @@ class JupyterServerTests(ClientTestCase):
         gateway, upstream = await self.both(token)
         session_id, kernel_id = await self.start_session(upstream)
         client = await self.come(upstream, kernel_id)
-        messages = await client.execute("import os; print(os.environ['KERNEL_USERNAME']); 42")
-        self.assertEqual(stdout(messages), "somebody\n")
+        messages = await client.execute("import os; print(os.environ['KERNEL_MARK']); 42")
+        self.assertEqual(stdout(messages), "from upstream\n")
         self.assertIn("execute_result", [each.type for each in messages])
         self.assertIn(f"{kernel_id}/channels?session_id=browser", upstream.output)
 
