@@ -17,7 +17,14 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 
-from tests.support.gateway import ROOT, TIMEOUT, GatewayProcess, GatewayTestCase, Response, http, until
+from tests.support.gateway import (
+    ROOT,
+    TIMEOUT,
+    GatewayProcess,
+    GatewayTestCase,
+    http,
+    until,
+)
 
 TOKEN = "a-token"
 PYTHON = "--default-kernel-name=python3"
@@ -128,7 +135,8 @@ class Lane(Factory):
         :return: The port for clients.
         """
         self.listening = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(self)
-        return int(self.listening.getHost().port)  # type: ignore[attr-defined]
+        address: Any = self.listening.getHost()
+        return int(address.port)
 
     def buildProtocol(self, addr: object) -> Protocol:
         """
@@ -148,7 +156,7 @@ class Lane(Factory):
             self.held.append(piece)
 
     async def _connect(self, piece: _Piece) -> None:
-        other = await self.gateway.connect(Factory.forProtocol(_Piece))
+        other: Any = await self.gateway.connect(Factory.forProtocol(_Piece))
         self.pieces.append(other)
         piece.meets(other)
 
@@ -181,7 +189,8 @@ class Lane(Factory):
         """
         self.cut()
         if self.listening is not None:
-            await self.listening.stopListening()
+            stopped: Any = self.listening.stopListening()
+            await stopped
 
 
 class _Entry(_Piece):

@@ -227,9 +227,7 @@ class ValidatorTests(GatewayTestCase):
         )
         client.sendClose(1000)
         await client.when_closed()
-        again = await self.connect(
-            port, kernel_id, query="?session_id=s", protocol=StrictChannels
-        )
+        again = await self.connect(port, kernel_id, query="?session_id=s", protocol=StrictChannels)
         assert isinstance(again, StrictChannels)
         await until(lambda: any(m.type == "input_request" for m in again.messages), "it asks")
         self.assert_content(again, 2)

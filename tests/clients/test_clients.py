@@ -12,7 +12,6 @@ from tests.clients.programs import NODE_CLIENT, NODE_SCRIPTS, ClientTestCase, No
 from tests.support.gateway import ROOT
 
 
-
 class PythonTests(ClientTestCase):
     """
     Tornado.
@@ -42,14 +41,16 @@ class ClassicTornadoTests(ClientTestCase):
 
     async def test_classic(self) -> None:
         """
-        A client that takes every message's parent for granted finds one, and sees its output.
+        A client that takes every message's parent for granted finds one, and sees its output, with
+        and without a token.
         """
-        gateway = await self.gateway("--default-kernel-name=python3")
-        for _ in range(3):
-            printed = await self.run_program(
-                sys.executable, str(self.SCRIPT), f"127.0.0.1:{gateway.port}"
-            )
-            self.assertIn("Hello world!", json.loads(printed.splitlines()[-1]))
+        for gateway, token in await self.gateways():
+            for _ in range(2):
+                printed = await self.run_program(
+                    sys.executable, str(self.SCRIPT), f"127.0.0.1:{gateway.port}",
+                    *filter(None, [token]),
+                )  # fmt: skip
+                self.assertIn("Hello world!", json.loads(printed.splitlines()[-1]))
 
 
 class NodeTests(NodeTestCase):

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionRefusedError as RefusedError
 from twisted.web.proxy import ReverseProxyResource
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
@@ -70,7 +70,7 @@ class ForgetfulGateway(Resource):
         self.asked.append(f"{request.method.decode()} {request.uri.decode()}")
         if request.method == b"GET" and request.uri == b"/api/kernels":
             return _EmptyList()
-        rest = b"/" + b"/".join([path, *request.postpath])
+        rest = request.path or b"/"
         request.postpath = []
         resource: IResource = ReverseProxyResource("127.0.0.1", self.port, rest)
         return resource
@@ -110,7 +110,7 @@ class JupyterServerTests(ClientTestCase):
         while True:
             try:
                 await upstream.request("GET", "/api")
-            except ConnectionRefusedError:
+            except RefusedError:
                 self.assertLess(reactor.seconds(), deadline, upstream.output)
             else:
                 return upstream
@@ -301,7 +301,8 @@ class JupyterServerTests(ClientTestCase):
         """
         gateway = await self.gateway(PYTHON)
         forgetful = ForgetfulGateway(gateway.port)
-        port = reactor.listenTCP(0, Site(forgetful), interface="127.0.0.1")
+        site: Any = Site(forgetful)
+        port: Any = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         upstream = await self.upstream(port.getHost().port)
         response = await upstream.request("POST", "/api/kernels", {"name": "python3"})
@@ -309,9 +310,7 @@ class JupyterServerTests(ClientTestCase):
         kernel_id = response.json["id"]
         del forgetful.asked[:]
         self.assertEqual(await self.kernels_of(upstream), [kernel_id])
-        self.assertEqual(
-            forgetful.asked[:2], ["GET /api/kernels", f"GET /api/kernels/{kernel_id}"]
-        )
+        self.assertEqual(forgetful.asked[:2], ["GET /api/kernels", f"GET /api/kernels/{kernel_id}"])
         await http(gateway.port, "DELETE", f"/api/kernels/{kernel_id}")
         self.assertEqual(await self.kernels_of(upstream), [])
 

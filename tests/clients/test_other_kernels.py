@@ -4,7 +4,6 @@ Kernels for other languages than Python.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 
@@ -73,7 +72,7 @@ class OtherKernelTests(ClientTestCase):
         await self.interrupted(gateway, kernel_id, client, "echo go; sleep 1000")
         self.assertEqual(stdout(await client.execute("echo $x")), "6\n")
         await self.restarted(gateway, kernel_id)
-        self.assertEqual(stdout(await client.execute("echo \"[$x]\"")), "[]\n")
+        self.assertEqual(stdout(await client.execute('echo "[$x]"')), "[]\n")
         response = await http(gateway.port, "DELETE", f"/api/kernels/{kernel_id}")
         self.assertEqual(response.code, 204)
         self.assertNotIn("Traceback", gateway.output)
@@ -94,7 +93,9 @@ class OtherKernelTests(ClientTestCase):
         messages = await client.execute("stop('no')")
         (reply,) = [each for each in messages if each.type == "execute_reply"]
         self.assertEqual(reply.content["status"], "error")
-        await self.interrupted(gateway, kernel_id, client, "cat('go\\n'); flush(stdout()); repeat {}")
+        await self.interrupted(
+            gateway, kernel_id, client, "cat('go\\n'); flush(stdout()); repeat {}"
+        )
         self.assertEqual(stdout(await client.execute("cat(x)")), "6")
         await self.restarted(gateway, kernel_id)
         self.assertEqual(stdout(await client.execute("cat(exists('x'))")), "FALSE")
