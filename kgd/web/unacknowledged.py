@@ -9,16 +9,16 @@ client that comes back can be given the rest.
 from __future__ import annotations
 
 import fcntl
-import socket
 import struct
 import termios
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
 from kgd.protocol.messages import Outgoing
+from kgd.web.sending import is_plain_tcp, unsent
 
 # A living system acknowledges within 0.2 s at the latest, in seconds.
 STALE = 1.0
@@ -74,26 +74,29 @@ class Unacknowledged:
     """
 
     def __init__(self, transport: Any, sweep: Sweep) -> None:
-        self._transport = transport if _is_plain_tcp(transport) else None
+        self._transport = transport if is_plain_tcp(transport) else None
         self._sweep = sweep
         self._written = 0
         self._countdown = _MOST
         self._messages: deque[tuple[int, float, Outgoing]] = deque()
 
-    def wrote(self, message: Outgoing, size: int) -> None:
+    def wrote(self, messages: Sequence[tuple[Outgoing, int]]) -> None:
         """
-        Remember a message.
+        Remember messages.
 
-        :param size: Of its frame, in bytes.
+        :param messages: Each with the size of its frame, in bytes.
         """
         if self._transport is None:
             return
         if not self._messages:
             self._sweep.watch(self)
-        self._written += size
-        self._messages.append((self._written, self._sweep.now(), message))
-        self._countdown -= 1
-        if self._countdown == 0 or size > _LARGE:
+        now = self._sweep.now()
+        before = self._written
+        for message, size in messages:
+            self._written += size
+            self._messages.append((self._written, now, message))
+        self._countdown -= len(messages)
+        if self._countdown <= 0 or self._written - before > _LARGE:
             self.forget_arrived()
 
     def forget_arrived(self) -> bool:
@@ -124,22 +127,6 @@ class Unacknowledged:
         if not messages or (at_least_stale and self._sweep.now() - messages[0][1] < STALE):
             return []
         return [message for _, _, message in messages]
-
-
-def _is_plain_tcp(transport: Any) -> bool:
-    # TLS passes through the attributes of what is below it.
-    connection = getattr(transport, "socket", None)
-    is_tls = hasattr(transport, "wrappedProtocol")
-    return not is_tls and getattr(connection, "family", None) in (socket.AF_INET, socket.AF_INET6)
-
-
-def unsent(transport: Any) -> int:
-    """
-    :return: How many bytes are in our own buffer; 0 when that is not known.
-    """
-    if not _is_plain_tcp(transport):
-        return 0
-    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
 
 
 def _waiting(transport: Any) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -28,7 +28,8 @@ from kgd.protocol.messages import Outgoing
 from kgd.settings import Settings
 from kgd.web.origins import is_allowed
 from kgd.web.routes import Route
-from kgd.web.unacknowledged import Sweep, Unacknowledged, unsent
+from kgd.web.sending import unsent, write_at_once
+from kgd.web.unacknowledged import Sweep, Unacknowledged
 
 # Close codes of RFC 6455, section 7.4.1.
 CANNOT_ACCEPT = 1003
@@ -72,6 +73,10 @@ class ChannelsProtocol(WebSocketServerProtocol):
         self.framing = framing
         self._encode = framing.encode
         self._headers = headers
+        self._frames: list[bytes] = []
+        self._messages: list[tuple[Outgoing, int]] = []
+        self._unflushed = 0
+        self._flushing: IDelayedCall | None = None
 
     def onConnect(self, request: object) -> tuple[str | None, dict[str, str]]:
         """
@@ -130,15 +135,42 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         Write a message, in this client's framing.
         """
-        if self.state == self.STATE_OPEN:
-            frame = message.encoded(self._encode)
-            self.transport.writeSequence(frame)
-            self._sent.wrote(message, len(frame[0]) + len(frame[1]))
+        if self.state != self.STATE_OPEN:
+            return
+        frame = message.encoded(self._encode)
+        size = len(frame[0]) + len(frame[1])
+        self._frames += frame
+        self._messages.append((message, size))
+        self._unflushed += size
+        if self._unflushed > WRITE_BUFFER:
+            self._flush()
+        elif self._flushing is None:
+            # What comes in one turn of the reactor leaves together.
+            self._flushing = self.factory.reactor.callLater(0, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flushing = None
+        self._flush()
+
+    def _flush(self) -> None:
+        """
+        Write what has been delivered.
+        """
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        frames, self._frames = self._frames, []
+        messages, self._messages = self._messages, []
+        self._unflushed = 0
+        if frames and self.state == self.STATE_OPEN:
+            write_at_once(self.transport, frames)
+            self._sent.wrote(messages)
 
     def close(self, code: int, reason: str) -> None:
         """
         Send a close frame, behind all that has been written.
         """
+        self._flush()
         if self.state == self.STATE_OPEN:
             text = reason.encode("utf-8")[:LONGEST_REASON].decode("utf-8", "ignore")
             self.sendCloseFrame(code=code, reasonUtf8=text.encode("utf-8"))
@@ -148,12 +180,13 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         How many bytes wait for the client's system to take them.
         """
-        return unsent(self.transport)
+        return self._unflushed + unsent(self.transport)
 
     def surrender(self) -> list[Outgoing]:
         """
         Give back what has not arrived, and cut the connection if it is dead.
         """
+        self._flush()
         if self._lost is not None:
             return self._lost
         undelivered = self._sent.take(at_least_stale=True)

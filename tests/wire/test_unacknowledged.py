@@ -41,6 +41,7 @@ class End(Protocol):
 
     def __init__(self) -> None:
         self.received = 0
+        self.pieces: list[bytes] = []
         self.made: Deferred[None] = Deferred()
         self.lost: Failure | None = None
 
@@ -52,15 +53,39 @@ class End(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Count.
+        Keep, and count.
         """
         self.received += len(data)
+        self.pieces.append(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
         The end.
         """
         self.lost = reason
+
+
+async def joined(case: TestCase) -> tuple[End, End]:
+    """
+    :return: Both ends of a new connection, which ends with the test.
+    """
+    server, client = End(), End()
+    factory = Factory.forProtocol(lambda: server)
+    factory.noisy = False
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+    case.addCleanup(port.stopListening)
+    there = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+    await there.connect(Factory.forProtocol(lambda: client))
+    await server.made
+
+    async def part() -> None:
+        for end in (server, client):
+            if not end.lost:
+                end.transport.abortConnection()
+        await until(lambda: server.lost and client.lost, "both are gone")
+
+    case.addCleanup(part)
+    return server, client
 
 
 class UnacknowledgedTests(TestCase):
@@ -72,27 +97,11 @@ class UnacknowledgedTests(TestCase):
         """
         Join two ends.
         """
-        self.server, self.client = End(), End()
-        factory = Factory.forProtocol(lambda: self.server)
-        factory.noisy = False
-        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
-        self.addCleanup(port.stopListening)
-        there = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
-        await there.connect(Factory.forProtocol(lambda: self.client))
-        await self.server.made
+        self.server, self.client = await joined(self)
         self.sweep = Sweep(reactor)
         self.messages = Unacknowledged(self.server.transport, self.sweep)
-        self.addCleanup(self.disconnect)
+        self.addCleanup(self.sweep.leave, self.messages)
         self.sent = 0
-
-    async def disconnect(self) -> None:
-        """
-        Part them.
-        """
-        self.sweep.leave(self.messages)
-        for end in (self.server, self.client):
-            end.transport.abortConnection()
-        await until(lambda: self.server.lost and self.client.lost, "both are gone")
 
     def write(self, count: int) -> None:
         """
@@ -100,7 +109,7 @@ class UnacknowledgedTests(TestCase):
         """
         for _ in range(count):
             self.server.transport.write(b"x" * PIECE)
-            self.messages.wrote(message(self.sent), PIECE)
+            self.messages.wrote([(message(self.sent), PIECE)])
             self.sent += 1
 
     async def test_all_arrived(self) -> None:
@@ -166,5 +175,5 @@ class UnacknowledgedTests(TestCase):
         self.addCleanup(b.close)
         for transport in (SimpleNamespace(socket=a), StringTransport()):
             messages = Unacknowledged(transport, Sweep(reactor))
-            messages.wrote(message(0), PIECE)
+            messages.wrote([(message(0), PIECE)])
             self.assertEqual(messages.take(at_least_stale=False), [])
