@@ -18,10 +18,12 @@ LONGEST = 0.1
 LEAST_SPEED = 20e6
 # Whoever takes less than this in such a time is slow; then what is too much is dropped, and said.
 PROGRESS = 2 * 1024 * 1024
-# Meanwhile output piles up in the kernel, which would drop it at last without a word. So for a
-# while this is done as often as it helps, then only in so much of the time.
+# Meanwhile output piles up in the kernel, which keeps a number of messages and would drop the rest
+# without a word. So for a while this is done as often as it helps, then only in so much of the
+# time; it takes longer to send as many large messages.
 BUDGET = 1.0
 SHARE = 0.1
+LARGE = 64 * 1024
 
 
 class Breather:
@@ -44,6 +46,7 @@ class Breather:
         self._breath: IDelayedCall | None = None
         self._budget = BUDGET
         self._budgeted = reactor.seconds()
+        self._price = 1.0
 
     def lag_changed(self, everyone_lags: bool) -> None:
         """
@@ -60,7 +63,8 @@ class Breather:
         audience = self._audience()
         largest = max(attachment.kept for attachment in audience)
         seconds = min(SHORTEST + largest / LEAST_SPEED, LONGEST)
-        if self._budget < seconds:
+        self._price = min(1.0, LARGE / max(1, largest))
+        if self._budget < seconds * self._price:
             return
         before = {attachment: attachment.taken for attachment in audience}
 
@@ -77,7 +81,7 @@ class Breather:
 
     def _end_breath(self) -> None:
         self._breath = None
-        self._budget -= self._earn()
+        self._budget -= self._price * self._earn()
         self._pause(False)
 
     def _earn(self) -> float:

@@ -84,6 +84,17 @@ class BreatherTests(SynchronousTestCase):
         self.assertGreater(waited, BUDGET)
         self.assertLess(waited, 100 * module.SHARE + BUDGET + 1)
 
+    def test_the_price_of_large_messages(self) -> None:
+        """
+        For large messages it may be done for longer.
+        """
+        self.listener.kept = 16 * module.LARGE
+        self.breather.lag_changed(True)
+        for _ in range(100):
+            self.listener.taken += PROGRESS + 1
+            self.clock.advance(LONGEST)
+        self.assertTrue(self.pauses[-1], "still after 10 seconds")
+
     def test_attachments_fit(self) -> None:
         """
         An attachment has what is looked at here.
