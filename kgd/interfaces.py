@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 from zope.interface import Attribute, Interface
 
-from kgd.protocol.connection import ConnectionInfo
+from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
 
@@ -220,8 +220,9 @@ class IKernels(Interface):
 
     def interrupt(kernel_id: str) -> Deferred[None]:
         """
-        :return: Fails with :py:exc:`kgd.errors.NoSuchKernel` or
-            :py:exc:`kgd.errors.KernelNotRunning`.
+        Interrupt what a kernel is doing, which is nothing as long as it does not answer.
+
+        :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
         """
 
     def restart(kernel_id: str) -> Deferred[None]:
@@ -245,6 +246,92 @@ class IKernels(Interface):
     def stop_all() -> Deferred[None]:
         """
         Stop every kernel, all at once, and refuse new ones.
+        """
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Session:
+    """
+    What somebody works on with a kernel.
+
+    :ivar path: Of a notebook, a console or a file, as the client names it; each has one session.
+    :ivar type: ``notebook``, ``console``, ``file`` or whatever the client says.
+    :ivar kernel: One that ran when the session was looked up.
+    """
+
+    session_id: str
+    path: str
+    name: str
+    type: str
+    kernel: IKernel
+
+
+@attrs.frozen(kw_only=True)
+class SessionRequest:
+    """
+    What a client wants of a new session, or wants to be different; ``None`` is what it does not
+    mention.
+
+    :ivar kernel_id: Which kernel it shall have.
+    :ivar kernel_name: Of which kernelspec that shall be; of no matter if the kernel runs already.
+    """
+
+    path: str | None = None
+    name: str | None = None
+    type: str | None = None
+    kernel_id: str | None = None
+    kernel_name: str | None = None
+
+
+class ISessions(Interface):
+    """
+    The sessions. One goes as soon as its kernel ends or is being stopped, and does not come back
+    when another kernel gets the same id. Several may share a kernel.
+
+    What was asked for is done even if whoever asked does not wait for it: a Deferred that is
+    cancelled leaves neither a kernel without a session nor half a change.
+    """
+
+    def list() -> Sequence[Session]:
+        """
+        :return: Those whose kernels are there, in the order in which they were created.
+        """
+
+    def get(session_id: str) -> Session:
+        """
+        :raises kgd.errors.NoSuchSession:
+        """
+
+    def create(request: SessionRequest) -> Deferred[Session]:
+        """
+        Create a session with a ``path`` and a ``type``. If there is one for the path, or it is
+        being created, fires with that. Its kernel is ``kernel_id`` if that runs, else it is
+        started under that id.
+
+        :return: Fails as :py:meth:`IKernels.start` does, but with
+            :py:exc:`kgd.errors.SessionKernelUnavailable` if there is no such kernelspec.
+        """
+
+    def change(session_id: str, request: SessionRequest) -> Deferred[Session]:
+        """
+        Change what the request mentions. When the session gets another kernel, its old one is
+        stopped, unless another session uses it.
+
+        :return: Fails with :py:exc:`kgd.errors.NoSuchSession`,
+            :py:exc:`kgd.errors.InvalidRequest` for a ``kernel_id`` that does not run,
+            :py:exc:`kgd.errors.KernelLimitReached`, or
+            :py:exc:`kgd.errors.SessionKernelUnavailable`.
+        """
+
+    def delete(session_id: str) -> Deferred[None]:
+        """
+        Delete a session and stop its kernel. Others that share the kernel go with it, at once,
+        as with Jupyter's own server.
+
+        :return: Fails with :py:exc:`kgd.errors.NoSuchSession`.
         """
 
 
@@ -345,7 +432,7 @@ class IChannels(Interface):
     """
 
     connections: int = Attribute("How many clients are there at the moment.")
-    outstanding: int = Attribute("How many requests of clients the kernel has not answered.")
+    outstanding: int = Attribute("How many requests to run code the kernel has not answered.")
 
     def connect(connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """
@@ -409,9 +496,16 @@ class IRelay(Interface):
         Make the channels of a new kernel, not yet connected.
         """
 
+    def new_curve_keys() -> CurveKeys:
+        """
+        Make keys for a new kernel, with which what goes to and from it is encrypted.
+        """
+
     def start() -> None:
         """
         Begin: create the context. Called after daemonizing.
+
+        :raises kgd.errors.ConfigurationError: when encryption is asked for and not possible.
         """
 
     def stop() -> None:

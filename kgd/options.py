@@ -15,6 +15,7 @@ import attrs
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
+from kgd.fetching import is_remote
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
 from kgd.settings import CORS, MEBIBYTE, Settings
@@ -86,6 +87,16 @@ def switch(value: str) -> bool:
     if word in ("0", "false", "no", "off", ""):
         return False
     raise ValueError
+
+
+def notebook_uri(value: str) -> str:
+    """
+    A path, or a URI that starts with file:, http: or https:.
+    """
+    if is_remote(value) or value.lower().startswith("file://"):
+        return value
+    # Whoever becomes a daemon leaves the directory.
+    return os.path.abspath(value)
 
 
 def one_of(*words: str) -> Reader:
@@ -234,6 +245,12 @@ OPTIONS = (
     Option("max-kernels", "Most kernels at a time; without it there is no limit.", whole_number),
     Option("default-kernel-name", "Kernelspec for requests that name none."),
     Option("force-kernel-name", "Kernelspec for every request, whatever it names."),
+    Option(
+        "allowed-kernelspecs",
+        "The only kernelspecs that there shall be; without it, all that are installed.",
+        names,
+        many=True,
+    ),
     Option("list-kernels", "Let clients list the running kernels.", switch),
     Option(
         "env-whitelist",
@@ -255,20 +272,23 @@ OPTIONS = (
     Option("restart-limit", "How often in a row a dying kernel is started again.", whole_number),
     Option(
         "transport",
-        "How kernels are reached: tcp, ipc, or auto, which is ipc for those that are known to "
-        "support it.",
+        "How kernels are reached: tcp, ipc (Unix sockets in a private directory), or auto, "
+        "which is ipc for ipykernel and for kernelspecs that have it in the list "
+        "supported_transports of their metadata.",
         one_of("auto", "tcp", "ipc"),
     ),
     Option(
         "transport-encryption",
         "Whether what goes to and from kernels is encrypted with CurveZMQ: disabled, auto (if the "
-        "kernelspec says that it can), or required (others are refused).",
+        "kernelspec has curve in the list supported_encryption of its metadata), or required "
+        "(others are refused).",
         one_of("disabled", "auto", "required"),
     ),
     Option(
         "seed-uri",
         "Notebook, as a path or with http or https, whose code cells run in every kernel of its "
         "kernelspec before clients see it.",
+        notebook_uri,
     ),
     Option(
         "seed-timeout",

@@ -52,6 +52,7 @@ class Settings:
     max_kernels: int | None = None
     default_kernel_name: str = "python3"
     force_kernel_name: str = ""
+    allowed_kernelspecs: frozenset[str] = frozenset()
     list_kernels: bool = False
     env_whitelist: frozenset[str] = frozenset()
     env_process_whitelist: frozenset[str] = frozenset()
@@ -61,7 +62,7 @@ class Settings:
     restart_limit: int = 5
     transport: str = "auto"
     transport_encryption: str = "disabled"
-    seed_uri: str = ""
+    seed_uri: str = attrs.field(default="", repr=False)
     seed_timeout: float = 120.0
     max_seed_size: int = 32 * MEBIBYTE
     prespawn_count: int = 0

@@ -5,28 +5,120 @@ Where a kernel listens, and the file that tells it.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from typing import Protocol
 
+from kgd.errors import KernelStartFailed
+from kgd.interfaces import KernelSpec
 from kgd.kernels.ports import PortLeases
 from kgd.kernels.runtime import RuntimeDirectory
-from kgd.protocol.connection import CHANNELS, ConnectionInfo
+from kgd.kernels.transport import LONGEST_PATH, is_short, prefers_ipc, use_curve
+from kgd.logs import make_logger
+from kgd.protocol.connection import CHANNELS, ConnectionInfo, CurveKeys
+from kgd.settings import Settings
+
+
+class Place(Protocol):
+    """
+    What one kernel listens on.
+
+    :ivar transport: As connection files have it.
+    """
+
+    transport: str
+
+    def take(self, *, new: bool) -> tuple[str, list[int]]:
+        """
+        Get ready for the next process.
+
+        :param new: Whether to move, as the present place may be taken by somebody else.
+        :return: What connection files have as ``ip``, and the ports.
+        :raises kgd.errors.KernelStartFailed: when there is no place.
+        """
+
+    def give_back(self) -> None:
+        """
+        The kernel is gone.
+        """
+
+
+class TCPPorts:
+    """
+    Ports of the loopback interface.
+    """
+
+    transport = "tcp"
+
+    def __init__(self, leases: PortLeases) -> None:
+        self._leases = leases
+        self._ports: list[int] = []
+
+    def take(self, *, new: bool) -> tuple[str, list[int]]:
+        """
+        Lease ports, or keep those that are leased.
+        """
+        if new or not self._ports:
+            ports = self._leases.lease(len(CHANNELS))
+            self._leases.release(self._ports)
+            self._ports = ports
+        return "127.0.0.1", self._ports
+
+    def give_back(self) -> None:
+        """
+        Give the ports back.
+        """
+        self._leases.release(self._ports)
+        self._ports = []
+
+
+class UnixSockets:
+    """
+    Sockets in the runtime directory, where only we come in. Nobody else can take their place.
+
+    :param name: Unique to the kernel, and short: its id would make many a path too long.
+    """
+
+    transport = "ipc"
+
+    def __init__(self, runtime: RuntimeDirectory, name: str) -> None:
+        self._runtime = runtime
+        self._name = name
+
+    def take(self, *, new: bool) -> tuple[str, list[int]]:
+        """
+        Remove what a killed process has left.
+        """
+        return str(self._runtime.clear_sockets(self._name)), [*range(1, len(CHANNELS) + 1)]
+
+    def give_back(self) -> None:
+        """
+        Remove the sockets.
+        """
+        self._runtime.remove_sockets(self._name)
 
 
 class KernelAddress:
     """
-    The ports, the key and the connection file of one kernel. Nothing is taken before
+    The place, the keys and the connection file of one kernel. Nothing is taken before
     :py:meth:`prepare`.
     """
 
     def __init__(
-        self, kernel_id: str, kernel_name: str, ports: PortLeases, runtime: RuntimeDirectory
+        self,
+        kernel_id: str,
+        kernel_name: str,
+        place: Place,
+        runtime: RuntimeDirectory,
+        curve: CurveKeys | None,
     ) -> None:
         self._kernel_id = kernel_id
         self._kernel_name = kernel_name
-        self._leases = ports
+        self._place = place
         self._runtime = runtime
-        self._ports: list[int] = []
         self._key = secrets.token_hex(16).encode()
+        self._curve = curve
 
     def prepare(self, *, new_ports: bool) -> tuple[ConnectionInfo, Path]:
         """
@@ -36,22 +128,77 @@ class KernelAddress:
         :return: The address, and the file that it was written to.
         :raises kgd.errors.KernelStartFailed: when there are no ports, or no room for the file.
         """
-        if new_ports or not self._ports:
-            ports = self._leases.lease(len(CHANNELS))
-            self._leases.release(self._ports)
-            self._ports = ports
+        ip, ports = self._place.take(new=new_ports)
         info = ConnectionInfo(
-            ports=dict(zip(CHANNELS, self._ports, strict=True)),
+            ports=dict(zip(CHANNELS, ports, strict=True)),
             key=self._key,
+            ip=ip,
+            transport=self._place.transport,
             kernel_name=self._kernel_name,
+            curve=self._curve,
         )
         # Anew for each process: some kernels remove the file when they end.
         return info, self._runtime.write(self._kernel_id, info.to_json())
 
     def give_up(self) -> None:
         """
-        Give the ports back, and remove the file.
+        Give the place back, and remove the file.
         """
-        self._leases.release(self._ports)
-        self._ports = []
+        self._place.give_back()
         self._runtime.remove(self._kernel_id)
+
+
+class Addresses:
+    """
+    Chooses for each kernel how it is reached.
+
+    :param ports: Where to get TCP ports.
+    :param new_keys: Makes keys for encryption.
+    """
+
+    _log = make_logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        ports: PortLeases,
+        runtime: RuntimeDirectory,
+        new_keys: Callable[[], CurveKeys],
+    ) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._runtime = runtime
+        self._new_keys = new_keys
+        self._names = (f"{number:x}" for number in count(1))
+        self._complained = False
+
+    def new(self, kernel_id: str, spec: KernelSpec) -> KernelAddress:
+        """
+        Make the address of a new kernel.
+
+        :raises kgd.errors.KernelStartFailed: when the settings want what is not possible.
+        """
+        settings = self._settings
+        curve = self._new_keys() if use_curve(settings.transport_encryption, spec) else None
+        return KernelAddress(kernel_id, spec.name, self._place(spec), self._runtime, curve)
+
+    def _place(self, spec: KernelSpec) -> Place:
+        wanted = self._settings.transport
+        if prefers_ipc(wanted, spec):
+            name = next(self._names)
+            sockets = self._runtime.sockets(name)
+            if is_short(sockets):
+                return UnixSockets(self._runtime, name)
+            if wanted == "ipc":
+                raise KernelStartFailed(f"{_too_long(sockets)}, or use --transport=tcp")
+            if not self._complained:
+                self._complained = True
+                self._log.warn("{reason}; until then, TCP is used", reason=_too_long(sockets))
+        return TCPPorts(self._ports)
+
+
+def _too_long(sockets: Path) -> str:
+    return (
+        f"Kernels cannot have Unix sockets, because the paths would be longer than {LONGEST_PATH} "
+        f"bytes ({sockets}-1); set JUPYTER_RUNTIME_DIR to a directory with a shorter path"
+    )

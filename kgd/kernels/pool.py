@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
+from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 
 from kgd.errors import ConfigurationError, GatewayError
@@ -62,7 +62,9 @@ class WarmPool:
         """
         self._wanted = wanted
         try:
-            await gatherResults([self._add(name) for name in self._missing()], consumeErrors=True)
+            await gatherResults(
+                [maybeDeferred(self._add, name) for name in self._missing()], consumeErrors=True
+            )
         except FirstError as first:
             error = first.subFailure.value
             raise ConfigurationError(f"A kernel could not be prespawned: {error}") from None

@@ -32,7 +32,7 @@ from kgd.interfaces import (
     Seed,
     StartRequest,
 )
-from kgd.kernels.address import KernelAddress
+from kgd.kernels.address import Addresses
 from kgd.kernels.command import working_directory
 from kgd.kernels.culler import Culler
 from kgd.kernels.current import Plan
@@ -79,11 +79,10 @@ class KernelRegistry:
         self._specs = specs
         self.launcher = launcher
         self._relay = relay
-        self._runtime = runtime
         self._environment = environment
         self._wall_clock = wall_clock
         self._monotonic = monotonic
-        self._ports = ports or PortLeases()
+        self._addresses = Addresses(settings, ports or PortLeases(), runtime, relay.new_curve_keys)
         self._kernels: dict[str, Kernel] = {}
         self._reasons: OrderedDict[str, str] = OrderedDict()
         self._pool = WarmPool(reactor, self._new_spare, self._room)
@@ -191,7 +190,7 @@ class KernelRegistry:
             self._settings,
             launcher,
             self._relay,
-            KernelAddress(plan.kernel_id, plan.spec.name, self._ports, self._runtime),
+            self._addresses.new(plan.kernel_id, plan.spec),
             lambda reason: self._forget(kernel, reason),
             self._wall_clock,
             self._monotonic,

@@ -1,5 +1,5 @@
 """
-The directory in which connection files live.
+The directory in which connection files and kernels' sockets live.
 
 Each gateway has one of its own, and holds a lock in it for as long as it runs: a directory whose
 lock is free was left behind by a gateway that was killed.
@@ -59,7 +59,8 @@ class RuntimeDirectory:
 
         :raises kgd.errors.ConfigurationError: when that cannot be done.
         """
-        parent = (self._base or Path(jupyter_runtime_dir())) / "kgd"
+        # Kernels have working directories of their own.
+        parent = (self._base or Path(jupyter_runtime_dir())).absolute() / "kgd"
         try:
             _make_private(parent)
             self._sweep(parent)
@@ -115,35 +116,69 @@ class RuntimeDirectory:
         :return: Where it is.
         :raises kgd.errors.KernelStartFailed: when it cannot be written.
         """
+        self._mend()
+        file = self.connection_file(kernel_id)
         try:
-            if not self.path.is_dir():
-                # Somebody tidied up; live kernels have read their files already.
-                self.close()
-                self.open()
-            file = self.connection_file(kernel_id)
             _write_private(file, content)
         except OSError as error:
             raise KernelStartFailed(
                 f"The kernel's connection file cannot be written: {error.strerror}; "
                 f"make room in the gateway's runtime directory, or {_ADVICE}"
             ) from None
+        return file
+
+    def _mend(self) -> None:
+        """
+        Make the directory again if somebody tidied up; live kernels have read their files already.
+        """
+        if self.path.is_dir():
+            return
+        self.close()
+        try:
+            self.open()
         except ConfigurationError as error:
             raise KernelStartFailed(str(error)) from None
-        return file
 
     def remove(self, kernel_id: str) -> None:
         """
         Remove a kernel's connection file, if there is one.
         """
-        if self._path is None:
-            return
+        if self._path is not None:
+            self._unlink(self.connection_file(kernel_id))
+
+    def sockets(self, name: str) -> Path:
+        """
+        :param name: Unique to one kernel.
+        :return: What the paths of its Unix sockets begin with; a dash and a number follow.
+        """
+        return self.path / name
+
+    def clear_sockets(self, name: str) -> Path:
+        """
+        Remove what a process that is no more has left of its sockets, so that another can have them
+        under the same paths.
+
+        :return: As from :py:meth:`sockets`.
+        :raises kgd.errors.KernelStartFailed: when there is no directory for them.
+        """
+        self._mend()
+        self.remove_sockets(name)
+        return self.sockets(name)
+
+    def remove_sockets(self, name: str) -> None:
+        """
+        Remove a kernel's sockets, if there are any.
+        """
+        if self._path is not None:
+            for file in self._path.glob(f"{name}-*"):
+                self._unlink(file)
+
+    def _unlink(self, file: Path) -> None:
         try:
-            self.connection_file(kernel_id).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
         except OSError as error:
             self._log.warn(
-                "the connection file of {kernel_id} cannot be removed: {error}",
-                kernel_id=kernel_id,
-                error=error.strerror,
+                "{file} cannot be removed: {error}", file=str(file), error=error.strerror
             )
 
     def close(self) -> None:

@@ -14,13 +14,26 @@ import attrs
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
+@attrs.frozen
+class CurveKeys:
+    """
+    A key pair of CurveZMQ, in Z85. Whoever knows the public one can talk to the kernel, so that is
+    not printed either.
+    """
+
+    public: bytes = attrs.field(repr=False)
+    secret: bytes = attrs.field(repr=False)
+
+
 @attrs.frozen(kw_only=True)
 class ConnectionInfo:
     """
     Where a kernel listens, and the key that signs what is said there.
 
     :ivar ports: One for each of :py:data:`CHANNELS`.
+    :ivar ip: With the transport ``ipc``, what the paths of the sockets begin with.
     :ivar signature_scheme: ``hmac-`` and the name of a hash.
+    :ivar curve: The kernel's keys, if what is said is encrypted.
     """
 
     ports: Mapping[str, int]
@@ -29,17 +42,23 @@ class ConnectionInfo:
     transport: str = "tcp"
     signature_scheme: str = "hmac-sha256"
     kernel_name: str = ""
+    curve: CurveKeys | None = None
 
     def url(self, channel: str) -> str:
         """
         :return: The ZeroMQ address of a channel.
         """
-        return f"{self.transport}://{self.ip}:{self.ports[channel]}"
+        separator = "-" if self.transport == "ipc" else ":"
+        return f"{self.transport}://{self.ip}{separator}{self.ports[channel]}"
 
     def to_json(self) -> bytes:
         """
-        :return: The connection file's content; it holds the key.
+        :return: The connection file's content; it holds the keys.
         """
+        keys = {}
+        if self.curve is not None:
+            keys["curve_publickey"] = self.curve.public.decode("ascii")
+            keys["curve_secretkey"] = self.curve.secret.decode("ascii")
         return json.dumps(
             {f"{channel}_port": self.ports[channel] for channel in CHANNELS}
             | {
@@ -48,6 +67,7 @@ class ConnectionInfo:
                 "transport": self.transport,
                 "signature_scheme": self.signature_scheme,
                 "kernel_name": self.kernel_name,
-            },
+            }
+            | keys,
             indent=2,
         ).encode("ascii")

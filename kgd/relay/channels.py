@@ -26,7 +26,7 @@ from kgd.relay.readiness import Probe
 from kgd.relay.redaction import Redactor
 from kgd.relay.seeding import SeedRun
 from kgd.relay.sockets import KernelSocket, SocketFactory
-from kgd.relay.wires import FOR_CLIENTS, FOR_OURSELVES, Wires
+from kgd.relay.wires import Wires
 from kgd.settings import Settings
 
 # After a process has ended, its last words may still be on their way through ZeroMQ's thread.
@@ -132,9 +132,9 @@ class KernelChannels:
     @property
     def outstanding(self) -> int:
         """
-        How many requests of clients the kernel has not answered.
+        How many requests of clients to run code the kernel has not answered.
         """
-        return sum(len(attachment.outstanding) for attachment in self._audience)
+        return sum(attachment.outstanding.code for attachment in self._audience)
 
     # --- the kernel's process comes and goes ---
 
@@ -148,13 +148,14 @@ class KernelChannels:
             self.disconnect("KernelDied", "another process took its place")
         line = _Line(connection)
         line.iopub = self._sockets.subscribe(
-            connection.url("iopub"), lambda frames: self._published(line, frames)
+            connection.url("iopub"),
+            lambda frames: self._published(line, frames),
+            connection.curve,
         )
         line.own = Wires(
             self._sockets,
             connection,
             line.signer,
-            FOR_OURSELVES,
             lambda channel, frames: self._answered(line, channel, frames),
         )
         self._line = line
@@ -193,9 +194,7 @@ class KernelChannels:
             if message is not None:
                 attachment.answer(message)
 
-        attachment.connect(
-            Wires(self._sockets, line.connection, line.signer, FOR_CLIENTS, received)
-        )
+        attachment.connect(Wires(self._sockets, line.connection, line.signer, received))
 
     def disconnect(self, ename: str, evalue: str) -> None:
         """

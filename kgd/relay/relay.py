@@ -8,9 +8,11 @@ from typing import Any
 
 from zope.interface import implementer
 
+from kgd.errors import ConfigurationError
 from kgd.interfaces import IChannels, IChannelsObserver, IRelay
+from kgd.protocol.connection import CurveKeys
 from kgd.relay.channels import KernelChannels
-from kgd.relay.sockets import SocketFactory
+from kgd.relay.sockets import SocketFactory, can_encrypt, new_curve_keys
 from kgd.settings import Settings
 
 
@@ -29,7 +31,15 @@ class Relay:
     def start(self) -> None:
         """
         Create the context.
+
+        :raises kgd.errors.ConfigurationError: when ZeroMQ cannot do what the settings ask for.
         """
+        wanted = self._settings.transport_encryption
+        if wanted != "disabled" and not can_encrypt():
+            raise ConfigurationError(
+                f"--transport-encryption={wanted} is not possible, because ZeroMQ was built "
+                "without CurveZMQ; install another build of pyzmq, or leave encryption disabled"
+            )
         self._sockets = SocketFactory(self._reactor)
 
     def open(self, kernel_id: str, observer: IChannelsObserver) -> IChannels:
@@ -48,6 +58,12 @@ class Relay:
         )
         self._open.add(channels)
         return channels
+
+    def new_curve_keys(self) -> CurveKeys:
+        """
+        Make keys for a kernel.
+        """
+        return new_curve_keys()
 
     def stop(self) -> None:
         """

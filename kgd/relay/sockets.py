@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
 from kgd.logs import make_logger
+from kgd.protocol.connection import CurveKeys
 from kgd.protocol.messages import Buffer
 
 # What one socket may take of a reactor turn.
@@ -36,7 +37,7 @@ PLAIN = 6
 MAX_SOCKETS = 65_000
 # A kernel that sends more than this at once loses its connection.
 MAX_MESSAGE = 256 * 1024 * 1024
-# A kernel's port opens some time after we first tried it.
+# A kernel's port or socket file opens some time after we first tried it.
 RECONNECT_MILLISECONDS = 10
 LINGER_MILLISECONDS = 1000
 SEND_HIGH_WATER = 1000
@@ -45,6 +46,20 @@ SEND_HIGH_WATER = 1000
 RECEIVE_HIGH_WATER = 32
 
 Received = Callable[[Sequence[Buffer]], None]
+
+
+def can_encrypt() -> bool:
+    """
+    Whether ZeroMQ was built with what it takes.
+    """
+    return bool(zmq.has("curve"))
+
+
+def new_curve_keys() -> CurveKeys:
+    """
+    Make keys for a kernel.
+    """
+    return CurveKeys(*zmq.curve_keypair())
 
 
 class SocketFactory(ZmqFactory):  # type: ignore[misc]
@@ -59,22 +74,32 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]
         super().__init__()
         self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
 
-    def subscribe(self, address: str, received: Received) -> KernelSocket:
+    def subscribe(
+        self, address: str, received: Received, curve: CurveKeys | None = None
+    ) -> KernelSocket:
         """
         Connect to a kernel's iopub channel.
+
+        :param curve: The kernel's keys, if it has any.
         """
-        return KernelSocket(self, zmq.SUB, address, received)
+        return KernelSocket(self, zmq.SUB, address, received, curve)
 
     def deal(
-        self, address: str, identity: bytes, received: Received, connected: Callable[[], None]
+        self,
+        address: str,
+        identity: bytes,
+        received: Received,
+        connected: Callable[[], None],
+        curve: CurveKeys | None = None,
     ) -> KernelSocket:
         """
         Connect to a channel on which requests are answered.
 
         :param identity: Unique to one client of the kernel, the same on all of its channels.
         :param connected: Called once, when the kernel has taken the connection.
+        :param curve: The kernel's keys, if it has any.
         """
-        return KernelSocket(self, zmq.DEALER, address, received, identity, connected)
+        return KernelSocket(self, zmq.DEALER, address, received, curve, identity, connected)
 
     def shutdown(self) -> None:
         """
@@ -102,6 +127,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         kind: int,
         address: str,
         received: Received,
+        curve: CurveKeys | None = None,
         identity: bytes | None = None,
         connected: Callable[[], None] | None = None,
     ) -> None:
@@ -112,14 +138,14 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         self._paused = False
         super().__init__(factory, identity=identity)
         try:
-            self._configure(kind)
+            self._configure(kind, curve)
             self.addEndpoints([ZmqEndpoint(ZmqEndpointType.connect, address)])
             self._look()
         except zmq.ZMQError:
             self.close(linger=False)
             raise
 
-    def _configure(self, kind: int) -> None:
+    def _configure(self, kind: int, curve: CurveKeys | None) -> None:
         socket = self.socket
         socket.set(zmq.SNDHWM, SEND_HIGH_WATER)
         socket.set(zmq.RCVHWM, RECEIVE_HIGH_WATER)
@@ -130,6 +156,11 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         else:
             # Nothing is queued for a port that somebody else may open.
             socket.set(zmq.IMMEDIATE, 1)
+        if curve is not None:
+            # As Jupyter's own clients do it, whose keys are the kernel's, too.
+            socket.set(zmq.CURVE_SERVERKEY, curve.public)
+            socket.set(zmq.CURVE_PUBLICKEY, curve.public)
+            socket.set(zmq.CURVE_SECRETKEY, curve.secret)
 
     @property
     def is_connected(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from zope.interface import implementer
 
 from kgd.interfaces import IAttachment, IChannels, IChannelsObserver, IClient, IRelay
-from kgd.protocol.connection import ConnectionInfo
+from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Request
 
 
@@ -194,6 +194,7 @@ class FakeRelay:
     def __init__(self) -> None:
         self.opened: dict[str, FakeChannels] = {}
         self.running = False
+        self._keys = 0
 
     def open(self, kernel_id: str, observer: IChannelsObserver) -> IChannels:
         """
@@ -201,6 +202,13 @@ class FakeRelay:
         """
         channels = self.opened[kernel_id] = FakeChannels(observer)
         return channels
+
+    def new_curve_keys(self) -> CurveKeys:
+        """
+        Make keys that nothing is encrypted with.
+        """
+        self._keys += 1
+        return CurveKeys(b"%040d" % self._keys, b"%040d" % -self._keys)
 
     def start(self) -> None:
         """

@@ -16,12 +16,31 @@ from kgd.interfaces import Access
 from kgd.settings import Settings
 from kgd.web.respond import encoded_answer
 from kgd.web.routes import Route
+from kgd.web.schemas import ANSWERS, BODIES, DEFINITIONS, ERROR
 
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
-_ERROR = {
-    "description": "An error",
-    "schema": {"$ref": "#/definitions/Error"},
-}
+
+
+def _responses(method: str, rule: str) -> dict[str, Any]:
+    responses: dict[str, Any] = {"default": {"description": "An error", "schema": ERROR}}
+    if (method, rule) in ANSWERS:
+        status, schema = ANSWERS[method, rule]
+        answer: dict[str, Any] = {"description": status.phrase}
+        if schema is not None:
+            answer["schema"] = schema
+        responses[str(status.value)] = answer
+    return responses
+
+
+def _parameters(method: str, rule: str) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "type": "string"}
+        for name in _VARIABLE.findall(rule)
+    ]
+    if (method, rule) in BODIES:
+        schema, required = BODIES[method, rule]
+        parameters.append({"name": "body", "in": "body", "required": required, "schema": schema})
+    return parameters
 
 
 def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
@@ -34,11 +53,8 @@ def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
         for method in route.methods:
             operation: dict[str, Any] = {
                 "summary": route.summary,
-                "parameters": [
-                    {"name": name, "in": "path", "required": True, "type": "string"}
-                    for name in _VARIABLE.findall(route.rule)
-                ],
-                "responses": {"default": _ERROR},
+                "parameters": _parameters(method, route.rule),
+                "responses": _responses(method, route.rule),
             }
             if route.access is Access.PUBLIC:
                 operation["security"] = []
@@ -59,13 +75,7 @@ def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
         },
         "security": [{"tokenHeader": []}, {"tokenParam": []}],
         "paths": paths,
-        "definitions": {
-            "Error": {
-                "type": "object",
-                "required": ["reason", "message"],
-                "properties": {"reason": {"type": "string"}, "message": {"type": "string"}},
-            }
-        },
+        "definitions": DEFINITIONS,
     }
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import struct
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -400,9 +402,11 @@ class GatewayTestCase(TestCase):
 
     def setUp(self) -> Deferred[None]:  # type: ignore[override]
         self.home = Path(self.mktemp()).resolve()
-        self.runtime = self.home / "runtime"
+        # Short, because the path of a Unix socket must be.
+        self.runtime = Path(tempfile.mkdtemp(prefix="kgd-"))
+        self.addCleanup(shutil.rmtree, self.runtime, ignore_errors=True)
         self.specs = self.home / "share" / "kernels"
-        for folder in (self.runtime, self.specs, self.home / "work", self.home / "config"):
+        for folder in (self.specs, self.home / "work", self.home / "config"):
             folder.mkdir(parents=True)
         self.add_spec("tiny", [sys.executable, "-I", str(TINY_KERNEL), "-f", "{connection_file}"])
         # A child that ends before the reactor really runs would leave trial without SIGCHLD.
@@ -524,9 +528,9 @@ class GatewayTestCase(TestCase):
 
     def leftovers(self) -> list[str]:
         """
-        :return: Files that gateways have left in the runtime directory.
+        :return: Files and sockets that gateways have left in the runtime directory.
         """
-        return [str(path) for path in self.runtime.rglob("*") if path.is_file()]
+        return [str(path) for path in self.runtime.rglob("*") if not path.is_dir()]
 
 
 def alive(pid: int) -> bool:
@@ -554,3 +558,21 @@ def children_of(pid: int) -> list[int]:
             if int(fields[1]) == pid:
                 found.append(int(entry.name))
     return found
+
+
+def listening(pid: int) -> list[int]:
+    """
+    The TCP ports that a process has open for others.
+    """
+    files = Path(f"/proc/{pid}/fd").iterdir()
+    sockets = {os.readlink(file) for file in files}
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return [
+        int(row[1].rpartition(":")[2], 16)
+        for row in rows
+        if row[3] == "0A" and f"socket:[{row[9]}]" in sockets
+    ]

@@ -44,7 +44,13 @@ class TinyKernel:
         socket = context.socket(kind)
         socket.linger = 1000
         socket.sndhwm = 0
-        socket.bind(f"tcp://{self.info['ip']}:{self.info[port]}")
+        if "curve_secretkey" in self.info:
+            socket.curve_secretkey = self.info["curve_secretkey"].encode()
+            socket.curve_publickey = self.info["curve_publickey"].encode()
+            socket.curve_server = True
+        transport = self.info["transport"]
+        separator = ":" if transport == "tcp" else "-"
+        socket.bind(f"{transport}://{self.info['ip']}{separator}{self.info[port]}")
         return socket
 
     def frames(self, msg_type, parent, content, buffers=()):

@@ -16,7 +16,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.errors import (
     InvalidRequest,
     KernelLimitReached,
-    KernelNotRunning,
     KernelStartFailed,
     NoSuchKernel,
     RestartFailed,
@@ -46,12 +45,14 @@ class MemoryRuntime(RuntimeDirectory):
     A runtime directory without a disk.
 
     :ivar files: Kernel id to content.
+    :ivar listening: The names of sockets that a kernel may have.
     :ivar error: What writing fails with as long as it is not ``None``.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.files: dict[str, bytes] = {}
+        self.listening: set[str] = set()
         self.error: Exception | None = None
 
     def write(self, kernel_id: str, content: bytes) -> Path:
@@ -68,6 +69,25 @@ class MemoryRuntime(RuntimeDirectory):
         Forget a file.
         """
         self.files.pop(kernel_id, None)
+
+    def sockets(self, name: str) -> Path:
+        """
+        Where sockets would be.
+        """
+        return Path("/run") / name
+
+    def clear_sockets(self, name: str) -> Path:
+        """
+        Remember that a kernel may have sockets.
+        """
+        self.listening.add(name)
+        return self.sockets(name)
+
+    def remove_sockets(self, name: str) -> None:
+        """
+        Forget them.
+        """
+        self.listening.discard(name)
 
 
 class Rig:
@@ -121,7 +141,7 @@ class Rig:
         Whatever must be gone when no kernel is left.
         """
         return (
-            list(self.runtime.files),
+            [*self.runtime.files, *self.runtime.listening],
             sorted(self.ports.leased),
             list(self.clock.getDelayedCalls()),
             [process.pid for process in self.launcher.alive],
@@ -200,7 +220,7 @@ class StartTests(Case):
     From the request to the first answer.
     """
 
-    settings = Settings(max_kernels=2)
+    settings = Settings(max_kernels=2, transport="tcp")
 
     def test_connected_before_launched(self) -> None:
         """
@@ -463,6 +483,8 @@ class CrashTests(Case):
         """
         Ports that have never worked are exchanged for others.
         """
+        self.rig = Rig(Settings(transport="tcp"))
+        self.kernels = self.rig.kernels
         kernel = self.start()
         before = set(self.rig.ports.leased)
         self.crash()
@@ -1017,9 +1039,9 @@ class InterruptTests(Case):
 
     def test_signal(self) -> None:
         """
-        In signal mode the process group gets SIGINT, while it starts too.
+        In signal mode the process group gets SIGINT.
         """
-        kernel = self.start()
+        kernel = self.ready()
         self.successResultOf(self.kernels.interrupt(kernel.kernel_id))
         self.assertEqual(self.rig.process.signals, [signal.SIGINT])
 
@@ -1035,11 +1057,15 @@ class InterruptTests(Case):
 
     def test_no_process(self) -> None:
         """
-        Between two processes there is nothing to interrupt.
+        Between two processes there is nothing to interrupt, nor is there before the first answer,
+        when a signal could end the process.
         """
-        kernel = self.ready()
+        kernel = self.start()
+        self.successResultOf(self.kernels.interrupt(kernel.kernel_id))
+        self.assertEqual(self.rig.process.signals, [])
+        self.channels.answer()
         self.crash()
-        self.failureResultOf(self.kernels.interrupt(kernel.kernel_id), KernelNotRunning)
+        self.successResultOf(self.kernels.interrupt(kernel.kernel_id))
 
 
 class NearestWrongUseTests(Case):
@@ -1063,7 +1089,7 @@ class NearestWrongUseTests(Case):
         self.successResultOf(self.kernels.stop(kernel.kernel_id))
         self.successResultOf(kernel.stop())
         self.failureResultOf(kernel.restart(), NoSuchKernel)
-        self.assertRaises(KernelNotRunning, kernel.interrupt)
+        kernel.interrupt()
         kernel.became_ready()
         kernel.published("status", "", "idle")
         self.assertEqual(kernel.execution_state, "dead")

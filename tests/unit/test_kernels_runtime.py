@@ -10,6 +10,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import ConfigurationError, KernelStartFailed
@@ -34,7 +35,7 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         """
         A base of its own for each test.
         """
-        self.base = Path(self.mktemp())
+        self.base = Path(self.mktemp()).absolute()
         self.runtime = RuntimeDirectory(self.base)
         self.addCleanup(self.runtime.close)
 
@@ -97,6 +98,39 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         self.assertFalse(file.exists())
         self.runtime.remove(KERNEL_ID)
 
+    def test_sockets(self) -> None:
+        """
+        A kernel's sockets are removed for its next process and at its end, another's stay.
+        """
+        self.runtime.open()
+        paths = [self.runtime.path / name for name in ("1-1", "1-5", "11-1")]
+        for remove in (self.runtime.clear_sockets, self.runtime.remove_sockets):
+            for path in paths:
+                path.touch()
+            remove("1")
+            self.assertEqual([path.exists() for path in paths], [False, False, True])
+            remove("2")
+        self.assertEqual(self.runtime.clear_sockets("1"), self.runtime.path / "1")
+
+    def test_a_socket_that_stays(self) -> None:
+        """
+        What cannot be removed is told in the log, and does no more harm.
+        """
+        self.runtime.open()
+        (self.runtime.path / "1-1").mkdir()
+        with capturedLogs() as logged:
+            self.runtime.remove_sockets("1")
+        self.assertIn("1-1 cannot be removed: Is a directory", formatEvent(logged[0]))
+
+    def test_absolute(self) -> None:
+        """
+        A relative base is one of the gateway's, not of the kernels' working directories.
+        """
+        runtime = RuntimeDirectory(Path(os.path.relpath(self.base)))
+        runtime.open()
+        self.addCleanup(runtime.close)
+        self.assertEqual(runtime.path.parent, self.base / "kgd")
+
     def test_close(self) -> None:
         """
         Everything of ours is removed, and twice is not too often.
@@ -137,6 +171,8 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         file = self.runtime.write(KERNEL_ID, b"{}")
         self.assertEqual(file.read_bytes(), b"{}")
         self.assertEqual(mode(file.parent), 0o700)
+        shutil.rmtree(self.base)
+        self.assertTrue(self.runtime.clear_sockets("1").parent.is_dir())
 
     def test_cannot_be_made(self) -> None:
         """

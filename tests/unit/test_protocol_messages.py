@@ -8,12 +8,13 @@ import hashlib
 import hmac
 import json
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import BadSignature, MalformedMessage
-from kgd.protocol.connection import CHANNELS, ConnectionInfo
+from kgd.protocol.connection import CHANNELS, ConnectionInfo, CurveKeys
 from kgd.protocol.messages import (
     DELIMITER,
     Signer,
@@ -143,6 +144,7 @@ class ConnectionInfoTests(SynchronousTestCase):
     """
 
     info = ConnectionInfo(ports={c: 2000 + i for i, c in enumerate(CHANNELS)}, key=b"hidden")
+    encrypted = attrs.evolve(info, curve=CurveKeys(b"hidden, too", b"more hidden"))
 
     def test_file(self) -> None:
         """
@@ -162,11 +164,29 @@ class ConnectionInfoTests(SynchronousTestCase):
         self.assertEqual(self.info.url("iopub"), "tcp://127.0.0.1:2001")
         self.assertRaises(KeyError, self.info.url, "nope")
 
-    def test_key_stays_secret(self) -> None:
+    def test_sockets(self) -> None:
         """
-        The key does not appear where the value is printed.
+        With Unix sockets, the address is the beginning of their paths.
         """
-        self.assertNotIn("hidden", repr(self.info))
+        info = attrs.evolve(self.info, transport="ipc", ip="/run/k")
+        self.assertEqual(info.url("shell"), "ipc:///run/k-2000")
+        content = json.loads(info.to_json())
+        self.assertEqual((content["transport"], content["ip"]), ("ipc", "/run/k"))
+
+    def test_curve(self) -> None:
+        """
+        Keys for encryption are in the file if there are any.
+        """
+        self.assertNotIn(b"curve", self.info.to_json())
+        content = json.loads(self.encrypted.to_json())
+        self.assertEqual(content["curve_publickey"], "hidden, too")
+        self.assertEqual(content["curve_secretkey"], "more hidden")
+
+    def test_keys_stay_secret(self) -> None:
+        """
+        No key appears where the value is printed.
+        """
+        self.assertNotIn("hidden", repr(self.encrypted))
 
 
 class TimestampTests(SynchronousTestCase):

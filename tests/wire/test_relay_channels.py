@@ -16,6 +16,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from kgd.errors import ConfigurationError
 from kgd.interfaces import IAttachment, IChannels, IChannelsObserver, IClient, IRelay
 from kgd.kernels.ports import PortLeases
 from kgd.protocol.connection import CHANNELS, ConnectionInfo
@@ -29,6 +30,7 @@ from kgd.protocol.messages import (
     wire_frames,
 )
 from kgd.relay import channels as channels_module
+from kgd.relay import relay as relay_module
 from kgd.relay.relay import Relay
 from kgd.settings import Settings
 
@@ -293,6 +295,17 @@ class ChannelsTests(TestCase):
         Without a context no channels can be opened.
         """
         self.assertRaises(RuntimeError, Relay(reactor, Settings()).open, "k", self.observer)
+
+    def test_encryption(self) -> None:
+        """
+        Where encryption is asked for and not possible, nothing begins; otherwise there are keys.
+        """
+        self.patch(relay_module, "can_encrypt", lambda: False)
+        for wanted in ("auto", "required"):
+            relay = Relay(reactor, Settings(transport_encryption=wanted))
+            error = self.assertRaises(ConfigurationError, relay.start)
+            self.assertIn(f"--transport-encryption={wanted} is not possible", str(error))
+        self.assertNotEqual(self.relay.new_curve_keys(), self.relay.new_curve_keys())
 
     async def test_ready(self) -> None:
         """

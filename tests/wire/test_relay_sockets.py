@@ -5,17 +5,31 @@ Our ZeroMQ sockets against real ones on loopback.
 from __future__ import annotations
 
 import itertools
+import shutil
+import socket
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import zmq
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
+from twisted.protocols.portforward import ProxyFactory, ProxyServer
 from twisted.trial.unittest import TestCase
 
 from kgd.kernels.ports import PortLeases
+from kgd.protocol.connection import CurveKeys
 from kgd.protocol.messages import Buffer
-from kgd.relay.sockets import BULK, MAX_SOCKETS, TURN_MESSAGES, KernelSocket, SocketFactory
+from kgd.relay.sockets import (
+    BULK,
+    MAX_SOCKETS,
+    TURN_MESSAGES,
+    KernelSocket,
+    SocketFactory,
+    new_curve_keys,
+)
 
 TIMEOUT = 20
 
@@ -59,7 +73,7 @@ class Inbox:
         raise AssertionError(f"{len(self.messages)} of {count} messages arrived in {TIMEOUT} s")
 
 
-class SocketTests(TestCase):
+class SocketCase(TestCase):
     """
     One socket of ours, one of the kernel's.
     """
@@ -71,14 +85,32 @@ class SocketTests(TestCase):
         self.addCleanup(self.context.destroy, 0)
         self.addCleanup(self.factory.shutdown)
 
-    def kernel(self, kind: int) -> tuple[zmq.Socket[bytes], str]:
+    #: Of the kernel, if it has any; and what we take for them.
+    curve: CurveKeys | None = None
+    ours: CurveKeys | None = None
+
+    def new_address(self) -> str:
+        """
+        :return: Where nobody listens yet.
+        """
+        # Not one of those that the system hands out: trying such a port again and again, a socket
+        # would one day meet itself.
+        (port,) = PortLeases().lease(1)
+        return f"tcp://127.0.0.1:{port}"
+
+    def kernel(self, kind: int, address: str | None = None) -> tuple[zmq.Socket[bytes], str]:
         """
         :return: A bound socket and its address.
         """
+        address = address or self.new_address()
         socket = self.context.socket(kind)
         socket.set(zmq.SNDHWM, 0)
-        socket.bind("tcp://127.0.0.1:*")
-        return socket, socket.get_string(zmq.LAST_ENDPOINT)
+        if self.curve is not None:
+            socket.set(zmq.CURVE_SERVER, 1)
+            socket.set(zmq.CURVE_PUBLICKEY, self.curve.public)
+            socket.set(zmq.CURVE_SECRETKEY, self.curve.secret)
+        socket.bind(address)
+        return socket, address
 
     def dealer(self, address: str, identity: bytes = b"me") -> tuple[KernelSocket, Deferred[None]]:
         """
@@ -87,7 +119,7 @@ class SocketTests(TestCase):
         connected: Deferred[None] = Deferred()
         connected.addTimeout(TIMEOUT, reactor)
         socket = self.factory.deal(
-            address, identity, self.inbox.received, lambda: connected.callback(None)
+            address, identity, self.inbox.received, lambda: connected.callback(None), self.ours
         )
         return socket, connected
 
@@ -106,9 +138,15 @@ class SocketTests(TestCase):
         :return: A publisher that knows its subscriber, and that.
         """
         publisher, address = self.kernel(zmq.XPUB)
-        socket = self.factory.subscribe(address, self.inbox.received)
+        socket = self.factory.subscribe(address, self.inbox.received, self.ours)
         self.assertEqual(await self.receive(publisher), [b"\x01"])
         return publisher, socket
+
+
+class SocketTests(SocketCase):
+    """
+    Over TCP.
+    """
 
     async def test_published(self) -> None:
         """
@@ -170,20 +208,20 @@ class SocketTests(TestCase):
 
     async def test_send_before_the_kernel_listens(self) -> None:
         """
-        What is sent to a port that nobody has opened yet arrives when somebody does.
+        What is sent to where nobody listens yet arrives when somebody does, soon.
         """
-        # Not one of those that the system hands out: trying such a port again and again, a socket
-        # would one day meet itself.
-        (port,) = PortLeases().lease(1)
-        address = f"tcp://127.0.0.1:{port}"
+        address = self.new_address()
         socket, connected = self.dealer(address)
         socket.send([b"one", b"more"])
         socket.send([b"two"])
         self.assertEqual(socket.backlog, 10)
+        # Long enough for many vain attempts.
+        await deferLater(reactor, 0.3)
         self.assertFalse(socket.is_connected)
-        kernel = self.context.socket(zmq.ROUTER)
-        kernel.bind(address)
+        kernel, _ = self.kernel(zmq.ROUTER, address)
+        begun = reactor.seconds()
         await connected
+        self.assertLess(reactor.seconds() - begun, 1.0)
         self.assertEqual(await self.receive(kernel), [b"me", b"one", b"more"])
         self.assertEqual(await self.receive(kernel), [b"me", b"two"])
         self.assertTrue(socket.is_connected)
@@ -265,3 +303,126 @@ class SocketTests(TestCase):
         The context allows far more sockets than libzmq does by itself.
         """
         self.assertEqual(self.factory.context.get(zmq.MAX_SOCKETS), MAX_SOCKETS)
+
+
+class UnixSocketTests(SocketTests):
+    """
+    The same over Unix sockets.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        # Short: what trial makes may be too long for a socket.
+        self.folder = Path(tempfile.mkdtemp(prefix="kgd-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self._numbers = itertools.count(1)
+
+    def new_address(self) -> str:
+        """
+        A file that is not there yet.
+        """
+        return f"ipc://{self.folder}/k-{next(self._numbers)}"
+
+    async def test_a_stale_file(self) -> None:
+        """
+        What a killed kernel has left of its socket is no obstacle to its successor.
+        """
+        address = self.new_address()
+        file = Path(address.removeprefix("ipc://"))
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(file))
+        dealer, connected = self.dealer(address)
+        await deferLater(reactor, 0.1)
+        self.assertFalse(dealer.is_connected)
+        kernel, _ = self.kernel(zmq.ROUTER, address)
+        dealer.send([b"hello"])
+        await connected
+        self.assertEqual(await self.receive(kernel), [b"me", b"hello"])
+
+
+class CurveTests(SocketTests):
+    """
+    The same with encryption; and only who has the keys gets in.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.curve = self.ours = new_curve_keys()
+
+    async def assert_not_connected(self) -> None:
+        """
+        Nothing gets to the kernel.
+        """
+        kernel, address = self.kernel(zmq.ROUTER)
+        dealer, connected = self.dealer(address)
+        connected.addErrback(lambda failure: failure.trap(CancelledError))
+        dealer.send([b"hello"])
+        await deferLater(reactor, 0.3)
+        self.assertFalse(dealer.is_connected)
+        self.assertFalse(kernel.poll(0))
+        connected.cancel()
+
+    async def test_another_key(self) -> None:
+        """
+        With the keys of another kernel, there is no connection.
+        """
+        self.ours = new_curve_keys()
+        await self.assert_not_connected()
+
+    async def test_no_key(self) -> None:
+        """
+        Nor is there without any.
+        """
+        self.ours = None
+        await self.assert_not_connected()
+
+    async def test_a_kernel_without(self) -> None:
+        """
+        A kernel that does not encrypt is told nothing.
+        """
+        self.curve = None
+        await self.assert_not_connected()
+
+
+class CurveUnixSocketTests(CurveTests, UnixSocketTests):
+    """
+    Both together.
+    """
+
+
+class EavesdropperTests(SocketCase):
+    """
+    Somebody who reads what goes over the wire.
+    """
+
+    async def test_nothing_in_the_clear(self) -> None:
+        """
+        Of what is encrypted, no word can be read.
+        """
+        self.curve = self.ours = new_curve_keys()
+        overheard = bytearray()
+
+        class Listener(ProxyServer):
+            """
+            Between us and the kernel.
+            """
+
+            def dataReceived(self, data: bytes) -> None:
+                overheard.extend(data)
+                super().dataReceived(data)
+
+        kernel, address = self.kernel(zmq.ROUTER)
+        proxy: Any = ProxyFactory("127.0.0.1", int(address.rpartition(":")[2]))
+        proxy.protocol = Listener
+        port: Any = reactor.listenTCP(0, proxy, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        dealer, connected = self.dealer(f"tcp://127.0.0.1:{port.getHost().port}")
+        dealer.send([b"the secret word"])
+        await connected
+        self.assertEqual(await self.receive(kernel), [b"me", b"the secret word"])
+        self.assertIn(b"CURVE", overheard)
+        self.assertNotIn(b"secret", overheard)
+        dealer.close(linger=False)
+        kernel.close(linger=0)
+        # Until the listener has noticed.
+        await deferLater(reactor, 0.1)
