@@ -40,11 +40,10 @@ class JupyterJSServicesTests(NodeTestCase):
         validator has nothing to say.
         """
         folder = await self.node_folder(self.SOURCE)
-        for gateway, token in await self.gateways():
-            for package in PACKAGES:
-                await self.run_node(
-                    "everything.js", f"127.0.0.1:{gateway.port}", token, package, cwd=folder
-                )
+        for package, (gateway, token) in zip(PACKAGES, await self.gateways(), strict=True):
+            await self.run_node(
+                "everything.js", f"127.0.0.1:{gateway.port}", token, package, cwd=folder
+            )
             self.assertNotIn("Traceback", gateway.output)
 
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from tests.clients.programs import NODE_CLIENT, NODE_SCRIPTS, PYTHON, Lane, NodeTestCase, Program
-from tests.support.gateway import GatewayProcess, until
+from tests.support.gateway import GatewayProcess, http, until
 
 
 class ReconnectingTests(NodeTestCase):
@@ -36,9 +36,22 @@ class ReconnectingTests(NodeTestCase):
         """
         self.way.hold()
         self.way.cut()
-        found = re.search(r"^kernel (\S+)$", self.program.printed, re.MULTILINE)
-        assert found is not None, self.program.output
-        await self.when_model(self.gateway_process, found[1], "connections", 0)
+        kernel_id = await self.kernel_of(self.program)
+        await self.when_model(self.gateway_process, kernel_id, "connections", 0)
+
+    async def kernel_of(self, program: Program) -> str:
+        """
+        :return: The id that a program prints.
+        """
+        found: list[str] = []
+
+        def has_printed() -> bool:
+            found[:] = re.findall(r"^kernel (\S+)\n", program.printed, re.MULTILINE)
+            return bool(found) or program.status is not None
+
+        await until(has_printed, lambda: f"it names its kernel: {program.output}")
+        assert found, program.output
+        return found[0]
 
     async def back(self, times: int) -> None:
         """
@@ -83,3 +96,18 @@ class ReconnectingTests(NodeTestCase):
         The same without it.
         """
         await self._three_cuts("legacy")
+
+    async def test_deleted(self) -> None:
+        """
+        A kernel that somebody else deletes is gone for good: the library does not try again.
+        """
+        folder = await self.node_folder(NODE_CLIENT)
+        gateway = await self.gateway(PYTHON)
+        for framing in ("v1", "legacy"):
+            program = self.start_program(
+                self.command("node"), str(NODE_SCRIPTS / "gone.js"), f"127.0.0.1:{gateway.port}",
+                framing, cwd=folder,
+            )  # fmt: skip
+            path = f"/api/kernels/{await self.kernel_of(program)}"
+            self.assertEqual((await http(gateway.port, "DELETE", path)).code, 204)
+            await program.succeeds()
