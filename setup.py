@@ -35,6 +35,7 @@ setup(
         "klein>=24.8",
         "msgspec>=0.18.6",
         "nbformat>=5.10",
+        "prometheus_client>=0.20",
         "pyzmq>=26",
         "twisted[tls]>=26.4",
         "txaio>=25.6",

@@ -80,6 +80,30 @@ class NoSuchKernel(GatewayError):
     """
 
 
+class NoSuchSession(GatewayError):
+    """
+    There is no session of this id, or its kernel has gone.
+    """
+
+
+class SessionKernelUnavailable(GatewayError):
+    """
+    A session cannot have the kernel that it wants.
+
+    :ivar short_message: The same for those who have little room to show it.
+    """
+
+    def __init__(self, message: str, short_message: str) -> None:
+        super().__init__(message)
+        self.short_message = short_message
+
+
+class NotSupported(GatewayError):
+    """
+    Something that servers like this may offer, and this one does not.
+    """
+
+
 class KernelLimitReached(GatewayError):
     """
     As many kernels run as the settings allow.
@@ -89,12 +113,6 @@ class KernelLimitReached(GatewayError):
 class KernelStartFailed(GatewayError):
     """
     The kernel's process could not be started.
-    """
-
-
-class KernelNotRunning(GatewayError):
-    """
-    The kernel has no process at the moment that could be signalled.
     """
 
 

@@ -220,8 +220,9 @@ class IKernels(Interface):
 
     def interrupt(kernel_id: str) -> Deferred[None]:
         """
-        :return: Fails with :py:exc:`kgd.errors.NoSuchKernel` or
-            :py:exc:`kgd.errors.KernelNotRunning`.
+        Interrupt what a kernel is doing, which is nothing as long as it does not answer.
+
+        :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
         """
 
     def restart(kernel_id: str) -> Deferred[None]:
@@ -245,6 +246,85 @@ class IKernels(Interface):
     def stop_all() -> Deferred[None]:
         """
         Stop every kernel, all at once, and refuse new ones.
+        """
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Session:
+    """
+    What somebody works on with a kernel.
+
+    :ivar path: Of a notebook, a console or a file, as the client names it; each has one session.
+    :ivar type: ``notebook``, ``console``, ``file`` or whatever the client says.
+    """
+
+    session_id: str
+    path: str
+    name: str
+    type: str
+    kernel_id: str
+
+
+@attrs.frozen(kw_only=True)
+class SessionRequest:
+    """
+    What a client wants of a new session, or wants to be different; ``None`` is what it does not
+    mention.
+
+    :ivar kernel_id: Which kernel it shall have.
+    :ivar kernel_name: Of which kernelspec that shall be; of no matter if the kernel runs already.
+    """
+
+    path: str | None = None
+    name: str | None = None
+    type: str | None = None
+    kernel_id: str | None = None
+    kernel_name: str | None = None
+
+
+class ISessions(Interface):
+    """
+    The sessions. One goes when its kernel goes; several may share a kernel.
+    """
+
+    def list() -> Sequence[Session]:
+        """
+        :return: Those whose kernels are there, in the order in which they were created.
+        """
+
+    def get(session_id: str) -> Session:
+        """
+        :raises kgd.errors.NoSuchSession:
+        """
+
+    def create(request: SessionRequest) -> Deferred[Session]:
+        """
+        Create a session with a ``path`` and a ``type``. If there is one for the path, fires with
+        that. Its kernel is ``kernel_id`` if that runs, else it is started under that id.
+
+        :return: Fails as :py:meth:`IKernels.start` does, but with
+            :py:exc:`kgd.errors.SessionKernelUnavailable` if there is no such kernelspec.
+        """
+
+    def change(session_id: str, request: SessionRequest) -> Deferred[Session]:
+        """
+        Change what the request mentions. When the session gets another kernel, its old one is
+        stopped, unless another session uses it.
+
+        :return: Fails with :py:exc:`kgd.errors.NoSuchSession`,
+            :py:exc:`kgd.errors.InvalidRequest` for a ``kernel_id`` that does not run,
+            :py:exc:`kgd.errors.KernelLimitReached`, or
+            :py:exc:`kgd.errors.SessionKernelUnavailable`.
+        """
+
+    def delete(session_id: str) -> Deferred[None]:
+        """
+        Delete a session and stop its kernel, also when others share it.
+
+        :return: Fails with :py:exc:`kgd.errors.NoSuchSession`.
         """
 
 

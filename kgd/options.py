@@ -234,6 +234,12 @@ OPTIONS = (
     Option("max-kernels", "Most kernels at a time; without it there is no limit.", whole_number),
     Option("default-kernel-name", "Kernelspec for requests that name none."),
     Option("force-kernel-name", "Kernelspec for every request, whatever it names."),
+    Option(
+        "allowed-kernelspecs",
+        "The only kernelspecs that there shall be; without it, all that are installed.",
+        names,
+        many=True,
+    ),
     Option("list-kernels", "Let clients list the running kernels.", switch),
     Option(
         "env-whitelist",

@@ -52,6 +52,7 @@ class Settings:
     max_kernels: int | None = None
     default_kernel_name: str = "python3"
     force_kernel_name: str = ""
+    allowed_kernelspecs: frozenset[str] = frozenset()
     list_kernels: bool = False
     env_whitelist: frozenset[str] = frozenset()
     env_process_whitelist: frozenset[str] = frozenset()

@@ -48,7 +48,7 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
     # Autobahn's timers.
     txaio.use_twisted()  # type: ignore[no-untyped-call]
     txaio.config.loop = reactor  # type: ignore[attr-defined]
-    specs = InstalledKernelSpecs()
+    specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
     relay = Relay(reactor, settings)
     runtime = RuntimeDirectory()
     kernels = KernelRegistry(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from kgd.errors import KernelStartFailed, NoSuchKernel, RestartFailed
 from kgd.interfaces import IKernel
-from kgd.kernels.waiters import Waiters
+from kgd.waiters import Waiters
 
 
 class Askers:

@@ -152,9 +152,7 @@ class Kernel:
 
     def interrupt(self) -> None:
         """
-        Interrupt what the kernel is doing.
-
-        :raises kgd.errors.KernelNotRunning: when there is no process at the moment.
+        Interrupt what the kernel is doing, if anything.
         """
         self._work.interrupt()
 

@@ -21,8 +21,8 @@ from kgd.errors import KernelStartFailed
 from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess
 from kgd.kernels.oom import OUT_OF_MEMORY, OutOfMemoryKills
 from kgd.kernels.output import LINES_A_SECOND, OutputLines
-from kgd.kernels.waiters import Waiters
 from kgd.logs import make_logger
+from kgd.waiters import Waiters
 
 _log = make_logger()
 _WRAPPER = str(Path(__file__).with_name("exec_kernel.py"))

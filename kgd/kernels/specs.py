@@ -68,10 +68,12 @@ class InstalledKernelSpecs:
     directories has changed, which every call finds out.
 
     :param path: The directories to look in; by default :py:func:`search_path`.
+    :param allowed: The names of those that shall be there; if empty, all.
     """
 
-    def __init__(self, path: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Sequence[str] | None = None, allowed: Iterable[str] = ()) -> None:
         self._path = path
+        self._allowed = frozenset(_key(name) for name in allowed)
         self._specs: Mapping[str, KernelSpec] = {}
         self._seen: dict[str, _State] | None = None
 
@@ -87,9 +89,8 @@ class InstalledKernelSpecs:
         """
         One of them.
         """
-        key = name.lower()
         try:
-            return self.all()[_ALIASES.get(key, key)]
+            return self.all()[_key(name)]
         except KeyError:
             raise NoSuchKernelSpec(f"No such kernel: {name}") from None
 
@@ -97,8 +98,9 @@ class InstalledKernelSpecs:
         """
         Whether one of this name is installed, as far as the names of directories tell.
         """
-        key = name.lower()
-        key = _ALIASES.get(key, key)
+        key = _key(name)
+        if self._allowed and key not in self._allowed:
+            return False
         if key == "python3" and importlib.util.find_spec("ipykernel") is not None:
             return True
         return any(key == each.lower() for path in self._searched() for each in _names_in(path))
@@ -113,12 +115,23 @@ class InstalledKernelSpecs:
         now = time.time_ns()
         # Looked at before it is read, so that a change in between is noticed next time.
         seen = {path: _state(path) for path in _watched(searched)}
-        self._specs = MappingProxyType(dict(_installed(searched)))
+        self._specs = MappingProxyType(
+            {
+                name: spec
+                for name, spec in _installed(searched)
+                if not self._allowed or name in self._allowed
+            }
+        )
         for spec in self._specs.values():
             # One that jupyter_client found elsewhere.
             seen.setdefault(str(spec.directory), _state(str(spec.directory)))
         newest = max((max(state[-2:]) for state in seen.values() if state), default=0)
         self._seen = seen if newest < now - _UNSETTLED else None
+
+
+def _key(name: str) -> str:
+    key = name.lower()
+    return _ALIASES.get(key, key)
 
 
 def _state(path: str) -> _State:

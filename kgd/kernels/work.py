@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from kgd.errors import KernelNotRunning
 from kgd.interfaces import SHUT_DOWN, IChannels, IKernel, IKernelLauncher
 from kgd.kernels.activity import Activity
 from kgd.kernels.address import KernelAddress
@@ -160,12 +159,11 @@ class KernelWork:
 
     def interrupt(self) -> None:
         """
-        Not an effect: interrupt what the kernel is doing, in the way that its kernelspec says.
-
-        :raises kgd.errors.KernelNotRunning: when there is no process.
+        Not an effect: interrupt what the kernel is doing, in the way that its kernelspec says. One
+        that does not answer yet does nothing, and a signal could end it.
         """
-        if self.process.pid is None:
-            raise KernelNotRunning("The kernel has no process at the moment; try again later")
+        if not (self.is_ready or self._seeding):
+            return
         if self._plan.spec.interrupt_mode == "message":
             self.channels.request_interrupt()
         else:

@@ -4,16 +4,23 @@ The personality ``jupyter_websocket``: what Jupyter's own server does for kernel
 
 from __future__ import annotations
 
+import time
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.plugin import IPlugin
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from kgd.interfaces import Access, IGateway, IPersonality, IPersonalityMaker
+from kgd.sessions.store import SessionStore
 from kgd.web.about import AboutAPI
 from kgd.web.kernels import KernelsAPI
 from kgd.web.kernelspecs import KernelSpecsAPI
+from kgd.web.me import MeAPI
+from kgd.web.metrics import MetricsAPI
 from kgd.web.routes import Route, RouteTable
+from kgd.web.sessions import SessionsAPI
+from kgd.web.status import StatusAPI
 from kgd.web.swagger import SwaggerAPI
 from kgd.web.websocket import ChannelsAPI
 
@@ -21,20 +28,27 @@ from kgd.web.websocket import ChannelsAPI
 @implementer(IPersonality)
 class JupyterWebsocket:
     """
-    REST for kernels and kernelspecs, and a WebSocket for each client of a kernel.
+    REST for kernels, kernelspecs and sessions, and a WebSocket for each client of a kernel.
     """
 
     def __init__(self, gateway: IGateway) -> None:
         settings = gateway.settings
         self._kernels = gateway.kernels
+        sessions = SessionStore(gateway.kernels)
+        status = StatusAPI(gateway.kernels, time.time)
         self._table = RouteTable(
             [
                 *AboutAPI().routes(),
+                *status.routes(),
+                *MeAPI().routes(),
+                *MetricsAPI(gateway.kernels, status).routes(),
                 *SwaggerAPI(settings, self._routes).routes(),
                 *KernelsAPI(settings, gateway.kernels).routes(),
                 *ChannelsAPI(gateway.reactor, settings, gateway.kernels).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
-            ]
+                *SessionsAPI(settings, gateway.kernels, sessions).routes(),
+            ],
+            status.note,
         )
 
     def _routes(self) -> tuple[Route, ...]:

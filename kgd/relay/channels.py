@@ -26,7 +26,7 @@ from kgd.relay.readiness import Probe
 from kgd.relay.redaction import Redactor
 from kgd.relay.seeding import SeedRun
 from kgd.relay.sockets import KernelSocket, SocketFactory
-from kgd.relay.wires import FOR_CLIENTS, FOR_OURSELVES, Wires
+from kgd.relay.wires import Wires
 from kgd.settings import Settings
 
 # After a process has ended, its last words may still be on their way through ZeroMQ's thread.
@@ -156,7 +156,6 @@ class KernelChannels:
             self._sockets,
             connection,
             line.signer,
-            FOR_OURSELVES,
             lambda channel, frames: self._answered(line, channel, frames),
         )
         self._line = line
@@ -195,9 +194,7 @@ class KernelChannels:
             if message is not None:
                 attachment.answer(message)
 
-        attachment.connect(
-            Wires(self._sockets, line.connection, line.signer, FOR_CLIENTS, received)
-        )
+        attachment.connect(Wires(self._sockets, line.connection, line.signer, received))
 
     def disconnect(self, ename: str, evalue: str) -> None:
         """

@@ -6,23 +6,34 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Buffer, Request, Signer, wire_frames
 from kgd.relay.sockets import KernelSocket, SocketFactory
 
-FOR_CLIENTS = ("stdin", "shell", "control")
-FOR_OURSELVES = ("shell", "control")
+# What a kernel answers without running code that could ask for input.
+_NO_CODE = frozenset(
+    {
+        "kernel_info_request",
+        "complete_request",
+        "inspect_request",
+        "history_request",
+        "is_complete_request",
+        "comm_info_request",
+    }
+)
 
 
 class Wires:
     """
-    Carries requests to the kernel's present process, and what is answered back.
+    Carries requests to the kernel's present process, and what is answered back. Sockets are opened
+    when something is sent on them: each takes memory here and a connection in the kernel, and many
+    clients only look on.
 
     A kernel sends ``input_request`` to the identity of the shell request, on another socket, and
-    silently drops it when that identity has not connected there. So nothing leaves on shell before
-    stdin is connected.
+    silently drops it when that identity has not connected there. So no code leaves on shell before
+    stdin is connected, and nothing that follows it.
     """
 
     def __init__(
@@ -30,48 +41,53 @@ class Wires:
         sockets: SocketFactory,
         connection: ConnectionInfo,
         signer: Signer,
-        channels: tuple[str, ...],
         received: Callable[[str, Sequence[Buffer]], None],
     ) -> None:
+        self._factory = sockets
+        self._connection = connection
         self._signer = signer
-        self._waiting: deque[Request] = deque()
+        self._received = received
         # Random, because a ROUTER ignores a second peer under an identity that it knows.
-        identity = os.urandom(16).hex().encode()
-
-        def open_socket(channel: str) -> KernelSocket:
-            return sockets.deal(
-                connection.url(channel),
-                identity,
-                lambda frames: received(channel, frames),
-                self._connected,
-                connection.curve,
-            )
-
-        self._sockets: Mapping[str, KernelSocket] = {
-            channel: open_socket(channel) for channel in channels
-        }
-        self._gate = self._sockets.get("stdin")
+        self._identity = os.urandom(16).hex().encode()
+        self._sockets: dict[str, KernelSocket] = {}
+        self._waiting: deque[Request] = deque()
+        self._may_run_code = False
+        self._closed = False
 
     def send(self, request: Request) -> None:
         """
-        :param request: On a channel that these wires have.
+        :param request: On shell, control or stdin.
         """
-        gate = self._gate
-        if gate is not None and request.channel == "shell":
-            if not gate.is_connected:
+        if request.channel == "shell" and not self._may_run_code:
+            if request.msg_type not in _NO_CODE:
+                self._may_run_code = self._socket("stdin").is_connected
+            if self._waiting or not (self._may_run_code or request.msg_type in _NO_CODE):
+                # Have the other connection made meanwhile, too.
+                self._socket("shell")
                 self._waiting.append(request)
                 return
-            self._gate = None
         self._send(request)
 
     def _send(self, request: Request) -> None:
         frames = wire_frames(self._signer, request.parts, request.buffers)
-        self._sockets[request.channel].send(frames)
+        self._socket(request.channel).send(frames)
+
+    def _socket(self, channel: str) -> KernelSocket:
+        socket = self._sockets.get(channel)
+        if socket is None:
+            socket = self._sockets[channel] = self._factory.deal(
+                self._connection.url(channel),
+                self._identity,
+                lambda frames: self._received(channel, frames),
+                self._connected,
+                self._connection.curve,
+            )
+        return socket
 
     def _connected(self) -> None:
-        gate = self._gate
-        if gate is not None and gate.is_connected:
-            self._gate = None
+        stdin = self._sockets.get("stdin")
+        if stdin is not None and stdin.is_connected and not self._closed:
+            self._may_run_code = True
             while self._waiting:
                 self._send(self._waiting.popleft())
 
@@ -87,12 +103,13 @@ class Wires:
         """
         Hand over everything that has arrived.
         """
-        for socket in self._sockets.values():
+        for socket in tuple(self._sockets.values()):
             socket.drain()
 
     def close(self, *, linger: bool) -> None:
         """
         :param linger: Whether what is under way to the kernel may still leave.
         """
+        self._closed = True
         for socket in self._sockets.values():
             socket.close(linger=linger)

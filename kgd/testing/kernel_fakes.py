@@ -21,7 +21,7 @@ from kgd.interfaces import (
     IKernelSpecs,
     KernelSpec,
 )
-from kgd.kernels.waiters import Waiters
+from kgd.waiters import Waiters
 
 #: What :py:class:`FakeLauncher` does not find, and no system should have either.
 MISSING_EXECUTABLE = "kgd-no-such-executable"

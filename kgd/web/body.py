@@ -13,20 +13,27 @@ from kgd.errors import InvalidRequest
 
 def read_object(request: Any) -> dict[str, Any]:
     """
+    As :py:func:`read_object_or_none`, but nothing is an empty object.
+    """
+    return read_object_or_none(request) or {}
+
+
+def read_object_or_none(request: Any) -> dict[str, Any] | None:
+    """
     Read the body as a JSON object, whatever its ``Content-Type`` claims; old clients claim a form.
 
-    :return: The object; an empty one when there is no body, or ``null``.
+    :return: The object, or ``None`` when there is no body, or ``null``.
     :raises InvalidRequest: when it is something else.
     """
     raw = request.content.read()
     if not raw:
-        return {}
+        return None
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise InvalidRequest("Invalid JSON in body of request") from None
     if value is None:
-        return {}
+        return None
     if not isinstance(value, dict):
         raise InvalidRequest("JSON body must be an object")
     return value
@@ -39,4 +46,17 @@ def text_or_none(body: dict[str, Any], key: str) -> str | None:
     value = body.get(key)
     if value is not None and not isinstance(value, str):
         raise InvalidRequest(f"{key} must be a string")
+    return value
+
+
+def object_or_empty(body: dict[str, Any], key: str) -> dict[str, Any]:
+    """
+    :return: The field; an empty object when it is not there, or ``null``.
+    :raises InvalidRequest: when it is something else.
+    """
+    value = body.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{key} must be an object")
     return value

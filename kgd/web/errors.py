@@ -24,22 +24,27 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.CrossOriginRefused: HTTPStatus.NOT_FOUND,
     errors.NoSuchResource: HTTPStatus.NOT_FOUND,
     errors.NoSuchKernel: HTTPStatus.NOT_FOUND,
+    errors.NoSuchSession: HTTPStatus.NOT_FOUND,
     errors.NoSuchKernelSpec: HTTPStatus.NOT_FOUND,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UpgradeRequired: HTTPStatus.UPGRADE_REQUIRED,
+    errors.SessionKernelUnavailable: HTTPStatus.NOT_IMPLEMENTED,
+    errors.NotSupported: HTTPStatus.NOT_IMPLEMENTED,
     errors.KernelStartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
-    errors.KernelNotRunning: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.RestartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
 _log = make_logger()
 
 
-def error_body(status: HTTPStatus, message: str) -> bytes:
+def error_body(status: HTTPStatus, message: str, short_message: str | None = None) -> bytes:
     """
     :return: The canonical JSON: ``reason`` is the status's phrase, ``message`` a detail or empty.
     """
-    return msgspec.json.encode({"reason": status.phrase, "message": message})
+    body = {"reason": status.phrase, "message": message}
+    if short_message is not None:
+        body["short_message"] = short_message
+    return msgspec.json.encode(body)
 
 
 def refuse(request: Any, error: Exception) -> bytes:
@@ -69,6 +74,6 @@ def refuse(request: Any, error: Exception) -> bytes:
     request.setResponseCode(status.value, status.phrase.encode("ascii"))
     request.setHeader(b"Content-Type", b"application/json")
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
-    body = error_body(status, message)
+    body = error_body(status, message, getattr(error, "short_message", None))
     request.setHeader(b"Content-Length", b"%d" % len(body))
     return body if request.method != b"HEAD" else b""

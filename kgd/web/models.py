@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from kgd.interfaces import IKernel, KernelSpec
+from kgd.interfaces import IKernel, KernelSpec, Session
 from kgd.protocol.timestamps import timestamp
 
 
@@ -25,6 +25,20 @@ def kernel_model(kernel: IKernel) -> dict[str, Any]:
     if kernel.reason:
         model["reason"] = kernel.reason
     return model
+
+
+def session_model(session: Session, kernel: IKernel) -> dict[str, Any]:
+    """
+    :return: What ``/api/sessions`` shows of a session; ``notebook`` is for old clients.
+    """
+    return {
+        "id": session.session_id,
+        "path": session.path,
+        "name": session.name,
+        "type": session.type,
+        "kernel": kernel_model(kernel),
+        "notebook": {"path": session.path, "name": session.name},
+    }
 
 
 def kernelspec_model(spec: KernelSpec, base_url: str) -> dict[str, Any]:

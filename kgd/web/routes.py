@@ -24,8 +24,8 @@ class Route:
     """
     One row: what is served under a path.
 
-    :ivar rule: A path; ``<kernel_id>`` and ``<spec_name>`` stand for one segment of their form,
-        ``<path:file>`` for any number of segments.
+    :ivar rule: A path; ``<kernel_id>``, ``<session_id>`` and ``<spec_name>`` stand for one segment
+        of their form, ``<path:file>`` for any number of segments.
     :ivar methods: ``HEAD`` comes with ``GET`` by itself.
     :ivar handler: Called with the request and the rule's variables; may be a coroutine function.
         Returns the body or a resource, or raises what ``kgd.web.errors`` knows.
@@ -59,16 +59,22 @@ class RouteTable:
     """
     Serves routes with Klein, except that constant paths, which are asked for all the time, are
     looked up in a dictionary.
+
+    :param served: Called with each request that is about to be served.
     """
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(
+        self, routes: Iterable[Route], served: Callable[[Any], None] = lambda _: None
+    ) -> None:
         self.routes = tuple(routes)
+        self._served = served
         self._app = Klein()
         url_map = self._app.url_map
         url_map.merge_slashes = False
         url_map.redirect_defaults = False
         url_map.converters = url_map.converters | {
             "kernel_id": KernelIdConverter,
+            "session_id": KernelIdConverter,
             "spec_name": SpecNameConverter,
         }
         self._constant: dict[tuple[bytes, bytes], Callable[..., Any]] = {}
@@ -81,6 +87,7 @@ class RouteTable:
     def _add(self, endpoint: str, route: Route) -> None:
         methods = [*route.methods, *(["HEAD"] if "GET" in route.methods else [])]
         rule = route.rule.replace("<kernel_id>", "<kernel_id:kernel_id>")
+        rule = rule.replace("<session_id>", "<session_id:session_id>")
         rule = rule.replace("<spec_name>", "<spec_name:spec_name>")
 
         def serve(request: Any, **variables: str) -> Any:
@@ -97,7 +104,7 @@ class RouteTable:
         """
         :return: A leaf that expects the path in ``postpath``, still percent-encoded.
         """
-        return _Routes(self._app, self._constant)
+        return _Routes(self._app, self._constant, self._served)
 
     def access(self, path: str) -> Access:
         """
@@ -116,12 +123,19 @@ class RouteTable:
 class _Routes(Resource):
     isLeaf = True
 
-    def __init__(self, app: Klein, constant: Mapping[tuple[bytes, bytes], Any]) -> None:
+    def __init__(
+        self,
+        app: Klein,
+        constant: Mapping[tuple[bytes, bytes], Any],
+        served: Callable[[Any], None],
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._klein = app.resource()
         self._constant = constant
+        self._served = served
 
     def render(self, request: Any) -> Any:
+        self._served(request)
         handler = self._constant.get((request.method, b"/" + b"/".join(request.postpath)))
         if handler is None:
             return self._klein.render(request)

@@ -24,6 +24,83 @@ _ERROR = {
 }
 
 
+def _object(required: str, **types: Any) -> dict[str, Any]:
+    """
+    :param required: Names of fields, with spaces between them.
+    :param types: What each field is: the name of a type, or a schema.
+    """
+    properties = {
+        name: {"type": kind} if isinstance(kind, str) else kind for name, kind in types.items()
+    }
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/definitions/{name}"}
+
+
+_TIME = {"type": "string", "format": "dateTime"}
+_NOTEBOOK = _object("", path="string", name="string")
+_DEFINITIONS = {
+    "Error": _object("reason message", reason="string", message="string", short_message="string"),
+    "ApiInfo": _object("version", version="string", kgd="string"),
+    "Kernel": _object(
+        "id name",
+        id="string",
+        name="string",
+        last_activity=_TIME,
+        execution_state="string",
+        connections="integer",
+        reason="string",
+    ),
+    "KernelSpec": _object(
+        "name spec resources", name="string", spec=_ref("KernelSpecFile"), resources="object"
+    ),
+    "KernelSpecFile": _object(
+        "argv display_name language",
+        argv={"type": "array", "items": {"type": "string"}},
+        display_name="string",
+        language="string",
+        env="object",
+        interrupt_mode="string",
+        metadata="object",
+        kernel_protocol_version="string",
+    ),
+    "Session": _object(
+        "id path name type kernel",
+        id="string",
+        path="string",
+        name="string",
+        type="string",
+        kernel=_ref("Kernel"),
+        notebook=_NOTEBOOK,
+    ),
+}
+# What a successful answer holds: its status, a definition, and whether it is a list of those.
+_ANSWERS: dict[tuple[str, str], tuple[int, str, bool]] = {
+    ("GET", "/api"): (200, "ApiInfo", False),
+    ("GET", "/api/kernels"): (200, "Kernel", True),
+    ("POST", "/api/kernels"): (201, "Kernel", False),
+    ("GET", "/api/kernels/<kernel_id>"): (200, "Kernel", False),
+    ("POST", "/api/kernels/<kernel_id>/restart"): (200, "Kernel", False),
+    ("GET", "/api/kernelspecs/<spec_name>"): (200, "KernelSpec", False),
+    ("GET", "/api/sessions"): (200, "Session", True),
+    ("POST", "/api/sessions"): (201, "Session", False),
+    ("GET", "/api/sessions/<session_id>"): (200, "Session", False),
+    ("PATCH", "/api/sessions/<session_id>"): (200, "Session", False),
+}
+
+
+def _responses(method: str, rule: str) -> dict[str, Any]:
+    responses: dict[str, Any] = {"default": _ERROR}
+    answer = _ANSWERS.get((method, rule))
+    if answer is not None:
+        code, name, many = answer
+        schema = {"type": "array", "items": _ref(name)} if many else _ref(name)
+        responses[str(code)] = {"description": name, "schema": schema}
+    return responses
+
+
 def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
     """
     :return: A description of the routes in Swagger 2.0.
@@ -38,7 +115,7 @@ def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
                     {"name": name, "in": "path", "required": True, "type": "string"}
                     for name in _VARIABLE.findall(route.rule)
                 ],
-                "responses": {"default": _ERROR},
+                "responses": _responses(method, route.rule),
             }
             if route.access is Access.PUBLIC:
                 operation["security"] = []
@@ -59,13 +136,7 @@ def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
         },
         "security": [{"tokenHeader": []}, {"tokenParam": []}],
         "paths": paths,
-        "definitions": {
-            "Error": {
-                "type": "object",
-                "required": ["reason", "message"],
-                "properties": {"reason": {"type": "string"}, "message": {"type": "string"}},
-            }
-        },
+        "definitions": _DEFINITIONS,
     }
 
 

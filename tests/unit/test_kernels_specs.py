@@ -137,6 +137,21 @@ class InstalledKernelSpecsTests(SynchronousTestCase):
         error = self.assertRaises(NoSuchKernelSpec, self.specs.find, "Cobol")
         self.assertEqual(str(error), "No such kernel: Cobol")
 
+    def test_allowed(self) -> None:
+        """
+        Only those are there that are allowed, if that is limited at all.
+        """
+        self.install(self.first, "a")
+        self.install(self.first, "b")
+        specs = InstalledKernelSpecs([str(self.first)], ["A"])
+        self.assertEqual(list(specs.all()), ["a"])
+        self.assertEqual(
+            (specs.has("a"), specs.has("b"), specs.has("python3")), (True, False, False)
+        )
+        self.assertRaises(NoSuchKernelSpec, specs.find, "b")
+        aliased = InstalledKernelSpecs([str(self.first)], ["python"])
+        self.assertEqual(list(aliased.all()), ["python3"])
+
     def test_broken(self) -> None:
         """
         Broken kernelspecs are left out with a word in the log, and the good one stays.

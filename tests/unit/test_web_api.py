@@ -39,6 +39,15 @@ EVERY_ROUTE = [
     ("GET", "/api/kernelspecs"),
     ("GET", "/api/kernelspecs/python3"),
     ("GET", "/kernelspecs/python3/logo-64x64.png"),
+    ("GET", "/api/sessions"),
+    ("POST", "/api/sessions"),
+    ("GET", f"/api/sessions/{UNKNOWN}"),
+    ("PATCH", f"/api/sessions/{UNKNOWN}"),
+    ("DELETE", f"/api/sessions/{UNKNOWN}"),
+    ("GET", "/api/status"),
+    ("GET", "/api/me"),
+    ("PATCH", "/api/me"),
+    ("GET", "/metrics"),
 ]
 
 
@@ -454,7 +463,7 @@ class KernelsTests(APITestCase):
         Every operation on a kernel that is not there is a 404 that names it.
         """
         for method, path in EVERY_ROUTE:
-            if UNKNOWN in path and not path.endswith("channels"):
+            if f"kernels/{UNKNOWN}" in path and not path.endswith("channels"):
                 response = self.request(method, path)
                 self.assertError(response, 404, f"Kernel does not exist: {UNKNOWN}")
 
@@ -483,7 +492,7 @@ class KernelsTests(APITestCase):
         self.kernels.error = errors.RestartFailed("Exception restarting kernel: it is gone")
         response = self.request("POST", f"/api/kernels/{kernel_id}/restart")
         self.assertError(response, 500, "Exception restarting kernel: it is gone")
-        self.kernels.error = errors.KernelNotRunning("it restarts")
+        self.kernels.error = errors.RestartFailed("it restarts")
         response = self.request("POST", f"/api/kernels/{kernel_id}/interrupt")
         self.assertError(response, 500, "it restarts")
 
@@ -574,12 +583,35 @@ class SwaggerTests(APITestCase):
             for method in operations
         }
         for method, path in EVERY_ROUTE:
-            pattern = path.replace(UNKNOWN, "{kernel_id}")
+            pattern = path.replace(f"kernels/{UNKNOWN}", "kernels/{kernel_id}")
+            pattern = pattern.replace(f"sessions/{UNKNOWN}", "sessions/{session_id}")
             pattern = re.sub("(?<=kernelspecs/)python3", "{spec_name}", pattern)
             pattern = pattern.replace("logo-64x64.png", "{file}")
             described.discard((method, pattern))
             self.assertIn(pattern, document["paths"])
-        self.assertEqual(described, {("GET", "/api/swagger.json"), ("GET", "/api/swagger.yaml")})
+        public = ("/api/swagger.json", "/api/swagger.yaml", "/healthz")
+        self.assertEqual(described, {("GET", path) for path in public})
+        names = ["ApiInfo", "Error", "Kernel", "KernelSpec", "KernelSpecFile", "Session"]
+        self.assertEqual(sorted(document["definitions"]), names)
+        for name in re.findall(r'"#/definitions/(\w+)"', json.dumps(document)):
+            self.assertIn(name, names)
+
+    def test_models_are_as_described(self) -> None:
+        """
+        What is answered has the fields that the description demands, and no others.
+        """
+        definitions = self.request("GET", "/api/swagger.json").json["definitions"]
+        kernel_id = self.start()
+        body = {"path": "a", "type": "notebook", "kernel": {"id": kernel_id}}
+        for name, response in (
+            ("ApiInfo", self.request("GET", "/api")),
+            ("Kernel", self.request("GET", f"/api/kernels/{kernel_id}")),
+            ("KernelSpec", self.request("GET", "/api/kernelspecs/python3")),
+            ("Session", self.request("POST", "/api/sessions", body)),
+            ("Error", self.request("GET", f"/api/kernels/{UNKNOWN}")),
+        ):
+            self.assertLessEqual(set(definitions[name]["required"]), set(response.json), name)
+            self.assertLessEqual(set(response.json), set(definitions[name]["properties"]), name)
 
     def test_yaml(self) -> None:
         """

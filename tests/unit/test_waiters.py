@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.kernels.waiters import Waiters
+from kgd.waiters import Waiters
 
 
 class WaitersTests(SynchronousTestCase):

@@ -1,0 +1,90 @@
+"""
+Getting something from a server of the web. Credentials never follow a redirect to another server.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, RedirectAgent, ResponseDone
+from twisted.web.error import InfiniteRedirection, RedirectWithNoLocation, SchemeNotSupported
+from twisted.web.http_headers import Headers
+
+from kgd.errors import NotebookUnavailable
+
+
+async def get(reactor: Any, uri: str, shown: str, limit: int) -> bytes | None:
+    """
+    :param shown: What to call the URI in an error.
+    :param limit: In bytes.
+    :return: What is there, or ``None`` if that is larger than the limit.
+    :raises kgd.errors.NotebookUnavailable: when it cannot be had.
+    """
+    agent: Any = RedirectAgent(Agent(reactor))  # type: ignore[no-untyped-call]
+    headers = Headers({"User-Agent": ["kgd"], "Accept": ["application/x-ipynb+json, */*"]})
+    try:
+        response = await agent.request(b"GET", os.fsencode(uri), headers)
+    except SchemeNotSupported:
+        raise NotebookUnavailable(f"{shown} leads to something that is not http or https") from None
+    except Exception as error:
+        raise NotebookUnavailable(f"{shown} cannot be fetched: {_explained(error)}") from None
+    if response.code != 200:
+        raise NotebookUnavailable(f"{shown} cannot be fetched: the server answers {response.code}")
+    collector = _Collector(limit)
+    response.deliverBody(collector)
+    content = await collector.done
+    if content is not None and not collector.complete:
+        raise NotebookUnavailable(f"{shown} cannot be fetched: the server closed in the middle")
+    return content
+
+
+def _explained(error: Exception) -> str:
+    reasons = getattr(error, "reasons", None)
+    if reasons:
+        error = reasons[0].value
+    if isinstance(error, (InfiniteRedirection, RedirectWithNoLocation)):
+        return "it is redirected, but leads nowhere"
+    if isinstance(error, (ConnectError, DNSLookupError)):
+        return str(error).strip()
+    return f"{type(error).__name__}: {error}".strip(": ")
+
+
+class _Collector(Protocol):
+    """
+    Takes a body up to a limit.
+
+    :ivar done: Fires with the body, or with ``None`` when it is too large.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.done: Deferred[bytes | None] = Deferred(lambda _: self._abort())
+        self.complete = False
+        self._limit = limit
+        self._content = bytearray()
+
+    def _abort(self) -> None:
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        A piece of it.
+        """
+        self._content += data
+        if len(self._content) > self._limit and not self.done.called:
+            self.done.callback(None)
+            self._abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        That was all.
+        """
+        if not self.done.called:
+            self.complete = reason.check(ResponseDone) is not None  # type: ignore[no-untyped-call]
+            self.done.callback(bytes(self._content))
