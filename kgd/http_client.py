@@ -4,8 +4,10 @@ Getting something from a server of the web. Credentials never follow a redirect 
 
 from __future__ import annotations
 
+import base64
 import os
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
@@ -26,7 +28,10 @@ async def get(reactor: Any, uri: str, shown: str, limit: int) -> bytes | None:
     :raises kgd.errors.NotebookUnavailable: when it cannot be had.
     """
     agent: Any = RedirectAgent(Agent(reactor))  # type: ignore[no-untyped-call]
+    uri, credentials = _without_credentials(uri)
     headers = Headers({"User-Agent": ["kgd"], "Accept": ["application/x-ipynb+json, */*"]})
+    if credentials is not None:
+        headers.addRawHeader(b"Authorization", credentials)
     try:
         response = await agent.request(b"GET", os.fsencode(uri), headers)
     except SchemeNotSupported:
@@ -41,6 +46,18 @@ async def get(reactor: Any, uri: str, shown: str, limit: int) -> bytes | None:
     if content is not None and not collector.complete:
         raise NotebookUnavailable(f"{shown} cannot be fetched: the server closed in the middle")
     return content
+
+
+def _without_credentials(uri: str) -> tuple[str, bytes | None]:
+    """
+    :return: The URI without user and password, and the header that says the same.
+    """
+    parts = urlsplit(uri)
+    user, at, server = parts.netloc.rpartition("@")
+    if not at:
+        return uri, None
+    encoded = base64.b64encode(unquote(user).encode("utf-8"))
+    return parts._replace(netloc=server).geturl(), b"Basic " + encoded
 
 
 def _explained(error: Exception) -> str:

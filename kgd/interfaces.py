@@ -259,13 +259,14 @@ class Session:
 
     :ivar path: Of a notebook, a console or a file, as the client names it; each has one session.
     :ivar type: ``notebook``, ``console``, ``file`` or whatever the client says.
+    :ivar kernel: One that ran when the session was looked up.
     """
 
     session_id: str
     path: str
     name: str
     type: str
-    kernel_id: str
+    kernel: IKernel
 
 
 @attrs.frozen(kw_only=True)
@@ -287,7 +288,11 @@ class SessionRequest:
 
 class ISessions(Interface):
     """
-    The sessions. One goes when its kernel goes; several may share a kernel.
+    The sessions. One goes as soon as its kernel ends or is being stopped, and does not come back
+    when another kernel gets the same id. Several may share a kernel.
+
+    What was asked for is done even if whoever asked does not wait for it: a Deferred that is
+    cancelled leaves neither a kernel without a session nor half a change.
     """
 
     def list() -> Sequence[Session]:
@@ -302,8 +307,9 @@ class ISessions(Interface):
 
     def create(request: SessionRequest) -> Deferred[Session]:
         """
-        Create a session with a ``path`` and a ``type``. If there is one for the path, fires with
-        that. Its kernel is ``kernel_id`` if that runs, else it is started under that id.
+        Create a session with a ``path`` and a ``type``. If there is one for the path, or it is
+        being created, fires with that. Its kernel is ``kernel_id`` if that runs, else it is
+        started under that id.
 
         :return: Fails as :py:meth:`IKernels.start` does, but with
             :py:exc:`kgd.errors.SessionKernelUnavailable` if there is no such kernelspec.
@@ -322,7 +328,8 @@ class ISessions(Interface):
 
     def delete(session_id: str) -> Deferred[None]:
         """
-        Delete a session and stop its kernel, also when others share it.
+        Delete a session and stop its kernel. Others that share the kernel go with it, at once,
+        as with Jupyter's own server.
 
         :return: Fails with :py:exc:`kgd.errors.NoSuchSession`.
         """
@@ -425,7 +432,7 @@ class IChannels(Interface):
     """
 
     connections: int = Attribute("How many clients are there at the moment.")
-    outstanding: int = Attribute("How many requests of clients the kernel has not answered.")
+    outstanding: int = Attribute("How many requests to run code the kernel has not answered.")
 
     def connect(connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """

@@ -15,6 +15,7 @@ import attrs
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
+from kgd.fetching import is_remote
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
 from kgd.settings import CORS, MEBIBYTE, Settings
@@ -86,6 +87,16 @@ def switch(value: str) -> bool:
     if word in ("0", "false", "no", "off", ""):
         return False
     raise ValueError
+
+
+def notebook_uri(value: str) -> str:
+    """
+    A path, or a URI that starts with file:, http: or https:.
+    """
+    if is_remote(value) or value.lower().startswith("file://"):
+        return value
+    # Whoever becomes a daemon leaves the directory.
+    return os.path.abspath(value)
 
 
 def one_of(*words: str) -> Reader:
@@ -277,6 +288,7 @@ OPTIONS = (
         "seed-uri",
         "Notebook, as a path or with http or https, whose code cells run in every kernel of its "
         "kernelspec before clients see it.",
+        notebook_uri,
     ),
     Option(
         "seed-timeout",

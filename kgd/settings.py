@@ -62,7 +62,7 @@ class Settings:
     restart_limit: int = 5
     transport: str = "auto"
     transport_encryption: str = "disabled"
-    seed_uri: str = ""
+    seed_uri: str = attrs.field(default="", repr=False)
     seed_timeout: float = 120.0
     max_seed_size: int = 32 * MEBIBYTE
     prespawn_count: int = 0

@@ -34,7 +34,7 @@ class JupyterWebsocket:
     def __init__(self, gateway: IGateway) -> None:
         settings = gateway.settings
         self._kernels = gateway.kernels
-        sessions = SessionStore(gateway.kernels)
+        sessions = SessionStore(settings, gateway.kernels)
         status = StatusAPI(gateway.kernels, time.time)
         self._table = RouteTable(
             [
@@ -46,7 +46,7 @@ class JupyterWebsocket:
                 *KernelsAPI(settings, gateway.kernels).routes(),
                 *ChannelsAPI(gateway.reactor, settings, gateway.kernels).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
-                *SessionsAPI(settings, gateway.kernels, sessions).routes(),
+                *SessionsAPI(settings, sessions).routes(),
             ],
             status.note,
         )

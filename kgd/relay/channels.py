@@ -132,9 +132,9 @@ class KernelChannels:
     @property
     def outstanding(self) -> int:
         """
-        How many requests of clients the kernel has not answered.
+        How many requests of clients to run code the kernel has not answered.
         """
-        return sum(len(attachment.outstanding) for attachment in self._audience)
+        return sum(attachment.outstanding.code for attachment in self._audience)
 
     # --- the kernel's process comes and goes ---
 

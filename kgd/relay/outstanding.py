@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import attrs
 import msgspec
@@ -14,6 +15,29 @@ import msgspec
 from kgd.protocol.messages import Outgoing, Request, own_message
 
 _REQUEST = "_request"
+_CODE = "execute_request"
+# What kernels answer, so that somebody may be waiting for it. Others may never be answered.
+_ANSWERED = frozenset(
+    {
+        _CODE,
+        "inspect_request",
+        "complete_request",
+        "history_request",
+        "is_complete_request",
+        "comm_info_request",
+        "kernel_info_request",
+        "connect_request",
+        "shutdown_request",
+        "interrupt_request",
+        "debug_request",
+        "create_subshell_request",
+        "delete_subshell_request",
+        "list_subshell_request",
+        "usage_request",
+    }
+)
+# Of so many requests of one client it is remembered that they wait for an answer.
+MOST = 10_000
 
 
 @attrs.frozen
@@ -28,52 +52,78 @@ class Loss:
     evalue: str
 
 
+class Waiting(NamedTuple):
+    """
+    What is remembered of a request.
+
+    :ivar header: As it came.
+    """
+
+    channel: str
+    msg_type: str
+    header: bytes
+
+
 class Outstanding:
     """
     One client's requests to one process of the kernel, until they are answered.
+
+    :ivar code: How many of them are to run code.
     """
 
     def __init__(self) -> None:
         # Some clients use one id for all of their requests.
-        self._requests: dict[str, deque[Request]] = {}
+        self._requests: dict[str, deque[Waiting]] = {}
+        self._count = 0
+        self.code = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._requests.values()))
+        return self._count
 
     def sent(self, request: Request) -> None:
         """
         A request leaves for the kernel.
         """
-        if not request.msg_type.endswith(_REQUEST):
+        msg_type = request.msg_type
+        if msg_type not in _ANSWERED:
             return
+        if self._count >= MOST:
+            self._forget(next(iter(self._requests)))
+        waiting = Waiting(request.channel, msg_type, request.parts[0])
         with_this_id = self._requests.get(request.msg_id)
         if with_this_id is None:
-            self._requests[request.msg_id] = deque((request,))
+            self._requests[request.msg_id] = deque((waiting,))
         else:
-            with_this_id.append(request)
+            with_this_id.append(waiting)
+        self._count += 1
+        self.code += msg_type == _CODE
 
     def answered(self, reply: Outgoing) -> None:
         """
         A message came on a channel of requests.
         """
-        if reply.header.msg_type == "input_request":
-            return
         msg_id = reply.parent.msg_id
-        with_this_id = self._requests.get(msg_id)
-        if with_this_id is not None:
-            with_this_id.popleft()
-            if not with_this_id:
-                del self._requests[msg_id]
+        if msg_id in self._requests and reply.header.msg_type != "input_request":
+            self._forget(msg_id)
 
-    def lose(self) -> list[Request]:
+    def _forget(self, msg_id: str) -> None:
+        with_this_id = self._requests[msg_id]
+        first = with_this_id.popleft()
+        if not with_this_id:
+            del self._requests[msg_id]
+        self._count -= 1
+        self.code -= first.msg_type == _CODE
+
+    def lose(self) -> list[Waiting]:
         """
         :return: Those that are not answered, in order; they are forgotten.
         """
         lost, self._requests = self._requests, {}
-        return [request for with_one_id in lost.values() for request in with_one_id]
+        self._count = self.code = 0
+        return [waiting for with_one_id in lost.values() for waiting in with_one_id]
 
 
-def substitutes(request: Request, loss: Loss, session: str) -> Iterator[Outgoing]:
+def substitutes(request: Waiting, loss: Loss, session: str) -> Iterator[Outgoing]:
     """
     Answer a request in place of a kernel that cannot any more.
 
@@ -84,9 +134,9 @@ def substitutes(request: Request, loss: Loss, session: str) -> Iterator[Outgoing
         "evalue": loss.evalue,
         "traceback": [f"{loss.ename}: {loss.evalue}"],
     }
-    parent = bytes(request.parts[0])
+    parent = request.header
     kind = request.msg_type.removesuffix(_REQUEST)
-    is_code = kind == "execute"
+    is_code = request.msg_type == _CODE
     reply: dict[str, object] = {"status": "error", **error}
     if is_code:
         reply |= {"execution_count": 0, "user_expressions": {}, "payload": []}

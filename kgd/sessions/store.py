@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kgd.errors import (
+    GatewayError,
     InvalidRequest,
     KernelStartFailed,
     NoSuchKernel,
@@ -23,22 +24,28 @@ from kgd.errors import (
     SessionKernelUnavailable,
 )
 from kgd.interfaces import IKernel, IKernels, ISessions, Session, SessionRequest, StartRequest
+from kgd.logs import make_logger
+from kgd.settings import Settings
 from kgd.waiters import Waiters
 
 T = TypeVar("T")
+
+_log = make_logger()
 
 
 @implementer(ISessions)
 class SessionStore:
     """
     Knows who works on what. Whether a session's kernel is still there is looked up when somebody
-    wants to know.
+    wants to know; whoever lists or creates sessions also throws away those without one, so that
+    these do not pile up.
 
     Every Deferred that it gives away belongs to one caller: whoever does not want to wait any
     longer stops nothing.
     """
 
-    def __init__(self, kernels: IKernels) -> None:
+    def __init__(self, settings: Settings, kernels: IKernels) -> None:
+        self._settings = settings
         self._kernels = kernels
         self._sessions: dict[str, Session] = {}
         # Those who wait for a session that is being created, by its path.
@@ -49,23 +56,24 @@ class SessionStore:
         :return: Those whose kernels are there.
         """
         for session in tuple(self._sessions.values()):
-            if not self._has_kernel(session):
+            if not self._runs(session.kernel):
                 del self._sessions[session.session_id]
         return tuple(self._sessions.values())
 
-    def _has_kernel(self, session: Session) -> bool:
+    def _runs(self, kernel: IKernel) -> bool:
         try:
-            self._kernels.get(session.kernel_id)
+            # Its id may be that of another by now.
+            present = self._kernels.get(kernel.kernel_id) is kernel
         except NoSuchKernel:
             return False
-        return True
+        return present and not kernel.stopping
 
     def get(self, session_id: str) -> Session:
         """
         One of them.
         """
         session = self._sessions.get(session_id)
-        if session is not None and not self._has_kernel(session):
+        if session is not None and not self._runs(session.kernel):
             del self._sessions[session_id]
             session = None
         if session is None:
@@ -99,9 +107,12 @@ class SessionStore:
 
     async def _create(self, path: str, kind: str, request: SessionRequest) -> Session:
         try:
-            kernel = await self._kernel_for(request, path)
+            # If the id is that of a kernel that runs, this gives us that one.
+            kernel = await self._kernels.start(
+                StartRequest(name=request.kernel_name, path=path, kernel_id=request.kernel_id)
+            )
         except NoSuchKernelSpec:
-            name = request.kernel_name or "default"
+            name = self._spec_name(request)
             raise SessionKernelUnavailable(
                 f"The {name!r} kernel is not available. Please pick another suitable kernel "
                 "instead, or install that kernel.",
@@ -112,20 +123,14 @@ class SessionStore:
             path=path,
             name=request.name or "",
             type=kind,
-            kernel_id=kernel.kernel_id,
+            kernel=kernel,
         )
         self._sessions[session.session_id] = session
         return session
 
-    async def _kernel_for(self, request: SessionRequest, path: str) -> IKernel:
-        if request.kernel_id is not None:
-            try:
-                return self._kernels.get(request.kernel_id)
-            except NoSuchKernel:
-                pass
-        return await self._kernels.start(
-            StartRequest(name=request.kernel_name, path=path, kernel_id=request.kernel_id)
-        )
+    def _spec_name(self, request: SessionRequest) -> str:
+        settings = self._settings
+        return settings.force_kernel_name or request.kernel_name or settings.default_kernel_name
 
     # --- changing ---
 
@@ -137,19 +142,19 @@ class SessionStore:
 
     async def _change(self, session_id: str, request: SessionRequest) -> Session:
         before = self.get(session_id)
-        kernel_id = before.kernel_id
+        kernel = before.kernel
         if request.kernel_id is not None:
-            kernel_id = self._running(request.kernel_id)
+            kernel = self._running(request.kernel_id)
         elif request.kernel_name is not None:
-            kernel_id = await self._start_another(before, request)
+            kernel = await self._start_another(before, request)
             if session_id not in self._sessions:
-                await self._stop(kernel_id)
+                await self._stop_unless_used(kernel)
                 raise NoSuchSession(f"Session not found: session_id={session_id!r}")
         # Others may have changed it meanwhile.
         before = self._sessions[session_id]
         after = attrs.evolve(
             before,
-            kernel_id=kernel_id,
+            kernel=kernel,
             **{
                 field: value
                 for field in ("path", "name", "type")
@@ -157,38 +162,39 @@ class SessionStore:
             },
         )
         self._sessions[session_id] = after
-        if before.kernel_id != kernel_id:
-            await self._stop_unless_used(before.kernel_id)
+        if before.kernel is not kernel:
+            await self._stop_unless_used(before.kernel)
         return after
 
-    def _running(self, kernel_id: str) -> str:
+    def _running(self, kernel_id: str) -> IKernel:
         try:
-            return self._kernels.get(kernel_id).kernel_id
+            kernel = self._kernels.get(kernel_id)
         except NoSuchKernel:
-            raise InvalidRequest(f"No such kernel: {kernel_id}") from None
+            kernel = None
+        if kernel is None or kernel.stopping:
+            raise InvalidRequest(f"No such kernel: {kernel_id}")
+        return kernel
 
-    async def _start_another(self, session: Session, request: SessionRequest) -> str:
-        name = request.kernel_name
+    async def _start_another(self, session: Session, request: SessionRequest) -> IKernel:
+        path = session.path if request.path is None else request.path
         try:
-            kernel = await self._kernels.start(
-                StartRequest(name=name, path=request.path or session.path)
-            )
+            return await self._kernels.start(StartRequest(name=request.kernel_name, path=path))
         except (NoSuchKernelSpec, KernelStartFailed) as error:
+            name = self._spec_name(request)
             raise SessionKernelUnavailable(
                 f"The {name!r} kernel could not be started: {error}",
                 f"Error starting kernel {name}",
             ) from None
-        return kernel.kernel_id
 
-    async def _stop_unless_used(self, kernel_id: str) -> None:
-        if any(session.kernel_id == kernel_id for session in self._sessions.values()):
-            return
-        await self._stop(kernel_id)
+    async def _stop_unless_used(self, kernel: IKernel) -> None:
+        if not any(session.kernel is kernel for session in self._sessions.values()):
+            await self._stop(kernel)
 
-    async def _stop(self, kernel_id: str) -> None:
+    async def _stop(self, kernel: IKernel) -> None:
         # It may have gone by itself a moment ago.
         with contextlib.suppress(NoSuchKernel):
-            await self._kernels.stop(kernel_id)
+            if self._kernels.get(kernel.kernel_id) is kernel:
+                await self._kernels.stop(kernel.kernel_id)
 
     # --- deleting ---
 
@@ -196,10 +202,15 @@ class SessionStore:
         """
         Delete one, and stop its kernel.
         """
-        session = self._sessions.pop(session_id, None)
+        session = self._sessions.get(session_id)
         if session is None:
             return fail(NoSuchSession(f"Session not found: session_id={session_id!r}"))
-        return _in_background(self._stop(session.kernel_id))
+        kernel = session.kernel
+        # All that share the kernel lose it, and their paths are free from now on.
+        self._sessions = {
+            key: each for key, each in self._sessions.items() if each.kernel is not kernel
+        }
+        return _in_background(self._stop(kernel))
 
 
 def _in_background(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
@@ -216,6 +227,9 @@ def _tell(waiters: Waiters[T], result: T | Failure) -> None:
     if isinstance(result, Failure):
         error = result.value
         assert isinstance(error, Exception)
+        if not waiters and not isinstance(error, GatewayError):
+            # A defect of ours, which nobody else would ever hear of.
+            _log.failure("what a client no longer waits for went wrong", result)
         waiters.fail(_always(error))
     else:
         waiters.fire(result)

@@ -27,7 +27,7 @@ def kernel_model(kernel: IKernel) -> dict[str, Any]:
     return model
 
 
-def session_model(session: Session, kernel: IKernel) -> dict[str, Any]:
+def session_model(session: Session) -> dict[str, Any]:
     """
     :return: What ``/api/sessions`` shows of a session; ``notebook`` is for old clients.
     """
@@ -36,7 +36,7 @@ def session_model(session: Session, kernel: IKernel) -> dict[str, Any]:
         "path": session.path,
         "name": session.name,
         "type": session.type,
-        "kernel": kernel_model(kernel),
+        "kernel": kernel_model(session.kernel),
         "notebook": {"path": session.path, "name": session.name},
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from kgd import errors
-from kgd.interfaces import IKernels, ISessions, Session, SessionRequest
+from kgd.interfaces import ISessions, SessionRequest
 from kgd.settings import Settings
 from kgd.web.body import object_or_empty, read_object_or_none, text_or_none
 from kgd.web.models import session_model
@@ -24,7 +24,6 @@ class SessionsAPI:
     """
 
     _settings: Settings
-    _kernels: IKernels
     _sessions: ISessions
 
     def routes(self) -> list[Route]:
@@ -40,42 +39,39 @@ class SessionsAPI:
             Route(one, ("DELETE",), self.delete, summary="Delete a session and stop its kernel"),
         ]
 
-    def _model(self, session: Session) -> dict[str, Any]:
-        return session_model(session, self._kernels.get(session.kernel_id))
-
     def list(self, request: Any) -> bytes:
         """
         ``GET /api/sessions``.
         """
         if not self._settings.list_kernels:
             raise errors.ListingForbidden("Forbidden")
-        return json_answer(request, [self._model(session) for session in self._sessions.list()])
+        return json_answer(request, [session_model(session) for session in self._sessions.list()])
 
     async def create(self, request: Any) -> bytes:
         """
         ``POST /api/sessions``.
         """
-        wanted = _read(request)
+        wanted = _read(request, creating=True)
         for field in ("path", "type"):
             if getattr(wanted, field) is None:
                 raise errors.InvalidRequest(f"Missing field in JSON data: {field}")
         session = await self._sessions.create(wanted)
         location = f"{self._settings.base_url}/api/sessions/{session.session_id}"
         request.setHeader(b"Location", location.encode("ascii"))
-        return json_answer(request, self._model(session), 201)
+        return json_answer(request, session_model(session), 201)
 
     def show(self, request: Any, session_id: str) -> bytes:
         """
         ``GET /api/sessions/<session_id>``.
         """
-        return json_answer(request, self._model(self._sessions.get(session_id)))
+        return json_answer(request, session_model(self._sessions.get(session_id)))
 
     async def change(self, request: Any, session_id: str) -> bytes:
         """
         ``PATCH /api/sessions/<session_id>``.
         """
-        session = await self._sessions.change(session_id, _read(request))
-        return json_answer(request, self._model(session))
+        session = await self._sessions.change(session_id, _read(request, creating=False))
+        return json_answer(request, session_model(session))
 
     async def delete(self, request: Any, session_id: str) -> bytes:
         """
@@ -85,9 +81,11 @@ class SessionsAPI:
         return empty_answer(request)
 
 
-def _read(request: Any) -> SessionRequest:
+def _read(request: Any, *, creating: bool) -> SessionRequest:
     """
-    Read a body in today's form, or in the one in which a session was a notebook's.
+    Read a body in today's form, or in the old one in which a session was a notebook's. There a new
+    notebook's ``name``, if it has one, is its path. Bodies may hold both, for our models do; then
+    what is said in today's form counts.
 
     :raises errors.InvalidRequest: when there is none, or a field has the wrong type.
     """
@@ -95,9 +93,12 @@ def _read(request: Any) -> SessionRequest:
     if body is None:
         raise errors.InvalidRequest("No JSON data provided")
     path, kind = text_or_none(body, "path"), text_or_none(body, "type")
-    if path is None and "notebook" in body:
-        notebook = object_or_empty(body, "notebook")
-        path = text_or_none(notebook, "name") or text_or_none(notebook, "path")
+    notebook = object_or_empty(body, "notebook")
+    old_path = text_or_none(notebook, "path")
+    if creating:
+        old_path = text_or_none(notebook, "name") or old_path
+    if old_path is not None:
+        path = old_path if path is None else path
         kind = kind or "notebook"
     kernel = object_or_empty(body, "kernel")
     return SessionRequest(

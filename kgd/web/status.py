@@ -12,8 +12,18 @@ from kgd.protocol.timestamps import timestamp
 from kgd.web.respond import json_answer
 from kgd.web.routes import Route
 
-# Whoever only looks whether the gateway is there does not use it.
-_NO_USE = (b"/api", b"/api/status")
+# Whoever only looks whether the gateway is there does not use it, and what needs no token says
+# nothing about those who have one.
+_NO_USE = frozenset(
+    {
+        b"/api",
+        b"/api/status",
+        b"/api/swagger.json",
+        b"/api/swagger.yaml",
+        b"/healthz",
+        b"/metrics",
+    }
+)
 
 
 class StatusAPI:
@@ -27,7 +37,7 @@ class StatusAPI:
     def __init__(self, kernels: IKernels, wall_clock: Callable[[], float]) -> None:
         self._kernels = kernels
         self._now = wall_clock
-        self.started = self._last_request = wall_clock()
+        self.started = self._last_activity = wall_clock()
 
     def routes(self) -> list[Route]:
         """
@@ -37,18 +47,20 @@ class StatusAPI:
 
     def note(self, request: Any) -> None:
         """
-        A request is being served.
+        A request is being served. With ``no_track_activity`` in its query it is no use either.
         """
         path = b"/" + b"/".join(request.postpath)
-        if path not in _NO_USE and request.args.get(b"no_track_activity") != [b"1"]:
-            self._last_request = self._now()
+        if path not in _NO_USE and b"no_track_activity" not in request.args:
+            self._last_activity = self._now()
 
     def last_activity(self) -> float:
         """
         When somebody, or a kernel, did something last, in seconds since the epoch.
         """
-        kernels = self._kernels.list()
-        return max([self._last_request, *(each.last_activity for each in kernels)])
+        latest = [kernel.last_activity for kernel in self._kernels.list()]
+        # It is kept, so that it does not go back when a kernel goes.
+        self._last_activity = max([self._last_activity, *latest])
+        return self._last_activity
 
     def active_duration(self) -> float:
         """

@@ -16,89 +16,31 @@ from kgd.interfaces import Access
 from kgd.settings import Settings
 from kgd.web.respond import encoded_answer
 from kgd.web.routes import Route
+from kgd.web.schemas import ANSWERS, BODIES, DEFINITIONS, ERROR
 
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
-_ERROR = {
-    "description": "An error",
-    "schema": {"$ref": "#/definitions/Error"},
-}
-
-
-def _object(required: str, **types: Any) -> dict[str, Any]:
-    """
-    :param required: Names of fields, with spaces between them.
-    :param types: What each field is: the name of a type, or a schema.
-    """
-    properties = {
-        name: {"type": kind} if isinstance(kind, str) else kind for name, kind in types.items()
-    }
-    return {"type": "object", "required": required.split(), "properties": properties}
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/definitions/{name}"}
-
-
-_TIME = {"type": "string", "format": "dateTime"}
-_NOTEBOOK = _object("", path="string", name="string")
-_DEFINITIONS = {
-    "Error": _object("reason message", reason="string", message="string", short_message="string"),
-    "ApiInfo": _object("version", version="string", kgd="string"),
-    "Kernel": _object(
-        "id name",
-        id="string",
-        name="string",
-        last_activity=_TIME,
-        execution_state="string",
-        connections="integer",
-        reason="string",
-    ),
-    "KernelSpec": _object(
-        "name spec resources", name="string", spec=_ref("KernelSpecFile"), resources="object"
-    ),
-    "KernelSpecFile": _object(
-        "argv display_name language",
-        argv={"type": "array", "items": {"type": "string"}},
-        display_name="string",
-        language="string",
-        env="object",
-        interrupt_mode="string",
-        metadata="object",
-        kernel_protocol_version="string",
-    ),
-    "Session": _object(
-        "id path name type kernel",
-        id="string",
-        path="string",
-        name="string",
-        type="string",
-        kernel=_ref("Kernel"),
-        notebook=_NOTEBOOK,
-    ),
-}
-# What a successful answer holds: its status, a definition, and whether it is a list of those.
-_ANSWERS: dict[tuple[str, str], tuple[int, str, bool]] = {
-    ("GET", "/api"): (200, "ApiInfo", False),
-    ("GET", "/api/kernels"): (200, "Kernel", True),
-    ("POST", "/api/kernels"): (201, "Kernel", False),
-    ("GET", "/api/kernels/<kernel_id>"): (200, "Kernel", False),
-    ("POST", "/api/kernels/<kernel_id>/restart"): (200, "Kernel", False),
-    ("GET", "/api/kernelspecs/<spec_name>"): (200, "KernelSpec", False),
-    ("GET", "/api/sessions"): (200, "Session", True),
-    ("POST", "/api/sessions"): (201, "Session", False),
-    ("GET", "/api/sessions/<session_id>"): (200, "Session", False),
-    ("PATCH", "/api/sessions/<session_id>"): (200, "Session", False),
-}
 
 
 def _responses(method: str, rule: str) -> dict[str, Any]:
-    responses: dict[str, Any] = {"default": _ERROR}
-    answer = _ANSWERS.get((method, rule))
-    if answer is not None:
-        code, name, many = answer
-        schema = {"type": "array", "items": _ref(name)} if many else _ref(name)
-        responses[str(code)] = {"description": name, "schema": schema}
+    responses: dict[str, Any] = {"default": {"description": "An error", "schema": ERROR}}
+    if (method, rule) in ANSWERS:
+        status, schema = ANSWERS[method, rule]
+        answer: dict[str, Any] = {"description": status.phrase}
+        if schema is not None:
+            answer["schema"] = schema
+        responses[str(status.value)] = answer
     return responses
+
+
+def _parameters(method: str, rule: str) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "type": "string"}
+        for name in _VARIABLE.findall(rule)
+    ]
+    if (method, rule) in BODIES:
+        schema, required = BODIES[method, rule]
+        parameters.append({"name": "body", "in": "body", "required": required, "schema": schema})
+    return parameters
 
 
 def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
@@ -111,10 +53,7 @@ def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
         for method in route.methods:
             operation: dict[str, Any] = {
                 "summary": route.summary,
-                "parameters": [
-                    {"name": name, "in": "path", "required": True, "type": "string"}
-                    for name in _VARIABLE.findall(route.rule)
-                ],
+                "parameters": _parameters(method, route.rule),
                 "responses": _responses(method, route.rule),
             }
             if route.access is Access.PUBLIC:
@@ -136,7 +75,7 @@ def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
         },
         "security": [{"tokenHeader": []}, {"tokenParam": []}],
         "paths": paths,
-        "definitions": _DEFINITIONS,
+        "definitions": DEFINITIONS,
     }
 
 

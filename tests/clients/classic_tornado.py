@@ -2,7 +2,7 @@
 A client in the manner of the gateway examples of 2015: no session, one constant id, buffers as an
 object, and a parent expected of every message.
 
-    python classic_tornado.py HOST
+    python classic_tornado.py HOST [TOKEN]
 """
 
 import json
@@ -10,19 +10,23 @@ import sys
 
 from tornado import gen
 from tornado.escape import json_decode, json_encode, url_escape
-from tornado.httpclient import AsyncHTTPClient
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.ioloop import IOLoop
 from tornado.websocket import websocket_connect
 
 HOST = sys.argv[1]
+HEADERS = {"Authorization": f"token {sys.argv[2]}"} if sys.argv[2:] else {}
 MSG_ID = "test-msg"
 
 
 @gen.coroutine
 def main():
-    response = yield AsyncHTTPClient().fetch(f"http://{HOST}/api/kernels", method="POST", body="{}")
+    response = yield AsyncHTTPClient().fetch(
+        f"http://{HOST}/api/kernels", method="POST", body="{}", headers=HEADERS
+    )
     kernel = json_decode(response.body)
-    ws = yield websocket_connect(f"ws://{HOST}/api/kernels/{url_escape(kernel['id'])}/channels")
+    ws_url = f"ws://{HOST}/api/kernels/{url_escape(kernel['id'])}/channels"
+    ws = yield websocket_connect(HTTPRequest(ws_url, headers=HEADERS) if HEADERS else ws_url)
     header = {"username": "", "version": "5.0", "session": "", "msg_id": MSG_ID,
               "msg_type": "execute_request"}  # fmt: skip
     content = {"code": 'print("Hello world!")', "silent": False, "store_history": False,
@@ -49,7 +53,9 @@ def main():
         if msg["msg_type"] == "execute_reply":
             break
     ws.close()
-    yield AsyncHTTPClient().fetch(f"http://{HOST}/api/kernels/{kernel['id']}", method="DELETE")
+    yield AsyncHTTPClient().fetch(
+        f"http://{HOST}/api/kernels/{kernel['id']}", method="DELETE", headers=HEADERS
+    )
     return text
 
 

@@ -492,7 +492,14 @@ class GatewayTestCase(TestCase):
         return str(response.json["id"])
 
     async def connect(
-        self, port: int, kernel_id: str, *, v1: bool = False, query: str = "", headers: Any = None
+        self,
+        port: int,
+        kernel_id: str,
+        *,
+        v1: bool = False,
+        query: str = "",
+        headers: Any = None,
+        protocol: type[Channels] = Channels,
     ) -> Channels:
         """
         Open a WebSocket on a kernel.
@@ -504,7 +511,7 @@ class GatewayTestCase(TestCase):
             headers=headers,
             reactor=reactor,
         )
-        factory.protocol = Channels
+        factory.protocol = protocol
         # Without time-outs, so that no timer outlives a test.
         factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0)
         client = await HostnameEndpoint(reactor, "127.0.0.1", port).connect(factory)

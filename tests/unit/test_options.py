@@ -4,6 +4,7 @@ The table of options.
 
 from __future__ import annotations
 
+import os
 import runpy
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class TableTests(SynchronousTestCase):
         Each reader that can be wrong says so, naming the option, the value and what would do.
         """
         for option in OPTIONS:
-            if option.read.__name__ in ("text", "names", "switch"):
+            if option.read.__name__ in ("text", "names", "switch", "notebook_uri"):
                 continue
             for value in ("-1", "x", "1e999", "nan"):
                 error = self.assertRaises(UsageError, parsed, f"--{option.name}={value}")
@@ -156,6 +157,39 @@ class ReadingTests(SynchronousTestCase):
         """
         for value, expected in (("17", 17), ("2KiB", 2048), ("3MiB", 3 * MEBIBYTE)):
             self.assertEqual(parsed(f"--max-body-size={value}").max_body_size, expected)
+
+    def test_notebooks(self) -> None:
+        """
+        A path is one from here, wherever the gateway goes; a URI stays as it is.
+        """
+        for value, expected in (
+            ("a b/c%20d#e.ipynb", os.path.abspath("a b/c%20d#e.ipynb")),
+            ("/a/../b", "/b"),
+            ("http://a/../b", "http://a/../b"),
+            ("HTTPS://a", "HTTPS://a"),
+            ("file:///a%20b", "file:///a%20b"),
+        ):
+            self.assertEqual(parsed(f"--seed-uri={value}").seed_uri, expected)
+
+    def test_counts(self) -> None:
+        """
+        Numbers by name may be given at once or one after the other.
+        """
+        given = parsed("--prespawn=ir=2, bash=1", "--prespawn=c=3").prespawn
+        self.assertEqual(given, {"ir": 2, "bash": 1, "c": 3})
+        for wrong in ("ir", "=2", "ir=x", "ir=-1"):
+            self.assertRaises(UsageError, parsed, f"--prespawn={wrong}")
+
+    def test_words(self) -> None:
+        """
+        Where only a few words will do, others are refused with those that will.
+        """
+        self.assertEqual(parsed("--transport=IPC").transport, "ipc")
+        error = self.assertRaises(UsageError, parsed, "--transport=pigeon")
+        self.assertIn("auto, tcp, ipc", str(error))
+        self.assertEqual(parsed("--kernel-ws-protocol=").kernel_ws_protocol, "")
+        self.assertEqual(parsed("--kernel-ws-protocol=legacy").kernel_ws_protocol, "")
+        self.assertIsNone(parsed().kernel_ws_protocol)
 
     def test_levels(self) -> None:
         """

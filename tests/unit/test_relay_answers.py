@@ -11,7 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.protocol.messages import Header, Outgoing, Request, read_header
-from kgd.relay.outstanding import Loss, Outstanding, substitutes
+from kgd.relay import outstanding as module
+from kgd.relay.outstanding import Loss, Outstanding, Waiting, substitutes
 from kgd.relay.rates import RateLimiter
 from kgd.relay.redaction import Redactor
 from kgd.settings import Settings
@@ -60,7 +61,9 @@ class OutstandingTests(SynchronousTestCase):
             self.outstanding.sent(request(msg_id))
         self.outstanding.answered(message("execute_reply", parent="a", channel="shell"))
         self.outstanding.answered(message("execute_reply", parent="unknown", channel="shell"))
-        self.assertEqual([each.msg_id for each in self.outstanding.lose()], ["b"])
+        self.assertEqual(
+            [json.loads(each.header)["msg_id"] for each in self.outstanding.lose()], ["b"]
+        )
         self.assertEqual(self.outstanding.lose(), [])
 
     def test_one_id_for_all(self) -> None:
@@ -80,11 +83,43 @@ class OutstandingTests(SynchronousTestCase):
         self.outstanding.sent(request("b", "input_reply", "stdin"))
         self.assertEqual(len(self.outstanding), 0)
 
+    def test_bounded(self) -> None:
+        """
+        Nobody can make the gateway remember any number of requests, nor any that kernels may never
+        answer.
+        """
+        self.patch(module, "MOST", 10)
+        self.outstanding.sent(request("x", "nonsense_request"))
+        self.assertEqual(len(self.outstanding), 0)
+        for number in range(20):
+            self.outstanding.sent(request(str(number % 15)))
+        self.assertEqual((len(self.outstanding), self.outstanding.code), (10, 10))
+        self.outstanding.answered(message("execute_reply", parent="14", channel="shell"))
+        self.assertEqual((len(self.outstanding), self.outstanding.code), (9, 9))
+        self.assertEqual(len(self.outstanding.lose()), 9)
+        self.assertEqual((len(self.outstanding), self.outstanding.code), (0, 0))
+
+    def test_code(self) -> None:
+        """
+        Of the requests those that run code are counted apart.
+        """
+        self.outstanding.sent(request("a", "kernel_info_request"))
+        self.outstanding.sent(request("b"))
+        self.assertEqual((len(self.outstanding), self.outstanding.code), (2, 1))
+
+    def lost(self, each: Request) -> Waiting:
+        """
+        What is remembered of a request.
+        """
+        self.outstanding.sent(each)
+        (waiting,) = self.outstanding.lose()
+        return waiting
+
     def test_substitutes_for_code(self) -> None:
         """
         Code that ran gets an error reply, an error in its output, and an idle status.
         """
-        lost = request("a")
+        lost = self.lost(request("a"))
         reply, error, status = substitutes(lost, Loss("KernelDied", "signal 9"), "s")
         self.assertEqual(
             [(each.channel, each.header.msg_type) for each in (reply, error, status)],
@@ -102,7 +137,7 @@ class OutstandingTests(SynchronousTestCase):
         """
         Another request gets the reply of its kind, on its own channel.
         """
-        lost = request("a", "debug_request", "control")
+        lost = self.lost(request("a", "debug_request", "control"))
         reply, status = substitutes(lost, Loss("KernelDied", "x"), "s")
         self.assertEqual((reply.channel, reply.header.msg_type), ("control", "debug_reply"))
         self.assertEqual(status.header.msg_type, "status")

@@ -1,5 +1,5 @@
 """
-Sessions, status and identity over HTTP, and the store of sessions below.
+Sessions, status and identity over HTTP.
 """
 
 from __future__ import annotations
@@ -7,13 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
 
 from kgd import errors
-from kgd.interfaces import IKernel, ISessions, SessionRequest, StartRequest
-from kgd.sessions.store import SessionStore
-from kgd.testing.kernels import MemoryKernels
+from kgd.interfaces import IKernel, StartRequest
 from tests.unit.test_web_api import UNKNOWN, APITestCase
 
 NOTEBOOK = {"path": "a/b.ipynb", "type": "notebook", "name": "b"}
@@ -112,6 +110,17 @@ class SessionsAPITests(APITestCase):
             self.assertEqual(session["notebook"]["path"], "anywhere")
             self.assertEqual(self.request("DELETE", f"/api/sessions/{session['id']}").code, 204)
 
+    def test_both_forms(self) -> None:
+        """
+        What is said in today's form counts; a client may send back a model that it has changed.
+        """
+        body = {"path": "new", "notebook": {"path": "old"}}
+        session = self.request("POST", "/api/sessions", body).json
+        self.assertEqual((session["path"], session["type"]), ("new", "notebook"))
+        session["path"] = "newer"
+        path = f"/api/sessions/{session['id']}"
+        self.assertEqual(self.request("PATCH", path, session).json["path"], "newer")
+
     def test_known_path(self) -> None:
         """
         For a path that has a session, that is the answer, and no kernel is started.
@@ -178,6 +187,46 @@ class SessionsAPITests(APITestCase):
         self.assertEqual(self.sessions(), [])
         self.create()
 
+    def test_unknown_default(self) -> None:
+        """
+        The kernelspec that is not installed is named also if the client did not name it.
+        """
+        for setting in ("default_kernel_name", "force_kernel_name"):
+            self.serve(**{setting: "cobol"})
+            response = self.request("POST", "/api/sessions", NOTEBOOK)
+            self.assertEqual(response.code, 501)
+            self.assertIn("'cobol'", response.json["message"])
+            self.assertEqual(response.json["short_message"], "cobol not found")
+
+    def test_bad_kernel_id(self) -> None:
+        """
+        A kernel is not started under an id that could not be asked for.
+        """
+        body = NOTEBOOK | {"kernel": {"id": "../x"}}
+        response = self.request("POST", "/api/sessions", body)
+        self.assertError(response, 400)
+        self.assertIn("must look like a UUID", response.json["message"])
+
+    def test_a_client_that_hangs_up(self) -> None:
+        """
+        What it asked for is done, so that its kernel has a session, and whoever asks for the path
+        finds both.
+        """
+        started: Deferred[IKernel] = Deferred()
+        start = self.kernels.start
+        self.patch(self.kernels, "start", lambda request: started)
+        body = b'{"path": "a", "type": "notebook"}'
+        protocol = self.client.connect()
+        protocol.dataReceived(b"POST /api/sessions HTTP/1.1\r\nHost: x\r\n")
+        protocol.dataReceived(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        protocol.connectionLost(Failure(ConnectionLost()))
+        self.assertFalse(started.called)
+        start(StartRequest()).chainDeferred(started)
+        (session,) = self.sessions()
+        self.assertEqual(self.kernel_ids(), [session["kernel"]["id"]])
+        self.assertEqual(self.create(path="a")["id"], session["id"])
+        self.assertEqual(self.client.transport.value().count(b"HTTP/1.1"), 1)
+
     def test_incomplete(self) -> None:
         """
         What is missing is named.
@@ -211,6 +260,9 @@ class SessionsAPITests(APITestCase):
             ({"notebook": {"path": "old"}}, {"path": "old"}),
             ({"name": "n"}, {"name": "n"}),
             ({"type": "console"}, {"type": "console"}),
+            ({"notebook": {}}, {}),
+            ({"notebook": {"name": "x"}}, {}),
+            ({"notebook": {"path": "p", "name": "x"}}, {"path": "p", "type": "notebook"}),
             ({"kernel": {}}, {}),
             ({"kernel": None}, {}),
         ):
@@ -325,104 +377,18 @@ class SessionsAPITests(APITestCase):
         A restart is nothing to a session.
         """
         session = self.create()
-        self.request("POST", f"/api/kernels/{session['kernel']['id']}/restart")
-        self.assertEqual(len(self.sessions()), 1)
-
-
-class SlowKernels(MemoryKernels):
-    """
-    Kernels that start when a test wants it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.starting: list[tuple[StartRequest, Deferred[IKernel]]] = []
-
-    def start(self, request: StartRequest) -> Deferred[IKernel]:
-        """
-        Wait.
-        """
-        started: Deferred[IKernel] = Deferred()
-        self.starting.append((request, started))
-        return started
-
-    def proceed(self) -> None:
-        """
-        Start what waits.
-        """
-        starting, self.starting = self.starting, []
-        for request, started in starting:
-            super().start(request).chainDeferred(started)
-
-
-class SessionStoreTests(SynchronousTestCase):
-    """
-    The store, while kernels take their time.
-    """
-
-    def setUp(self) -> None:
-        self.kernels = SlowKernels()
-        self.store = SessionStore(self.kernels)
-        self.request = SessionRequest(path="a", type="notebook")
-
-    def test_interface(self) -> None:
-        """
-        It provides what it promises.
-        """
-        verifyObject(ISessions, self.store)
-
-    def test_two_at_once(self) -> None:
-        """
-        Two that want the same path get the same session, and one kernel.
-        """
-        first, second = self.store.create(self.request), self.store.create(self.request)
-        self.assertEqual(len(self.kernels.starting), 1)
-        self.kernels.proceed()
-        self.assertEqual(self.successResultOf(first), self.successResultOf(second))
-
-    def test_impatient(self) -> None:
-        """
-        One that does not wait any longer leaves a session behind, and no kernel without one.
-        """
-        waiting = self.store.create(self.request)
-        waiting.addErrback(lambda _: None)
-        waiting.cancel()
-        self.kernels.proceed()
-        (session,) = self.store.list()
-        self.assertEqual([each.kernel_id for each in self.kernels.list()], [session.kernel_id])
-
-    def test_failure(self) -> None:
-        """
-        When the kernel does not start, everybody who waits learns it, and the path is free.
-        """
-        waiting = [self.store.create(self.request) for _ in range(2)]
-        self.kernels.error = errors.KernelStartFailed("no")
-        self.kernels.proceed()
-        for each in waiting:
-            self.failureResultOf(each, errors.KernelStartFailed)
-        again = self.store.create(self.request)
-        self.kernels.proceed()
-        self.successResultOf(again)
-
-    def test_deleted_while_changing(self) -> None:
-        """
-        A session that is deleted while it gets another kernel leaves none behind.
-        """
-        creating = self.store.create(self.request)
-        self.kernels.proceed()
-        session = self.successResultOf(creating)
-        changing = self.store.change(session.session_id, SessionRequest(kernel_name="python3"))
-        self.successResultOf(self.store.delete(session.session_id))
-        self.kernels.proceed()
-        self.failureResultOf(changing, errors.NoSuchSession)
-        self.assertEqual(list(self.kernels.list()), [])
-
-    def test_incomplete(self) -> None:
-        """
-        Without a path or a type there is no session.
-        """
-        for request in (SessionRequest(path="a"), SessionRequest(type="b")):
-            self.failureResultOf(self.store.create(request), errors.InvalidRequest)
+        kernel_id = session["kernel"]["id"]
+        channels = self.kernels.get(kernel_id).channels
+        client: Any = object()
+        attachment = channels.attach("a", client)
+        self.assertEqual(self.sessions()[0]["kernel"]["connections"], 1)
+        self.request("POST", f"/api/kernels/{kernel_id}/restart")
+        attachment.detach(client)
+        self.assertEqual(self.sessions()[0]["kernel"]["connections"], 0)
+        channels.attach("a", client)
+        (after,) = self.sessions()
+        self.assertEqual(after["kernel"]["connections"], 1)
+        self.assertEqual((after["id"], after["kernel"]["id"]), (session["id"], kernel_id))
 
 
 class StatusTests(APITestCase):
@@ -464,15 +430,32 @@ class StatusTests(APITestCase):
             return str(self.request("GET", "/api/status").json["last_activity"])
 
         before = last()
-        self.request("GET", "/api")
-        self.request("GET", "/api/kernelspecs?no_track_activity=1")
-        self.assertEqual(last(), before)
+        for path in (
+            "/api", "/api/swagger.json", "/api/swagger.yaml", "/healthz", "/metrics", "/nope",
+            "/api/kernelspecs?no_track_activity=1", "/api/kernelspecs?x=1&no_track_activity=true",
+            f"/api/kernels/{UNKNOWN}?no_track_activity=",
+        ):  # fmt: skip
+            self.request("GET", path)
+            self.request("OPTIONS", path)
+            self.assertEqual(last(), before, path)
         self.request("GET", "/api/kernelspecs")
         after = last()
         self.assertGreater(after, before)
         kernel_id = self.start()
         self.kernels.get(kernel_id).last_activity = 4_000_000_000.0
         self.assertTrue(last().startswith("2096-10-02T"))
+        self.kernels.lose(kernel_id)
+        self.assertTrue(last().startswith("2096-10-02T"), "it does not go back")
+
+    def test_refused_requests_are_no_activity(self) -> None:
+        """
+        Who has no token cannot keep a gateway from looking unused.
+        """
+        self.serve(auth_token="t")
+        before = self.request("GET", "/api/status?token=t").json["last_activity"]
+        self.request("GET", "/api/kernelspecs")
+        after = self.request("GET", "/api/status?token=t").json["last_activity"]
+        self.assertEqual(after, before)
 
 
 class MeTests(APITestCase):
