@@ -45,11 +45,12 @@ SEND_HIGH_WATER = 1000
 # What ZeroMQ may hold back for us, in messages, as it counts them, whatever their size. (To change
 # this on a living socket can block it.)
 RECEIVE_HIGH_WATER = 32
-# What is taken from ZeroMQ before its turn, in bytes, and in messages at a time. What does not fit
-# in waits in the system's buffers, which are small for Unix sockets, and with the kernel, which
-# drops output when it has a thousand messages.
+# What is taken from ZeroMQ before its turn, in bytes, and in messages at a time; and after how many
+# messages that have been handed over. What does not fit in waits in the system's buffers, which are
+# small for Unix sockets, and with the kernel, which drops output when it has a thousand messages.
 AHEAD_BYTES = 8 * 1024 * 1024
 AHEAD_MESSAGES = 256
+AHEAD_EVERY = 8
 
 Received = Callable[[Sequence[Buffer]], None]
 
@@ -184,8 +185,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         """
         if self.factory is None or self._is_scheduled():
             return
-        empty = self._read_ahead()
-        self._hand_over_some()
+        empty = self._hand_over_some()
         if self.factory is None:
             return
         if self._paused:
@@ -213,16 +213,23 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
             return True
         return False
 
-    def _hand_over_some(self) -> None:
+    def _hand_over_some(self) -> bool:
+        """
+        :return: Whether ZeroMQ had no more.
+        """
         clock = self.factory.reactor.seconds
         until = clock() + TURN_SECONDS
         total = 0
-        for _ in range(TURN_MESSAGES):
+        empty = False
+        for number in range(TURN_MESSAGES):
+            if number % AHEAD_EVERY == 0:
+                empty = self._read_ahead()
             if not self._ahead or self._paused:
-                return
+                break
             total += self._hand_over_next()
-            if total > TURN_BYTES or clock() > until:
-                return
+            if self.factory is None or total > TURN_BYTES or clock() > until:
+                break
+        return empty
 
     def _hand_over_next(self) -> int:
         frames, size = self._ahead.popleft()
