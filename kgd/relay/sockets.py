@@ -12,6 +12,7 @@ So after each of them somebody has to look whether there is more to do: :py:meth
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,9 +42,15 @@ MAX_MESSAGE = 256 * 1024 * 1024
 RECONNECT_MILLISECONDS = 10
 LINGER_MILLISECONDS = 1000
 SEND_HIGH_WATER = 1000
-# What ZeroMQ may hold back for us, in messages, as it counts them. What does not fit in waits in
-# the system's buffers and with the kernel. (To change this on a living socket can block it.)
+# What ZeroMQ may hold back for us, in messages, as it counts them, whatever their size. (To change
+# this on a living socket can block it.)
 RECEIVE_HIGH_WATER = 32
+# What is taken from ZeroMQ before its turn, in bytes, and in messages at a time; and after how many
+# messages that have been handed over. What does not fit in waits in the system's buffers, which are
+# small for Unix sockets, and with the kernel, which drops output when it has a thousand messages.
+AHEAD_BYTES = 8 * 1024 * 1024
+AHEAD_MESSAGES = 256
+AHEAD_EVERY = 8
 
 Received = Callable[[Sequence[Buffer]], None]
 
@@ -136,6 +143,9 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         self._received = received
         self._connected = connected
         self._paused = False
+        # What has been taken from ZeroMQ, with its size, and has not been handed over.
+        self._ahead: deque[tuple[list[Buffer], int]] = deque()
+        self._ahead_size = 0
         super().__init__(factory, identity=identity)
         try:
             self._configure(kind, curve)
@@ -171,34 +181,79 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
 
     def doRead(self) -> None:
         """
-        Take what there is, but no more than a fair share of this reactor turn.
+        Hand over what there is, but no more than a fair share of this reactor turn.
         """
-        if self.factory is None or self._is_scheduled() or self._paused:
+        if self.factory is None or self._is_scheduled():
             return
+        empty = self._hand_over_some()
+        if self.factory is None:
+            return
+        if self._paused:
+            self._read_while_paused(empty)
+        elif self._ahead or not empty:
+            self._schedule()
+        else:
+            self._look_for_room()
+
+    def _read_ahead(self) -> bool:
+        """
+        Take what has arrived, up to a bound.
+
+        :return: Whether nothing is left.
+        """
+        try:
+            for _ in range(AHEAD_MESSAGES):
+                if self._ahead_size >= AHEAD_BYTES:
+                    break
+                frames = self._receive()
+                size = sum(map(len, frames))
+                self._ahead.append((frames, size))
+                self._ahead_size += size
+        except zmq.Again:
+            return True
+        return False
+
+    def _hand_over_some(self) -> bool:
+        """
+        :return: Whether ZeroMQ had no more.
+        """
         clock = self.factory.reactor.seconds
         until = clock() + TURN_SECONDS
-        size = 0
+        total = 0
+        empty = False
+        for number in range(TURN_MESSAGES):
+            if number % AHEAD_EVERY == 0:
+                empty = self._read_ahead()
+            if not self._ahead or self._paused:
+                break
+            total += self._hand_over_next()
+            if self.factory is None or total > TURN_BYTES or clock() > until:
+                break
+        return empty
+
+    def _hand_over_next(self) -> int:
+        frames, size = self._ahead.popleft()
+        self._ahead_size -= size
         try:
-            for _ in range(TURN_MESSAGES):
-                frames = self._receive()
-                for frame in frames:
-                    size += len(frame)
-                self._hand_over(frames)
-                if self.factory is None or self._paused:
-                    return
-                if size > TURN_BYTES or clock() > until:
-                    break
+            self._received(frames)
+        except Exception:
+            self._log.failure("a message from a kernel could not be handled")
+        return size
+
+    def _read_while_paused(self, empty: bool) -> None:
+        """
+        Come back for more as long as there is room.
+        """
+        if self._ahead_size >= AHEAD_BYTES:
+            self.factory.reactor.removeReader(self)
+        elif not empty:
             self._schedule()
-        except zmq.Again:
-            self._look_for_room()
 
     def pause(self) -> None:
         """
-        Take nothing until :py:meth:`resume`; ZeroMQ keeps what arrives.
+        Hand over nothing until :py:meth:`resume`. What arrives is kept, as far as there is room.
         """
-        if not self._paused and self.factory is not None:
-            self._paused = True
-            self.factory.reactor.removeReader(self)
+        self._paused = True
 
     def resume(self) -> None:
         """
@@ -211,13 +266,13 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
 
     def drain(self) -> None:
         """
-        Take everything that has arrived, however long that takes.
+        Hand over everything that has arrived, however long that takes.
         """
-        try:
-            while self.factory is not None:
-                self._hand_over(self._receive())
-        except zmq.Again:
-            return
+        empty = False
+        while self.factory is not None and not empty:
+            empty = self._read_ahead()
+            while self._ahead:
+                self._hand_over_next()
 
     def _receive(self) -> list[Buffer]:
         receive = self.socket.recv
@@ -227,12 +282,6 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
             frame = receive(zmq.NOBLOCK, False)
             frames.append(frame.bytes if len(frame) < BULK else frame.buffer)
         return frames
-
-    def _hand_over(self, frames: list[Buffer]) -> None:
-        try:
-            self._received(frames)
-        except Exception:
-            self._log.failure("a message from a kernel could not be handled")
 
     def send(self, message: Sequence[Buffer]) -> None:
         """
@@ -309,6 +358,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         if not linger:
             self.socket.set(zmq.LINGER, 0)
         self.queue.clear()
+        self._ahead.clear()
         self.shutdown()
 
     def connectionLost(self, reason: Failure) -> None:

@@ -308,7 +308,10 @@ class EncryptionTests(TransportTestCase):
         """
         for transport in ("tcp", "ipc"):
             gateway = await self.gateway(
-                PYTHON, f"--transport={transport}", "--transport-encryption=required"
+                PYTHON,
+                f"--transport={transport}",
+                "--transport-encryption=required",
+                "--log-level=debug",
             )
             kernel_id = await self.start_kernel(gateway.port)
             client = await self.connect(gateway.port, kernel_id)
