@@ -48,7 +48,7 @@ RECEIVE_HIGH_WATER = 32
 # What is taken from ZeroMQ before its turn, in bytes, and in messages at a time; and after how many
 # messages that have been handed over. What does not fit in waits in the system's buffers, which are
 # small for Unix sockets, and with the kernel, which drops output when it has a thousand messages.
-AHEAD_BYTES = 8 * 1024 * 1024
+AHEAD_BYTES = 16 * 1024 * 1024
 AHEAD_MESSAGES = 256
 AHEAD_EVERY = 8
 
