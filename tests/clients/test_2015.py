@@ -44,7 +44,7 @@ class JupyterJSServicesTests(NodeTestCase):
             await self.run_node(
                 "everything.js", f"127.0.0.1:{gateway.port}", token, package, cwd=folder
             )
-            self.assertNotIn("Traceback", gateway.output)
+            self.assert_no_traceback(gateway)
 
 
 class StrictChannels(Channels):

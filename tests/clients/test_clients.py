@@ -83,4 +83,4 @@ class NodeTests(NodeTestCase):
         for gateway, token in await self.gateways():
             for framing in ("v1", "legacy"):
                 await self.run_node(script, f"127.0.0.1:{gateway.port}", token, framing, cwd=folder)
-            self.assertNotIn("Traceback", gateway.output)
+            self.assert_no_traceback(gateway)

@@ -25,7 +25,7 @@ class JupyterKernelClientTests(ClientTestCase):
             printed = await self.run_program(sys.executable, str(self.SCRIPT), gateway.url, token)
             self.assertTrue(printed.endswith("All is well.\n"), printed)
             self.assertEqual(await self.listed(gateway, token), [])
-            self.assertNotIn("Traceback", gateway.output)
+            self.assert_no_traceback(gateway)
 
     async def test_shutdown_request(self) -> None:
         """

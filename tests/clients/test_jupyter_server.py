@@ -213,8 +213,8 @@ class JupyterServerTests(ClientTestCase):
         self.assertEqual(await self.listed(gateway, token), [])
         self.assertFalse(alive(pid))
         self.assertEqual(await self.kernels_of(upstream), [])
-        for process in (gateway, upstream):
-            self.assertNotIn("Traceback", process.output)
+        self.assert_no_traceback(gateway)
+        self.assertNotIn("Traceback", upstream.output)
 
     async def test_session(self) -> None:
         """

@@ -75,7 +75,7 @@ class OtherKernelTests(ClientTestCase):
         self.assertEqual(stdout(await client.execute('echo "[$x]"')), "[]\n")
         response = await http(gateway.port, "DELETE", f"/api/kernels/{kernel_id}")
         self.assertEqual(response.code, 204)
-        self.assertNotIn("Traceback", gateway.output)
+        self.assert_no_traceback(gateway)
 
     async def test_r(self) -> None:
         """

@@ -83,7 +83,7 @@ class ReconnectingTests(NodeTestCase):
         self.way.let_through()
         await self.program.succeeds()
         self.assertEqual(await self.listed(self.gateway_process), [])
-        self.assertNotIn("Traceback", self.gateway_process.output)
+        self.assert_no_traceback(self.gateway_process)
 
     async def test_v1(self) -> None:
         """

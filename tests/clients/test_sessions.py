@@ -22,5 +22,5 @@ class SessionTests(NodeTestCase):
             await self.run_node(
                 str(NODE_SCRIPTS / "sessions.js"), f"127.0.0.1:{gateway.port}", token, cwd=folder
             )
-            self.assertNotIn("Traceback", gateway.output)
+            self.assert_no_traceback(gateway)
             self.assertEqual(await self.listed(gateway, token), [])
