@@ -110,23 +110,47 @@ class Unacknowledged:
             messages.popleft()
         return bool(messages)
 
-    def take(self, *, at_least_stale: bool) -> list[Outgoing]:
+    def of_dead(self) -> list[Outgoing]:
         """
-        Forget all of them.
+        Somebody wants to take the connection's place.
 
-        :param at_least_stale: Whether only a connection counts that has been dead for a while. A
-            living one may have got what its system has not acknowledged yet.
-        :return: Those that have not arrived.
+        :return: What has not arrived, if the connection is dead. Of a living one nothing: what its
+            system has not acknowledged may have arrived, or still will.
         """
         if self._transport is None:
             return []
         self.forget_arrived()
+        return self._take(0) if self._is_stale() else []
+
+    def of_lost(self, *, orderly: bool) -> list[Outgoing]:
+        """
+        The connection is lost, and its socket not yet closed.
+
+        :param orderly: Whether the other side closed it, and so said at the same time what it had
+            got. Otherwise what is left in the system's buffer may have arrived, unless it has been
+            there for long; what is left in ours has not.
+        :return: What has not arrived.
+        """
+        if self._transport is None:
+            return []
+        self.forget_arrived()
+        if orderly or self._is_stale():
+            return self._take(0)
+        return self._take(self._written - unsent(self._transport))
+
+    def _is_stale(self) -> bool:
+        return bool(self._messages) and self._sweep.now() - self._messages[0][1] >= STALE
+
+    def _take(self, sent: int) -> list[Outgoing]:
+        """
+        Forget all messages.
+
+        :return: Those that end behind the first ``sent`` bytes.
+        """
         messages, self._messages = self._messages, deque()
         self._transport = None
         self._sweep.leave(self)
-        if not messages or (at_least_stale and self._sweep.now() - messages[0][1] < STALE):
-            return []
-        return [message for _, _, message in messages]
+        return [message for end, _, message in messages if end > sent]
 
 
 def _waiting(transport: Any) -> int:

@@ -186,10 +186,10 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         Give back what has not arrived, and cut the connection if it is dead.
         """
-        self._flush()
         if self._lost is not None:
             return self._lost
-        undelivered = self._sent.take(at_least_stale=True)
+        self._flush()
+        undelivered = self._sent.of_dead()
         if undelivered:
             self.transport.abortConnection()
         return undelivered
@@ -208,7 +208,8 @@ class ChannelsProtocol(WebSocketServerProtocol):
             # The last thing that came from the other side also said what it had got, unless that
             # was a reset.
             orderly = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
-            self._lost = self._sent.take(at_least_stale=not orderly)
+            unwritten = [message for message, _ in self._messages]
+            self._lost = [*self._sent.of_lost(orderly=orderly), *unwritten]
             lost(reason)
 
         self.transport.connectionLost = before

@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from kgd.protocol.messages import Outgoing, read_header
 from kgd.web import unacknowledged
+from kgd.web.sending import unsent
 from kgd.web.unacknowledged import Sweep, Unacknowledged
 from tests.support.gateway import until
 
@@ -120,7 +121,7 @@ class UnacknowledgedTests(TestCase):
         self.write(20)
         await until(lambda: self.client.received == 20 * PIECE, "it is there")
         await until(lambda: not self.messages.forget_arrived(), "that is known")
-        self.assertEqual(self.messages.take(at_least_stale=False), [])
+        self.assertEqual(self.messages.of_lost(orderly=True), [])
 
     async def test_dead(self) -> None:
         """
@@ -142,7 +143,7 @@ class UnacknowledgedTests(TestCase):
             return unchanged and now < self.sent * PIECE
 
         await until(settled, "the buffers are full")
-        undelivered = self.messages.take(at_least_stale=True)
+        undelivered = self.messages.of_dead()
         self.assertTrue(undelivered)
         numbers = [int(each.header.msg_id) for each in undelivered]
         self.assertEqual(numbers, list(range(numbers[0], 400)))
@@ -155,7 +156,20 @@ class UnacknowledgedTests(TestCase):
         await self.connect()
         self.client.transport.pauseProducing()
         self.write(400)
-        self.assertEqual(self.messages.take(at_least_stale=True), [])
+        self.assertEqual(self.messages.of_dead(), [])
+
+    async def test_reset(self) -> None:
+        """
+        Of a connection that is reset while it is busy, all that we still had ourselves has not
+        arrived, the message of which a part was sent included; of the rest nobody knows.
+        """
+        await self.connect()
+        self.client.transport.pauseProducing()
+        self.write(400)
+        await until(lambda: unsent(self.server.transport) < 400 * PIECE, "some of it is sent")
+        whole = (400 * PIECE - unsent(self.server.transport)) // PIECE
+        numbers = [int(each.header.msg_id) for each in self.messages.of_lost(orderly=False)]
+        self.assertEqual(numbers, list(range(whole, 400)))
 
     async def test_forgotten(self) -> None:
         """
@@ -176,4 +190,4 @@ class UnacknowledgedTests(TestCase):
         for transport in (SimpleNamespace(socket=a), StringTransport()):
             messages = Unacknowledged(transport, Sweep(reactor))
             messages.wrote([(message(0), PIECE)])
-            self.assertEqual(messages.take(at_least_stale=False), [])
+            self.assertEqual(messages.of_lost(orderly=True), [])
