@@ -285,40 +285,6 @@ class ClientTestCase(GatewayTestCase):
         response = await http(gateway.port, "GET", "/api/kernels", headers=headers)
         return [each["id"] for each in response.json]
 
-    def valve(self, name: str = "valve") -> Valve:
-        """
-        :return: Something that code in a kernel can wait for.
-        """
-        valve = Valve(self.home / name)
-        self.addCleanup(valve.close)
-        return valve
-
-
-class Valve:
-    """
-    A FIFO from which code in a kernel reads lines, so that a test says when it goes on.
-
-    :ivar path: What to open in the kernel.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        os.mkfifo(path)
-        # For both directions, so that opening waits for nobody.
-        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-
-    def open(self) -> None:
-        """
-        Let one line through.
-        """
-        os.write(self._fd, b"go\n")
-
-    def close(self) -> None:
-        """
-        That was it.
-        """
-        os.close(self._fd)
-
 
 class NodeTestCase(ClientTestCase):
     """

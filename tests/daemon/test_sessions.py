@@ -52,12 +52,13 @@ class SessionsTests(GatewayTestCase):
         A session's kernel runs in its directory, under the id that the client wants; the session
         outlives a restart, and changes of kernel; its kernel does not outlive it.
         """
-        (self.home / "work" / "sub").mkdir()
+        directory = self.home / "work" / "sub"
+        directory.mkdir()
         gateway = await self.gateway()
         session = await self.create(gateway, kernel={"id": KERNEL_ID, "name": "tiny"})
         self.assertEqual(session["kernel"]["id"], KERNEL_ID)
         client = await self.connect(gateway.port, KERNEL_ID)
-        self.assertTrue(stdout(await client.execute('{"do": "cwd"}')).endswith("/work/sub"))
+        self.assertEqual(stdout(await client.execute('{"do": "cwd"}')), str(directory))
         await self.connections(gateway, 1)
         path = f"/api/kernels/{KERNEL_ID}"
         self.assertEqual((await http(gateway.port, "POST", f"{path}/restart")).code, 200)

@@ -98,7 +98,7 @@ class ChannelsTests(GatewayTestCase):
         client = await self.come()
         await client.answered(client.request("kernel_info_request", {}))
         self.assertEqual(await self.model("last_activity"), before)
-        cell = self.execute_soon(client, "import time\nwhile True: time.sleep(0.01)")
+        cell = self.execute_soon(client, "import signal; signal.pause()")
         await until(lambda: client.of(cell, "execute_input"), "it executes")
         await self.becomes("execution_state", "busy")
         self.assertGreater(str(await self.model("last_activity")), before)

@@ -28,13 +28,21 @@ class DeathTests(GatewayTestCase):
         """
         gateway = await self.gateway(PYTHON)
         kernel_id = await self.start_kernel(gateway.port)
+        valve = self.valve()
         for v1 in (True, False):
             client = await self.connect(gateway.port, kernel_id, v1=v1)
             await client.execute("pass")
-            code = "import os, signal, time; time.sleep(0.1); os.kill(os.getpid(), signal.SIGKILL)"
+            code = (
+                f"open({valve.path!r}).readline()\n"
+                "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+            )
             content = {"code": code, "silent": False, "allow_stdin": False}
             first = client.request("execute_request", content)
             second = client.request("complete_request", {"code": "x", "cursor_pos": 1})
+            # Whatever was sent before this has been passed on.
+            third = client.request("kernel_info_request", {}, channel="control")
+            await until(lambda c=client, m=third: c.of(m, "kernel_info_reply"), "it is")  # type: ignore[misc]
+            valve.open()
             messages = await client.answered(first)
             (reply,) = [each for each in messages if each.type == "execute_reply"]
             self.assertEqual((reply.channel, reply.content["ename"]), ("shell", "KernelDied"))

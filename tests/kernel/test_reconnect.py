@@ -39,6 +39,9 @@ class ReconnectTests(GatewayTestCase):
         self.gateway_process = await self.gateway(PYTHON, *options)
         self.port = self.gateway_process.port
         self.kernel_id = await self.start_kernel(self.port)
+        self.gate = self.valve()
+        # What code does to wait at the gate.
+        self.wait = f"open({self.gate.path!r}).readline()"
 
     async def come(self, session_id: str = "s", *, v1: bool = True) -> Channels:
         """
@@ -86,11 +89,14 @@ class ReconnectTests(GatewayTestCase):
         for back_as_v1 in (True, False):
             client = await self.come()
             msg_id = self.request_code(
-                client, "import time\nfor i in range(20): print(i, flush=True); time.sleep(0.02)"
+                client,
+                f"for i in range(10): print(i, flush=True)\n{self.wait}\n"
+                "for i in range(10, 20): print(i, flush=True)",
             )
             await until(lambda c=client, m=msg_id: c.of(m, "stream"), "it has begun")  # type: ignore[misc]
             await self.leave(client)
             await self.connections(0)
+            self.gate.open()
             watcher = await self.come("w")
             await until(
                 lambda w=watcher, m=msg_id: any(  # type: ignore[misc]
@@ -127,10 +133,12 @@ class ReconnectTests(GatewayTestCase):
         """
         await self.begin("--no-buffer-offline-messages")
         client = await self.come()
-        msg_id = self.request_code(client, "import time; time.sleep(0.3); print('missed')")
+        msg_id = self.request_code(client, f"{self.wait}; print('missed')")
         await until(lambda: client.of(msg_id, "execute_input"), "it has begun")
         await self.leave(client)
+        await self.connections(0)
         watcher = await self.come("w")
+        self.gate.open()
         await until(lambda: watcher.of(msg_id, "stream"), "it has printed")
         again = await self.come()
         await again.execute("pass")
@@ -142,9 +150,11 @@ class ReconnectTests(GatewayTestCase):
         """
         await self.begin()
         client = await self.come()
-        msg_id = self.request_code(client, "import time; time.sleep(0.3); print(input('?') * 2)")
+        msg_id = self.request_code(client, f"{self.wait}; print(input('?') * 2)")
         await until(lambda: client.of(msg_id, "execute_input"), "it has begun")
         await self.leave(client)
+        await self.connections(0)
+        self.gate.open()
         again = await self.come()
         await until(lambda: again.of(msg_id, "input_request"), "the prompt comes")
         prompt = again.of(msg_id, "input_request")[0]
@@ -160,11 +170,12 @@ class ReconnectTests(GatewayTestCase):
         client = await self.come()
         msg_id = self.request_code(
             client,
-            "import time, sys; time.sleep(0.3)\n"
-            "for i in range(100): print('x' * 10000); sys.stdout.flush()",
+            f"import sys; {self.wait}\nfor i in range(100): print('x' * 10000); sys.stdout.flush()",
         )
         await until(lambda: client.of(msg_id, "execute_input"), "it has begun")
         await self.leave(client)
+        await self.connections(0)
+        self.gate.open()
         watcher = await self.come("w")
         await watcher.execute("pass")
         again = await self.come()

@@ -213,7 +213,7 @@ class SocketsTests(TransportTestCase):
         kernel_id = await self.start_kernel(gateway.port)
         client = await self.connect(gateway.port, kernel_id)
         for number in range(3):
-            code = "import os, time\nif not os.fork():\n    time.sleep(60)\n    os._exit(0)"
+            code = "import os, signal\nif not os.fork():\n    signal.pause()\n    os._exit(0)"
             await client.execute(code)
             (pid,) = self.pids(gateway)
             self.addCleanup(self.kill_group, pid)

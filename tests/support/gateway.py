@@ -26,6 +26,8 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.support.valve import Valve
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY_KERNEL = Path(__file__).with_name("tiny_kernel.py")
 TIMEOUT = 30
@@ -525,6 +527,14 @@ class GatewayTestCase(TestCase):
         if client.closed is None:
             client.dropConnection(abort=True)
         await until(lambda: client.closed, "the connection is gone")
+
+    def valve(self, name: str = "valve") -> Valve:
+        """
+        :return: Something that code in a kernel can wait for.
+        """
+        valve = Valve(self.home / name)
+        self.addCleanup(valve.close)
+        return valve
 
     def leftovers(self) -> list[str]:
         """
