@@ -14,6 +14,7 @@ from zope.interface import implementer
 from kgd.interfaces import Access, IGateway, IPersonality, IPersonalityMaker
 from kgd.sessions.store import SessionStore
 from kgd.web.about import AboutAPI
+from kgd.web.channels import ChannelsAPI
 from kgd.web.kernels import KernelsAPI
 from kgd.web.kernelspecs import KernelSpecsAPI
 from kgd.web.me import MeAPI
@@ -22,7 +23,6 @@ from kgd.web.routes import Route, RouteTable
 from kgd.web.sessions import SessionsAPI
 from kgd.web.status import StatusAPI
 from kgd.web.swagger import SwaggerAPI
-from kgd.web.websocket import ChannelsAPI
 
 
 @implementer(IPersonality)

@@ -1,33 +1,28 @@
 """
-``GET /api/kernels/<kernel_id>/channels``: a kernel's channels over one WebSocket.
+A kernel's channels over one WebSocket: the bridge between Autobahn and an attachment.
 
-Whether a client may connect is decided here, before Autobahn sees the request, so that a refusal
-is JSON like every other. Autobahn then reads frames, pings and closes. Frames with kernel messages
-are written straight to the transport: the relay has encoded them, once for all clients.
+Autobahn reads frames, pings and closes. Frames with kernel messages are written straight to the
+transport: the relay has encoded them, once for all clients.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource, Resource
+from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from kgd import errors
-from kgd.interfaces import Access, IAttachment, IClient, IKernel, IKernels
+from kgd.interfaces import IAttachment, IClient, IKernel
 from kgd.logs import make_logger
-from kgd.protocol.framings import Framing, choose
+from kgd.protocol.framings import Framing
 from kgd.protocol.messages import Outgoing
 from kgd.settings import Settings
-from kgd.web.origins import is_allowed
-from kgd.web.routes import Route
 from kgd.web.sending import unsent, write_at_once
 from kgd.web.unacknowledged import Sweep, Unacknowledged
 
@@ -36,17 +31,12 @@ CANNOT_ACCEPT = 1003
 INVALID_PAYLOAD = 1007
 INTERNAL_ERROR = 1011
 
-LONGEST_SESSION_ID = 255  # bytes
 LONGEST_REASON = 123  # bytes, after which a close frame would be too long
 # A pong may take three pings' time, and half a minute at least.
 LEAST_PATIENCE = 30.0
 # Twisted's own are made for many small streams: with more at a time, large messages flow freely.
 SEND_AT_ONCE = 1024 * 1024
 WRITE_BUFFER = 256 * 1024
-
-# 16 random bytes in base64.
-_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @implementer(IClient, IPushProducer)
@@ -299,112 +289,3 @@ class UpgradeResource(Resource):
             lines.append(b"Sec-WebSocket-Protocol: " + self._protocol.framing.subprotocol.encode())
         self._protocol.dataReceived(b"\r\n".join([*lines, b"", b""]))
         return NOT_DONE_YET
-
-
-class ChannelsAPI:
-    """
-    Opens WebSockets on kernels.
-    """
-
-    def __init__(self, reactor: Any, settings: Settings, kernels: IKernels) -> None:
-        self._reactor = reactor
-        self._settings = settings
-        self._kernels = kernels
-        self._made: ChannelsFactory | None = None
-
-    @property
-    def _factory(self) -> ChannelsFactory:
-        if self._made is None:
-            self._made = ChannelsFactory(self._reactor, self._settings)
-        return self._made
-
-    def routes(self) -> list[Route]:
-        """
-        :return: The one route; it checks the origin itself, to answer with another status.
-        """
-        return [
-            Route(
-                "/api/kernels/<kernel_id>/channels",
-                ("GET",),
-                self.open,
-                access=Access.ANY_ORIGIN,
-                summary="Exchange messages with a kernel over a WebSocket",
-            )
-        ]
-
-    def open(self, request: Any, kernel_id: str) -> IResource:
-        """
-        Check a request for a WebSocket, in the order in which little is given away.
-
-        :raises kgd.errors.GatewayError: to refuse it.
-        """
-        header = request.requestHeaders.getRawHeaders
-        origin, host = _first(header("origin")), _first(header("host"))
-        if not is_allowed(origin, host, self._settings.cors.allow_origin):
-            raise errors.ResourceForbidden(
-                "Cross origin websockets not allowed; the gateway's operator can allow an origin "
-                "with --allow-origin"
-            )
-        kernel = self._kernels.get(kernel_id)
-        self._check_upgrade(request)
-        protocol: Any = self._factory.buildProtocol(request.client)
-        protocol.prepare(
-            kernel,
-            _session_id(request.args.get(b"session_id", [b""])[0]),
-            choose(_tokens(header("sec-websocket-protocol")), self._settings.kernel_ws_protocol),
-            _cors_headers(request),
-        )
-        return UpgradeResource(protocol)
-
-    def _check_upgrade(self, request: Any) -> None:
-        header = request.requestHeaders.getRawHeaders
-        if "websocket" not in map(str.lower, _tokens(header("upgrade"))):
-            raise errors.InvalidRequest('Can "Upgrade" only to "WebSocket".')
-        if "upgrade" not in map(str.lower, _tokens(header("connection"))):
-            raise errors.InvalidRequest('"Connection" must be "Upgrade".')
-        if _first(header("sec-websocket-version")) != "13":
-            request.setHeader(b"Sec-WebSocket-Version", b"13")
-            raise errors.UpgradeRequired("Only version 13 of the WebSocket protocol is spoken here")
-        key = request.getHeader(b"sec-websocket-key")
-        if key is None or not _KEY.fullmatch(key):
-            raise errors.InvalidRequest("Missing/Invalid WebSocket headers: Sec-WebSocket-Key")
-        if request.clientproto != b"HTTP/1.1" or request.getHeader(b"host") is None:
-            raise errors.InvalidRequest("A WebSocket needs HTTP/1.1 and a Host header")
-
-
-def _first(values: Iterable[str] | None) -> str | None:
-    return next(iter(values), None) if values else None
-
-
-def _tokens(values: Iterable[str] | None) -> list[str]:
-    """
-    :param values: Of a header that holds a list and may come more than once.
-    """
-    return [token.strip() for value in values or () for token in value.split(",")]
-
-
-def _session_id(raw: bytes) -> str | None:
-    """
-    :return: The name under which the client may come back, or ``None`` if it gave none.
-    :raises kgd.errors.InvalidRequest: when it could not be used as a name.
-    """
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise errors.InvalidRequest("session_id is not UTF-8") from None
-    if len(raw) > LONGEST_SESSION_ID or _CONTROL.search(text):
-        raise errors.InvalidRequest(
-            f"session_id must have at most {LONGEST_SESSION_ID} bytes and no control characters"
-        )
-    return text or None
-
-
-def _cors_headers(request: Any) -> dict[str, str]:
-    """
-    What has been set for every response goes along with the handshake, too.
-    """
-    return {
-        name.decode("ascii"): values[0].decode("latin-1")
-        for name, values in request.responseHeaders.getAllRawHeaders()
-        if name.lower().startswith(b"access-control-")
-    }
