@@ -186,10 +186,12 @@ class IKernels(Interface):
 
     def prespawn() -> Deferred[None]:
         """
-        Start the spare kernels that the settings ask for, and keep their number from now on.
+        Get the seed notebook, start the spare kernels that the settings ask for, and keep their
+        number from now on.
 
         :return: Fires when all of them can be used; fails with
-            :py:exc:`kgd.errors.ConfigurationError` when one cannot be started.
+            :py:exc:`kgd.errors.ConfigurationError` when the notebook cannot be had, or a kernel
+            cannot be started.
         """
 
     def start(request: StartRequest) -> Deferred[IKernel]:

@@ -55,6 +55,24 @@ def read_header(raw: Buffer) -> Header:
         raise MalformedMessage(f"the message's header cannot be read: {error}") from None
 
 
+class _Status(msgspec.Struct):
+    execution_state: str
+
+
+_decode_status: Callable[[Buffer], _Status] = msgspec.json.Decoder(_Status).decode
+
+
+def read_state(status: Buffer) -> str | None:
+    """
+    :param status: The content of a ``status`` message.
+    :return: The state that it tells, or ``None`` if it cannot be read.
+    """
+    try:
+        return _decode_status(status).execution_state
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
 class Request:
     """
     A message from a client, on its way to the kernel.

@@ -17,10 +17,10 @@ from kgd.errors import MalformedMessage
 from kgd.interfaces import IAttachment, IChannels, IChannelsObserver, IClient
 from kgd.logs import make_logger
 from kgd.protocol.connection import ConnectionInfo
-from kgd.protocol.messages import Buffer, Outgoing, Signer, own_request
+from kgd.protocol.messages import Buffer, Outgoing, own_request, read_state
 from kgd.relay.attachment import Attachment
 from kgd.relay.breather import Breather
-from kgd.relay.incoming import Reader
+from kgd.relay.line import Line, sender
 from kgd.relay.outstanding import Loss, substitutes
 from kgd.relay.readiness import Probe
 from kgd.relay.redaction import Redactor
@@ -34,53 +34,6 @@ LAST_WORDS = 0.025
 # For how many clients of one kernel that are away messages are kept; the one that left first gives
 # way. Somebody who opens a WebSocket under a new name for each request would collect them.
 MOST_AWAY = 8
-
-
-class _Status(msgspec.Struct):
-    execution_state: str
-
-
-_decode_status: Callable[[Buffer], _Status] = msgspec.json.Decoder(_Status).decode
-
-
-class _Sender(msgspec.Struct):
-    session: str = ""
-
-
-_decode_sender: Callable[[Buffer], _Sender] = msgspec.json.Decoder(_Sender).decode
-
-
-class _Line:
-    """
-    All that belongs to one process of the kernel.
-
-    :ivar session: What the process writes into its messages' headers, once it has answered.
-    """
-
-    def __init__(self, connection: ConnectionInfo) -> None:
-        self.connection = connection
-        self.signer = Signer(connection.key, connection.signature_scheme)
-        self.reader = Reader(self.signer)
-        self.iopub: KernelSocket
-        self.own: Wires
-        self.probe: Probe | None = None
-        self.seeding: SeedRun | None = None
-        self.session: str | None = None
-        self.ready = False
-
-    def is_from_this_process(self, message: Outgoing) -> bool:
-        """
-        Whether a message can be from the process that this line was made for. When it has ended,
-        its sockets connect to whoever listens in its place.
-        """
-        return self.session in (None, _sender(message))
-
-
-def _sender(message: Outgoing) -> str:
-    try:
-        return _decode_sender(message.parts[0]).session
-    except msgspec.MsgspecError:
-        return ""
 
 
 @implementer(IChannels)
@@ -112,7 +65,7 @@ class KernelChannels:
         self._attachments: dict[str, Attachment] = {}
         # What iopub is fanned out to, so that nobody has to ask the dictionary for each message.
         self._audience: tuple[Attachment, ...] = ()
-        self._line: _Line | None = None
+        self._line: Line | None = None
         self._ending: IDelayedCall | None = None
         self._lingering: list[KernelSocket | Wires] = []
         self._afterwards: list[Callable[[], None]] = []
@@ -146,7 +99,7 @@ class KernelChannels:
             return
         if self._line is not None:
             self.disconnect("KernelDied", "another process took its place")
-        line = _Line(connection)
+        line = Line(connection)
         line.iopub = self._sockets.subscribe(
             connection.url("iopub"),
             lambda frames: self._published(line, frames),
@@ -164,7 +117,7 @@ class KernelChannels:
         )
         line.probe.ask()
 
-    def _begins_to_answer(self, line: _Line, seed: Sequence[str]) -> None:
+    def _begins_to_answer(self, line: Line, seed: Sequence[str]) -> None:
         line.probe = None
         if not seed:
             self._ready(line)
@@ -179,7 +132,7 @@ class KernelChannels:
         self._observer.began_seeding()
         line.seeding.proceed()
 
-    def _ready(self, line: _Line) -> None:
+    def _ready(self, line: Line) -> None:
         line.seeding = None
         line.ready = True
         # Before anything is asked of this process, what was asked of the last one is settled.
@@ -188,7 +141,7 @@ class KernelChannels:
             self._wire_up(attachment, line)
         self._observer.became_ready()
 
-    def _wire_up(self, attachment: Attachment, line: _Line) -> None:
+    def _wire_up(self, attachment: Attachment, line: Line) -> None:
         def received(channel: str, frames: Sequence[Buffer]) -> None:
             message = self._read(line, channel, frames)
             if message is not None:
@@ -250,7 +203,7 @@ class KernelChannels:
 
     # --- messages from the kernel ---
 
-    def _read(self, line: _Line, channel: str, frames: Sequence[Buffer]) -> Outgoing | None:
+    def _read(self, line: Line, channel: str, frames: Sequence[Buffer]) -> Outgoing | None:
         try:
             message = line.reader.read(channel, frames)
             return message if self._redactor is None else self._redactor.redacted(message)
@@ -263,7 +216,7 @@ class KernelChannels:
             )
             return None
 
-    def _published(self, line: _Line, frames: Sequence[Buffer]) -> None:
+    def _published(self, line: Line, frames: Sequence[Buffer]) -> None:
         message = self._read(line, "iopub", frames)
         if message is None:
             return
@@ -273,7 +226,7 @@ class KernelChannels:
         if msg_type == "iopub_welcome":
             # It greets our subscription, not a client's.
             return
-        state = self._state_of(message) if msg_type == "status" else None
+        state = read_state(message.parts[3]) if msg_type == "status" else None
         seeding = line.seeding
         if seeding is not None and message.parent.msg_id in seeding.asked:
             # Not for clients, not even for those that were there before a restart.
@@ -289,13 +242,7 @@ class KernelChannels:
             attachment.publish(message)
         message.forget_frames()
 
-    def _state_of(self, message: Outgoing) -> str | None:
-        try:
-            return _decode_status(message.parts[3]).execution_state
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return None
-
-    def _answered(self, line: _Line, channel: str, frames: Sequence[Buffer]) -> None:
+    def _answered(self, line: Line, channel: str, frames: Sequence[Buffer]) -> None:
         """
         An answer to the gateway itself.
         """
@@ -303,7 +250,7 @@ class KernelChannels:
         if message is None:
             return
         if line.probe is not None:
-            line.session = _sender(message)
+            line.session = sender(message)
             line.probe.replied(message)
         elif line.seeding is not None:
             line.seeding.replied(message)

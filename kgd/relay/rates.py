@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
-
 from kgd.logs import make_logger
-from kgd.protocol.messages import Outgoing
+from kgd.protocol.messages import Outgoing, read_state
 from kgd.settings import Settings
 
 # Neither counted nor ever dropped.
@@ -85,7 +83,7 @@ class RateLimiter:
             anything.
         """
         msg_type = message.header.msg_type
-        if msg_type == "status" and _is_idle(message):
+        if msg_type == "status" and read_state(message.parts[3]) == "idle":
             self._reset()
         if msg_type in _EXEMPT:
             return True, ""
@@ -121,17 +119,3 @@ class RateLimiter:
         for rate in (self._messages, self._data):
             rate.total = 0
             rate.exceeded = False
-
-
-class _Status(msgspec.Struct):
-    execution_state: str = ""
-
-
-_decode = msgspec.json.Decoder(_Status).decode
-
-
-def _is_idle(message: Outgoing) -> bool:
-    try:
-        return _decode(message.parts[3]).execution_state == "idle"
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return False
