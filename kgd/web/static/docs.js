@@ -101,15 +101,7 @@ function parametersOf(item, operation) {
 // ------------------------------------------------------------------ showing answers
 
 function duration(since) {
-  const milliseconds = performance.now() - since;
-  return milliseconds < 1000
-    ? `${Math.round(milliseconds)} ms`
-    : `${(milliseconds / 1000).toFixed(2)} s`;
-}
-
-function bytes(size) {
-  if (size < 1024) return `${size} B`;
-  return size < 1048576 ? `${(size / 1024).toFixed(1)} KB` : `${(size / 1048576).toFixed(1)} MB`;
+  return `${Math.round(performance.now() - since)} ms`;
 }
 
 function decoderFor(contentType) {
@@ -134,13 +126,13 @@ function indented(json) {
       const newline = () => `\n${"  ".repeat(depth)}`;
       if (piece === ",") return piece + newline();
       if (piece === ":") return ": ";
-      if (piece === "{" || piece === "[") {
+      if (/^[{[]/.test(piece)) {
         depth += 1;
-        return /[}\]]/.test(pieces[index + 1][0]) ? piece : piece + newline();
+        return /^[}\]]/.test(pieces[index + 1]) ? piece : piece + newline();
       }
-      if (piece === "}" || piece === "]") {
+      if (/^[}\]]/.test(piece)) {
         depth -= 1;
-        return /[{[]/.test(pieces[index - 1][0]) ? piece : newline() + piece;
+        return /^[{[]/.test(pieces[index - 1]) ? piece : newline() + piece;
       }
       return piece;
     })
@@ -195,23 +187,20 @@ class Answer {
     }
     if (decoder) add(decoder.decode());
     const hint = response.status === 401 ? " · is the token at the top right?" : "";
-    this.say(`${status} · ${duration(started)} · ${bytes(size)}${hint}`, kind);
-    this.finish(pre, type, text, size && new Blob(chunks, { type }));
+    this.say(`${status} · ${duration(started)} · ${size} bytes${hint}`, kind);
+    this.finish(pre, type, text, new Blob(chunks, { type }));
   }
 
   finish(pre, type, text, blob) {
-    if (!blob) {
-      pre.replaceWith(make("p", { class: "hint" }, "The body is empty."));
+    if (!blob.size) {
+      pre.remove();
+      this.rest.append(make("p", { class: "hint" }, "The body is empty."));
       return;
     }
     this.url = URL.createObjectURL(blob);
-    if (/^image\//.test(type)) {
-      this.rest.append(make("img", { src: this.url, alt: "The answer" }));
-    } else if (/[/+]json\b/.test(type) && text.length <= MOST_CHARACTERS) {
-      pre.textContent = indented(text);
-    } else if (/^text\/html\b/.test(type)) {
-      this.rest.append(preview(text));
-    }
+    if (/^image\//.test(type)) this.rest.append(make("img", { src: this.url, alt: "The answer" }));
+    if (/[/+]json\b/.test(type) && text.length <= MOST_CHARACTERS) pre.textContent = indented(text);
+    if (/^text\/html\b/.test(type)) this.rest.append(preview(text));
     const cut = text.length > MOST_CHARACTERS ? "Only the beginning is shown. " : "";
     this.rest.append(make("p", {}, cut, make("a", { href: this.url, download: "answer" }, "Save")));
   }
@@ -271,7 +260,6 @@ class Trial {
       field("Headers", this.headers, "one per line"),
       this.body?.nodes,
       make("div", { class: "buttons" }, this.send, this.stop),
-      make("div", { class: "curl" }, make("h5", {}, "curl"), this.curl),
       this.answer.node
     );
     this.refresh();
@@ -324,12 +312,8 @@ class Trial {
   headerList() {
     const own = this.parameters.filter(each => each.in === "header" && each.control.value);
     const lines = this.headers.value.split("\n").filter(line => line.trim());
-    const list = own.map(each => [each.name, each.control.value]);
-    for (const line of lines) {
-      const [, name, value] = /^([^:]*):?(.*)$/.exec(line);
-      list.push([name.trim(), value.trim()]);
-    }
-    return list;
+    const typed = lines.map(line => /^([^:]*):?(.*)$/.exec(line).slice(1).map(part => part.trim()));
+    return [...own.map(each => [each.name, each.control.value]), ...typed];
   }
 
   // The form's text fields: a name=value in each line.
@@ -446,7 +430,9 @@ function description(operation, item, trial) {
     Object.entries(operation.responses ?? {}).map(([status, response]) => [
       make("p", {}, make("b", {}, status), " ", textOf(response?.description), " ", mediaTypes(response?.content)),
       examples(examplesOf(response?.content))
-    ]).flat(2)
+    ]).flat(2),
+    make("h4", {}, "From the command line"),
+    make("div", { class: "curl" }, trial.curl)
   );
 }
 
@@ -458,7 +444,7 @@ function endpoint(token, api, id, method, path, item, operation) {
       make("code", { class: "path" }, path),
       make("span", { class: "about" }, textOf(operation.summary)),
       operation["x-kgd-streamed"] ? make("span", { class: "mark" }, "streamed") : null,
-      cells.length ? make("span", { class: "cells" }, `cell ${cells.join(", ")}`) : null));
+      cells.length ? make("span", { class: "cells" }, `${cells.length > 1 ? "cells" : "cell"} ${cells.join(", ")}`) : null));
   // A notebook may have many endpoints, of which few are looked at.
   shown.addEventListener("toggle", () => {
     const trial = new Trial(token, api, method, path, item, operation);
@@ -498,9 +484,9 @@ function takeToken() {
 }
 
 function openLinked() {
-  const id = decodeURIComponent(location.hash.slice(1));
-  const linked = id && document.getElementById(id);
-  if (linked?.matches("details.endpoint")) {
+  const link = [...document.querySelectorAll("nav a")].find(each => each.hash === location.hash);
+  if (link) {
+    const linked = document.getElementById(link.dataset.id);
     linked.open = true;
     linked.scrollIntoView();
     linked.querySelector("summary").focus({ preventScroll: true });
@@ -522,7 +508,7 @@ function start() {
   const search = make("input", { type: "search", input: () => filter(search.value) });
   const notebooks = apis.map((api, number) => notebook(token, api, number));
   document.body.append(
-    make("header", {}, make("h1", {}, document.title), field("Token", token, "not kept")),
+    make("header", {}, make("h1", {}, document.title), field("Token", token)),
     make("div", { class: "page" },
       make("nav", { "aria-label": "Endpoints" }, field("Filter", search), notebooks.map(each => each.links)),
       make("main", {}, notebooks.map(each => each.section))));
