@@ -107,7 +107,7 @@ WEATHER = document(
                 "Everything that is known of a station:\n\n- its `name`, as on the map\n"
                 "- its height in metres\n\nNames are *not* <b>case-sensitive</b>.",
                 parameters=["name"],
-                example=STATION,
+                example={"name": "Kiel", "height": 5},
             ),
         },
         "/stations": {

@@ -13,8 +13,8 @@ const os = require('os');
 // Makes the package unpack the libraries that the browser needs, too, so that the system need not
 // have them. It looks at this when it is loaded.
 process.env.AWS_LAMBDA_JS_RUNTIME = 'nodejs22.x';
-// It brings a font, too, but its configuration looks for that in /tmp only. Without any font Chromium
-// does not even let one type.
+// It brings a font, too, but its configuration looks for that in /tmp only. Without any font
+// Chromium does not even let one type.
 process.env.FONTCONFIG_FILE = `${os.tmpdir()}/fonts.conf`;
 fs.writeFileSync(
   process.env.FONTCONFIG_FILE,
@@ -71,7 +71,7 @@ async function endpoint(name) {
   const found = await page.evaluateHandle(
     name =>
       [...document.querySelectorAll('details.endpoint')].find(
-        each => name === ['.method', '.path'].map(of => each.querySelector(of).textContent).join(' ')
+        each => ['.method', '.path'].map(of => each.querySelector(of).textContent).join(' ') === name
       ),
     name
   );
@@ -100,8 +100,11 @@ async function fill(within, label, text) {
   await control.type(text);
 }
 
-const status = within => within.$eval('.status', each => each.textContent);
-const body = within => within.$eval('.answer pre[aria-label="Body"]', each => each.textContent);
+const BODY = '.answer pre[aria-label="Body"]';
+const textOf = each => each.textContent;
+const status = within => within.$eval('.status', textOf);
+const body = within => within.$eval(BODY, textOf);
+const curl = within => within.$eval('.curl', textOf);
 
 async function when(within, selector, pattern) {
   await page.waitForFunction(
@@ -123,7 +126,7 @@ async function send(within) {
 
 async function lists() {
   const listed = await page.$$eval('details.endpoint > summary', all =>
-    all.map(each => each.querySelector('.method').textContent + ' ' + each.querySelector('.path').textContent)
+    all.map(each => ['.method', '.path'].map(of => each.querySelector(of).textContent).join(' '))
   );
   assert.deepStrictEqual(listed, ENDPOINTS);
   const titles = await page.$$eval('h2', all => all.map(each => each.firstChild.textContent));
@@ -136,7 +139,8 @@ async function lists() {
   // The token has left the address for the field.
   assert.strictEqual(page.url(), `${url}/_api/docs#top`);
   assert.strictEqual(await page.evaluate(() => history.state), null);
-  assert.strictEqual(await (await input(await page.$('header'), 'Token')).evaluate(each => each.value), token);
+  const field = await input(await page.$('header'), 'Token');
+  assert.strictEqual(await field.evaluate(each => each.value), token);
 
   const search = await input(await page.$('nav'), 'Filter');
   await search.type('CHART');
@@ -148,7 +152,7 @@ async function lists() {
 async function answers() {
   const station = await endpoint('GET /stations/{name}');
   // Markdown becomes elements, HTML does not.
-  assert.strictEqual(await station.$eval('.prose li code', each => each.textContent), 'name');
+  assert.strictEqual(await station.$eval('.prose li code', textOf), 'name');
   assert.strictEqual(await station.$('.prose b'), null);
 
   // Without a name nothing is sent.
@@ -166,10 +170,12 @@ async function answers() {
   assert.deepStrictEqual(seen.args, { x: ['1', ' '] });
   assert.deepStrictEqual([seen.headers['x-mine'], seen.headers['x-other']], ['yes', 'a:b']);
   assert.strictEqual(seen.headers.referer, undefined);
-  assert.match(await station.$eval('.answer .headers pre', each => each.textContent), /content-type: application\/json/);
-  const curl = await station.$eval('.curl pre', each => each.textContent);
-  assert(curl.includes('$KGD_TOKEN') && !curl.includes(token), curl);
-  assert(curl.includes(`-H 'X-Mine: yes'`), curl);
+  await (await station.$('.headers summary')).press('Enter');
+  const headers = await station.waitForSelector('.headers pre');
+  assert.match(await headers.evaluate(textOf), /content-type: application\/json/);
+  const command = await curl(station);
+  assert(command.includes('$KGD_TOKEN') && !command.includes(token), command);
+  assert(command.includes(`-H 'X-Mine: yes'`), command);
 
   // The body is the example, until it is changed.
   const added = await endpoint('POST /stations');
@@ -183,9 +189,9 @@ async function answers() {
   await send(added);
   seen = JSON.parse(await body(added));
   assert.deepStrictEqual([seen.body, seen.headers['content-type']], ["it's", 'text/plain']);
-  assert((await added.$eval('.curl pre', each => each.textContent)).endsWith(`--data-raw 'it'\\''s'`));
+  assert((await curl(added)).endsWith(`--data-raw 'it'\\''s'`));
   await (await added.$('figure button')).press('Enter');
-  assert.match(await added.$eval('.curl pre', each => each.textContent), /"name": "List"/);
+  assert.match(await curl(added), /"name": "List"/);
 
   const broken = await endpoint('GET /broken');
   assert.match(await send(broken), /^500 /);
@@ -202,7 +208,7 @@ async function files() {
   assert.match(seen.headers['content-type'], /^multipart\/form-data; boundary=/);
   assert.match(seen.body, /name="note"\r\n\r\na note\r\n/);
   assert.match(seen.body, /name="program"; filename="docs_page.js"/);
-  assert((await upload.$eval('.curl pre', each => each.textContent)).endsWith(`-F 'program=@docs_page.js'`));
+  assert((await curl(upload)).endsWith(`-F 'program=@docs_page.js'`));
 
   await fill(upload, 'Content type', 'text/javascript');
   await send(upload);
@@ -214,7 +220,9 @@ async function files() {
 async function pictures() {
   const chart = await endpoint('GET /chart');
   assert.match(await send(chart), /^200 OK/);
-  await page.waitForFunction(chart => chart.querySelector('.answer img')?.naturalWidth === 480, {}, chart);
+  const width = chart => chart.querySelector('.answer img')?.naturalWidth;
+  await page.waitForFunction(width, {}, chart);
+  assert.strictEqual(await chart.evaluate(width), 480);
 
   const table = await endpoint('GET /table');
   await send(table);
@@ -228,7 +236,7 @@ async function pictures() {
 async function streams() {
   const readings = await endpoint('GET /readings');
   await (await readings.$('.send')).press('Enter');
-  await when(readings, '.answer pre[aria-label="Body"]', /^4\.1 $/);
+  await when(readings, BODY, /^4\.1 $/);
   assert.strictEqual(await status(readings), '200 OK · receiving');
   const release = await endpoint('POST /release');
   assert.match(await send(release), /^200 /);
@@ -236,7 +244,7 @@ async function streams() {
   assert.strictEqual(await body(readings), '4.1 °C\nthe end\n');
 
   await (await readings.$('.send')).press('Enter');
-  await when(readings, '.answer pre[aria-label="Body"]', /^4\.1 $/);
+  await when(readings, BODY, /^4\.1 $/);
   await (await readings.$('button[type=button]')).press('Enter');
   await when(readings, '.status', /^Stopped after /);
   // Whoever uses the keyboard is where the next request starts.
@@ -266,6 +274,8 @@ async function main() {
   const browser = await puppeteer.launch({
     executablePath: await chromium.executablePath(),
     headless: 'shell',
+    // It ends with us, whatever ends us.
+    pipe: true,
     args: [
       // Tests may run as root, and in containers.
       '--no-sandbox',
