@@ -183,7 +183,7 @@ class KernelWork:
             self.events.hope_ended(f"{reason}, while the seed notebook ran")
             return
         rest = self._failures.failed()
-        if rest is None:
+        if rest is None or (self._was_ready and not self._plan.revive):
             self._patience.end()
             self.events.hope_ended(reason)
             return

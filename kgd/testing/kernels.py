@@ -87,6 +87,12 @@ class MemoryKernel:
         """
         return self.channels.connections
 
+    def when_ready(self) -> Deferred[None]:
+        """
+        :return: Fires at once: it is.
+        """
+        return succeed(None)
+
 
 @implementer(IKernels)
 class MemoryKernels:
