@@ -142,6 +142,12 @@ class TookTooLong(GatewayError):
     """
 
 
+class ResponseTooLarge(GatewayError):
+    """
+    The code gave more output than is sent.
+    """
+
+
 class NotAcceptable(GatewayError):
     """
     What the client would accept is not to be had.

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 from zope.interface import Attribute, Interface
 
+from kgd.notebook.api import NotebookAPI, NotebookSource
 from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
@@ -237,6 +238,13 @@ class IKernels(Interface):
         Interrupt what a kernel is doing, which is nothing as long as it does not answer.
 
         :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
+        """
+
+    def hold(kernel_id: str, hold: bool) -> None:
+        """
+        Let a kernel's process stand still, or go on. One that is interrupted or stopped goes on.
+
+        :raises kgd.errors.NoSuchKernel:
         """
 
     def restart(kernel_id: str) -> Deferred[None]:
@@ -527,6 +535,22 @@ class IRelay(Interface):
     def stop() -> None:
         """
         Close everything that is open.
+        """
+
+
+# --- notebooks ------------------------------------------------------------------------------------
+
+
+class ICellParser(Interface):
+    """
+    Finds out what a notebook serves over HTTP; named by ``--cell-parser``.
+    """
+
+    def parse(source: NotebookSource) -> NotebookAPI:
+        """
+        :return: The endpoints, and which cells run once in every kernel.
+        :raises kgd.errors.InvalidNotebook: when the notebook contradicts itself; the text says in
+            which cell, and what to do.
         """
 
 

@@ -256,6 +256,12 @@ class KernelRegistry:
         """
         return maybeDeferred(lambda: self.get(kernel_id).interrupt())
 
+    def hold(self, kernel_id: str, hold: bool) -> None:
+        """
+        Let a kernel's process stand still, or go on.
+        """
+        self.get(kernel_id).hold(hold)
+
     def restart(self, kernel_id: str) -> Deferred[None]:
         """
         Replace a kernel's process.

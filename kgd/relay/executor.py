@@ -221,10 +221,12 @@ class Run:
             too_much()
         if not changed.is_done:
             return
+        # Whoever gets the answer may give the kernel to somebody else at once.
+        self.is_settled = all(piece.is_done for piece in self.pieces)
         if not self.answered.called:
             self._answer()
-        if all(piece.is_done for piece in self.pieces):
-            self.settle()
+        if self.is_settled and not self.settled.called:
+            self.settled.callback(None)
 
     def _answer(self) -> None:
         outputs = []
@@ -235,14 +237,6 @@ class Run:
             if piece.status != "ok":
                 break
         self.answered.callback(outputs)
-
-    def settle(self) -> None:
-        """
-        Nothing more will come.
-        """
-        if not self.is_settled:
-            self.is_settled = True
-            self.settled.callback(None)
 
     @property
     def was_thrown_away(self) -> bool:

@@ -33,6 +33,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.NotSupported: HTTPStatus.NOT_IMPLEMENTED,
     errors.NoSuchMethod: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
+    errors.ResponseTooLarge: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.KernelLost: HTTPStatus.BAD_GATEWAY,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TookTooLong: HTTPStatus.GATEWAY_TIMEOUT,
