@@ -280,7 +280,7 @@ class SeedTests(PoolCase):
         """
         path = self.mktemp()
         Path(path).write_bytes(notebook(*cells, kernel=kernel))
-        self.rig_with(seed_uri=path, **more)
+        self.rig_with(seed_uri=(path,), **more)
 
     def load(self) -> None:
         """
@@ -350,13 +350,13 @@ class SeedTests(PoolCase):
         So do a file that is not there, one that is no notebook, and one that is too large.
         """
         path = Path(self.mktemp())
-        self.rig_with(seed_uri=str(path))
+        self.rig_with(seed_uri=(str(path),))
         failure = self.failureResultOf(self.kernels.prespawn(), ConfigurationError)
         self.assertIn("No such file", str(failure.value))
         path.write_text("{}")
         failure = self.failureResultOf(self.kernels.prespawn(), ConfigurationError)
         self.assertIn("not a notebook", str(failure.value))
-        self.rig_with(seed_uri=str(path), max_seed_size=1)
+        self.rig_with(seed_uri=(str(path),), max_seed_size=1)
         failure = self.failureResultOf(self.kernels.prespawn(), ConfigurationError)
         self.assertIn("--max-seed-size", str(failure.value))
 
@@ -369,7 +369,7 @@ class SeedTests(PoolCase):
         path = directory.absolute() / "weirdly%20named#notebook.ipynb"
         path.write_bytes(notebook(("code", "a = 1")))
         for uri in (str(path), path.as_uri()):
-            self.rig_with(seed_uri=uri)
+            self.rig_with(seed_uri=(uri,))
             self.load()
             self.starting()
             self.assertEqual(self.channels.seed, ("a = 1",))

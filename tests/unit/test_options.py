@@ -169,7 +169,7 @@ class ReadingTests(SynchronousTestCase):
             ("HTTPS://a", "HTTPS://a"),
             ("file:///a%20b", "file:///a%20b"),
         ):
-            self.assertEqual(parsed(f"--seed-uri={value}").seed_uri, expected)
+            self.assertEqual(parsed(f"--seed-uri={value}").seed_uri, (expected,))
 
     def test_counts(self) -> None:
         """
