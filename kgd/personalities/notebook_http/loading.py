@@ -20,12 +20,12 @@ from kgd.interfaces import ICellParser, IKernelSpecs, Seed
 from kgd.logs import make_logger
 from kgd.notebook.annotations import AnnotationParser
 from kgd.notebook.api import NotebookAPI, NotebookSource
-from kgd.notebook.documents import title_of
 from kgd.notebook.endpoints import require_endpoints
 from kgd.notebook.legacy import LegacyParser
 from kgd.notebook.operations import OperationParser
 from kgd.notebook.prefixes import comment_prefix
 from kgd.notebook.reading import all_cells, kernel_name, language, read_notebook
+from kgd.notebook.swagger import title_of
 from kgd.settings import Settings, normalized_base_url
 
 _log = make_logger()
@@ -140,7 +140,7 @@ def find_parser(name: str) -> ICellParser:
             "parser that is named with its dots"
         ) from error
     if hasattr(found, "create_parser"):
-        return LegacyParser(found)  # type: ignore[return-value]
+        return LegacyParser(found)
     parser = getattr(found, "parser", found)
     try:
         verifyObject(ICellParser, parser)

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from kgd.interfaces import IGateway
-from kgd.notebook.documents import openapi, swagger
+from kgd.notebook.openapi import openapi
 from kgd.notebook.routing import Match, Router
+from kgd.notebook.swagger import swagger
 from kgd.personalities.notebook_http.calls import Call, Counter
 from kgd.personalities.notebook_http.loading import Loaded
 from kgd.personalities.notebook_http.uploads import UploadDirectory

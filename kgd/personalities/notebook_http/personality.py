@@ -74,7 +74,7 @@ class NotebookHTTP:
         except FirstError as first:
             error = first.subFailure.value
             if not isinstance(error, GatewayError):
-                first.subFailure.raiseException()  # type: ignore[no-untyped-call]
+                first.subFailure.raiseException()
             # Whatever a user can cause here ends the start, without a traceback.
             raise ConfigurationError(str(error)) from None
         self._serve(notebooks)

@@ -306,7 +306,7 @@ class Workers:
         except FirstError as first:
             self.abandon()
             await DeferredList(starting)
-            first.subFailure.raiseException()  # type: ignore[no-untyped-call]
+            first.subFailure.raiseException()
 
     def lend(self, caller: str | None = None) -> Deferred[Worker]:
         """
