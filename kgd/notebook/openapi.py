@@ -13,6 +13,7 @@ from typing import Any
 
 from kgd.notebook.api import Example, Handler, NotebookAPI
 from kgd.notebook.endpoints import MEDIA_TYPE, shadowed
+from kgd.notebook.media_types import is_json
 from kgd.notebook.operations import Operation, operations, place
 from kgd.notebook.paths import encoded, parameter_names, pieces
 from kgd.notebook.strict_json import read_json
@@ -147,7 +148,7 @@ def _media(media_type: str) -> dict[str, Any]:
 
 
 def _value(example: Example) -> Any:
-    if example.media_type.endswith(("/json", "+json")):
+    if is_json(example.media_type):
         try:
             return read_json(example.text)
         except ValueError:

@@ -160,7 +160,8 @@ def _path(template: str, declared: Iterable[Mapping[str, Any]]) -> tuple[str, fr
     path = re.sub(r"\{([^{}/]+)\}", r":\1", template)
     if not path.startswith("/"):
         path = f"/{path}"
-    names = {*re.findall(r"\{([^{}/]+)\}", template), *parameter_names(path)}
+    # Old documents have colons. In one with braces, a colon is text.
+    names = set(re.findall(r"\{([^{}/]+)\}", template) or parameter_names(path))
     for parameter in declared:
         name = parameter["name"]
         if place(parameter) == "path" and name not in names:
@@ -276,11 +277,12 @@ def _fenced(markdown: str) -> str:
 
 def _draft(operation: Operation, cells: list[Cell], responses: list[Cell]) -> Draft:
     where = f"the operation {operation.operation_id}"
-    unusable = operation.names - parameter_names(operation.path)
-    if unusable:
+    usable = parameter_names(operation.path)
+    odd = (operation.names - usable) or (usable - operation.names)
+    if odd:
         raise InvalidNotebook(
-            f"{where}: the path cannot have a parameter {{{min(unusable)}}}; names consist of "
-            "letters, digits, _ and -, and what follows one must not look like a part of it"
+            f"{where}: the path cannot have a parameter {{{min(odd)}}}; names consist of "
+            "letters, digits, _ and -, and the text between them must not look like a name"
         )
     produces = operation.details.get("x-kgd-produces", [])
     if not isinstance(produces, list) or not all(

@@ -416,7 +416,12 @@ class ParserTests(SynchronousTestCase):
         """
         A parameter that our paths cannot have is an error that names it; unless nothing uses it.
         """
-        for template, name in (("/{pet.id}", "pet.id"), ("/{x}y", "x"), ("/{1}", "1")):
+        for template, name in (
+            ("/{pet.id}", "pet.id"),
+            ("/{x}y", "x"),
+            ("/{1}", "1"),
+            ("/{x}:cancel", "cancel"),
+        ):
             declared = markdown(document({template: {"get": operation("a")}}))
             error = self.assertRaises(InvalidNotebook, parse, declared, "# operationId: a")
             self.assertIn(f"{{{name}}}", str(error))
