@@ -67,15 +67,6 @@ def best(offers: Iterable[str], accept: str | None) -> str | None:
     return chosen
 
 
-def acceptable(produces: Iterable[str], accept: str | None) -> bool:
-    """
-    :param produces: What a handler promises; nothing is as good as anything.
-    :return: Whether it is worth running the handler.
-    """
-    produces = tuple(produces)
-    return not produces or best(produces, accept) is not None
-
-
 def _qualities(accept: str) -> dict[str, float]:
     """
     :return: Media range to weight; nothing when it cannot be read.
