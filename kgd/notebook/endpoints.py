@@ -47,16 +47,23 @@ def make_endpoints(drafts: Iterable[Draft]) -> tuple[tuple[Endpoint, ...], tuple
     found: dict[str, dict[str, Handler]] = {}
     for draft in drafts:
         found.setdefault(draft.path, {})[draft.verb] = _make_handler(draft, warnings)
-    first: dict[str, str] = {}
-    for path in ordered(found):
-        other = first.setdefault(compile_path(path).pattern, path)
-        if other != path:
-            warnings.append(
-                f"{path} is never reached, since {other} takes the same requests and comes first; "
-                "give their parameters the same names"
-            )
+    warnings += [
+        f"{path} is never reached, since {other} takes the same requests and comes first; "
+        "give their parameters the same names"
+        for path, other in shadowed(ordered(found)).items()
+    ]
     endpoints = tuple(Endpoint(path=path, handlers=found[path]) for path in ordered(found))
     return endpoints, tuple(warnings)
+
+
+def shadowed(paths: Iterable[str]) -> dict[str, str]:
+    """
+    :param paths: In the order in which they are tried.
+    :return: Those that are never reached, and what takes exactly the same requests before them.
+    """
+    first: dict[str, str] = {}
+    found = {path: first.setdefault(compile_path(path).pattern, path) for path in paths}
+    return {path: other for path, other in found.items() if other != path}
 
 
 def _make_handler(draft: Draft, warnings: list[str]) -> Handler:

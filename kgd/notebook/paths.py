@@ -57,14 +57,21 @@ def parameters(path: str) -> tuple[str, ...]:
     :return: The parameters' names, in order.
     :raises kgd.errors.InvalidNotebook: when two of them are the same.
     """
-    names = tuple(piece.text for piece in pieces(path) if piece.kind == "parameter")
+    names = [piece.text for piece in pieces(path) if piece.kind == "parameter"]
     for name in names:
         if names.count(name) > 1:
             raise InvalidNotebook(
                 f"the path {path} has several parameters called {name}; "
                 "each needs a name of its own"
             )
-    return names
+    return tuple(names)
+
+
+def parameter_names(path: str) -> frozenset[str]:
+    """
+    :return: The parameters' names, each once.
+    """
+    return frozenset(piece.text for piece in pieces(path) if piece.kind == "parameter")
 
 
 def is_constant(path: str) -> bool:

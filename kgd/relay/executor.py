@@ -262,12 +262,12 @@ class Executor:
     """
     A client of a kernel within the gateway.
 
-    :param gone: Called when the kernel is gone, with a WebSocket's close code and the reason.
+    :param gone: Called when the kernel is gone, or the gateway ends.
     """
 
     unsent: int = 0
 
-    def __init__(self, channels: IChannels, gone: Callable[[int, str], None]) -> None:
+    def __init__(self, channels: IChannels, gone: Callable[[], None]) -> None:
         self._gone = gone
         self._session = os.urandom(16).hex()
         self._waiting: dict[str, tuple[Run, Piece]] = {}
@@ -343,7 +343,7 @@ class Executor:
         for run, piece in waiting.values():
             piece.lose(reason)
             run.advance(piece)
-        self._gone(code, reason)
+        self._gone()
 
     def leave(self) -> None:
         """

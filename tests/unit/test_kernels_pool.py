@@ -4,7 +4,6 @@ Spare kernels and seeds, on fakes.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,8 @@ from kgd.kernels.kernel import Kernel
 from kgd.kernels.pool import LONGEST_PAUSE, REFILL_AFTER, SHORTEST_PAUSE
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeChannels, kernel_spec
+from tests.support.notebooks import notebook
 from tests.unit.test_kernels_registry import Case, Rig
-
-
-def notebook(*cells: tuple[str, str], kernel: str | None = "python3") -> bytes:
-    """
-    A notebook file.
-    """
-    metadata = {"kernelspec": {"name": kernel, "display_name": "K"}} if kernel else {}
-    outputs: dict[str, Any] = {"outputs": [], "execution_count": None}
-    return json.dumps(
-        {
-            "nbformat": 4,
-            "nbformat_minor": 4,
-            "metadata": metadata,
-            "cells": [
-                {"cell_type": kind, "metadata": {}, "source": source}
-                | (outputs if kind == "code" else {})
-                for kind, source in cells
-            ],
-        }
-    ).encode()
 
 
 class PoolCase(Case):

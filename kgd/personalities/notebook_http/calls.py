@@ -14,10 +14,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from kgd import errors
-from kgd.notebook.api import Handler, Outputs
+from kgd.notebook.api import Handler, Outputs, StoredFile
 from kgd.notebook.bodies import read_body
 from kgd.notebook.literals import statement
-from kgd.notebook.outcomes import acceptable, answer
+from kgd.notebook.media_types import acceptable
+from kgd.notebook.outcomes import answer
 from kgd.notebook.request import request_text
 from kgd.notebook.routing import Match
 from kgd.personalities.notebook_http.callers import caller_of
@@ -90,7 +91,7 @@ class Call:
             raise errors.NoSuchMethod([*handlers, *(["HEAD"] if "GET" in handlers else [])])
         if not acceptable(handler.produces, self._accept):
             raise errors.NotAcceptable(
-                f"this is to be had as {', '.join(handler.produces)}; say in Accept that you take it"
+                f"there is {', '.join(handler.produces)} to be had; say in Accept that you take it"
             )
         return handler
 
@@ -105,7 +106,8 @@ class Call:
             request.content.read(),
             max_parts=settings.max_parts,
         )
-        directory, files = None, []
+        directory: Path | None = None
+        files: list[StoredFile] = []
         if body.uploads:
             directory, files = await self._counter.uploads.store(body.uploads)
         try:

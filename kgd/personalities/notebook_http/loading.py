@@ -37,9 +37,10 @@ _PARSERS = {
     "swagger": OperationParser,
     "kernel_gateway.notebook_http.swagger.parser": OperationParser,
 }
-for _parser in (AnnotationParser, OperationParser, LegacyParser):
-    # They are pure, and so know no interface.
-    classImplements(_parser, ICellParser)
+# They are pure, and so know no interface.
+classImplements(AnnotationParser, ICellParser)
+classImplements(OperationParser, ICellParser)
+classImplements(LegacyParser, ICellParser)
 
 
 @attrs.frozen

@@ -72,7 +72,11 @@ class NotebookHTTP:
         try:
             notebooks = await gatherResults(opening, consumeErrors=True)
         except FirstError as first:
-            raise _as_configuration_error(first.subFailure.value) from None
+            error = first.subFailure.value
+            if not isinstance(error, GatewayError):
+                first.subFailure.raiseException()  # type: ignore[no-untyped-call]
+            # Whatever a user can cause here ends the start, without a traceback.
+            raise ConfigurationError(str(error)) from None
         self._serve(notebooks)
         if self._gateway.settings.reload:
             self._watcher.start()
@@ -241,10 +245,3 @@ class _Root(Resource):
 
     def render(self, request: Any) -> Any:
         return self._personality.render(request)
-
-
-def _as_configuration_error(error: BaseException) -> BaseException:
-    """
-    Whatever a user can cause here ends the start, without a traceback.
-    """
-    return ConfigurationError(str(error)) if isinstance(error, GatewayError) else error

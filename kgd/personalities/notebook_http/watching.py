@@ -68,9 +68,7 @@ class Watcher:
         if now == self._known or now != last:
             return
         known, self._known = self._known, now
-        self._changed(
-            {path for path in {*now, *known} if now.get(path) != known.get(path)}
-        )
+        self._changed({path for path in {*now, *known} if now.get(path) != known.get(path)})
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

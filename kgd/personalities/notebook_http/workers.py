@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
 
 from kgd.errors import GatewayError, NoSuchKernel, Unavailable
 from kgd.interfaces import IKernel, IKernels, Seed, StartRequest
@@ -47,6 +48,13 @@ class Crew:
     queue_limit: int
     patience: float
     response_limit: int
+
+
+def _never_mind(failure: Failure) -> None:
+    """
+    The kernel has gone by itself.
+    """
+    failure.trap(NoSuchKernel)  # type: ignore[no-untyped-call]
 
 
 class Worker:
@@ -103,17 +111,12 @@ class Worker:
             await self._stop_kernel(kernel)
             return
         self._kernel = kernel
-        self._executor = Executor(kernel.channels, lambda code, reason: self._gone(kernel, reason))
+        self._executor = Executor(kernel.channels, lambda: self._gone(kernel))
         self._ready(self)
 
-    def _gone(self, kernel: IKernel, reason: str) -> None:
+    def _gone(self, kernel: IKernel) -> None:
         if kernel is not self._kernel:
             return
-        self._log.warn(
-            "kernel {kernel_id} of a notebook ended: {reason}",
-            kernel_id=kernel.kernel_id,
-            reason=reason,
-        )
         self._kernel = self._executor = None
         self._lost(self)
         if not self._lent:
@@ -134,9 +137,7 @@ class Worker:
             stopping.addCallback(lambda _: self._start_later(0.0))
 
     def _stop_kernel(self, kernel: IKernel) -> Deferred[None]:
-        stopping = self._kernels.stop(kernel.kernel_id)
-        stopping.addErrback(lambda failure: failure.trap(NoSuchKernel) and None)
-        return stopping
+        return self._kernels.stop(kernel.kernel_id).addErrback(_never_mind)
 
     def _start_later(self, pause: float) -> None:
         if not self._closed and self._again is None:
@@ -194,8 +195,7 @@ class Worker:
         Interrupt what it is doing.
         """
         if self._kernel is not None:
-            interrupting = self._kernels.interrupt(self._kernel.kernel_id)
-            interrupting.addErrback(lambda failure: failure.trap(NoSuchKernel) and None)
+            self._kernels.interrupt(self._kernel.kernel_id).addErrback(_never_mind)
 
     def hold(self, hold: bool) -> None:
         """
@@ -306,7 +306,7 @@ class Workers:
         except FirstError as first:
             self.abandon()
             await DeferredList(starting)
-            raise first.subFailure.value from None
+            first.subFailure.raiseException()  # type: ignore[no-untyped-call]
 
     def lend(self, caller: str | None = None) -> Deferred[Worker]:
         """

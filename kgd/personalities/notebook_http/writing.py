@@ -44,7 +44,9 @@ def write_response(request: Any, response: Response) -> None:
         if request.setETag(tag) is CACHED:
             request.finish()
             return
-    if status not in _WITHOUT_BODY:
+    if status in _WITHOUT_BODY:
+        headers.removeHeader("Content-Type")
+    else:
         request.setHeader(b"Content-Length", b"%d" % len(body))
         if request.method != b"HEAD":
             request.write(body)
