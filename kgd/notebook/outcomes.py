@@ -44,14 +44,6 @@ _BODILESS = frozenset({204, 205, 304})
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 
 
-def acceptable(produces: Sequence[str], accept: str | None) -> bool:
-    """
-    :param produces: What a handler promises; nothing is as good as anything.
-    :return: Whether it is worth running the handler.
-    """
-    return not produces or best(produces, accept) is not None
-
-
 def answer(
     outputs: Outputs, info: Outputs | None, *, handler: Handler, accept: str | None, rich: bool
 ) -> Response:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.notebook.api import Failed, Handler, Outputs, Response
-from kgd.notebook.media_types import best
-from kgd.notebook.outcomes import PREFERENCE, acceptable, answer
+from kgd.notebook.media_types import acceptable, best
+from kgd.notebook.outcomes import PREFERENCE, answer
 
 HANDLER = Handler(source="")
 PNG = b"\x89PNG\0\xff"
