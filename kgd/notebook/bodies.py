@@ -5,7 +5,6 @@ From the body of a request to what a cell finds in ``REQUEST``.
 from __future__ import annotations
 
 import json
-import re
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 from typing import Any
@@ -23,8 +22,6 @@ from kgd.notebook.media_types import FORM, JSON, MULTIPART_FORM, is_textual, med
 
 # Python would import modules and remember failures for whatever name a client comes up with.
 _CHARSETS = frozenset(aliases) | frozenset(aliases.values())
-
-_NOT_PRINTABLE = re.compile("[^ -~]+")
 
 # Skips over JSON without building anything, so a number of any size stays as it was sent.
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
@@ -97,7 +94,7 @@ def _decode(body: bytes, charset: str) -> str:
         except LookupError:
             # Python calls compressions and the like encodings, too.
             pass
-    raise InvalidRequest(f"the charset {charset[:50]!r} is not known here; send utf-8") from None
+    raise InvalidRequest(f"the charset {charset[:50]!r} is not known here; send utf-8")
 
 
 def _as_sent(text: str) -> str:
@@ -113,7 +110,10 @@ def _as_sent(text: str) -> str:
         return text
     # JSON has no line breaks or tabs in its strings, and nothing but ASCII around them.
     text = text.replace("\n", " ").replace("\r", " ").replace("\t", " ")
-    return _NOT_PRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    # Encoding it as a string escapes what has to be, and quotes and backslashes, which are taken
+    # back: that is many times faster than looking for the others.
+    escaped = json.dumps(text)[1:-1].replace("\\\\", "\0").replace('\\"', '"')
+    return escaped.replace("\0", "\\")
 
 
 def _is_json(text: str) -> bool:

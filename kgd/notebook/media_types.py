@@ -6,7 +6,7 @@ Accept: https://www.rfc-editor.org/rfc/rfc9110#name-accept
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -45,7 +45,7 @@ def is_textual(kind: str) -> bool:
     return kind.startswith("text/") or kind in _TEXTUAL or kind.endswith(("+json", "+xml", "+yaml"))
 
 
-def best(offers: Iterable[str], accept: str | None) -> str | None:
+def best(offers: Sequence[str], accept: str | None) -> str | None:
     """
     :param offers: Media types, the one that we like best first.
     :param accept: The client's ``Accept``; parameters in it do not count, and one that cannot be
@@ -54,7 +54,7 @@ def best(offers: Iterable[str], accept: str | None) -> str | None:
     """
     qualities = _qualities(accept) if accept else {}
     if not qualities:
-        return next(iter(offers), None)
+        return offers[0] if offers else None
     chosen, highest = None, 0.0
     for offer in offers:
         kind = media_type(offer)
@@ -67,12 +67,11 @@ def best(offers: Iterable[str], accept: str | None) -> str | None:
     return chosen
 
 
-def acceptable(produces: Iterable[str], accept: str | None) -> bool:
+def acceptable(produces: Sequence[str], accept: str | None) -> bool:
     """
     :param produces: What a handler promises; nothing is as good as anything.
     :return: Whether it is worth running the handler.
     """
-    produces = tuple(produces)
     return not produces or best(produces, accept) is not None
 
 

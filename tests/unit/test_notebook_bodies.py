@@ -124,7 +124,8 @@ class BodyTests(RefusalTestCase):
         self.assertEqual(
             value_of("application/json; charset=utf-16", '["é"]'.encode("utf-16")), ["é"]
         )
-        self.assertEqual(value_of(f"{FORM}; charset=latin1", b"a=%E9"), {"a": ["é"]})
+        for charset in ("latin1", "LATIN-1", '"iso 8859 1"'):
+            self.assertEqual(value_of(f"{FORM}; charset={charset}", b"a=%E9"), {"a": ["é"]})
         for charset in ("klingon", "zlib", "idna", "unicode_escape", "os.path"):
             self.refused(f"text/plain; charset={charset}", b"hello", "send utf-8")
 

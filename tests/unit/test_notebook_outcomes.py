@@ -461,9 +461,10 @@ class PromiseTests(OutcomeTestCase):
             ("image/png", "AAA", "base64"),
             ("image/png", [IMAGE], "base64"),
             ("text/html", ["a"], "text"),
-            ("application/json", float("nan"), "NaN"),
         ):
             self.faulty(answered(Outputs(result={kind: data}), produces=(kind,)), kind, due)
+        outputs = Outputs(result={"application/json": [float("nan")]})
+        self.faulty(answered(outputs, produces=("application/json",)), "NaN")
 
 
 class RichTests(OutcomeTestCase):
@@ -498,6 +499,18 @@ class RichTests(OutcomeTestCase):
         outputs = Outputs(result={own: {"a": 1}, "text/plain": "x"})
         for accept, body in ((None, b"x"), (own, b'{"a": 1}'), ("application/*", b'{"a": 1}')):
             self.assertEqual(answered(outputs, accept=accept, rich=True).body, body)
+
+    def test_no_media_type(self) -> None:
+        """
+        What cannot be a header's value never is one.
+        """
+        odd = {"a/b\r\nc: d": "x", "": "x", "text/h\u00e9": "x"}
+        self.assertEqual(
+            kind_and_body(answered(Outputs(result=odd), rich=True)),
+            ("text/plain", json.dumps(odd).encode()),
+        )
+        response = answered(Outputs(result=odd | {"text/plain": "y"}), rich=True)
+        self.assertEqual(response.body, b"y")
 
     def test_result_wins(self) -> None:
         """
