@@ -143,6 +143,7 @@ class RuntimeDirectory:
         """
         :return: A directory in ours, made if it is not there.
         """
+        self._mend()
         path = self.path / name
         path.mkdir(mode=0o700, exist_ok=True)
         return path

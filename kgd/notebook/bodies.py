@@ -23,6 +23,8 @@ from kgd.notebook.media_types import FORM, JSON, MULTIPART_FORM, is_textual, med
 # Python would import modules and remember failures for whatever name a client comes up with.
 _CHARSETS = frozenset(aliases) | frozenset(aliases.values())
 
+# What comes before the content of a part of a form has no reason to be longer, in bytes.
+_LONGEST_HEAD = 16 * 1024
 # Skips over JSON without building anything, so a number of any size stays as it was sent.
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -46,7 +48,7 @@ EMPTY = Body(json='""')
 
 def read_body(content_type: str | None, body: bytes, *, max_parts: int = 1000) -> Body:
     """
-    :param max_parts: How many parts a multipart form may have.
+    :param max_parts: How many parts a form may have.
     :raises kgd.errors.InvalidRequest: when it is not what ``content_type`` says.
     """
     if not body:
@@ -60,7 +62,9 @@ def read_body(content_type: str | None, body: bytes, *, max_parts: int = 1000) -
     text = _decode(body, charset)
     if kind == JSON:
         return Body(json=_as_sent(text))
-    return Body(json=json.dumps(_read_form(text, charset) if kind == FORM else text))
+    if kind == FORM:
+        return Body(json=json.dumps(_read_form(text, charset, max_parts)))
+    return Body(json=json.dumps(text))
 
 
 def read_arguments(text: str, charset: str = "utf-8") -> dict[str, list[str]]:
@@ -134,7 +138,9 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _read_form(text: str, charset: str) -> dict[str, list[str]]:
+def _read_form(text: str, charset: str, max_parts: int) -> dict[str, list[str]]:
+    if text.count("&") >= max_parts:
+        raise _too_many(max_parts)
     try:
         return read_arguments(text, charset)
     except UnicodeDecodeError:
@@ -142,6 +148,10 @@ def _read_form(text: str, charset: str) -> dict[str, list[str]]:
             f"something in the form is not {charset}; send files as {MULTIPART_FORM}, or bytes "
             "as application/octet-stream"
         ) from None
+
+
+def _too_many(max_parts: int) -> InvalidRequest:
+    return InvalidRequest(f"the form has more than {max_parts} parts; send fewer in one request")
 
 
 def _read_binary(kind: str, body: bytes) -> Body:
@@ -176,9 +186,7 @@ def _read_multipart(body: bytes, boundary: str | None, max_parts: int) -> Body:
             else:
                 fields.setdefault(part.name, []).append(_field_text(part.name, content))
     except RequestEntityTooLarge:
-        raise InvalidRequest(
-            f"the form has more than {max_parts} parts; send fewer in one request"
-        ) from None
+        raise _too_many(max_parts) from None
     except ValueError as error:
         raise InvalidRequest(
             f"the body is not {MULTIPART_FORM}, or not whole ({error}); see that its boundary is "
@@ -187,7 +195,30 @@ def _read_multipart(body: bytes, boundary: str | None, max_parts: int) -> Body:
     return Body(json=json.dumps(fields), uploads=tuple(uploads))
 
 
+def _check_heads(body: bytes, boundary: str, max_parts: int) -> None:
+    """
+    What comes before a part's content is read in one go, which takes long if it is large.
+
+    :raises ValueError: when it is.
+    :raises RequestEntityTooLarge: when there are too many parts.
+    """
+    delimiter = b"\n--" + boundary.encode("latin-1")
+    # The first one has nothing before it, the last one no part after it.
+    if body.count(delimiter) > max_parts:
+        raise RequestEntityTooLarge
+    at = -1
+    while True:
+        head = body[at + len(delimiter) : at + len(delimiter) + _LONGEST_HEAD]
+        is_whole = b"\r\n\r\n" in head or b"\n\n" in head or len(head) < _LONGEST_HEAD
+        if not is_whole:
+            raise ValueError(f"the headers of a part have more than {_LONGEST_HEAD} bytes")
+        at = body.find(delimiter, at + 1)
+        if at < 0:
+            return
+
+
 def _parts(body: bytes, boundary: str, max_parts: int) -> Any:
+    _check_heads(body, boundary, max_parts)
     decoder = MultipartDecoder(boundary.encode("latin-1"), max_parts=max_parts)
     decoder.receive_data(body)
     decoder.receive_data(None)

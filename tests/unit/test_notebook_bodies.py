@@ -273,6 +273,20 @@ class MultipartTests(RefusalTestCase):
         body = multipart(*[(part("a"), b"")] * 3)
         self.assertEqual(json.loads(read_body(MULTIPART, body, max_parts=3).json), {"a": [""] * 3})
         self.refused(MULTIPART, body, "more than 2 parts", max_parts=2)
+        form = "application/x-www-form-urlencoded"
+        self.assertEqual(json.loads(read_body(form, b"a&a", max_parts=2).json), {"a": ["", ""]})
+        self.refused(form, b"a&a&a", "more than 2 parts", max_parts=2)
+
+    def test_headers_of_a_part(self) -> None:
+        """
+        They have a bound, too: they would take seconds to read.
+        """
+        heads = part("a") + "\r\n" + "X: y\r\n" * 10_000
+        self.refused(MULTIPART, multipart((heads, b"1")), "headers of a part")
+        second = multipart((part("a"), b"1"), (heads, b"1"))
+        self.refused(MULTIPART, second, "headers of a part")
+        large = multipart((part("a"), b"x" * 100_000))
+        self.assertEqual(len(json.loads(read_body(MULTIPART, large).json)["a"][0]), 100_000)
 
     @given(st.lists(st.tuples(st.sampled_from("ab"), st.text(alphabet="ab-\r\né"))))
     def test_any_fields(self, fields: list[tuple[str, str]]) -> None:

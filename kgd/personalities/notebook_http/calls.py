@@ -5,24 +5,26 @@ One request's way through a kernel.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from kgd import errors
 from kgd.notebook.api import Handler, Outputs, StoredFile
-from kgd.notebook.bodies import read_body
+from kgd.notebook.bodies import Body, read_body
 from kgd.notebook.literals import statement
 from kgd.notebook.media_types import acceptable
 from kgd.notebook.outcomes import answer
 from kgd.notebook.request import request_text
 from kgd.notebook.routing import Match
 from kgd.personalities.notebook_http.callers import caller_of
-from kgd.personalities.notebook_http.uploads import UploadDirectory
+from kgd.personalities.notebook_http.uploads import AT_ONCE, UploadDirectory
 from kgd.personalities.notebook_http.workers import Worker, Workers
 from kgd.personalities.notebook_http.writing import Stream, write_response
 from kgd.relay.executor import Run
@@ -101,11 +103,7 @@ class Call:
 
     async def _serve(self, handler: Handler) -> None:
         settings, request = self._settings, self._request
-        body = read_body(
-            request.getHeader("content-type"),
-            request.content.read(),
-            max_parts=settings.max_parts,
-        )
+        body = await self._read_body()
         directory: Path | None = None
         files: list[StoredFile] = []
         if body.uploads:
@@ -133,6 +131,19 @@ class Call:
             raise
         outputs = await self._run(worker, sources, handler, directory)
         self._answer(handler, outputs)
+
+    async def _read_body(self) -> Body:
+        raw = self._request.content.read()
+        reading = partial(
+            read_body,
+            self._request.getHeader("content-type"),
+            raw,
+            max_parts=self._settings.max_parts,
+        )
+        if len(raw) <= AT_ONCE:
+            return reading()
+        reactor = self._counter.reactor
+        return await deferToThreadPool(reactor, reactor.getThreadPool(), reading)
 
     def _remove(self, directory: Path | None) -> None:
         if directory is not None:

@@ -13,7 +13,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from kgd.errors import ConfigurationError, GatewayError
+from kgd.errors import ConfigurationError, GatewayError, KernelLimitReached
 from kgd.interfaces import Access, IGateway, IPersonality
 from kgd.logs import make_logger
 from kgd.notebook.routing import Match
@@ -23,6 +23,9 @@ from kgd.personalities.notebook_http.pages import Pages
 from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.watching import Watcher
 from kgd.web.routes import RouteTable
+
+# In place of a prefix.
+_LIST = "the list of notebooks"
 
 
 @implementer(IPersonality)
@@ -49,7 +52,7 @@ class NotebookHTTP:
         )
         # By prefix; the longest first.
         self._notebooks: dict[str, Notebook] = {}
-        # By prefix, why a newer version is not served.
+        # By prefix, or for _LIST, why a newer version is not served.
         self._stale: dict[str, str] = {}
         self._table = RouteTable([])
         self._pages = self._table.resource()
@@ -87,6 +90,11 @@ class NotebookHTTP:
         notebook = Notebook(gateway, loaded, self._uploads)
         try:
             await notebook.workers.start()
+        except KernelLimitReached:
+            raise ConfigurationError(
+                f"{source.title} cannot be served: --max-kernels leaves no room for its kernels "
+                "beside those that there are; raise it"
+            ) from None
         except GatewayError as error:
             raise ConfigurationError(f"{source.title} cannot be served: {error}") from None
         if self._stopped:
@@ -143,9 +151,13 @@ class NotebookHTTP:
         return done
 
     async def _reload(self, files: set[Path] | None) -> None:
+        if self._stopped:
+            return
+        self._stale.pop(_LIST, None)
         try:
             sources = find_sources(self._gateway.settings.seed_uri)
         except ConfigurationError as error:
+            self._stale[_LIST] = str(error)
             self._log.error("nothing is reloaded: {error}", error=str(error))
             return
         for source in sources:

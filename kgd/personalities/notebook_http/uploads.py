@@ -16,7 +16,7 @@ from twisted.internet.threads import deferToThreadPool
 from kgd.errors import Unavailable
 from kgd.notebook.api import StoredFile, Upload
 
-# Writing more than this, in bytes, would keep everybody else waiting.
+# Reading or writing more than this, in bytes, would keep everybody else waiting.
 AT_ONCE = 1024 * 1024
 # Many libraries go by it; the rest of a client's name is no name for a file of ours.
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
