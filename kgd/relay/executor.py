@@ -195,15 +195,27 @@ class Run:
         printed: Callable[[str], None] | None,
     ) -> None:
         self.sources = sources
-        self.pieces = [Piece(None) for _ in sources]
-        if printed is not None:
-            self.pieces[1].printed = printed
+        self.pieces: list[Piece] = []
+        self.attempts = 0
         self.answered: Deferred[list[Outputs]] = Deferred()
         self.settled: Deferred[None] = Deferred()
         self.is_settled = False
-        self.attempts = 0
+        self._printed = printed
         self._limit = limit
         self._too_much: Callable[[], None] | None = too_much
+
+    def begin(self) -> list[Piece]:
+        """
+        Begin, or begin again.
+
+        :return: The pieces to be sent.
+        """
+        self.attempts += 1
+        self.pieces = [
+            Piece(self._printed if number == 2 else None)
+            for number, _ in enumerate(self.sources, 1)
+        ]
+        return self.pieces
 
     @property
     def size(self) -> int:
@@ -293,8 +305,7 @@ class Executor:
 
     def _send(self, run: Run) -> None:
         now = time.time()
-        run.attempts += 1
-        for source, piece in zip(run.sources, run.pieces, strict=True):
+        for source, piece in zip(run.sources, run.begin(), strict=True):
             content = {
                 "code": source,
                 "silent": False,
@@ -308,7 +319,7 @@ class Executor:
             request = own_request(
                 "shell", "execute_request", msgspec.json.encode(content), self._session, now
             )
-            piece.status, piece.msg_id = "", request.msg_id
+            piece.msg_id = request.msg_id
             self._waiting[request.msg_id] = run, piece
             self._attachment.send(request)
 
