@@ -7,6 +7,8 @@ what the client reads, so it says what was wrong and, where there is something, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class GatewayError(Exception):
     """
@@ -114,6 +116,54 @@ class KernelStartFailed(GatewayError):
     """
     The kernel's process could not be started.
     """
+
+
+class Unavailable(GatewayError):
+    """
+    Nobody can do at the moment what is asked for.
+
+    :ivar retry_after: When it may be possible, in seconds from now.
+    """
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class KernelLost(GatewayError):
+    """
+    The kernel ended before it had answered.
+    """
+
+
+class TookTooLong(GatewayError):
+    """
+    The code did not come to its end in the time that it is given.
+    """
+
+
+class ResponseTooLarge(GatewayError):
+    """
+    The code gave more output than is sent.
+    """
+
+
+class NotAcceptable(GatewayError):
+    """
+    What the client would accept is not to be had.
+    """
+
+
+class NoSuchMethod(GatewayError):
+    """
+    The path is there, but does not take this method.
+
+    :ivar methods: Those that it takes.
+    """
+
+    def __init__(self, methods: Sequence[str]) -> None:
+        super().__init__("")
+        self.methods = methods
 
 
 class RestartFailed(GatewayError):

@@ -4,6 +4,7 @@ Getting a notebook from where it is: a file, or a server of the web.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -28,6 +29,19 @@ def local_path(uri: str) -> str:
     if uri[:7].lower() == "file://":
         return unquote(urlsplit(uri).path)
     return uri
+
+
+def split_prefix(text: str) -> tuple[str | None, str]:
+    """
+    Take ``/reports=reports.ipynb`` apart. A path that exists as it is has no prefix, whatever
+    characters it has.
+
+    :return: The prefix, or ``None``, and the URI.
+    """
+    prefix, equals, uri = text.partition("=")
+    if not equals or not prefix.startswith("/") or os.path.exists(text):
+        return None, text
+    return prefix, uri
 
 
 async def fetch(reactor: Any, uri: str, limit: int, timeout: float) -> bytes:

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 from zope.interface import Attribute, Interface
 
+from kgd.notebook.api import NotebookAPI, NotebookSource
 from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
@@ -50,32 +51,38 @@ class KernelSpec:
 
 
 @attrs.frozen(kw_only=True)
+class Seed:
+    """
+    Code that runs in every process of a kernel before clients see it.
+
+    :ivar kernel_name: The kernelspec it is for.
+    :ivar cells: The number of a cell in its notebook, counted from 1, and its source.
+    """
+
+    kernel_name: str
+    cells: tuple[tuple[int, str], ...]
+
+
+@attrs.frozen(kw_only=True)
 class StartRequest:
     """
-    What a client asked for.
+    What somebody wants of a new kernel.
 
     :ivar name: A kernelspec; ``None`` is the default one.
     :ivar path: An API path below the root directory, from which the kernel's cwd follows.
     :ivar env: The client's variables, or ``None`` when it sent none; ``{}`` is not ``None``.
     :ivar kernel_id: The id under which to register the kernel; ``None`` lets the gateway choose.
+    :ivar seed: What it shall run instead of the seed notebook of the settings.
+    :ivar revive: Whether it is started again when it has worked and then dies; otherwise it is
+        gone then.
     """
 
     name: str | None = None
     path: str | None = None
     env: Mapping[str, str] | None = None
     kernel_id: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Seed:
-    """
-    Code that runs in every kernel of one kernelspec before clients see it.
-
-    :ivar cells: The number of a cell in its notebook, counted from 1, and its source.
-    """
-
-    kernel_name: str
-    cells: tuple[tuple[int, str], ...]
+    seed: Seed | None = None
+    revive: bool = True
 
 
 @attrs.frozen
@@ -178,6 +185,12 @@ class IKernel(Interface):
     reason: str = Attribute("Why it failed or was culled, or the empty string.")
     channels: Any = Attribute("Its IChannels.")
 
+    def when_ready() -> Deferred[None]:
+        """
+        :return: Fires when the kernel answers and has run its seed; fails with
+            :py:exc:`kgd.errors.KernelStartFailed` if it never will.
+        """
+
 
 class IKernels(Interface):
     """
@@ -225,6 +238,13 @@ class IKernels(Interface):
         Interrupt what a kernel is doing, which is nothing as long as it does not answer.
 
         :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
+        """
+
+    def hold(kernel_id: str, hold: bool) -> None:
+        """
+        Let a kernel's process stand still, or go on. One that is interrupted or stopped goes on.
+
+        :raises kgd.errors.NoSuchKernel:
         """
 
     def restart(kernel_id: str) -> Deferred[None]:
@@ -468,13 +488,15 @@ class IChannels(Interface):
         Tell every client a state that the kernel cannot tell itself (``restarting``, ``dead``).
         """
 
-    def attach(session_id: str | None, client: IClient) -> IAttachment:
+    def attach(session_id: str | None, client: IClient, *, is_ours: bool = False) -> IAttachment:
         """
         Give a client its hold on the kernel. If there is one already under the same
         ``session_id``, the new client takes its place without a gap: the old one is closed if it
         is still there, and what came while it was away is delivered first.
 
         :param session_id: ``None`` for a client that has none, and so cannot come back.
+        :param is_ours: Whether the client is a part of the gateway, for which the limits do not
+            hold that the operator sets to users: types of messages, rates of output.
         """
 
     def dismiss(code: int, reason: str) -> None:
@@ -516,6 +538,22 @@ class IRelay(Interface):
         """
 
 
+# --- notebooks ------------------------------------------------------------------------------------
+
+
+class ICellParser(Interface):
+    """
+    Finds out what a notebook serves over HTTP; named by ``--cell-parser``.
+    """
+
+    def parse(source: NotebookSource) -> NotebookAPI:
+        """
+        :return: The endpoints, and which cells run once in every kernel.
+        :raises kgd.errors.InvalidNotebook: when the notebook contradicts itself; the text says in
+            which cell, and what to do.
+        """
+
+
 # --- personalities --------------------------------------------------------------------------------
 
 
@@ -540,6 +578,12 @@ class IGateway(Interface):
     kernels: Any = Attribute("The IKernels.")
     kernel_specs: Any = Attribute("The IKernelSpecs.")
 
+    def private_directory(name: str) -> Path:
+        """
+        :return: A directory that nobody else can enter, made for this name if it is not there. It
+            goes with the gateway.
+        """
+
 
 class IPersonality(Interface):
     """
@@ -557,6 +601,11 @@ class IPersonality(Interface):
         whatever happens here.
         """
 
+    def reload() -> Deferred[None]:
+        """
+        The operator wants what may have changed to be read again. A failure is logged.
+        """
+
     def resource() -> IResource:
         """
         :return: What to serve below the base URL. Requests that the guard refuses never reach it.
@@ -565,6 +614,13 @@ class IPersonality(Interface):
     def access(path: str) -> Access:
         """
         :param path: Below the base URL, with its leading slash, percent-encoded as it came.
+        """
+
+    def methods(path: str) -> Sequence[str]:
+        """
+        :param path: As for :py:meth:`access`.
+        :return: What may be asked of the path; nothing if it is not served. With ``OPTIONS`` among
+            them, the resource itself answers that, unless a browser asks in advance.
         """
 
 

@@ -8,6 +8,7 @@ A value on the command line wins over one in the environment, which wins over th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import attrs
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from kgd.fetching import is_remote
+from kgd.fetching import is_remote, split_prefix
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
 from kgd.settings import CORS, MEBIBYTE, Settings
@@ -91,12 +92,14 @@ def switch(value: str) -> bool:
 
 def notebook_uri(value: str) -> str:
     """
-    A path, or a URI that starts with file:, http: or https:.
+    A path, or a URI that starts with file:, http: or https:; in notebook_http maybe with a prefix,
+    like /reports=reports.ipynb.
     """
-    if is_remote(value) or value.lower().startswith("file://"):
-        return value
-    # Whoever becomes a daemon leaves the directory.
-    return os.path.abspath(value)
+    prefix, uri = split_prefix(value)
+    if not (is_remote(uri) or uri.lower().startswith("file://")):
+        # Whoever becomes a daemon leaves the directory.
+        uri = os.path.abspath(uri)
+    return uri if prefix is None else f"{prefix}={uri}"
 
 
 def one_of(*words: str) -> Reader:
@@ -112,6 +115,26 @@ def one_of(*words: str) -> Reader:
 
     read.__doc__ = f"One of {', '.join(words)}."
     return read
+
+
+def prefixes(value: str) -> dict[str, str]:
+    """
+    A language and what its comments begin with, like lua=--; without a language, for all others.
+    """
+    language, equals, prefix = value.partition("=")
+    if not equals or not prefix.strip():
+        raise ValueError
+    return {language.strip().lower(): prefix.strip()}
+
+
+def stickiness(value: str) -> str:
+    """
+    Nothing, cookie, or the name of a header.
+    """
+    name = value.strip().lower()
+    if name and not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        raise ValueError
+    return name
 
 
 def counts(value: str) -> dict[str, int]:
@@ -157,6 +180,13 @@ def directory(value: str) -> str:
     if not os.path.isdir(path):
         raise ValueError
     return path
+
+
+def maybe_directory(value: str) -> str:
+    """
+    An existing directory, or nothing.
+    """
+    return directory(value) if value else ""
 
 
 @attrs.frozen
@@ -287,8 +317,11 @@ OPTIONS = (
     Option(
         "seed-uri",
         "Notebook, as a path or with http or https, whose code cells run in every kernel of its "
-        "kernelspec before clients see it.",
+        "kernelspec before clients see it. In notebook_http, what is served: a notebook or a "
+        "directory of them; may be repeated then, with a prefix for each, like "
+        "/reports=reports.ipynb.",
         notebook_uri,
+        many=True,
     ),
     Option(
         "seed-timeout",
@@ -298,7 +331,8 @@ OPTIONS = (
     Option("max-seed-size", "Most bytes in the seed notebook.", size),
     Option(
         "prespawn-count",
-        "How many kernels of the default kernelspec to keep started, for clients to get at once.",
+        "How many kernels of the default kernelspec to keep started, to be had at once. In "
+        "notebook_http, how many kernels each notebook has; 0 is one.",
         whole_number,
     ),
     Option(
@@ -307,6 +341,50 @@ OPTIONS = (
         counts,
         many=True,
     ),
+    Option(
+        "cell-parser",
+        "How notebook_http finds what a notebook serves: cell (annotations like # GET /hello), "
+        "swagger (operationId in a Swagger document), or the dotted name of a parser.",
+    ),
+    Option(
+        "comment-prefix",
+        "What comments begin with in a language, like lua=--, where annotations are.",
+        prefixes,
+        many=True,
+    ),
+    Option("allow-notebook-download", "Serve the notebook itself at /_api/source.", switch),
+    Option("static-path", "Directory to serve below /public, without a token.", maybe_directory),
+    Option(
+        "request-timeout",
+        "Seconds that the code of a request in notebook_http may run, and that a request may wait "
+        "for a kernel; 0 is no limit.",
+        seconds,
+    ),
+    Option(
+        "queue-limit",
+        "Most requests that wait for a kernel of a notebook; more are refused with 503.",
+        whole_number,
+    ),
+    Option(
+        "interrupt-on-disconnect",
+        "Interrupt the code of a request when its client hangs up.",
+        switch,
+    ),
+    Option("reset-kernels", "Give every request in notebook_http a fresh kernel.", switch),
+    Option(
+        "sticky",
+        "Keep a caller on one kernel: cookie, or the name of a header that tells callers apart.",
+        stickiness,
+    ),
+    Option("reload", "Serve local notebooks anew when they change.", switch),
+    Option(
+        "rich-responses",
+        "Answer with what a cell displays, in the form that the client accepts, instead of with "
+        "all its forms as JSON.",
+        switch,
+    ),
+    Option("max-response-size", "Most bytes of output in one answer of notebook_http.", size),
+    Option("max-parts", "Most parts of a form that is posted to notebook_http.", whole_number),
     Option(
         "cull-idle-timeout",
         "Seconds after which a kernel that nobody uses is stopped; 0 stops none. A kernelspec may "
@@ -400,8 +478,8 @@ def settings_from(given: Mapping[str, Sequence[str]], environ: Mapping[str, str]
             values[option.field] = read[-1]
         elif option.read is names:
             values[option.field] = frozenset().union(*read)
-        elif option.read is counts:
-            values[option.field] = {name: count for each in read for name, count in each.items()}
+        elif option.read in (counts, prefixes):
+            values[option.field] = {name: value for each in read for name, value in each.items()}
         else:
             values[option.field] = tuple(read)
     cors = {field.name: values.pop(field.name) for field in attrs.fields(CORS)

@@ -5,6 +5,7 @@ The gateway as a service: what is begun and ended, in which order.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -30,12 +31,22 @@ PATIENCE = 5.0
 class Parts:
     """
     The pieces of a gateway, for its personality.
+
+    :ivar runtime: Something with ``open()``, ``close()`` and ``directory(name)`` for files that go
+        with the gateway.
     """
 
     reactor: Any
     settings: Settings
     kernels: IKernels
     kernel_specs: IKernelSpecs
+    runtime: Any
+
+    def private_directory(self, name: str) -> Path:
+        """
+        Make a directory in the runtime directory.
+        """
+        return self.runtime.directory(name)  # type: ignore[no-any-return]
 
 
 class Gateway(Service):
@@ -45,7 +56,6 @@ class Gateway(Service):
     Nothing is opened before :py:meth:`startService`: ``twistd`` forks between making the service
     and starting it.
 
-    :param runtime: Something with ``open()`` and ``close()`` for the kernels' files.
     :param load: Makes the personality.
     :param serve: Makes the HTTP server around the personality.
     """
@@ -56,13 +66,11 @@ class Gateway(Service):
         self,
         parts: Parts,
         relay: IRelay,
-        runtime: Any,
         load: Callable[[IGateway], IPersonality],
         serve: Callable[[IPersonality], IProtocolFactory],
     ) -> None:
         self._parts = parts
         self._relay = relay
-        self._runtime = runtime
         self._load = load
         self._serve = serve
         self._ports: list[Listening] = []
@@ -94,7 +102,7 @@ class Gateway(Service):
 
     async def _start(self) -> None:
         try:
-            self._runtime.open()
+            self._parts.runtime.open()
             self._relay.start()
             self._personality = self._load(self._parts)
             await self._personality.start()
@@ -118,6 +126,14 @@ class Gateway(Service):
                 url=port.url(settings.base_url),
             )
 
+    def reload(self) -> Deferred[None]:
+        """
+        :return: Fires when the personality has read again what may have changed.
+        """
+        if self._personality is None:
+            return succeed(None)
+        return maybeDeferred(self._personality.reload)
+
     def stopService(self) -> Deferred[None]:
         """
         :return: Fires when no kernel, no file and no socket is left.
@@ -140,7 +156,7 @@ class Gateway(Service):
             await self._bounded("stopping the personality", personality.stop)
         await self._bounded("stopping the kernels", self._parts.kernels.stop_all)
         await self._bounded("stopping the relay", self._relay.stop)
-        await self._bounded("removing the runtime directory", self._runtime.close)
+        await self._bounded("removing the runtime directory", self._parts.runtime.close)
 
     async def _bounded(self, what: str, action: Callable[[], Any]) -> None:
         stopping = maybeDeferred(action)

@@ -62,11 +62,24 @@ class Settings:
     restart_limit: int = 5
     transport: str = "auto"
     transport_encryption: str = "disabled"
-    seed_uri: str = attrs.field(default="", repr=False)
+    seed_uri: tuple[str, ...] = attrs.field(default=(), repr=False)
     seed_timeout: float = 120.0
     max_seed_size: int = 32 * MEBIBYTE
     prespawn_count: int = 0
     prespawn: Mapping[str, int] = attrs.field(factory=dict)
+    cell_parser: str = "cell"
+    comment_prefix: Mapping[str, str] = attrs.field(factory=dict)
+    allow_notebook_download: bool = False
+    static_path: str = ""
+    request_timeout: float = 600.0
+    queue_limit: int = 1000
+    interrupt_on_disconnect: bool = False
+    reset_kernels: bool = False
+    sticky: str = ""
+    reload: bool = False
+    rich_responses: bool = False
+    max_response_size: int = 100 * MEBIBYTE
+    max_parts: int = 1000
     cull_idle_timeout: float = 0.0
     cull_interval: float = 300.0
     cull_connected: bool = False

@@ -55,9 +55,8 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
         reactor, settings, specs, LocalLauncher(reactor), relay, runtime, os.environ
     )
     return Gateway(
-        Parts(reactor, settings, kernels, specs),
+        Parts(reactor, settings, kernels, specs, runtime),
         relay,
-        runtime,
         lambda gateway: load(settings.api, gateway),
         lambda personality: GatewaySite(settings, GatewayResource(settings, personality), reactor),
     )
@@ -103,13 +102,17 @@ class Daemon(Service):
     def _handle_signals(self) -> None:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._asked_to_stop)
-        signal.signal(signal.SIGHUP, self._nothing_to_reload)
+        signal.signal(signal.SIGHUP, self._asked_to_reload)
 
     def _asked_to_stop(self, signum: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._stop_reactor)
 
-    def _nothing_to_reload(self, signum: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self._log.info, "SIGHUP: there is nothing to reload")
+    def _asked_to_reload(self, signum: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._reload)
+
+    def _reload(self) -> None:
+        reloading = self._gateway.reload()
+        reloading.addErrback(lambda failure: self._log.failure("cannot reload", failure))
 
     def _stop_reactor(self) -> None:
         if self.running and self._reactor.running:

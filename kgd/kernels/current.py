@@ -29,6 +29,7 @@ class Plan:
     :ivar env: The complete environment.
     :ivar cwd: The working directory.
     :ivar seed: What to run before clients are let in, if anything.
+    :ivar revive: Whether another process follows when one that worked has died.
     """
 
     kernel_id: str
@@ -36,6 +37,7 @@ class Plan:
     env: Mapping[str, str] = attrs.field(repr=False)
     cwd: str
     seed: Seed | None = None
+    revive: bool = True
 
     @property
     def pieces(self) -> tuple[str, ...]:
@@ -48,7 +50,7 @@ class Plan:
         """
         Whether a kernel of this plan is as good as one of the other.
         """
-        return (self.spec, self.env, self.cwd) == (other.spec, other.env, other.cwd)
+        return attrs.evolve(self, kernel_id=other.kernel_id) == other
 
 
 class CurrentProcess:

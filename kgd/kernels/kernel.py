@@ -156,6 +156,12 @@ class Kernel:
         """
         self._work.interrupt()
 
+    def hold(self, hold: bool) -> None:
+        """
+        Let its process stand still, or go on.
+        """
+        self._work.hold(hold)
+
     def restart(self) -> Deferred[None]:
         """
         Replace the process. Whoever asks while that is being done gets the same one.

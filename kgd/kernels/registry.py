@@ -178,10 +178,12 @@ class KernelRegistry:
             parent_pid=os.getpid(),
         )
         cwd = working_directory(settings.root_dir, request.path)
-        seed = self._seed
+        seed = request.seed or self._seed
         if seed is not None and (seed.kernel_name != spec.name or not seed.cells):
             seed = None
-        return Plan(kernel_id=kernel_id, spec=spec, env=env, cwd=cwd, seed=seed)
+        return Plan(
+            kernel_id=kernel_id, spec=spec, env=env, cwd=cwd, seed=seed, revive=request.revive
+        )
 
     def _new_kernel(self, plan: Plan, launcher: IKernelLauncher) -> Kernel:
         kernel = Kernel(
@@ -253,6 +255,12 @@ class KernelRegistry:
         Interrupt what a kernel is doing.
         """
         return maybeDeferred(lambda: self.get(kernel_id).interrupt())
+
+    def hold(self, kernel_id: str, hold: bool) -> None:
+        """
+        Let a kernel's process stand still, or go on.
+        """
+        self.get(kernel_id).hold(hold)
 
     def restart(self, kernel_id: str) -> Deferred[None]:
         """

@@ -139,6 +139,15 @@ class RuntimeDirectory:
         except ConfigurationError as error:
             raise KernelStartFailed(str(error)) from None
 
+    def directory(self, name: str) -> Path:
+        """
+        :return: A directory in ours, made if it is not there.
+        """
+        self._mend()
+        path = self.path / name
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
     def remove(self, kernel_id: str) -> None:
         """
         Remove a kernel's connection file, if there is one.

@@ -21,9 +21,13 @@ async def load_seed(reactor: Any, settings: Settings, specs: IKernelSpecs) -> Se
     :return: What ``--seed-uri`` names, or ``None`` when it names nothing.
     :raises kgd.errors.ConfigurationError: when it cannot be had, or nothing could be seeded.
     """
-    uri = settings.seed_uri
-    if not uri:
+    if not settings.seed_uri:
         return None
+    if len(settings.seed_uri) > 1:
+        raise ConfigurationError(
+            "There is more than one --seed-uri; only --api=notebook_http serves several"
+        )
+    (uri,) = settings.seed_uri
     try:
         raw = await fetch(reactor, uri, settings.max_seed_size, settings.seed_timeout)
         notebook = read_notebook(raw, "what --seed-uri names")

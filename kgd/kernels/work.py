@@ -66,6 +66,7 @@ class KernelWork:
         self._connected = False
         self._was_ready = False
         self._seeding = False
+        self._held = False
         self.is_ready = False
         self._failures = Failures(reactor.seconds, settings.restart_limit)
 
@@ -97,7 +98,7 @@ class KernelWork:
 
     def _launch(self, *, new_ports: bool) -> None:
         self._failures.launching()
-        self._seeding = self.is_ready = False
+        self._seeding = self.is_ready = self._held = False
         self.process.launch(new_ports=new_ports)
 
     def _connect(self, connection: ConnectionInfo) -> None:
@@ -164,10 +165,19 @@ class KernelWork:
         """
         if not (self.is_ready or self._seeding):
             return
+        self.hold(False)
         if self._plan.spec.interrupt_mode == "message":
             self.channels.request_interrupt()
         else:
             self.process.signal(signal.SIGINT)
+
+    def hold(self, hold: bool) -> None:
+        """
+        Not an effect: let the process stand still, or go on.
+        """
+        if hold != self._held:
+            self._held = hold
+            self.process.signal(signal.SIGSTOP if hold else signal.SIGCONT)
 
     # --- a process ended by itself, or should have ---
 
@@ -183,7 +193,7 @@ class KernelWork:
             self.events.hope_ended(f"{reason}, while the seed notebook ran")
             return
         rest = self._failures.failed()
-        if rest is None:
+        if rest is None or (self._was_ready and not self._plan.revive):
             self._patience.end()
             self.events.hope_ended(reason)
             return
@@ -234,6 +244,7 @@ class KernelWork:
 
     def _ask(self, *, restart: bool) -> None:
         self._patience.wait(self.schedule.asked)
+        self.hold(False)
         if self._activity.execution_state == "busy" and self.process.pid is not None:
             # Many kernels read the request only when they have nothing else to do.
             self.interrupt()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kgd.errors import InvalidNotebook
+from kgd.notebook.api import Cell
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -47,4 +48,22 @@ def code_cells(notebook: Any) -> tuple[tuple[int, str], ...]:
         (number, cell.source)
         for number, cell in enumerate(notebook.cells, 1)
         if cell.cell_type == "code" and cell.source.strip()
+    )
+
+
+def language(notebook: Any) -> str:
+    """
+    :return: The language that a notebook says it is written in, or the empty string.
+    """
+    name = notebook.metadata.get("language_info", {}).get("name")
+    return name if isinstance(name, str) else ""
+
+
+def all_cells(notebook: Any) -> tuple[Cell, ...]:
+    """
+    :return: Every cell.
+    """
+    return tuple(
+        Cell(number=number, kind=cell.cell_type, source=cell.source)
+        for number, cell in enumerate(notebook.cells, 1)
     )

@@ -5,6 +5,7 @@ The personality ``jupyter_websocket``: what Jupyter's own server does for kernel
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.plugin import IPlugin
@@ -66,6 +67,12 @@ class JupyterWebsocket:
         """
         return succeed(None)
 
+    def reload(self) -> Deferred[None]:
+        """
+        There is nothing that could be read again.
+        """
+        return succeed(None)
+
     def resource(self) -> IResource:
         """
         :return: The API.
@@ -77,6 +84,12 @@ class JupyterWebsocket:
         :return: What the route of this path demands.
         """
         return self._table.access(path)
+
+    def methods(self, path: str) -> Sequence[str]:
+        """
+        :return: What the routes of this path take.
+        """
+        return self._table.methods(path)
 
 
 @implementer(IPlugin, IPersonalityMaker)

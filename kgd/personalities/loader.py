@@ -19,7 +19,7 @@ from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker
 # The modules of the Jupyter Kernel Gateway, as old configurations name them.
 _LEGACY_PREFIX = "kernel_gateway."
 # Found without a plug-in, so that a gateway can be embedded from wherever it lies.
-_BUILT_IN = ("kgd.personalities.jupyter_websocket",)
+_BUILT_IN = ("kgd.personalities.jupyter_websocket", "kgd.personalities.notebook_http")
 
 
 def makers() -> Iterable[IPersonalityMaker]:

@@ -6,6 +6,7 @@ Format: https://jupyter-client.readthedocs.io/en/stable/messaging.html#the-wire-
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -238,6 +239,12 @@ def own_message(
 ) -> Outgoing:
     """
     A message to clients that the gateway makes itself, as if it came from a channel.
+
+    :param parent: The header of the request to which it belongs.
     """
     header = new_header(msg_type, session, now)
-    return Outgoing(channel, read_header(header), (header, parent, b"{}", content))
+    belongs_to = NO_PARENT
+    if parent != b"{}":
+        with contextlib.suppress(MalformedMessage):
+            belongs_to = read_header(parent)
+    return Outgoing(channel, read_header(header), (header, parent, b"{}", content), (), belongs_to)

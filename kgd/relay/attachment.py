@@ -48,6 +48,7 @@ class Attachment:
     :ivar lags: Whether much is waiting for the client.
     :ivar kept: How large the latest message is that had to wait, in bytes.
     :param durable: Whether the client knows the name.
+    :param is_ours: Whether the client is a part of the gateway.
     :param left: Called when the client has gone, and may come back.
     :param forget: Called when it will not come back.
     :param lag_changed: Called when ``lags`` has changed.
@@ -63,6 +64,7 @@ class Attachment:
         client: IClient,
         *,
         durable: bool,
+        is_ours: bool = False,
         left: Callable[[Attachment], None],
         forget: Callable[[Attachment], None],
         lag_changed: Callable[[], None],
@@ -74,6 +76,7 @@ class Attachment:
         self._delivered = 0
         self._reactor = reactor
         self._settings = settings
+        self._is_ours = is_ours
         self._durable = durable and settings.buffer_offline_messages
         self._left = left
         self._forget = forget
@@ -130,7 +133,7 @@ class Attachment:
             )
             return False
         allowed = self._settings.allowed_message_types
-        if allowed and request.msg_type not in allowed:
+        if allowed and request.msg_type not in allowed and not self._is_ours:
             self._log.warn(
                 "ignoring a {msg_type}, which is not among --allowed-message-types",
                 msg_type=request.msg_type,
@@ -236,7 +239,9 @@ class Attachment:
         self._paused = False
         settings = self._settings
         self._limiter = (
-            RateLimiter(settings, self._reactor.seconds) if settings.limit_rate else None
+            RateLimiter(settings, self._reactor.seconds)
+            if settings.limit_rate and not self._is_ours
+            else None
         )
         self._backlog.limit(settings.max_client_backlog, None, _SLOW)
 

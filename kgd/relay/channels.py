@@ -277,7 +277,9 @@ class KernelChannels:
 
     # --- clients ---
 
-    def attach(self, session_id: str | None, client: IClient) -> IAttachment:
+    def attach(
+        self, session_id: str | None, client: IClient, *, is_ours: bool = False
+    ) -> IAttachment:
         """
         Give a client its hold on the kernel, or the hold of the one it replaces.
         """
@@ -292,6 +294,7 @@ class KernelChannels:
             session_id if session_id is not None else os.urandom(16).hex(),
             client,
             durable=session_id is not None,
+            is_ours=is_ours,
             left=self._left,
             forget=self._forget,
             lag_changed=self._lag_changed,

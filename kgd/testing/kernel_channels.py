@@ -147,7 +147,9 @@ class FakeChannels:
         """
         self.statuses.append(execution_state)
 
-    def attach(self, session_id: str | None, client: IClient) -> IAttachment:
+    def attach(
+        self, session_id: str | None, client: IClient, *, is_ours: bool = False
+    ) -> IAttachment:
         """
         Attach a client, in place of the one that holds the same ``session_id``.
         """

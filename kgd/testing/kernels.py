@@ -87,6 +87,12 @@ class MemoryKernel:
         """
         return self.channels.connections
 
+    def when_ready(self) -> Deferred[None]:
+        """
+        :return: Fires at once: it is.
+        """
+        return succeed(None)
+
 
 @implementer(IKernels)
 class MemoryKernels:
@@ -98,6 +104,7 @@ class MemoryKernels:
 
     :ivar error: What the next start, interrupt, restart or stop fails with.
     :ivar interrupted: The ids of kernels that were interrupted, in order.
+    :ivar held: The ids of kernels that stand still.
     :ivar restarted: The ids of kernels that were restarted, in order.
     :ivar closed: Whether :py:meth:`stop_all` was called.
     :ivar prespawned: Whether :py:meth:`prespawn` was called.
@@ -118,6 +125,7 @@ class MemoryKernels:
         self._reasons: dict[str, str] = {}
         self.error: Exception | None = None
         self.interrupted: list[str] = []
+        self.held: set[str] = set()
         self.restarted: list[str] = []
         self.closed = False
         self.prespawned = False
@@ -191,6 +199,13 @@ class MemoryKernels:
         Remember the id, as :py:meth:`restart` does.
         """
         return self._do(kernel_id, lambda kernel: self.interrupted.append(kernel.kernel_id))
+
+    def hold(self, kernel_id: str, hold: bool) -> None:
+        """
+        Remember that a kernel shall stand still.
+        """
+        self.get(kernel_id)
+        (self.held.add if hold else self.held.discard)(kernel_id)
 
     def restart(self, kernel_id: str) -> Deferred[None]:
         """

@@ -4,6 +4,7 @@ From what went wrong to what a client is told: the one place that knows both.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -30,6 +31,12 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.UpgradeRequired: HTTPStatus.UPGRADE_REQUIRED,
     errors.SessionKernelUnavailable: HTTPStatus.NOT_IMPLEMENTED,
     errors.NotSupported: HTTPStatus.NOT_IMPLEMENTED,
+    errors.NoSuchMethod: HTTPStatus.METHOD_NOT_ALLOWED,
+    errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
+    errors.ResponseTooLarge: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.KernelLost: HTTPStatus.BAD_GATEWAY,
+    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TookTooLong: HTTPStatus.GATEWAY_TIMEOUT,
     errors.KernelStartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.RestartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -59,8 +66,7 @@ def refuse(request: Any, error: Exception) -> bytes:
     if isinstance(error, HTTPException):
         status, message = HTTPStatus(error.code or 500), ""
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            methods = sorted({*(getattr(error, "valid_methods", None) or ()), "OPTIONS"})
-            request.setHeader(b"Allow", ", ".join(methods).encode("ascii"))
+            _allow(request, getattr(error, "valid_methods", None) or ())
     else:
         found = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), None)
         if found is None:
@@ -69,6 +75,10 @@ def refuse(request: Any, error: Exception) -> bytes:
         else:
             message = str(error)
         status = found
+    if isinstance(error, errors.NoSuchMethod):
+        _allow(request, error.methods)
+    if isinstance(error, errors.Unavailable):
+        request.setHeader(b"Retry-After", b"%d" % error.retry_after)
     if status is HTTPStatus.UNAUTHORIZED:
         request.setHeader(b"WWW-Authenticate", b"token")
     request.setResponseCode(status.value, status.phrase.encode("ascii"))
@@ -77,3 +87,8 @@ def refuse(request: Any, error: Exception) -> bytes:
     body = error_body(status, message, getattr(error, "short_message", None))
     request.setHeader(b"Content-Length", b"%d" % len(body))
     return body if request.method != b"HEAD" else b""
+
+
+def _allow(request: Any, methods: Iterable[str]) -> None:
+    allowed = sorted({*methods, "OPTIONS"})
+    request.setHeader(b"Allow", ", ".join(allowed).encode("ascii"))

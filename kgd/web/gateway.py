@@ -36,7 +36,7 @@ class GatewayResource(Resource):
         Answer, or pass the request on.
         """
         self.prepare(request)
-        if request.method == b"OPTIONS":
+        if request.method == b"OPTIONS" and self._answers_options(request):
             return b""
         try:
             self._admit(request)
@@ -63,18 +63,38 @@ class GatewayResource(Resource):
         for name, constant in self._cors:
             request.setHeader(name, constant)
 
-    def _admit(self, request: Any) -> None:
+    def _answers_options(self, request: Any) -> bool:
         """
-        :raises errors.GatewayError: unless the request may be served.
+        Whether ``OPTIONS`` is not for the personality: it needs no token, and runs nothing.
+        """
+        try:
+            methods = self._personality.methods(self._path(request))
+        except errors.GatewayError:
+            return True
+        if methods:
+            allowed = sorted({*methods, "OPTIONS"})
+            request.setHeader(b"Allow", ", ".join(allowed).encode("ascii"))
+        is_preflight = request.requestHeaders.hasHeader(b"access-control-request-method")
+        return is_preflight or "OPTIONS" not in methods
+
+    def _path(self, request: Any) -> str:
+        """
+        :return: What was asked for, below the base URL.
+        :raises errors.NoSuchResource: when it is not there.
         """
         path = request.path
         if not path.startswith(self._base + b"/"):
             raise errors.NoSuchResource("")
-        path = path[len(self._base) :]
         try:
-            text = path.decode("ascii")
+            return path[len(self._base) :].decode("ascii")  # type: ignore[no-any-return]
         except UnicodeDecodeError:
             raise errors.NoSuchResource("") from None
+
+    def _admit(self, request: Any) -> None:
+        """
+        :raises errors.GatewayError: unless the request may be served.
+        """
+        text = self._path(request)
         access = self._personality.access(text)
         if access is Access.UNKNOWN:
             raise errors.NoSuchResource("")
@@ -88,7 +108,7 @@ class GatewayResource(Resource):
                 raise errors.CrossOriginRefused("")
         # Klein would decode and split the path again; an encoded slash is no separator.
         request.prepath = self._base.split(b"/")[1:]
-        request.postpath = path.split(b"/")[1:]
+        request.postpath = text.encode("ascii").split(b"/")[1:]
 
 
 def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:

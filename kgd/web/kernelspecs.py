@@ -4,18 +4,16 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import attrs
 from twisted.web.resource import IResource
-from twisted.web.static import File
 
 from kgd import errors
 from kgd.interfaces import Access, IKernelSpecs, KernelSpec
 from kgd.settings import Settings
+from kgd.web.files import file_resource
 from kgd.web.models import kernelspec_model
 from kgd.web.respond import json_answer
 from kgd.web.routes import Route
@@ -73,12 +71,10 @@ class KernelSpecsAPI:
         """
         ``GET /kernelspecs/<spec_name>/<path:file>``.
         """
-        path = confined(self._find(spec_name).directory, unquote(file))
-        if path.suffix == ".png":
+        resource = file_resource(self._find(spec_name).directory, unquote(file))
+        if file.endswith(".png"):
             request.setHeader(b"Cache-Control", f"max-age={ONE_MONTH}".encode())
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
-        resource = File(str(path), defaultType="application/octet-stream")
-        resource.isLeaf = True
         return resource
 
     def _find(self, spec_name: str) -> KernelSpec:
@@ -87,27 +83,3 @@ class KernelSpecsAPI:
             return self._specs.find(name)
         except errors.NoSuchKernelSpec:
             raise errors.NoSuchKernelSpec(f"Kernel spec {name} not found") from None
-
-
-def confined(root: Path, name: str) -> Path:
-    """
-    Find a file that is really below a directory.
-
-    :param name: What the client asked for, decoded.
-    :return: The path without symbolic links.
-    :raises errors.ResourceForbidden: for a directory, and for what lies outside.
-    :raises errors.NoSuchResource: when there is no such file.
-    """
-    if "\0" in name or "\\" in name or os.path.isabs(name):
-        raise errors.NoSuchResource("")
-    if ".." in name.split("/"):
-        raise errors.ResourceForbidden("")
-    base = root.resolve()
-    path = (base / name).resolve()
-    if not path.is_relative_to(base):
-        raise errors.ResourceForbidden("")
-    if path.is_dir():
-        raise errors.ResourceForbidden("")
-    if not path.is_file():
-        raise errors.NoSuchResource("")
-    return path

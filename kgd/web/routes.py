@@ -119,6 +119,12 @@ class RouteTable:
             return self._access[rule.endpoint]
         return Access.UNKNOWN
 
+    def methods(self, path: str) -> tuple[str, ...]:
+        """
+        :param path: As for :py:meth:`access`.
+        """
+        return tuple(self._adapter.allowed_methods(path))
+
 
 class _Routes(Resource):
     isLeaf = True

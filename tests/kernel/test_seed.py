@@ -15,7 +15,7 @@ from twisted.web.server import Site
 from twisted.web.static import Data
 
 from tests.support.gateway import GatewayProcess, GatewayTestCase, children_of, http, stdout, until
-from tests.unit.test_kernels_pool import notebook
+from tests.support.notebooks import notebook
 
 PYTHON = "--default-kernel-name=python3"
 ZEN = notebook(("markdown", "# The Zen"), ("code", "import this"), ("code", "x = 41"))

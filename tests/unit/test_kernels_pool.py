@@ -4,7 +4,6 @@ Spare kernels and seeds, on fakes.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,8 @@ from kgd.kernels.kernel import Kernel
 from kgd.kernels.pool import LONGEST_PAUSE, REFILL_AFTER, SHORTEST_PAUSE
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeChannels, kernel_spec
+from tests.support.notebooks import notebook
 from tests.unit.test_kernels_registry import Case, Rig
-
-
-def notebook(*cells: tuple[str, str], kernel: str | None = "python3") -> bytes:
-    """
-    A notebook file.
-    """
-    metadata = {"kernelspec": {"name": kernel, "display_name": "K"}} if kernel else {}
-    outputs: dict[str, Any] = {"outputs": [], "execution_count": None}
-    return json.dumps(
-        {
-            "nbformat": 4,
-            "nbformat_minor": 4,
-            "metadata": metadata,
-            "cells": [
-                {"cell_type": kind, "metadata": {}, "source": source}
-                | (outputs if kind == "code" else {})
-                for kind, source in cells
-            ],
-        }
-    ).encode()
 
 
 class PoolCase(Case):
@@ -280,7 +260,7 @@ class SeedTests(PoolCase):
         """
         path = self.mktemp()
         Path(path).write_bytes(notebook(*cells, kernel=kernel))
-        self.rig_with(seed_uri=path, **more)
+        self.rig_with(seed_uri=(path,), **more)
 
     def load(self) -> None:
         """
@@ -350,13 +330,13 @@ class SeedTests(PoolCase):
         So do a file that is not there, one that is no notebook, and one that is too large.
         """
         path = Path(self.mktemp())
-        self.rig_with(seed_uri=str(path))
+        self.rig_with(seed_uri=(str(path),))
         failure = self.failureResultOf(self.kernels.prespawn(), ConfigurationError)
         self.assertIn("No such file", str(failure.value))
         path.write_text("{}")
         failure = self.failureResultOf(self.kernels.prespawn(), ConfigurationError)
         self.assertIn("not a notebook", str(failure.value))
-        self.rig_with(seed_uri=str(path), max_seed_size=1)
+        self.rig_with(seed_uri=(str(path),), max_seed_size=1)
         failure = self.failureResultOf(self.kernels.prespawn(), ConfigurationError)
         self.assertIn("--max-seed-size", str(failure.value))
 
@@ -369,7 +349,7 @@ class SeedTests(PoolCase):
         path = directory.absolute() / "weirdly%20named#notebook.ipynb"
         path.write_bytes(notebook(("code", "a = 1")))
         for uri in (str(path), path.as_uri()):
-            self.rig_with(seed_uri=uri)
+            self.rig_with(seed_uri=(uri,))
             self.load()
             self.starting()
             self.assertEqual(self.channels.seed, ("a = 1",))

@@ -46,12 +46,29 @@ class TableTests(SynchronousTestCase):
         Each reader that can be wrong says so, naming the option, the value and what would do.
         """
         for option in OPTIONS:
-            if option.read.__name__ in ("text", "names", "switch", "notebook_uri"):
+            if option.read.__name__ in ("text", "names", "switch", "notebook_uri", "stickiness"):
                 continue
             for value in ("-1", "x", "1e999", "nan"):
                 error = self.assertRaises(UsageError, parsed, f"--{option.name}={value}")
                 self.assertIn(f"--{option.name} is '{value}'", str(error))
                 self.assertIn("it takes: ", str(error))
+
+    def test_notebooks(self) -> None:
+        """
+        What is for notebooks: prefixes, comments, callers.
+        """
+        settings = parsed(
+            "--seed-uri=/a=b.ipynb", "--seed-uri=https://h/c.ipynb", "--seed-uri=/d=file:///e",
+            "--comment-prefix=Lua=--", "--comment-prefix==%", "--sticky=X-Caller",
+        )  # fmt: skip
+        self.assertEqual(
+            settings.seed_uri, (f"/a={Path.cwd()}/b.ipynb", "https://h/c.ipynb", "/d=file:///e")
+        )
+        self.assertEqual(settings.comment_prefix, {"lua": "--", "": "%"})
+        self.assertEqual(settings.sticky, "x-caller")
+        self.assertRaises(UsageError, parsed, "--sticky=a header")
+        self.assertRaises(UsageError, parsed, "--comment-prefix=lua")
+        self.assertRaises(UsageError, parsed, "--static-path=/nowhere")
 
     def test_defaults(self) -> None:
         """
@@ -169,7 +186,7 @@ class ReadingTests(SynchronousTestCase):
             ("HTTPS://a", "HTTPS://a"),
             ("file:///a%20b", "file:///a%20b"),
         ):
-            self.assertEqual(parsed(f"--seed-uri={value}").seed_uri, expected)
+            self.assertEqual(parsed(f"--seed-uri={value}").seed_uri, (expected,))
 
     def test_counts(self) -> None:
         """

@@ -40,6 +40,18 @@ class Plain:
         """
         return succeed(None)
 
+    def reload(self) -> Deferred[None]:
+        """
+        Nothing to do.
+        """
+        return succeed(None)
+
+    def methods(self, path: str) -> tuple[str, ...]:
+        """
+        Nothing is there.
+        """
+        return ()
+
     def resource(self) -> IResource:
         """
         Nothing.
@@ -78,7 +90,7 @@ class LoaderTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         specs = FakeKernelSpecs()
-        self.gateway = Parts(None, Settings(), MemoryKernels(), specs)
+        self.gateway = Parts(None, Settings(), MemoryKernels(), specs, None)
         self.module = ModuleType("a_module_of_somebody")
         self.patch(sys, "modules", sys.modules | {"a_module_of_somebody": self.module})
 

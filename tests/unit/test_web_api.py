@@ -76,7 +76,7 @@ class APITestCase(SynchronousTestCase):
         """
         self.settings = Settings(**settings)
         self.kernels = MemoryKernels(self.settings, self.specs)
-        parts = Parts(Clock(), self.settings, self.kernels, self.specs)
+        parts = Parts(Clock(), self.settings, self.kernels, self.specs, None)
         self.personality = JupyterWebsocket(parts)
         self.client = MemoryClient(self.settings, self.personality)
         self.addCleanup(self.client.close)

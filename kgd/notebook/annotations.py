@@ -1,0 +1,205 @@
+"""
+Endpoints from annotated cells::
+
+    # GET /users/:id
+    # ResponseInfo GET /users/:id
+
+The annotation is the beginning of the cell, without anything before it, and up to the end of the
+line everything is the path. At the very end there may be what the gateway should make of the
+output::
+
+    # GET /plot as image/png, text/html
+    # GET /ticks streamed
+    # GET /ticks streamed as text/event-stream
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import attrs
+
+from kgd.notebook.api import VERBS, Cell, NotebookAPI, NotebookSource
+from kgd.notebook.endpoints import MEDIA_TYPE, Draft, make_endpoints, numbered
+from kgd.notebook.markdown import Description, read_description
+from kgd.notebook.prefixes import KNOWN, USUAL
+
+_ANNOTATION = (
+    rf"[ \t]+(?P<response>ResponseInfo[ \t]+)?(?P<verb>{'|'.join(VERBS)})[ \t]+(?P<target>/.*)"
+)
+_TARGET = re.compile(
+    r"(?P<path>.*?)"
+    r"(?P<streams>[ \t]+streamed)?"
+    rf"(?:[ \t]+as[ \t]+(?P<types>{MEDIA_TYPE}(?:[ \t]*,[ \t]*{MEDIA_TYPE})*))?"
+)
+# More than an annotation may have: other blanks, other cases, other languages' comments.
+_NEAR_MISS = (
+    r"\s*(?:{})[^\S\n]*(?P<response>ResponseInfo[^\S\n]+)?(?P<verb>\w+)[^\S\n]+(?P<target>\S.*)"
+)
+
+
+@attrs.frozen(kw_only=True)
+class Annotation:
+    """
+    What a cell says of itself.
+
+    :ivar response: Whether it makes headers and status for the path, instead of the body.
+    """
+
+    response: bool
+    verb: str
+    path: str
+    produces: tuple[str, ...] = ()
+    streams: bool = False
+
+
+def read_annotation(source: str, prefix: str = USUAL) -> Annotation | None:
+    """
+    :param source: Of a code cell.
+    :param prefix: What a comment begins with.
+    :return: ``None`` when the cell does not begin with an annotation.
+    """
+    found = re.match(re.escape(prefix) + _ANNOTATION, source)
+    return found and _annotation(found)
+
+
+def _annotation(found: re.Match[str]) -> Annotation:
+    target = _TARGET.fullmatch(found["target"].strip())
+    assert target is not None, "the path takes what nothing else takes"
+    types = target["types"] or ""
+    return Annotation(
+        response=found["response"] is not None,
+        verb=found["verb"],
+        path=target["path"],
+        produces=tuple(re.findall(MEDIA_TYPE, types.lower())),
+        streams=target["streams"] is not None,
+    )
+
+
+def is_api_cell(source: str, prefix: str = USUAL) -> bool:
+    """
+    Whether a cell's output is the answer to requests.
+    """
+    annotation = read_annotation(source, prefix)
+    return annotation is not None and not annotation.response
+
+
+def is_response_cell(source: str, prefix: str = USUAL) -> bool:
+    """
+    Whether a cell makes the headers and the status of an answer.
+    """
+    annotation = read_annotation(source, prefix)
+    return annotation is not None and annotation.response
+
+
+def endpoint_and_verb(source: str, prefix: str = USUAL) -> tuple[str, str] | tuple[None, None]:
+    """
+    :return: What a cell is the answer to, if it is.
+    """
+    annotation = read_annotation(source, prefix)
+    if annotation is None or annotation.response:
+        return None, None
+    return annotation.path, annotation.verb
+
+
+def near_miss(source: str, prefix: str = USUAL) -> str | None:
+    """
+    :param source: Of a cell without an annotation.
+    :return: The annotation that its author may have meant, as it should be written.
+    """
+    prefixes = "|".join(map(re.escape, {prefix, *KNOWN}))
+    found = re.match(_NEAR_MISS.format(prefixes), source, re.IGNORECASE)
+    if found is None:
+        return None
+    annotation = _annotation(found)
+    verb = annotation.verb.upper()
+    if verb not in (*VERBS, "HEAD"):
+        return None
+    shouted = annotation.verb == verb
+    rooted = annotation.path.startswith("/")
+    one_word = not re.search(r"\s", annotation.path)
+    # "# Get the data", "# GET data first" and "# delete /tmp/x before the rest" are remarks.
+    if shouted + rooted + one_word < 2:
+        return None
+    response = "ResponseInfo " if annotation.response else ""
+    slash = "" if rooted else "/"
+    return (
+        f"{prefix} {response}{'GET' if verb == 'HEAD' else verb} {slash}{found['target'].strip()}"
+    )
+
+
+class AnnotationParser:
+    """
+    The usual reader of notebooks.
+    """
+
+    def parse(self, source: NotebookSource) -> NotebookAPI:
+        """
+        Find a notebook's endpoints, of which there may be none.
+
+        :raises kgd.errors.InvalidNotebook: when one cannot be served as annotated.
+        """
+        prefix = source.comment_prefix
+        drafts: dict[tuple[str, str], Draft] = {}
+        responses: list[tuple[Annotation, Cell]] = []
+        seed: list[tuple[int, str]] = []
+        warnings: list[str] = []
+        for above, cell in zip((None, *source.cells), source.cells, strict=False):
+            if cell.kind != "code":
+                continue
+            annotation = read_annotation(cell.source, prefix)
+            if annotation is None:
+                if cell.source.strip():
+                    seed.append((cell.number, cell.source))
+                    warnings += _near_miss_warning(cell, prefix)
+            elif annotation.response:
+                responses.append((annotation, cell))
+            else:
+                warnings += _path_warning(cell, annotation.path)
+                draft = drafts.setdefault(
+                    (annotation.path, annotation.verb),
+                    Draft(
+                        path=annotation.path,
+                        verb=annotation.verb,
+                        description=_description(above),
+                    ),
+                )
+                draft.cells.append(cell)
+                draft.produces += annotation.produces
+                draft.streams |= annotation.streams
+        for annotation, cell in responses:
+            answered = drafts.get((annotation.path, annotation.verb))
+            if answered:
+                answered.responses.append(cell)
+            else:
+                warnings.append(
+                    f"{numbered([cell])}: this ResponseInfo is not used, because no cell is "
+                    f"annotated with {annotation.verb} {annotation.path}"
+                )
+        endpoints, more = make_endpoints(drafts.values())
+        return NotebookAPI(endpoints=endpoints, seed=tuple(seed), warnings=(*warnings, *more))
+
+
+def _description(above: Cell | None) -> Description:
+    if above is None or above.kind != "markdown":
+        return Description()
+    return read_description(above.source)
+
+
+def _near_miss_warning(cell: Cell, prefix: str) -> Iterator[str]:
+    meant = near_miss(cell.source, prefix)
+    if meant is not None:
+        yield (
+            f"{numbered([cell])} is no endpoint, and runs when a kernel starts; if it should be "
+            f'one, it has to begin with "{meant}" (nothing before it; HEAD comes with GET by '
+            "itself)"
+        )
+
+
+def _path_warning(cell: Cell, path: str) -> Iterator[str]:
+    if re.search(r"[\s?#]", path):
+        yield (
+            f'{numbered([cell])}: all of "{path}" is the path; what does not belong to it, like '
+            "a remark or a query, has to go"
+        )

@@ -1,0 +1,242 @@
+"""
+From the body of a request to what a cell finds in ``REQUEST``.
+"""
+
+from __future__ import annotations
+
+import json
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+from typing import Any
+from urllib.parse import parse_qsl
+
+import attrs
+import msgspec
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
+
+from kgd.errors import InvalidRequest
+from kgd.notebook.api import Upload
+from kgd.notebook.media_types import FORM, JSON, MULTIPART_FORM, is_textual, media_type
+
+# Python would import modules and remember failures for whatever name a client comes up with.
+_CHARSETS = frozenset(aliases) | frozenset(aliases.values())
+
+# What comes before the content of a part of a form has no reason to be longer, in bytes.
+_LONGEST_HEAD = 16 * 1024
+# Skips over JSON without building anything, so a number of any size stays as it was sent.
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+@attrs.frozen(kw_only=True)
+class Body:
+    """
+    A request's body, for a cell.
+
+    :ivar json: What ``REQUEST`` has of it, as JSON in printable ASCII.
+    :ivar uploads: The files in it.
+    """
+
+    json: str
+    uploads: tuple[Upload, ...] = ()
+
+
+#: When there is none.
+EMPTY = Body(json='""')
+
+
+def read_body(content_type: str | None, body: bytes, *, max_parts: int = 1000) -> Body:
+    """
+    :param max_parts: How many parts a form may have.
+    :raises kgd.errors.InvalidRequest: when it is not what ``content_type`` says.
+    """
+    if not body:
+        return EMPTY
+    kind = media_type(content_type or "")
+    if kind == MULTIPART_FORM:
+        return _read_multipart(body, _parameter(content_type, "boundary"), max_parts)
+    if kind and not is_textual(kind):
+        return _read_binary(kind, body)
+    charset = _parameter(content_type, "charset") or "utf-8"
+    text = _decode(body, charset)
+    if kind == JSON:
+        return Body(json=_as_sent(text))
+    if kind == FORM:
+        return Body(json=json.dumps(_read_form(text, charset, max_parts)))
+    return Body(json=json.dumps(text))
+
+
+def read_arguments(text: str, charset: str = "utf-8") -> dict[str, list[str]]:
+    """
+    :param text: A query, or a form that is written like one.
+    :return: Name to all its values, in the order of first appearance.
+    :raises UnicodeDecodeError: when something is encoded in it that is not text.
+    """
+    found: dict[str, list[str]] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict"):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _parameter(content_type: str | None, name: str) -> str | None:
+    if not content_type or ";" not in content_type:
+        return None
+    return parse_options_header(content_type)[1].get(name)
+
+
+def _decode(body: bytes, charset: str) -> str:
+    known = normalize_encoding(charset).lower()
+    if known in _CHARSETS:
+        try:
+            return body.decode(known)
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(
+                f"the body is not {charset} at byte {error.start}; name its charset in "
+                "Content-Type, or send bytes as application/octet-stream"
+            ) from None
+        except LookupError:
+            # Python calls compressions and the like encodings, too.
+            pass
+    raise InvalidRequest(f"the charset {charset[:50]!r} is not known here; send utf-8")
+
+
+def _as_sent(text: str) -> str:
+    """
+    :return: ``text`` itself, but in printable ASCII, or a string when it is not JSON.
+    """
+    try:
+        if not _is_json(text):
+            return json.dumps(text)
+    except RecursionError:
+        raise InvalidRequest("the JSON in the body is nested too deeply") from None
+    if text.isascii() and text.isprintable():
+        return text
+    # JSON has no line breaks or tabs in its strings, and nothing but ASCII around them.
+    text = text.replace("\n", " ").replace("\r", " ").replace("\t", " ")
+    # Encoding it as a string escapes what has to be, and quotes and backslashes, which are taken
+    # back: that is many times faster than looking for the others.
+    escaped = json.dumps(text)[1:-1].replace("\\\\", "\0").replace('\\"', '"')
+    return escaped.replace("\0", "\\")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _skip(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        if "\\u" not in text:
+            return False
+        # msgspec refuses one half of a pair of surrogates, which is JSON nevertheless.
+        try:
+            json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)
+        except ValueError:
+            return False
+    return True
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _read_form(text: str, charset: str, max_parts: int) -> dict[str, list[str]]:
+    if text.count("&") >= max_parts:
+        raise _too_many(max_parts)
+    try:
+        return read_arguments(text, charset)
+    except UnicodeDecodeError:
+        raise InvalidRequest(
+            f"something in the form is not {charset}; send files as {MULTIPART_FORM}, or bytes "
+            "as application/octet-stream"
+        ) from None
+
+
+def _too_many(max_parts: int) -> InvalidRequest:
+    return InvalidRequest(f"the form has more than {max_parts} parts; send fewer in one request")
+
+
+def _read_binary(kind: str, body: bytes) -> Body:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    return Body(
+        json=json.dumps(text),
+        uploads=(Upload(field="body", name="", type=kind, content=body),),
+    )
+
+
+def _read_multipart(body: bytes, boundary: str | None, max_parts: int) -> Body:
+    if not boundary:
+        raise InvalidRequest(
+            f"{MULTIPART_FORM} needs a boundary in Content-Type; leave that header to your HTTP "
+            "client, which knows it"
+        )
+    fields: dict[str, list[str]] = {}
+    uploads = []
+    try:
+        for part, content in _parts(body, boundary, max_parts):
+            if not isinstance(part.name, str):
+                raise InvalidRequest(f"a part of the {MULTIPART_FORM} has no name; give it one")
+            # A browser sends an empty file without a name when none has been chosen.
+            if isinstance(part, File) and (part.filename or content):
+                kind = media_type(part.headers.get("Content-Type", ""))
+                uploads.append(
+                    Upload(field=part.name, name=part.filename, type=kind, content=content)
+                )
+            else:
+                fields.setdefault(part.name, []).append(_field_text(part.name, content))
+    except RequestEntityTooLarge:
+        raise _too_many(max_parts) from None
+    except ValueError as error:
+        raise InvalidRequest(
+            f"the body is not {MULTIPART_FORM}, or not whole ({error}); see that its boundary is "
+            "that of Content-Type and that it ends with it"
+        ) from None
+    return Body(json=json.dumps(fields), uploads=tuple(uploads))
+
+
+def _check_heads(body: bytes, boundary: str, max_parts: int) -> None:
+    """
+    What comes before a part's content is read in one go, which takes long if it is large.
+
+    :raises ValueError: when it is.
+    :raises RequestEntityTooLarge: when there are too many parts.
+    """
+    delimiter = b"\n--" + boundary.encode("latin-1")
+    # The first one has nothing before it, the last one no part after it.
+    if body.count(delimiter) > max_parts:
+        raise RequestEntityTooLarge
+    at = -1
+    while True:
+        head = body[at + len(delimiter) : at + len(delimiter) + _LONGEST_HEAD]
+        is_whole = b"\r\n\r\n" in head or b"\n\n" in head or len(head) < _LONGEST_HEAD
+        if not is_whole:
+            raise ValueError(f"the headers of a part have more than {_LONGEST_HEAD} bytes")
+        at = body.find(delimiter, at + 1)
+        if at < 0:
+            return
+
+
+def _parts(body: bytes, boundary: str, max_parts: int) -> Any:
+    _check_heads(body, boundary, max_parts)
+    decoder = MultipartDecoder(boundary.encode("latin-1"), max_parts=max_parts)
+    decoder.receive_data(body)
+    decoder.receive_data(None)
+    part: Field | File | None = None
+    pieces: list[bytes] = []
+    while not isinstance(event := decoder.next_event(), Epilogue):
+        if isinstance(event, (Field, File)):
+            part, pieces = event, []
+        elif isinstance(event, Data):
+            pieces.append(event.data)
+            if not event.more_data:
+                yield part, b"".join(pieces)
+
+
+def _field_text(name: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest(
+            f"the field {name[:50]!r} is not UTF-8; give the part a filename to send bytes"
+        ) from None

@@ -1,0 +1,126 @@
+"""
+Making endpoints of cells: what the parsers have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from kgd.errors import InvalidNotebook
+from kgd.notebook.api import Cell, Endpoint, Handler, NotebookAPI
+from kgd.notebook.markdown import Description
+from kgd.notebook.paths import compile_path, ordered
+
+#: A media type, as a regular expression.
+MEDIA_TYPE = r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+"
+
+#: What can be sent piece by piece as it is printed.
+STREAMABLE = ("text/plain", "text/event-stream")
+
+
+@attrs.define(kw_only=True)
+class Draft:
+    """
+    What has been found of a handler so far.
+
+    :ivar cells: Those that answer; one at least.
+    :ivar responses: Its ResponseInfo cells.
+    """
+
+    path: str
+    verb: str
+    cells: list[Cell] = attrs.Factory(list)
+    responses: list[Cell] = attrs.Factory(list)
+    produces: list[str] = attrs.Factory(list)
+    streams: bool = False
+    description: Description = attrs.Factory(Description)
+
+
+def make_endpoints(drafts: Iterable[Draft]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
+    """
+    :return: The endpoints in the order in which they are to be tried, and warnings.
+    :raises kgd.errors.InvalidNotebook: when a draft cannot be served as it is; names its cells.
+    """
+    warnings: list[str] = []
+    found: dict[str, dict[str, Handler]] = {}
+    for draft in drafts:
+        found.setdefault(draft.path, {})[draft.verb] = _make_handler(draft, warnings)
+    warnings += [
+        f"{path} is never reached, since {other} takes the same requests and comes first; "
+        "give their parameters the same names"
+        for path, other in shadowed(ordered(found)).items()
+    ]
+    endpoints = tuple(Endpoint(path=path, handlers=found[path]) for path in ordered(found))
+    return endpoints, tuple(warnings)
+
+
+def shadowed(paths: Iterable[str]) -> dict[str, str]:
+    """
+    :param paths: In the order in which they are tried.
+    :return: Those that are never reached, and what takes exactly the same requests before them.
+    """
+    first: dict[str, str] = {}
+    found = {path: first.setdefault(compile_path(path).pattern, path) for path in paths}
+    return {path: other for path, other in found.items() if other != path}
+
+
+def _make_handler(draft: Draft, warnings: list[str]) -> Handler:
+    where = numbered(draft.cells)
+    try:
+        compile_path(draft.path)
+    except InvalidNotebook as error:
+        raise InvalidNotebook(f"{where}: {error}") from None
+    produces = list(dict.fromkeys(draft.produces))
+    responses = draft.responses
+    if draft.streams:
+        produces = produces or ["text/plain"]
+        for media_type in produces:
+            if media_type not in STREAMABLE:
+                raise InvalidNotebook(
+                    f"{where}: {media_type} cannot be streamed, only {' and '.join(STREAMABLE)} can"
+                )
+        if responses:
+            warnings.append(
+                f"{numbered(responses)}: this ResponseInfo is not used, because {draft.verb} "
+                f"{draft.path} is streamed: its headers are sent before its code has run"
+            )
+            responses = []
+    return Handler(
+        source=joined(draft.cells),
+        response=joined(responses) if responses else None,
+        cells=tuple(cell.number for cell in draft.cells),
+        produces=tuple(produces),
+        streams=draft.streams,
+        description=draft.description.text,
+        request_examples=draft.description.request_examples,
+        response_examples=draft.description.response_examples,
+    )
+
+
+def joined(cells: Iterable[Cell]) -> str:
+    """
+    :return: The sources, each followed by a newline.
+    """
+    return "".join(f"{cell.source}\n" for cell in cells)
+
+
+def numbered(cells: Sequence[Cell]) -> str:
+    """
+    :return: What to call these cells in a message.
+    """
+    return f"cell{'s' * (len(cells) > 1)} {', '.join(str(cell.number) for cell in cells)}"
+
+
+def require_endpoints(api: NotebookAPI, name: str) -> None:
+    """
+    :param name: What to call the notebook.
+    :raises kgd.errors.InvalidNotebook: when it has no endpoints; tells the parser's warnings too.
+    """
+    if not api.endpoints:
+        hints = "".join(f"; {warning}" for warning in api.warnings)
+        raise InvalidNotebook(
+            f"no endpoints were discovered in {name}; check the annotations of its cells, "
+            f'which are comments like "# GET /path" at the very beginning{hints}'
+        )

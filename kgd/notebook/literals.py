@@ -1,0 +1,96 @@
+"""
+The statement that gives a cell its request, in the language of the notebook.
+
+The text is whatever somebody out there has sent, so a literal in which anything of it is evaluated
+would let every client run code. It is JSON in printable ASCII: there are no line breaks in it, and
+whatever is not JSON's own punctuation stands inside its strings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+# Each of these makes a double-quoted string do something in some language; JSON does without them.
+_SUSPECT = str.maketrans({char: f"\\u{ord(char):04x}" for char in "!#$%&@`"})
+
+
+def statement(language: str, text: str) -> str:
+    """
+    :param language: As the notebook's ``language_info`` calls it; may be empty.
+    :param text: JSON in printable ASCII.
+    :return: What assigns a string to ``REQUEST`` that is ``text``, or the same JSON written
+        otherwise.
+    """
+    return _STATEMENTS.get(language.lower(), _cautious)(text)
+
+
+def _plain(text: str) -> str:
+    # Nothing but \" and \\ is escaped in it, which all these languages understand alike.
+    return "REQUEST = " + json.dumps(text)
+
+
+def _cautious(text: str) -> str:
+    # We do not know the language: what may be special in it is written as JSON's escapes.
+    return _plain(text.translate(_SUSPECT))
+
+
+def _shell(text: str) -> str:
+    return "REQUEST='" + text.replace("'", "'\\''") + "'"
+
+
+def _single_quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _perl(text: str) -> str:
+    return f"my $REQUEST = {_single_quoted(text)};"
+
+
+def _php(text: str) -> str:
+    return f"$REQUEST = {_single_quoted(text)};"
+
+
+def _ruby(text: str) -> str:
+    return f"REQUEST = {_single_quoted(text)}"
+
+
+def _doubled(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _powershell(text: str) -> str:
+    return f"$REQUEST = {_doubled(text)}"
+
+
+def _matlab(text: str) -> str:
+    return f"REQUEST = {_doubled(text)}"
+
+
+def _julia(text: str) -> str:
+    return _plain(text).replace("$", "\\$")
+
+
+def _tcl(text: str) -> str:
+    # Tcl evaluates brackets, which JSON cannot do without.
+    literal = json.dumps(text).replace("$", "\\$").replace("[", "\\[")
+    return f"set REQUEST {literal}"
+
+
+# In these a double-quoted literal has nothing special in it but the backslash.
+_C_LIKE = (
+    "python", "r", "scala", "javascript", "typescript", "java", "c", "c++", "c#", "go", "rust",
+    "lua", "swift",
+)  # fmt: skip
+
+_STATEMENTS: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys(_C_LIKE, _plain),
+    **dict.fromkeys(("bash", "sh", "zsh", "ksh", "dash"), _shell),
+    **dict.fromkeys(("perl", "raku", "perl6"), _perl),
+    "php": _php,
+    "ruby": _ruby,
+    **dict.fromkeys(("powershell", "pwsh"), _powershell),
+    **dict.fromkeys(("matlab", "octave"), _matlab),
+    "julia": _julia,
+    "tcl": _tcl,
+}

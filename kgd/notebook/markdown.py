@@ -1,0 +1,89 @@
+"""
+What a markdown cell says of an endpoint: prose, and examples of requests and responses.
+
+An example is a fenced code block with ``request`` or ``response`` among the words after the fence::
+
+    ```json request
+    {"name": "Ada"}
+    ```
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import takewhile
+
+import attrs
+
+from kgd.notebook.api import Example
+
+_FENCE = re.compile(r" {0,3}(?P<fence>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)")
+
+#: What the other words may be, besides a whole media type.
+_MEDIA_TYPES = {
+    "csv": "text/csv",
+    "form": "application/x-www-form-urlencoded",
+    "html": "text/html",
+    "json": "application/json",
+    "markdown": "text/markdown",
+    "xml": "application/xml",
+    "yaml": "application/yaml",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Description:
+    """
+    A markdown cell without its examples, and those.
+    """
+
+    text: str = ""
+    request_examples: tuple[Example, ...] = ()
+    response_examples: tuple[Example, ...] = ()
+
+
+def read_description(markdown: str) -> Description:
+    """
+    Take the examples out. Other code blocks stay, and what is in them is no example.
+    """
+    prose: list[str] = []
+    examples: dict[str, list[Example]] = {"request": [], "response": []}
+    lines = iter(markdown.split("\n"))
+    for line in lines:
+        opening = _FENCE.fullmatch(line.rstrip())
+        if opening is None:
+            prose.append(line)
+            continue
+        fence = opening["fence"]
+        block = _block(lines, fence)
+        words = opening["info"].lower().split()
+        role = next((word for word in words if word in examples), None)
+        if role is None:
+            prose += [line, *block, fence]
+        else:
+            example = Example(media_type=_media_type(words), text="\n".join(block))
+            examples[role].append(example)
+    return Description(
+        text="\n".join(prose).strip(),
+        request_examples=tuple(examples["request"]),
+        response_examples=tuple(examples["response"]),
+    )
+
+
+def _block(lines: Iterator[str], fence: str) -> list[str]:
+    """
+    Take lines up to the closing fence, or all of them.
+    """
+
+    def closes(line: str) -> bool:
+        line = line.strip()
+        return line.startswith(fence) and not line.strip(fence[0])
+
+    return list(takewhile(lambda line: not closes(line), lines))
+
+
+def _media_type(words: list[str]) -> str:
+    if "/" in words[0]:
+        return words[0]
+    return next((_MEDIA_TYPES[word] for word in words if word in _MEDIA_TYPES), "text/plain")

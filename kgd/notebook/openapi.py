@@ -1,0 +1,215 @@
+"""
+The OpenAPI document of a notebook's endpoints.
+
+Format: https://spec.openapis.org/oas/v3.1.0
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import count
+from typing import Any
+
+from kgd.notebook.api import Example, Handler, NotebookAPI
+from kgd.notebook.endpoints import MEDIA_TYPE, shadowed
+from kgd.notebook.media_types import is_json
+from kgd.notebook.operations import Operation, operations, place
+from kgd.notebook.paths import encoded, parameter_names, pieces
+from kgd.notebook.strict_json import read_json
+
+_TEXT = {"schema": {"type": "string"}}
+
+#: What a cell can make something of, when nothing more is known.
+_ANY_BODY: Mapping[str, Any] = {
+    "application/json": {},
+    "text/plain": _TEXT,
+    "multipart/form-data": {"schema": {"type": "object"}},
+    "application/octet-stream": {},
+}
+
+_SIMPLE_TYPES = ("string", "number", "integer", "boolean", "array")
+
+
+def openapi(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
+    """
+    Describe the endpoints that can be reached, with what the notebook says of them in markdown or
+    in a Swagger document of its own.
+
+    :param title: For a notebook whose document has none.
+    :param base_path: What is in front of the endpoints' paths; the slash at its end does not
+        count.
+    """
+    document = api.document or {}
+    info = document.get("info")
+    declared = {(operation.path, operation.verb): operation for operation in operations(document)}
+    hidden = shadowed(endpoint.path for endpoint in api.endpoints)
+    taken: set[str] = set()
+    paths: dict[str, Any] = {}
+    for endpoint in api.endpoints:
+        if endpoint.path in hidden:
+            continue
+        path, parameters = _path(endpoint.path)
+        item: dict[str, Any] = {"parameters": parameters} if parameters else {}
+        for verb, handler in endpoint.handlers.items():
+            operation = declared.get((endpoint.path, verb))
+            described = _operation(verb, handler)
+            name = _name(verb, endpoint.path)
+            if operation:
+                _translate(operation, document, described)
+                name = operation.operation_id or name
+            item[verb.lower()] = {"operationId": _unique(name, taken), **described}
+        paths[path] = item
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": title,
+            "version": "0.0.0",
+            **_texts(info if isinstance(info, dict) else {}, "title", "version", "description"),
+        },
+        "servers": [{"url": base_path.rstrip("/") or "/"}],
+        "paths": paths,
+    }
+
+
+def _path(path: str) -> tuple[str, list[dict[str, Any]]]:
+    """
+    :return: The template, and its parameters. A wildcard is one as well.
+    """
+    taken = set(parameter_names(path))
+    template = ""
+    parameters = []
+    for piece in pieces(path):
+        if piece.kind == "text":
+            template += encoded(piece.text)
+            continue
+        parameter = {"name": piece.text, "in": "path", "required": True, **_TEXT}
+        if piece.kind == "wildcard":
+            parameter["name"] = _unique("wildcard", taken)
+            parameter["description"] = "Any text, which may be empty and may have slashes in it."
+        template += f"{{{parameter['name']}}}"
+        parameters.append(parameter)
+    return template, parameters
+
+
+def _name(verb: str, path: str) -> str:
+    return "_".join([verb.lower(), *re.findall(r"[A-Za-z0-9]+", path)])
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """
+    :return: The name, with a number if it is taken; now it is.
+    """
+    names = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    name = next(name for name in names if name not in taken)
+    taken.add(name)
+    return name
+
+
+def _operation(verb: str, handler: Handler) -> dict[str, Any]:
+    """
+    What the handler itself tells.
+    """
+    described: dict[str, Any] = {}
+    if handler.description:
+        described["summary"] = handler.description.partition("\n")[0].lstrip("#").strip()
+        described["description"] = handler.description
+    if verb in ("PUT", "POST", "PATCH", "DELETE"):
+        content = _content((), handler.request_examples) or dict(_ANY_BODY)
+        described["requestBody"] = {"content": content}
+    described["responses"] = {
+        "200": {
+            "description": "What the code printed or resulted in",
+            "content": _content(handler.produces or ("text/plain",), handler.response_examples),
+        },
+        "500": {"description": "The code failed", "content": {"text/plain": _TEXT}},
+    }
+    if handler.response is not None:
+        described["responses"]["default"] = {
+            "description": "The notebook's code decides on status and headers"
+        }
+    if handler.streams:
+        described["x-kgd-streamed"] = True
+    described["x-kgd-cells"] = list(handler.cells)
+    return described
+
+
+def _content(media_types: Iterable[str], examples: Iterable[Example]) -> dict[str, Any]:
+    content: dict[str, Any] = {media_type: _media(media_type) for media_type in media_types}
+    for example in examples:
+        media = content.setdefault(example.media_type, _media(example.media_type))
+        numbered = media.setdefault("examples", {})
+        numbered[str(len(numbered) + 1)] = {"value": _value(example)}
+    return content
+
+
+def _media(media_type: str) -> dict[str, Any]:
+    return dict(_TEXT) if media_type.startswith("text/") else {}
+
+
+def _value(example: Example) -> Any:
+    if is_json(example.media_type):
+        try:
+            return read_json(example.text)
+        except ValueError:
+            pass
+    return example.text
+
+
+def _translate(
+    operation: Operation, document: Mapping[str, Any], described: dict[str, Any]
+) -> None:
+    """
+    Add what a Swagger 2.0 operation says and OpenAPI 3.1 says in a similar way. Schemas are left
+    out, since their dialects differ.
+    """
+    details = operation.details
+    described |= _texts(details, "summary", "description")
+    if details.get("deprecated") is True:
+        described["deprecated"] = True
+    tags = details.get("tags")
+    if isinstance(tags, list):
+        described["tags"] = [tag for tag in tags if isinstance(tag, str)]
+    parameters = [
+        {
+            "name": parameter["name"],
+            "in": place(parameter),
+            "required": parameter.get("required") is True or place(parameter) == "path",
+            "schema": _schema(parameter),
+            **_texts(parameter, "description"),
+        }
+        for parameter in operation.parameters
+        if place(parameter) in ("query", "header", "path")
+    ]
+    if parameters:
+        described["parameters"] = parameters
+    consumes = details.get("consumes", document.get("consumes"))
+    if "requestBody" in described and isinstance(consumes, list):
+        media_types = [entry for entry in consumes if _is_media_type(entry)]
+        described["requestBody"]["content"] = _content(media_types, ()) or dict(_ANY_BODY)
+    responses = details.get("responses")
+    for status, response in responses.items() if isinstance(responses, dict) else ():
+        if re.fullmatch(r"[1-5][0-9][0-9]|default", status) and isinstance(response, dict):
+            text = response.get("description")
+            if isinstance(text, str):
+                described["responses"].setdefault(status, {})["description"] = text
+
+
+def _texts(values: Mapping[str, Any], *names: str) -> dict[str, str]:
+    return {name: values[name] for name in names if isinstance(values.get(name), str)}
+
+
+def _is_media_type(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(MEDIA_TYPE, value) is not None
+
+
+def _schema(values: Mapping[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = _texts(values, "format")
+    kind = values.get("type")
+    if isinstance(kind, str) and kind in _SIMPLE_TYPES:
+        schema["type"] = kind
+    if isinstance(values.get("enum"), list):
+        schema["enum"] = values["enum"]
+    if isinstance(values.get("items"), dict):
+        schema["items"] = _schema(values["items"])
+    return schema

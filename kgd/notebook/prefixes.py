@@ -1,0 +1,37 @@
+"""
+What a comment begins with, by language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: For languages that are not listed.
+USUAL = "#"
+
+_LANGUAGES = {
+    "//": (
+        "c c++ cpp c# csharp d dart f# fsharp go groovy java javascript kotlin rust scala swift "
+        "typescript zig"
+    ),
+    "--": "ada elm haskell lua sql",
+    # Octave takes "%" as well, but its old notebooks are annotated with "#".
+    "%": "erlang matlab prolog",
+    ";": "clojure common-lisp lisp racket scheme",
+}
+
+_PREFIXES = {name: prefix for prefix, names in _LANGUAGES.items() for name in names.split()}
+
+#: Every prefix that is in use somewhere.
+KNOWN = (USUAL, *_LANGUAGES)
+
+
+def comment_prefix(language: str, table: Mapping[str, str] = {}) -> str:
+    """
+    :param language: The notebook's ``language_info.name``, in any case; may be empty.
+    :param table: What the operator says, language to prefix; it precedes what we know. The
+        entry of the empty string, or of ``None`` written as text, is for all other languages.
+    """
+    said = {name.lower(): prefix for name, prefix in table.items()}
+    name = language.lower()
+    return said.get(name) or said.get("") or said.get("none") or _PREFIXES.get(name) or USUAL

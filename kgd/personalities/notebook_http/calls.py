@@ -1,0 +1,270 @@
+"""
+One request's way through a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+
+from kgd import errors
+from kgd.notebook.api import Handler, Outputs, StoredFile
+from kgd.notebook.bodies import Body, read_body
+from kgd.notebook.literals import statement
+from kgd.notebook.media_types import acceptable
+from kgd.notebook.outcomes import answer
+from kgd.notebook.request import request_text
+from kgd.notebook.routing import Match
+from kgd.personalities.notebook_http.callers import caller_of
+from kgd.personalities.notebook_http.uploads import AT_ONCE, UploadDirectory
+from kgd.personalities.notebook_http.workers import Worker, Workers
+from kgd.personalities.notebook_http.writing import Stream, write_response
+from kgd.relay.executor import Run
+from kgd.settings import Settings
+from kgd.web.errors import refuse
+
+
+@attrs.frozen
+class Counter:
+    """
+    Where the calls of one notebook are served.
+
+    :ivar language: The one that the notebook is written in.
+    :ivar base: The path before all of its endpoints, the gateway's base URL included.
+    """
+
+    reactor: Any
+    settings: Settings
+    language: str
+    base: str
+    workers: Workers
+    uploads: UploadDirectory
+
+
+class Call:
+    """
+    A request that a cell answers.
+
+    :param match: Its endpoint.
+    """
+
+    def __init__(self, counter: Counter, request: Any, match: Match) -> None:
+        self._counter = counter
+        self._settings = counter.settings
+        self._request = request
+        self._match = match
+        self._worker: Worker | None = None
+        self._lending: Deferred[Worker] | None = None
+        self._ended: Deferred[Sequence[Outputs]] = Deferred()
+        self._deadline: IDelayedCall | None = None
+        self._stream: Stream | None = None
+        self._has_left = False
+
+    async def serve(self) -> None:
+        """
+        Answer, whatever happens.
+        """
+        request = self._request
+        request.notifyFinish().addErrback(self._client_left)
+        try:
+            await self._serve(self._handler())
+        except Exception as error:
+            if self._has_left:
+                return
+            if self._stream is not None and self._stream.has_begun:
+                self._stream.cut()
+                return
+            request.write(refuse(request, error))
+            request.finish()
+
+    def _handler(self) -> Handler:
+        handlers = self._match.endpoint.handlers
+        method = self._request.method.decode("latin-1")
+        handler = handlers.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            raise errors.NoSuchMethod([*handlers, *(["HEAD"] if "GET" in handlers else [])])
+        if not acceptable(handler.produces, self._accept):
+            raise errors.NotAcceptable(
+                f"there is {', '.join(handler.produces)} to be had; say in Accept that you take it"
+            )
+        return handler
+
+    @property
+    def _accept(self) -> str | None:
+        return self._request.getHeader("accept")  # type: ignore[no-any-return]
+
+    async def _serve(self, handler: Handler) -> None:
+        settings, request = self._settings, self._request
+        body = await self._read_body()
+        directory: Path | None = None
+        files: list[StoredFile] = []
+        if body.uploads:
+            directory, files = await self._counter.uploads.store(body.uploads)
+        try:
+            text = request_text(
+                method=request.method.decode("latin-1"),
+                url=request.uri,
+                headers=[
+                    (name, value)
+                    for name, values in request.requestHeaders.getAllRawHeaders()
+                    for value in values
+                ],
+                parameters=self._match.parameters,
+                body=body,
+                files=files,
+                secret=bool(settings.auth_token),
+            )
+            sources = [statement(self._counter.language, text), handler.source]
+            if handler.response is not None:
+                sources.append(handler.response)
+            worker = await self._lend()
+        except BaseException:
+            self._remove(directory)
+            raise
+        outputs = await self._run(worker, sources, handler, directory)
+        self._answer(handler, outputs)
+
+    async def _read_body(self) -> Body:
+        raw = self._request.content.read()
+        reading = partial(
+            read_body,
+            self._request.getHeader("content-type"),
+            raw,
+            max_parts=self._settings.max_parts,
+        )
+        if len(raw) <= AT_ONCE:
+            return reading()
+        reactor = self._counter.reactor
+        return await deferToThreadPool(reactor, reactor.getThreadPool(), reading)
+
+    def _remove(self, directory: Path | None) -> None:
+        if directory is not None:
+            self._counter.uploads.remove(directory)
+
+    async def _lend(self) -> Worker:
+        if self._has_left:
+            raise CancelledError
+        caller = caller_of(self._request, self._settings.sticky, self._counter.base or "/")
+        self._lending = self._counter.workers.lend(caller)
+        try:
+            return await self._lending
+        finally:
+            self._lending = None
+
+    async def _run(
+        self, worker: Worker, sources: Sequence[str], handler: Handler, directory: Path | None
+    ) -> Sequence[Outputs]:
+        """
+        :return: The outputs of the sources up to the one that failed, or of all.
+        :raises errors.GatewayError: when the code did not come to its end.
+        """
+        self._worker = worker
+        run: Run | None = None
+        printed: Callable[[str], None] | None = None
+        if handler.streams:
+            self._stream = Stream(self._request, handler.produces[0], self._hold)
+            printed = self._printed
+        timeout = self._settings.request_timeout
+        if timeout:
+            self._deadline = self._counter.reactor.callLater(timeout, self._time_out)
+        try:
+            run = worker.run(sources, self._too_much, printed)
+            run.answered.addCallback(self._end)
+            outputs = await self._ended
+            if run.lost:
+                raise errors.KernelLost(f"the kernel ended before it had answered: {run.lost}")
+            return outputs
+        finally:
+            if self._deadline is not None and self._deadline.active():
+                self._deadline.cancel()
+            self._worker = None
+            if run is None:
+                self._remove(directory)
+            elif directory is not None:
+                run.settled.addCallback(lambda _: self._remove(directory))
+            worker.give_back(run)
+
+    def _end(self, result: Any) -> None:
+        if not self._ended.called:
+            self._ended.callback(result)
+
+    def _break_off(self, error: Exception) -> None:
+        """
+        Let the code end, and do not wait for that.
+        """
+        if self._worker is not None and not self._ended.called:
+            self._worker.interrupt()
+            self._end(Failure(error))  # type: ignore[no-untyped-call]
+
+    def _time_out(self) -> None:
+        self._break_off(
+            errors.TookTooLong(
+                f"the code did not end within {self._settings.request_timeout:g} s and was "
+                "interrupted; if it needs longer, raise --request-timeout"
+            )
+        )
+
+    def _too_much(self) -> None:
+        self._break_off(
+            errors.ResponseTooLarge(
+                f"the code gave more than {self._settings.max_response_size} bytes of output and "
+                "was interrupted; if it has to, raise --max-response-size"
+            )
+        )
+
+    def _client_left(self, _: Failure) -> None:
+        self._has_left = True
+        if self._lending is not None:
+            self._lending.cancel()
+        elif self._settings.interrupt_on_disconnect or self._stream is not None:
+            self._break_off(CancelledError())
+
+    # --- answers as they are printed ---
+
+    def _printed(self, text: str) -> None:
+        if self._stream is None or self._ended.called:
+            return
+        if self._deadline is not None:
+            # It is in time as long as something comes.
+            self._deadline.reset(self._settings.request_timeout)
+        self._stream.write(text)
+
+    def _hold(self, hold: bool) -> None:
+        if self._worker is not None:
+            self._worker.hold(hold)
+
+    # --- whole answers ---
+
+    def _answer(self, handler: Handler, outputs: Sequence[Outputs]) -> None:
+        if self._has_left:
+            return
+        # Whatever failed comes last.
+        last = outputs[-1]
+        if self._stream is not None and last.error is None:
+            self._stream.end()
+            return
+        if self._stream is not None and self._stream.has_begun:
+            self._stream.cut()
+            return
+        if last.error is not None:
+            main, info = last, None
+        else:
+            main, info = outputs[1], outputs[2] if len(outputs) > 2 else None
+        write_response(
+            self._request,
+            answer(
+                main,
+                info,
+                handler=handler,
+                accept=self._accept,
+                rich=self._settings.rich_responses,
+            ),
+        )

@@ -1,0 +1,185 @@
+"""
+From the value of ``--seed-uri`` to what is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+from twisted.python.reflect import namedAny
+from zope.interface import classImplements
+from zope.interface.verify import verifyObject
+
+from kgd.errors import ConfigurationError, InvalidNotebook
+from kgd.fetching import fetch, is_remote, local_path, split_prefix
+from kgd.interfaces import ICellParser, IKernelSpecs, Seed
+from kgd.logs import make_logger
+from kgd.notebook.annotations import AnnotationParser
+from kgd.notebook.api import NotebookAPI, NotebookSource
+from kgd.notebook.endpoints import require_endpoints
+from kgd.notebook.legacy import LegacyParser
+from kgd.notebook.operations import OperationParser
+from kgd.notebook.prefixes import comment_prefix
+from kgd.notebook.reading import all_cells, kernel_name, language, read_notebook
+from kgd.notebook.swagger import title_of
+from kgd.settings import Settings, normalized_base_url
+
+_log = make_logger()
+
+# The modules of the Jupyter Kernel Gateway, as old configurations name them, and what is in them.
+_PARSERS = {
+    "cell": AnnotationParser,
+    "kernel_gateway.notebook_http.cell.parser": AnnotationParser,
+    "swagger": OperationParser,
+    "kernel_gateway.notebook_http.swagger.parser": OperationParser,
+}
+# They are pure, and so know no interface.
+classImplements(AnnotationParser, ICellParser)
+classImplements(OperationParser, ICellParser)
+classImplements(LegacyParser, ICellParser)
+
+
+@attrs.frozen
+class Source:
+    """
+    Where a notebook is, and where it is served.
+
+    :ivar prefix: The path before all of its endpoints: empty, or with a leading slash and without a
+        trailing one, percent-encoded.
+    :ivar uri: A path, or a URI.
+    """
+
+    prefix: str
+    uri: str
+
+    @property
+    def path(self) -> Path | None:
+        """
+        The file, if it is one.
+        """
+        return None if is_remote(self.uri) else Path(local_path(self.uri))
+
+    @property
+    def title(self) -> str:
+        """
+        The name of the notebook, for people.
+        """
+        return title_of(self.uri)
+
+
+@attrs.frozen(kw_only=True)
+class Loaded:
+    """
+    A notebook that has been read.
+
+    :ivar raw: The file.
+    :ivar seed: What runs once in each of its kernels.
+    """
+
+    source: Source
+    raw: bytes = attrs.field(repr=False)
+    api: NotebookAPI = attrs.field(repr=False)
+    language: str
+    seed: Seed = attrs.field(repr=False)
+
+
+def find_sources(seed_uris: Iterable[str]) -> list[Source]:
+    """
+    :param seed_uris: Notebooks and directories of notebooks, each maybe after a prefix and ``=``.
+    :return: What there is to serve at the moment.
+    :raises kgd.errors.ConfigurationError: when there is nothing, or two are for the same prefix.
+    """
+    found: dict[str, Source] = {}
+    for source in _all_sources(seed_uris):
+        if source.prefix in found:
+            raise ConfigurationError(
+                f"Both {found[source.prefix].title} and {source.title} would be served at "
+                f"{source.prefix or '/'}; give each a prefix of its own, like "
+                "--seed-uri=/reports=reports.ipynb"
+            )
+        found[source.prefix] = source
+    if not found:
+        raise ConfigurationError(
+            "--api=notebook_http serves a notebook; say which one with --seed-uri"
+        )
+    return list(found.values())
+
+
+def _all_sources(seed_uris: Iterable[str]) -> Iterator[Source]:
+    for text in seed_uris:
+        given, uri = split_prefix(text)
+        prefix = normalized_base_url(given or "")
+        source = Source(quote(prefix, safe="/%:@!$&'()*+,;=~"), uri)
+        path = source.path
+        if path is None or not path.is_dir():
+            yield source
+            continue
+        notebooks = sorted(path.glob("*.ipynb"))
+        if not notebooks:
+            raise ConfigurationError(f"There is no notebook in the directory {path}")
+        for notebook in notebooks:
+            yield Source(f"{source.prefix}/{quote(notebook.stem)}", str(notebook))
+
+
+def find_parser(name: str) -> ICellParser:
+    """
+    :param name: As for ``--cell-parser``.
+    :raises kgd.errors.ConfigurationError: when there is no such parser.
+    """
+    if name in _PARSERS:
+        return _PARSERS[name]()  # type: ignore[return-value]
+    try:
+        found: Any = namedAny(name)  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise ConfigurationError(
+            f"--cell-parser={name} cannot be imported: {error}; there are cell, swagger, and any "
+            "parser that is named with its dots"
+        ) from error
+    if hasattr(found, "create_parser"):
+        return LegacyParser(found)
+    parser = getattr(found, "parser", found)
+    try:
+        verifyObject(ICellParser, parser)
+    except Exception as error:
+        raise ConfigurationError(f"--cell-parser={name} does not fit: {error}") from None
+    return parser  # type: ignore[no-any-return]
+
+
+async def load(reactor: Any, settings: Settings, specs: IKernelSpecs, source: Source) -> Loaded:
+    """
+    Read a notebook.
+
+    :raises kgd.errors.GatewayError: when it cannot be had, or there is nothing to serve in it.
+    """
+    raw = await fetch(reactor, source.uri, settings.max_seed_size, settings.seed_timeout)
+    notebook = read_notebook(raw, source.title)
+    name = settings.force_kernel_name or kernel_name(notebook)
+    if name is None:
+        raise InvalidNotebook(
+            f"{source.title} does not say which kernel it is for; save it with one, or say so with "
+            "--force-kernel-name"
+        )
+    spec = specs.find(name)
+    written_in = language(notebook)
+    api = find_parser(settings.cell_parser).parse(
+        NotebookSource(
+            title=source.title,
+            language=written_in,
+            comment_prefix=comment_prefix(written_in, settings.comment_prefix),
+            cells=all_cells(notebook),
+        )
+    )
+    require_endpoints(api, source.title)
+    for warning in api.warnings:
+        _log.warn("{title}: {warning}", title=source.title, warning=warning)
+    return Loaded(
+        source=source,
+        raw=raw,
+        api=api,
+        language=written_in,
+        seed=Seed(kernel_name=spec.name, cells=api.seed),
+    )

@@ -1,0 +1,115 @@
+"""
+What is served beside the notebooks' endpoints: their descriptions, their sources, static files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from twisted.web.resource import IResource
+
+from kgd import errors
+from kgd.interfaces import Access
+from kgd.personalities.notebook_http.notebooks import Notebook
+from kgd.settings import Settings
+from kgd.web.docs_page import HEADERS, asset, page
+from kgd.web.files import file_resource
+from kgd.web.respond import encoded_answer
+from kgd.web.routes import Route
+
+_JSON = b"application/json"
+
+
+class Pages:
+    """
+    Makes the routes of these.
+
+    :param notebooks: Those that are served at the moment.
+    :param stale: By prefix, why a newer version of a notebook is not served.
+    """
+
+    def __init__(
+        self, settings: Settings, notebooks: Sequence[Notebook], stale: Mapping[str, str]
+    ) -> None:
+        self._settings = settings
+        self._notebooks = notebooks
+        self._stale = stale
+
+    def routes(self) -> list[Route]:
+        """
+        :return: What is there; a notebook may have these paths of the gateway's to itself.
+        """
+        routes = [
+            Route("/_api/docs/<path:name>", ("GET",), self._asset, Access.PUBLIC),
+            *(route for notebook in self._notebooks for route in self._of(notebook)),
+        ]
+        if not any(notebook.prefix == "" for notebook in self._notebooks):
+            routes.append(_guarded("/_api/docs", self._docs(self._notebooks)))
+        if self._settings.static_path:
+            routes.append(Route("/public/<path:name>", ("GET",), self._public, Access.PUBLIC))
+        routes += [
+            Route(path, ("GET",), handler, Access.PUBLIC)
+            for path, handler in (("/healthz", self._health), ("/readyz", self._readiness))
+            if not any(notebook.defines(path) for notebook in self._notebooks)
+        ]
+        return routes
+
+    def _of(self, notebook: Notebook) -> Iterable[Route]:
+        base = f"{notebook.prefix}/_api"
+        shown = self._notebooks if notebook.prefix == "" else [notebook]
+        yield _guarded(f"{base}/docs", self._docs(shown))
+        yield _guarded(f"{base}/spec/swagger.json", lambda: (notebook.swagger, _JSON))
+        yield _guarded(
+            f"{base}/spec/openapi.json",
+            lambda: (msgspec.json.encode(notebook.openapi), _JSON),
+        )
+        if self._settings.allow_notebook_download:
+            yield _guarded(
+                f"{base}/source", lambda: (notebook.loaded.raw, b"application/x-ipynb+json")
+            )
+
+    def _docs(self, notebooks: Sequence[Notebook]) -> Callable[[], tuple[bytes, bytes]]:
+        return lambda: (
+            page(
+                [(each.title, each.base, each.openapi) for each in notebooks],
+                f"{self._settings.base_url}/_api/docs",
+            ),
+            b"text/html; charset=utf-8",
+        )
+
+    def _asset(self, request: Any, name: str) -> bytes:
+        found = asset(name)
+        if found is None:
+            raise errors.NoSuchResource("")
+        content, media_type = found
+        return encoded_answer(request, content, media_type.encode("ascii"))
+
+    def _public(self, request: Any, name: str) -> IResource:
+        return file_resource(Path(self._settings.static_path), unquote(name))
+
+    def _health(self, request: Any) -> bytes:
+        return encoded_answer(request, b"ok\n", b"text/plain; charset=utf-8")
+
+    def _readiness(self, request: Any) -> bytes:
+        lines = ["ok", *(f"{prefix or '/'} is out of date" for prefix in self._stale)]
+        text = "".join(f"{line}\n" for line in lines)
+        return encoded_answer(request, text.encode("utf-8"), b"text/plain; charset=utf-8")
+
+
+def _guarded(path: str, make: Callable[[], tuple[bytes, bytes]]) -> Route:
+    """
+    :param make: Gives the body and its media type.
+    """
+
+    def serve(request: Any) -> bytes:
+        body, media_type = make()
+        if media_type.startswith(b"text/html"):
+            for name, value in HEADERS:
+                request.setHeader(name, value)
+        return encoded_answer(request, body, media_type)
+
+    return Route(path, ("GET",), serve, Access.ANY_ORIGIN)

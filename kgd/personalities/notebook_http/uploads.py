@@ -1,0 +1,80 @@
+"""
+The files of a request, where a kernel can read them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.threads import deferToThreadPool
+
+from kgd.errors import Unavailable
+from kgd.notebook.api import StoredFile, Upload
+
+# Reading or writing more than this, in bytes, would keep everybody else waiting.
+AT_ONCE = 1024 * 1024
+# Many libraries go by it; the rest of a client's name is no name for a file of ours.
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
+
+
+class UploadDirectory:
+    """
+    Files that go with their request.
+
+    :param where: Gives the directory in which to make one for each request.
+    """
+
+    def __init__(self, reactor: Any, where: Callable[[], Path]) -> None:
+        self._reactor = reactor
+        self._where = where
+
+    async def store(self, uploads: Sequence[Upload]) -> tuple[Path, list[StoredFile]]:
+        """
+        :return: The directory of this request, to be given to :py:meth:`remove`, and the files.
+        :raises kgd.errors.Unavailable: when there is no room for them.
+        """
+        try:
+            if sum(len(upload.content) for upload in uploads) <= AT_ONCE:
+                return _store(self._where(), uploads)
+            return await deferToThreadPool(
+                self._reactor, self._reactor.getThreadPool(), _store, self._where(), uploads
+            )
+        except OSError as error:
+            raise Unavailable(
+                f"the files of this request cannot be kept here: {error.strerror}; try again later",
+                60,
+            ) from None
+
+    def remove(self, directory: Path) -> None:
+        """
+        The request is over.
+        """
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _store(where: Path, uploads: Sequence[Upload]) -> tuple[Path, list[StoredFile]]:
+    directory = Path(tempfile.mkdtemp(prefix="request-", dir=where))
+    stored = []
+    try:
+        for number, upload in enumerate(uploads, 1):
+            suffix = _SUFFIX.search(upload.name)
+            path = directory / f"{number}{suffix[0] if suffix else ''}"
+            path.write_bytes(upload.content)
+            stored.append(
+                StoredFile(
+                    field=upload.field,
+                    path=str(path),
+                    name=upload.name,
+                    type=upload.type,
+                    size=len(upload.content),
+                )
+            )
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return directory, stored

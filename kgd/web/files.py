@@ -1,0 +1,48 @@
+"""
+Files that are served as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.web.resource import IResource
+from twisted.web.static import File
+
+from kgd import errors
+
+
+def file_resource(root: Path, name: str) -> IResource:
+    """
+    :param name: As for :py:func:`confined`.
+    :return: What serves a file below a directory: whole, in part, or not again.
+    :raises errors.GatewayError: as :py:func:`confined` does.
+    """
+    resource = File(str(confined(root, name)), defaultType="application/octet-stream")
+    resource.isLeaf = True
+    return resource
+
+
+def confined(root: Path, name: str) -> Path:
+    """
+    Find a file that is really below a directory.
+
+    :param name: What the client asked for, decoded.
+    :return: The path without symbolic links.
+    :raises errors.ResourceForbidden: for a directory, and for what lies outside.
+    :raises errors.NoSuchResource: when there is no such file.
+    """
+    if "\0" in name or "\\" in name or os.path.isabs(name):
+        raise errors.NoSuchResource("")
+    if ".." in name.split("/"):
+        raise errors.ResourceForbidden("")
+    base = root.resolve()
+    path = (base / name).resolve()
+    if not path.is_relative_to(base):
+        raise errors.ResourceForbidden("")
+    if path.is_dir():
+        raise errors.ResourceForbidden("")
+    if not path.is_file():
+        raise errors.NoSuchResource("")
+    return path

@@ -1,0 +1,86 @@
+"""
+Kernels that answer what a test tells them to.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from kgd.protocol.messages import Request, own_message
+from kgd.testing.kernels import FakeAttachment, MemoryKernel
+
+
+class Script:
+    """
+    Speaks for a kernel that runs code of the gateway's own.
+    """
+
+    def __init__(self, kernel: MemoryKernel) -> None:
+        self.kernel = kernel
+
+    @property
+    def attachment(self) -> FakeAttachment:
+        """
+        The gateway's hold on it.
+        """
+        (attachment,) = self.kernel.channels.attachments.values()
+        return attachment
+
+    @property
+    def codes(self) -> list[str]:
+        """
+        What it was asked to run, and has not been taken with :py:meth:`take`.
+        """
+        return [msgspec.json.decode(each.parts[3])["code"] for each in self.attachment.requests]
+
+    def take(self) -> Request:
+        """
+        :return: The next request.
+        """
+        return self.attachment.requests.pop(0)
+
+    def say(self, request: Request, msg_type: str, channel: str = "iopub", **content: Any) -> None:
+        """
+        Send a message that belongs to a request.
+        """
+        client = self.attachment.client
+        if client is not None:
+            encoded = msgspec.json.encode(content)
+            client.deliver(
+                own_message(msg_type, encoded, "k", time.time(), request.parts[0], channel)
+            )
+
+    def end(self, request: Request, status: str = "ok", **more: Any) -> None:
+        """
+        Be done with a request.
+        """
+        self.say(request, "execute_reply", "shell", status=status, **more)
+        if status != "aborted":
+            self.say(request, "status", execution_state="idle")
+
+    def fail(self, request: Request, ename: str = "E", evalue: str = "v") -> None:
+        """
+        Fail with an error.
+        """
+        self.say(request, "error", ename=ename, evalue=evalue, traceback=[])
+        self.end(request, "error", ename=ename, evalue=evalue)
+
+    def answer(self, text: str) -> None:
+        """
+        Run the assignment, then print something for the cell.
+        """
+        self.end(self.take())
+        request = self.take()
+        self.say(request, "stream", name="stdout", text=text)
+        self.end(request)
+
+    def die(self) -> None:
+        """
+        Be no more.
+        """
+        client = self.attachment.client
+        assert client is not None
+        client.close(1000, "The kernel died: signal 9")
