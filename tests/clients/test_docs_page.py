@@ -245,7 +245,7 @@ class DocsPageTests(NodeTestCase):
 
         async def stop() -> None:
             await listening.stopListening()
-            for each in site.protocols:
+            for each in list(site.protocols):
                 each.transport.abortConnection()
             await until(lambda: not site.protocols, "all connections are closed")
 
@@ -274,4 +274,4 @@ class DocsPageTests(NodeTestCase):
             TMPDIR=str(unpacked),
         )
         self.assertTrue(picture.read_bytes().startswith(b"\x89PNG"))
-        self.assertEqual(endpoints.reading, [])
+        await until(lambda: not endpoints.reading, "no stream goes on that was stopped")
