@@ -272,6 +272,8 @@ class Run:
         """
         Why the kernel can do no more for it, or the empty string.
         """
+        if self.was_thrown_away:
+            return "it throws away whatever it is to run"
         for piece in self.pieces:
             error = piece.error
             if error is not None and error.ename in _LOST:

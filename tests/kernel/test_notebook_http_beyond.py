@@ -51,7 +51,8 @@ class Connection(Protocol):
     """
 
     def __init__(self) -> None:
-        self.received = b""
+        # Bytes would be copied for each piece that comes.
+        self.received = bytearray()
         self.lost = False
 
     def dataReceived(self, data: bytes) -> None:

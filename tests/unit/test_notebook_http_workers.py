@@ -347,11 +347,14 @@ class WorkersTests(SynchronousTestCase):
 
     def test_hold(self) -> None:
         """
-        A kernel may be told to stand still.
+        A kernel may be told to stand still, until it is given back at the latest.
         """
         self.crew(1)
         worker = self.lent()
         worker.hold(True)
         self.assertEqual(self.kernels.held, {worker.kernel_id})
         worker.hold(False)
+        self.assertEqual(self.kernels.held, set())
+        worker.hold(True)
+        worker.give_back(None)
         self.assertEqual(self.kernels.held, set())

@@ -168,6 +168,7 @@ class ExecutorTests(SynchronousTestCase):
         (outputs,) = self.outputs(run)
         assert outputs.error is not None
         self.assertEqual(outputs.error.ename, "Aborted")
+        self.assertIn("throws away", run.lost)
 
     def test_too_much(self) -> None:
         """

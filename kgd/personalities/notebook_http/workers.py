@@ -4,6 +4,7 @@ The kernels of one notebook, lent to one request at a time.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -197,7 +198,8 @@ class Worker:
         :param hold: Whether the kernel's process shall stand still.
         """
         if self._kernel is not None:
-            self._kernels.hold(self._kernel.kernel_id, hold)
+            with contextlib.suppress(NoSuchKernel):
+                self._kernels.hold(self._kernel.kernel_id, hold)
 
     def give_back(self, run: Run | None) -> None:
         """
@@ -205,6 +207,8 @@ class Worker:
 
         :param run: What it may still be doing; that has :py:data:`GRACE` to end.
         """
+        # Its last words may have been read after it was told to stand still.
+        self.hold(False)
         if run is None or run.is_settled:
             self._back(run)
             return
