@@ -171,10 +171,12 @@ class Response:
     """
     An answer to an HTTP request, whole.
 
-    :ivar headers: ``Content-Type`` among them, without ``Content-Length``; no value has a line
-        break in it.
+    :ivar headers: ``Content-Type`` among them, without ``Content-Length``; the values are Latin-1,
+        without line breaks.
+    :ivar fault: What the notebook's author should mend, if that is why it is answered like this.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = attrs.field(repr=False)
+    fault: str = ""

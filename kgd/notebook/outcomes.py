@@ -65,7 +65,8 @@ def answer(
         else:
             kind, content = said.body or _content(outputs, said, status, handler, accept, rich)
     except NoAnswer as error:
-        return _plain(error.status, f"{error}\n")
+        fault = str(error) if error.status == 500 else ""
+        return attrs.evolve(_plain(error.status, f"{error}\n"), fault=fault)
     headers: Headers = {"content-type": ("Content-Type", (kind,))}
     if said.body is None and (len(handler.produces) > 1 or (rich and not handler.produces)):
         headers["vary"] = ("Vary", ("Accept",))

@@ -27,7 +27,8 @@ _NOT_THE_AUTHORS = frozenset({
 })  # fmt: skip
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NOT_IN_HEADERS = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+# What is not Latin-1 means something else to each client.
+_NOT_IN_HEADERS = re.compile("[^\\t\x20-\x7e\xa0-\xff]")
 
 _EXAMPLE = '{"headers": {"Content-Type": "application/json"}, "status": 200}'
 
@@ -142,8 +143,8 @@ def _header_values(name: str, given: Any, what: str) -> tuple[str, ...]:
     texts = tuple(str(value).strip(" \t") for value in values)
     if any(_NOT_IN_HEADERS.search(text) for text in texts):
         raise NoAnswer(
-            f"In {what}, the header {name} holds a line break or another control character, which "
-            "cannot be sent; remove it.",
+            f"In {what}, the header {name} holds a line break, another control character, or one "
+            "that is not Latin-1, which cannot be sent; remove or encode it.",
         )
     return texts
 

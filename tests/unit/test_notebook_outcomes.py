@@ -333,6 +333,8 @@ class InlineTests(OutcomeTestCase):
             ("x", "object"),
             ({"status": 99}, '"status"'),
             ({"headers": {"a": "\n"}}, "line break"),
+            ({"headers": {"a": "€"}}, "not Latin-1"),
+            ({"headers": {"a": "\x85"}}, "control character"),
             ({"body": 1}, '"json"'),
             ({"body": None}, '"json"'),
             ({"body": "x", "json": 1}, "choose"),

@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from kgd import errors
+from kgd.logs import make_logger
 from kgd.notebook.api import Handler, Outputs, StoredFile
 from kgd.notebook.bodies import Body, read_body
 from kgd.notebook.literals import statement
@@ -55,6 +56,8 @@ class Call:
 
     :param match: Its endpoint.
     """
+
+    _log = make_logger()
 
     def __init__(self, counter: Counter, request: Any, match: Match) -> None:
         self._counter = counter
@@ -258,13 +261,14 @@ class Call:
             main, info = last, None
         else:
             main, info = outputs[1], outputs[2] if len(outputs) > 2 else None
-        write_response(
-            self._request,
-            answer(
-                main,
-                info,
-                handler=handler,
-                accept=self._accept,
-                rich=self._settings.rich_responses,
-            ),
+        response = answer(
+            main, info, handler=handler, accept=self._accept, rich=self._settings.rich_responses
         )
+        if response.fault:
+            self._log.warn(
+                "{base}{path}: {fault}",
+                base=self._counter.base,
+                path=self._match.endpoint.path,
+                fault=response.fault,
+            )
+        write_response(self._request, response)

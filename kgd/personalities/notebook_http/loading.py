@@ -175,7 +175,7 @@ async def load(reactor: Any, settings: Settings, specs: IKernelSpecs, source: So
     )
     require_endpoints(api, source.title)
     for warning in api.warnings:
-        _log.warn("{title}: {warning}", title=source.title, warning=warning)
+        _log.warn("{title}: {advice}", title=source.title, advice=warning)
     return Loaded(
         source=source,
         raw=raw,

@@ -14,10 +14,6 @@ from zope.interface import implementer
 
 from kgd.notebook.api import Response
 
-# A notebook has no say in how a message is delimited, or the next would be read out of this one.
-_OURS = frozenset(
-    {"connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"}
-)
 _WITHOUT_BODY = (204, 205, 304)
 
 
@@ -31,12 +27,11 @@ def write_response(request: Any, response: Response) -> None:
     names = set()
     for name, value in response.headers:
         lowered = name.lower()
-        if lowered in _OURS:
-            continue
+        encoded = value.encode("latin-1")
         if lowered in names or lowered in ("set-cookie", "vary"):
-            headers.addRawHeader(name, value)
+            headers.addRawHeader(name.encode("ascii"), encoded)
         else:
-            headers.setRawHeaders(name, [value])
+            headers.setRawHeaders(name.encode("ascii"), [encoded])
         names.add(lowered)
     is_get = request.method in (b"GET", b"HEAD")
     if is_get and status == 200 and "etag" not in names:

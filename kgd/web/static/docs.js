@@ -3,10 +3,10 @@
 // What notebooks say is not trusted: it gets into the page as text only, never as HTML.
 
 const METHODS = ["get", "put", "post", "delete", "patch", "options", "head", "trace"];
-const WITH_BODY = ["put", "post", "patch"];
+const WITHOUT_BODY = ["get", "head", "trace"];
 // Longer answers would make the page slow; they can still be saved.
 const MOST_CHARACTERS = 1_000_000;
-const TEXT = /^text\/|^application\/([\w.-]+\+)?(json|xml|yaml|javascript|x-ndjson|x-www-form-urlencoded)\b|^$/;
+const TEXT = /^$|^text\/|^application\/([\w.-]+\+)?(json|xml|yaml|javascript|x-ndjson)\b/;
 
 // ------------------------------------------------------------------ making elements
 
@@ -27,6 +27,17 @@ function textOf(value) {
   return value === undefined || value === null ? "" : JSON.stringify(value, null, 2);
 }
 
+function line(attributes) {
+  return make("input", { type: "text", autocomplete: "off", spellcheck: "false", ...attributes });
+}
+
+// Makes its content when it is opened for the first time.
+function folded(attributes, summary, content) {
+  const node = make("details", attributes, make("summary", {}, summary));
+  node.addEventListener("toggle", () => node.append(content()), { once: true });
+  return node;
+}
+
 let fields = 0;
 
 // An input, textarea or the like with its label.
@@ -42,8 +53,8 @@ function block(text, label) {
 }
 
 // `code` in a line of text.
-function inline(line) {
-  return line.split(/(`[^`]+`)/).map(piece => {
+function inline(text) {
+  return text.split(/(`[^`]+`)/).map(piece => {
     const code = /^`([^`]+)`$/.exec(piece);
     return code ? make("code", {}, code[1]) : piece;
   });
@@ -54,32 +65,30 @@ function prose(markdown) {
   const shown = make("div", { class: "prose" });
   let open = null;
   let fence = null;
-  for (const line of textOf(markdown).split(/\r?\n/)) {
-    const heading = /^#{1,6}\s+(.*)/.exec(line);
-    const item = /^\s*[-*+]\s+(.*)/.exec(line);
-    if (/^\s*```/.test(line)) {
+  for (const text of textOf(markdown).split(/\r?\n/)) {
+    const heading = /^#{1,6}\s+(.*)/.exec(text);
+    const item = /^\s*[-*+]\s+(.*)/.exec(text);
+    if (/^\s*```/.test(text)) {
       fence = fence ? null : block("", "Example");
       if (fence) shown.append(fence);
       open = null;
     } else if (fence) {
-      fence.append(`${line}\n`);
+      fence.append(`${text}\n`);
     } else if (heading) {
       shown.append(make("h5", {}, inline(heading[1])));
       open = null;
     } else if (item) {
       if (open?.tagName !== "UL") shown.append((open = make("ul")));
       open.append(make("li", {}, inline(item[1])));
-    } else if (!line.trim()) {
+    } else if (!text.trim()) {
       open = null;
     } else {
       if (!open) shown.append((open = make("p")));
-      (open.tagName === "UL" ? open.lastChild : open).append(...inline(`${line} `));
+      (open.tagName === "UL" ? open.lastChild : open).append(...inline(`${text} `));
     }
   }
   return shown;
 }
-
-// ------------------------------------------------------------------ reading documents
 
 // All examples for a body: media type and text.
 function examplesOf(content) {
@@ -90,35 +99,15 @@ function examplesOf(content) {
   });
 }
 
+// An operation's own ones come instead of those of its path.
 function parametersOf(item, operation) {
-  const found = new Map();
-  for (const each of [item.parameters, operation.parameters].flatMap(list => list ?? [])) {
-    if (each?.name) found.set(`${each.in} ${each.name}`, each);
-  }
-  return [...found.values()];
+  const all = [item.parameters, operation.parameters].flat().filter(each => each?.name);
+  return [...new Map(all.map(each => [`${each.in} ${each.name}`, each])).values()];
 }
 
 // ------------------------------------------------------------------ showing answers
 
-function duration(since) {
-  const milliseconds = performance.now() - since;
-  return milliseconds < 1000
-    ? `${Math.round(milliseconds)} ms`
-    : `${(milliseconds / 1000).toFixed(2)} s`;
-}
-
-function bytes(size) {
-  if (size < 1024) return `${size} B`;
-  return size < 1048576 ? `${(size / 1024).toFixed(1)} KB` : `${(size / 1048576).toFixed(1)} MB`;
-}
-
-function decoderFor(contentType) {
-  try {
-    return new TextDecoder(/charset="?([\w-]+)/i.exec(contentType)?.[1] ?? "utf-8");
-  } catch {
-    return new TextDecoder();
-  }
-}
+const since = started => `${Math.round(performance.now() - started)} ms`;
 
 // Indents JSON and leaves its values as they are: parsed, large numbers would change.
 function indented(json) {
@@ -127,24 +116,21 @@ function indented(json) {
   } catch {
     return json;
   }
-  const pieces = json.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g);
   let depth = 0;
-  return pieces
-    .map((piece, index) => {
-      const newline = () => `\n${"  ".repeat(depth)}`;
-      if (piece === ",") return piece + newline();
-      if (piece === ":") return ": ";
-      if (piece === "{" || piece === "[") {
-        depth += 1;
-        return /[}\]]/.test(pieces[index + 1][0]) ? piece : piece + newline();
-      }
-      if (piece === "}" || piece === "]") {
-        depth -= 1;
-        return /[{[]/.test(pieces[index - 1][0]) ? piece : newline() + piece;
-      }
-      return piece;
-    })
-    .join("");
+  const newline = () => `\n${"  ".repeat(depth)}`;
+  return json.replace(/"(?:[^"\\]+|\\.)*"|\s+|\{\s*\}|\[\s*\]|[{}[\],:]/g, piece => {
+    if (piece[0] === '"') return piece;
+    if (piece === ":") return ": ";
+    if (piece === ",") return piece + newline();
+    if (piece === "{" || piece === "[") {
+      depth += 1;
+      return piece + newline();
+    }
+    // Empty ones stay in one line.
+    if (piece !== "}" && piece !== "]") return piece.replace(/\s/g, "");
+    depth -= 1;
+    return newline() + piece;
+  });
 }
 
 // The place where an answer is shown, anew for each request.
@@ -162,8 +148,7 @@ class Answer {
   }
 
   clear() {
-    if (this.url) URL.revokeObjectURL(this.url);
-    this.url = null;
+    URL.revokeObjectURL(this.url);
     this.rest.replaceChildren();
   }
 
@@ -174,11 +159,9 @@ class Answer {
     const type = response.headers.get("content-type") ?? "";
     this.say(`${status} · receiving`, kind);
     const headers = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
-    this.rest.append(
-      make("details", { class: "headers" }, make("summary", {}, "Headers"), block(headers, "Headers"))
-    );
+    this.rest.append(folded({ class: "headers" }, "Headers", () => block(headers, "Headers")));
     const pre = block("", "Body");
-    const decoder = TEXT.test(type) ? decoderFor(type) : null;
+    const decoder = TEXT.test(type) ? new TextDecoder() : null;
     const chunks = [];
     let size = 0;
     let text = "";
@@ -186,7 +169,8 @@ class Answer {
       if (text.length < MOST_CHARACTERS) pre.append(piece.slice(0, MOST_CHARACTERS - text.length));
       text += piece;
     };
-    if (decoder) this.rest.append(pre);
+    pre.hidden = !decoder;
+    this.rest.append(pre);
     const reader = response.body?.getReader();
     for (let next = await reader?.read(); next && !next.done; next = await reader.read()) {
       chunks.push(next.value);
@@ -194,106 +178,90 @@ class Answer {
       if (decoder) add(decoder.decode(next.value, { stream: true }));
     }
     if (decoder) add(decoder.decode());
-    const hint = response.status === 401 ? " · is the token at the top right?" : "";
-    this.say(`${status} · ${duration(started)} · ${bytes(size)}${hint}`, kind);
-    this.finish(pre, type, text, size && new Blob(chunks, { type }));
+    const hint = response.status === 401 ? " · the token is at the top of the page" : "";
+    this.say(`${status} · ${since(started)} · ${size} bytes${hint}`, kind);
+    this.finish(pre, type, text, chunks);
   }
 
-  finish(pre, type, text, blob) {
-    if (!blob) {
+  finish(pre, type, text, chunks) {
+    if (!chunks.length) {
       pre.replaceWith(make("p", { class: "hint" }, "The body is empty."));
       return;
     }
+    const image = /^image\//.test(type);
+    // Whoever opens what is to be saved must not open a page of ours.
+    const blob = new Blob(chunks, { type: image ? type : "application/octet-stream" });
     this.url = URL.createObjectURL(blob);
-    if (/^image\//.test(type)) {
-      this.rest.append(make("img", { src: this.url, alt: "The answer" }));
-    } else if (/[/+]json\b/.test(type) && text.length <= MOST_CHARACTERS) {
-      pre.textContent = indented(text);
-    } else if (/^text\/html\b/.test(type)) {
-      this.rest.append(preview(text));
+    if (image) this.rest.append(make("img", { src: this.url, alt: "The answer" }));
+    if (/[/+]json\b/.test(type) && text.length <= MOST_CHARACTERS) pre.textContent = indented(text);
+    if (/^text\/html\b/.test(type)) {
+      // It runs no scripts, and has this page's policy, so that it loads nothing from elsewhere.
+      this.rest.append(folded({ class: "preview" }, "Preview without scripts and styles", () =>
+        make("iframe", { sandbox: "", title: "Preview", srcdoc: text })));
     }
     const cut = text.length > MOST_CHARACTERS ? "Only the beginning is shown. " : "";
     this.rest.append(make("p", {}, cut, make("a", { href: this.url, download: "answer" }, "Save")));
   }
 }
 
-// Runs no scripts, and has the rules of this page, so that it can load nothing from elsewhere.
-function preview(html) {
-  const shown = make("details", { class: "preview" }, make("summary", {}, "Preview without scripts and styles"));
-  shown.addEventListener(
-    "toggle",
-    () => shown.append(make("iframe", { sandbox: "", title: "Preview", srcdoc: html })),
-    { once: true }
-  );
-  return shown;
-}
-
 // ------------------------------------------------------------------ trying an endpoint
 
-function quoted(text) {
-  return `'${text.replaceAll("'", "'\\''")}'`;
-}
+// For a shell.
+const quoted = text => `'${text.replaceAll("'", "'\\''")}'`;
 
 // The form for one endpoint.
 class Trial {
-  constructor(token, api, method, path, item, operation) {
+  constructor(token, api, method, path, parameters, operation) {
     this.token = token;
+    token.addEventListener("input", () => this.refresh());
     this.base = api.base.replace(/\/+$/, "");
     this.method = method.toUpperCase();
     this.path = path;
     this.streamed = Boolean(operation["x-kgd-streamed"]);
     this.running = null;
     this.answer = new Answer();
-    this.parameters = parametersOf(item, operation)
+    this.parameters = parameters
       .filter(each => ["path", "query", "header"].includes(each.in))
       .map(each => ({
         in: each.in,
         name: each.name,
-        control: make("input", {
-          type: "text",
-          autocomplete: "off",
-          spellcheck: "false",
+        control: line({
           required: each.in === "path" || Boolean(each.required),
           value: textOf(each.example ?? each.schema?.example ?? each.schema?.default)
         })
       }));
-    const takesBody = operation.requestBody || WITH_BODY.includes(method);
-    this.body = takesBody ? this.makeBody(operation.requestBody?.content) : null;
-    this.query = make("input", { type: "text", placeholder: "name=value&other=value", autocomplete: "off", spellcheck: "false" });
+    this.body = WITHOUT_BODY.includes(method) ? null : this.makeBody(operation.requestBody);
+    this.query = line({ placeholder: "name=value&other=value" });
     this.headers = make("textarea", { rows: "2", placeholder: "Name: value", spellcheck: "false" });
     this.curl = block("", "Command line");
     this.send = make("button", { type: "submit", class: "send" }, "Send");
-    this.stop = make("button", { type: "button", disabled: true, click: () => this.running.abort() }, "Stop");
-    this.node = make("form", { class: "try", submit: event => this.submit(event), input: () => this.refresh() },
+    const stop = () => this.running.abort();
+    this.stop = make("button", { type: "button", disabled: true, click: stop }, "Stop");
+    const events = { submit: event => this.submit(event), input: () => this.refresh() };
+    this.node = make("form", { class: "try", ...events },
       make("h4", {}, "Try it"),
       this.parameters.map(each => field(each.name, each.control, each.in)),
       field("Query string", this.query),
       field("Headers", this.headers, "one per line"),
       this.body?.nodes,
       make("div", { class: "buttons" }, this.send, this.stop),
-      make("div", { class: "curl" }, make("h5", {}, "curl"), this.curl),
       this.answer.node
     );
     this.refresh();
   }
 
-  makeBody(content) {
-    const types = Object.keys(content ?? {});
+  makeBody({ content } = {}) {
     const [example] = examplesOf(content);
-    const list = make("datalist", {}, types.map(type => make("option", { value: type })));
-    list.id = `types-${(fields += 1)}`;
-    const type = make("input", {
-      type: "text", list: list.id, autocomplete: "off", spellcheck: "false",
-      value: example?.type ?? types[0] ?? "application/json"
-    });
+    const [first = "application/json"] = Object.keys(content ?? {});
+    const type = line({ value: example?.type ?? first });
     const text = make("textarea", { rows: "5", spellcheck: "false" }, example?.text ?? "");
-    const name = make("input", { type: "text", value: "file", autocomplete: "off" });
     const file = make("input", { type: "file", multiple: true });
+    const name = line({ value: "file" });
     const nameField = field("Name of the file's field", name);
-    const textField = field("Body", text);
-    const fileField = field("File", file, "sent as the body, if there is one");
-    const nodes = [field("Content type", type), list, textField, nameField, fileField];
-    return { type, text, name, file, nodes, nameField, textField, fileField };
+    const nodes = [field("Content type", type),
+      field("Body", text, "for multipart/form-data a name=value in each line"),
+      field("File", file, "instead of that body, or in the form"), nameField];
+    return { type, text, file, name, nameField, nodes };
   }
 
   // Takes over an example.
@@ -308,52 +276,57 @@ class Trial {
     return /^multipart\/form-data\b/i.test(this.body.type.value.trim());
   }
 
+  // The names and values of all parameters of a kind that have one.
+  given(kind) {
+    const filled = this.parameters.filter(each => each.in === kind && each.control.value);
+    return filled.map(each => [each.name, each.control.value]);
+  }
+
   address() {
-    const given = kind => this.parameters.filter(each => each.in === kind);
-    const values = new Map(given("path").map(each => [each.name, each.control.value]));
+    const values = new Map(this.given("path"));
+    const path = this.path.replace(/\{([^{}]+)\}/g, (whole, name) =>
+      values.has(name) ? encodeURIComponent(values.get(name)) : whole);
+    const query = [String(new URLSearchParams(this.given("query"))), this.query.value];
     // Put together like this, a path that begins with // is not another host.
     const url = new URL(location.origin);
-    url.pathname = this.base + this.path.replace(/\{([^{}]+)\}/g, (whole, name) =>
-      values.has(name) ? encodeURIComponent(values.get(name)) : whole);
-    const pairs = given("query").filter(each => each.control.value).map(each => [each.name, each.control.value]);
-    url.search = [String(new URLSearchParams(pairs)), this.query.value.replace(/^\?/, "")].filter(Boolean).join("&");
+    url.pathname = this.base + path;
+    url.search = query.filter(Boolean).join("&");
     return url.href;
   }
 
   // Names and values, but not the token's.
   headerList() {
-    const own = this.parameters.filter(each => each.in === "header" && each.control.value);
-    const lines = this.headers.value.split("\n").filter(line => line.trim());
-    const list = own.map(each => [each.name, each.control.value]);
-    for (const line of lines) {
-      const [, name, value] = /^([^:]*):?(.*)$/.exec(line);
-      list.push([name.trim(), value.trim()]);
-    }
-    return list;
+    const lines = this.headers.value.split("\n").filter(text => text.trim());
+    const typed = lines.map(text => /^([^:]*):?(.*)$/.exec(text).slice(1).map(part => part.trim()));
+    return [...this.given("header"), ...typed];
   }
 
-  // The form's text fields: a name=value in each line.
-  formFields() {
-    const lines = this.body.text.value.split("\n").filter(line => line.includes("="));
-    return lines.map(line => [line.slice(0, line.indexOf("=")).trim(), line.slice(line.indexOf("=") + 1)]);
+  // What is sent as the body: a form's fields, or a type and the content.
+  content() {
+    const { type, text, name, file } = this.body;
+    if (!this.isForm()) {
+      const content = file.files[0] ?? text.value;
+      return content ? { type: type.value.trim(), content } : {};
+    }
+    const lines = text.value.split("\n").filter(each => each.includes("="));
+    const texts = lines.map(each => /^([^=]*)=(.*)$/.exec(each).slice(1));
+    return { form: [...texts, ...[...file.files].map(each => [name.value, each])] };
   }
 
   request() {
-    const headers = new Headers();
-    const options = { method: this.method, headers, cache: "no-store", signal: this.running.signal };
-    for (const [name, value] of this.headerList()) headers.append(name, value);
+    const headers = new Headers(this.headerList());
+    const options = { method: this.method, headers, signal: this.running.signal };
     if (this.token.value && !headers.has("Authorization")) {
       headers.set("Authorization", `token ${this.token.value}`);
     }
-    if (this.body && this.isForm()) {
+    const { form, type, content } = this.body ? this.content() : {};
+    if (form) {
       options.body = new FormData();
-      for (const [name, value] of this.formFields()) options.body.append(name, value);
-      for (const file of this.body.file.files) options.body.append(this.body.name.value, file);
+      for (const [name, value] of form) options.body.append(name, value);
       // The browser says which boundary it has chosen.
       headers.delete("Content-Type");
-    } else if (this.body) {
-      options.body = this.body.file.files[0] ?? this.body.text.value;
-      const type = this.body.type.value.trim();
+    } else {
+      options.body = content;
       if (type && !headers.has("Content-Type")) headers.set("Content-Type", type);
     }
     return options;
@@ -361,8 +334,7 @@ class Trial {
 
   commandLine() {
     const url = this.address();
-    const words = ["curl"];
-    if (this.streamed) words.push("--no-buffer");
+    const words = this.streamed ? ["--no-buffer"] : [];
     // Otherwise curl takes these for patterns.
     if (/[[\]{}]/.test(url)) words.push("--globoff");
     if (this.method === "HEAD") words.push("--head");
@@ -370,25 +342,19 @@ class Trial {
     words.push(quoted(url));
     if (this.token.value) words.push('-H "Authorization: token $KGD_TOKEN"');
     for (const [name, value] of this.headerList()) words.push(`-H ${quoted(`${name}: ${value}`)}`);
-    const files = [...(this.body?.file.files ?? [])];
-    if (this.body && this.isForm()) {
-      for (const [name, value] of this.formFields()) words.push(`--form-string ${quoted(`${name}=${value}`)}`);
-      for (const file of files) words.push(`-F ${quoted(`${this.body.name.value}=@${file.name}`)}`);
-    } else if (this.body) {
-      const type = this.body.type.value.trim();
-      if (type) words.push(`-H ${quoted(`Content-Type: ${type}`)}`);
-      words.push(files.length ? `--data-binary ${quoted(`@${files[0].name}`)}` : `--data-raw ${quoted(this.body.text.value)}`);
+    const { form, type, content } = this.body ? this.content() : {};
+    for (const [name, value] of form ?? []) {
+      if (value instanceof File) words.push(`-F ${quoted(`${name}=@${value.name}`)}`);
+      else words.push(`--form-string ${quoted(`${name}=${value}`)}`);
     }
-    return words.join(" \\\n  ").replace(/^curl \\\n {2}/, "curl ");
+    if (type) words.push(`-H ${quoted(`Content-Type: ${type}`)}`);
+    if (content instanceof File) words.push(`--data-binary ${quoted(`@${content.name}`)}`);
+    else if (content) words.push(`--data-raw ${quoted(content)}`);
+    return `curl ${words.join(" \\\n  ")}`;
   }
 
   refresh() {
-    if (this.body) {
-      const form = this.isForm();
-      this.body.nameField.hidden = !form;
-      this.body.textField.querySelector("label").textContent = form ? "Fields, a name=value in each line" : "Body";
-      this.body.fileField.querySelector(".hint").textContent = form ? "" : "sent as the body, if there is one";
-    }
+    if (this.body) this.body.nameField.hidden = !this.isForm();
     this.curl.textContent = this.commandLine();
   }
 
@@ -397,19 +363,18 @@ class Trial {
     if (this.running) return;
     this.running = new AbortController();
     this.stop.disabled = false;
-    // A button that is disabled would lose the focus.
-    this.send.setAttribute("aria-disabled", "true");
     this.answer.clear();
     this.answer.say("Sending", "");
     const started = performance.now();
     try {
-      await this.answer.show(await fetch(this.address(), this.request()), started);
+      const response = await fetch(this.address(), { cache: "no-store", ...this.request() });
+      await this.answer.show(response, started);
     } catch (error) {
-      const stopped = error.name === "AbortError";
-      this.answer.say(stopped ? `Stopped after ${duration(started)}` : `No answer: ${error.message}`, "bad");
+      const stopped = this.running.signal.aborted && `Stopped after ${since(started)}`;
+      this.answer.say(stopped || `No answer: ${error.message}`, "bad");
     }
     this.running = null;
-    this.send.removeAttribute("aria-disabled");
+    // A button that is disabled would lose the focus.
     if (document.activeElement === this.stop) this.send.focus();
     this.stop.disabled = true;
   }
@@ -417,55 +382,57 @@ class Trial {
 
 // ------------------------------------------------------------------ the page
 
-function examples(list, use) {
-  return list.map(example =>
-    make("figure", {},
-      make("figcaption", {}, make("code", {}, example.type),
-        use && make("button", { type: "button", class: "small", click: () => use(example) }, "Use")),
-      block(example.text, "Example")
-    ));
+function examples(content, use) {
+  const button = each =>
+    use && make("button", { type: "button", class: "small", click: () => use(each) }, "Use");
+  return examplesOf(content).map(each => make("figure", {},
+    make("figcaption", {}, make("code", {}, each.type), button(each)),
+    block(each.text, "Example")));
 }
 
 function mediaTypes(content) {
   return Object.keys(content ?? {}).map(type => make("code", { class: "type" }, type));
 }
 
-function description(operation, item, trial) {
-  const parameters = parametersOf(item, operation);
-  const { requestBody } = operation;
-  return make("div", { class: "about" },
-    operation.description ? prose(operation.description) : null,
-    parameters.length ? [make("h4", {}, "Parameters"), make("dl", {}, parameters.map(each => [
-      make("dt", {}, make("code", {}, each.name), " ", make("span", { class: "hint" }, textOf(each.in))),
-      make("dd", {}, prose(each.description))
-    ]).flat())] : null,
-    requestBody ? [make("h4", {}, "Request body"), make("p", {}, mediaTypes(requestBody.content)),
-      requestBody.description ? prose(requestBody.description) : null,
-      examples(examplesOf(requestBody.content), example => trial.use(example))].flat() : null,
-    make("h4", {}, "Answers"),
-    Object.entries(operation.responses ?? {}).map(([status, response]) => [
-      make("p", {}, make("b", {}, status), " ", textOf(response?.description), " ", mediaTypes(response?.content)),
-      examples(examplesOf(response?.content))
-    ]).flat(2)
-  );
+function description(operation, parameters, trial) {
+  const shown = make("div", { class: "about" }, prose(operation.description));
+  const { requestBody, responses } = operation;
+  if (parameters.length) {
+    shown.append(make("h4", {}, "Parameters"), make("ul", {}, parameters.map(each =>
+      make("li", {}, make("code", {}, each.name), ` ${each.in} ${textOf(each.description)}`))));
+  }
+  if (requestBody) {
+    shown.append(make("h4", {}, "Request body"), prose(requestBody.description),
+      make("p", {}, mediaTypes(requestBody.content)),
+      ...examples(requestBody.content, trial.body && (example => trial.use(example))));
+  }
+  shown.append(make("h4", {}, "Answers"));
+  for (const [status, response] of Object.entries(responses ?? {})) {
+    const text = ` ${textOf(response?.description)} `;
+    shown.append(make("p", {}, make("b", {}, status), text, mediaTypes(response?.content)),
+      ...examples(response?.content));
+  }
+  shown.append(make("h4", {}, "From the command line"), make("div", { class: "curl" }, trial.curl));
+  return shown;
+}
+
+function badge(method) {
+  return make("span", { class: `method ${method}` }, method.toUpperCase());
 }
 
 function endpoint(token, api, id, method, path, item, operation) {
   const cells = operation["x-kgd-cells"] ?? [];
-  const shown = make("details", { class: "endpoint", id },
-    make("summary", {},
-      make("span", { class: `method ${method}` }, method.toUpperCase()),
-      make("code", { class: "path" }, path),
-      make("span", { class: "about" }, textOf(operation.summary)),
-      operation["x-kgd-streamed"] ? make("span", { class: "mark" }, "streamed") : null,
-      cells.length ? make("span", { class: "cells" }, `cell ${cells.join(", ")}`) : null));
+  const where = `${cells.length > 1 ? "cells" : "cell"} ${cells.join(", ")}`;
+  const summary = [badge(method), make("code", { class: "path" }, path),
+    make("span", { class: "about" }, textOf(operation.summary)),
+    operation["x-kgd-streamed"] ? make("span", { class: "mark" }, "streamed") : null,
+    cells.length ? make("span", { class: "cells" }, where) : null];
   // A notebook may have many endpoints, of which few are looked at.
-  shown.addEventListener("toggle", () => {
-    const trial = new Trial(token, api, method, path, item, operation);
-    token.addEventListener("input", () => trial.refresh());
-    shown.append(make("div", { class: "columns" }, description(operation, item, trial), trial.node));
-  }, { once: true });
-  return shown;
+  return folded({ class: "endpoint", id }, summary, () => {
+    const parameters = parametersOf(item, operation);
+    const trial = new Trial(token, api, method, path, parameters, operation);
+    return make("div", { class: "columns" }, description(operation, parameters, trial), trial.node);
+  });
 }
 
 function notebook(token, api, number) {
@@ -474,13 +441,13 @@ function notebook(token, api, number) {
   const section = make("section", { class: "notebook", "aria-label": api.title },
     make("h2", {}, api.title, " ", make("span", { class: "hint" }, textOf(info?.version))),
     make("p", { class: "base" }, make("code", {}, location.origin + api.base)),
-    info?.description ? prose(info.description) : null);
+    prose(info?.description));
   for (const [path, item] of Object.entries(paths ?? {})) {
     for (const method of METHODS.filter(each => item?.[each])) {
       const id = `${number}/${method}${path}`;
+      const link = { href: `#${encodeURIComponent(id)}`, "data-id": id };
       section.append(endpoint(token, api, id, method, path, item, item[method]));
-      links.append(make("li", {}, make("a", { href: `#${encodeURIComponent(id)}`, "data-id": id },
-        make("span", { class: `method ${method}` }, method.toUpperCase()), make("span", {}, path))));
+      links.append(make("li", {}, make("a", link, badge(method), make("span", {}, path))));
     }
   }
   return { section, links: make("div", { class: "group" }, make("h3", {}, api.title), links) };
@@ -490,17 +457,15 @@ function notebook(token, api, number) {
 function takeToken() {
   const url = new URL(location.href);
   const token = url.searchParams.get("token") ?? "";
-  if (url.searchParams.has("token")) {
-    url.searchParams.delete("token");
-    history.replaceState(null, "", url.href);
-  }
+  url.searchParams.delete("token");
+  history.replaceState(null, "", url.href);
   return token;
 }
 
 function openLinked() {
-  const id = decodeURIComponent(location.hash.slice(1));
-  const linked = id && document.getElementById(id);
-  if (linked?.matches("details.endpoint")) {
+  const link = [...document.querySelectorAll("nav a")].find(each => each.hash === location.hash);
+  if (link) {
+    const linked = document.getElementById(link.dataset.id);
     linked.open = true;
     linked.scrollIntoView();
     linked.querySelector("summary").focus({ preventScroll: true });
@@ -518,16 +483,15 @@ function filter(words) {
 
 function start() {
   const apis = JSON.parse(document.getElementById("apis").textContent);
-  const token = make("input", { type: "password", autocomplete: "off", value: takeToken(), spellcheck: "false" });
+  const token = line({ type: "password", value: takeToken() });
   const search = make("input", { type: "search", input: () => filter(search.value) });
   const notebooks = apis.map((api, number) => notebook(token, api, number));
   document.body.append(
-    make("header", {}, make("h1", {}, document.title), field("Token", token, "not kept")),
+    make("header", {}, make("h1", {}, document.title), field("Token", token)),
     make("div", { class: "page" },
-      make("nav", { "aria-label": "Endpoints" }, field("Filter", search), notebooks.map(each => each.links)),
+      make("nav", { "aria-label": "Endpoints" }, field("Filter", search),
+        notebooks.map(each => each.links)),
       make("main", {}, notebooks.map(each => each.section))));
-  const all = document.querySelectorAll("details.endpoint");
-  if (all.length === 1) all[0].open = true;
   window.addEventListener("hashchange", openLinked);
   openLinked();
 }

@@ -1,0 +1,308 @@
+// All that a person does with the page that documents notebooks' endpoints, in a headless Chromium;
+// ends with status 0 if it works.
+//
+//     node docs_page.js URL TOKEN SCREENSHOT
+//
+// URL is the gateway's, base path included; the notebooks are those of test_docs_page.py.
+
+const assert = require('assert');
+const fs = require('fs');
+const { createRequire } = require('module');
+const os = require('os');
+
+// Makes the package unpack the libraries that the browser needs, too, so that the system need not
+// have them. It looks at this when it is loaded.
+process.env.AWS_LAMBDA_JS_RUNTIME = 'nodejs22.x';
+// It brings a font, too, but its configuration looks for that in /tmp only. Without any font
+// Chromium does not even let one type.
+process.env.FONTCONFIG_FILE = `${os.tmpdir()}/fonts.conf`;
+fs.writeFileSync(
+  process.env.FONTCONFIG_FILE,
+  `<fontconfig><dir>${os.tmpdir()}/fonts</dir><dir>/usr/share/fonts</dir>` +
+    `<cachedir>${os.tmpdir()}/font-cache</cachedir></fontconfig>`
+);
+
+const need = createRequire(process.cwd() + '/');
+const chromium = need('@sparticuz/chromium');
+const puppeteer = need('puppeteer-core');
+
+const [url, token, screenshot] = process.argv.slice(2);
+const { origin } = new URL(url);
+const ENDPOINTS = [
+  'GET /stations/{name}', 'POST /stations', 'GET /chart', 'GET /table', 'GET /readings',
+  'POST /release', 'GET /broken', 'PUT /upload'
+];
+
+const complaints = [];
+let page;
+
+// A page that lets nothing out, and notes what it should not have done.
+async function open(browser, features) {
+  page = await browser.newPage();
+  await page.emulateMediaFeatures(features);
+  await page.setViewport({ width: 1280, height: 900 });
+  await page.setRequestInterception(true);
+  page.on('request', request => {
+    const there = new URL(request.url());
+    if (there.origin === origin || ['blob:', 'data:', 'about:'].includes(there.protocol)) {
+      return request.continue();
+    }
+    complaints.push(`a request to ${there}`);
+    return request.abort();
+  });
+  page.on('pageerror', error => complaints.push(`${error}`));
+  page.on('console', message => {
+    // The browser itself says so of every answer that is an error.
+    const expected = /^Failed to load resource: .* status of (401|500) /.test(message.text());
+    if (!expected && message.type() !== 'debug') complaints.push(message.text());
+  });
+  await page.evaluateOnNewDocument(() => {
+    window.violations = [];
+    document.addEventListener('securitypolicyviolation', event =>
+      window.violations.push(`${event.violatedDirective} ${event.blockedURI}`)
+    );
+  });
+  const answer = await page.goto(`${url}/_api/docs?token=${token}#top`);
+  assert.strictEqual(answer.status(), 200);
+}
+
+// Opens an endpoint with the keyboard.
+async function endpoint(name) {
+  const found = await page.evaluateHandle(
+    name =>
+      [...document.querySelectorAll('details.endpoint')].find(
+        each => ['.method', '.path'].map(of => each.querySelector(of).textContent).join(' ') === name
+      ),
+    name
+  );
+  const [summary, isOpen] = [await found.$('summary'), await found.evaluate(each => each.open)];
+  await summary.focus();
+  if (!isOpen) await page.keyboard.press('Enter');
+  await found.waitForSelector('form');
+  return found;
+}
+
+// The input with this label.
+async function input(within, label) {
+  const found = await within.evaluateHandle(
+    (within, label) =>
+      [...within.querySelectorAll('label')].find(each => each.textContent.startsWith(label))?.control,
+    label
+  );
+  assert(found.asElement(), label);
+  return found.asElement();
+}
+
+async function fill(within, label, text) {
+  const control = await input(within, label);
+  await control.evaluate(control => control.select());
+  await control.press('Backspace');
+  await control.type(text);
+}
+
+const BODY = '.answer pre[aria-label="Body"]';
+const textOf = each => each.textContent;
+const status = within => within.$eval('.status', textOf);
+const body = within => within.$eval(BODY, textOf);
+const curl = within => within.$eval('.curl', textOf);
+
+async function when(within, selector, pattern) {
+  await page.waitForFunction(
+    (within, selector, pattern) =>
+      new RegExp(pattern).test(within.querySelector(selector)?.textContent),
+    {},
+    within,
+    selector,
+    pattern.source
+  );
+}
+
+// Waits for the whole answer.
+async function send(within) {
+  await (await within.$('.send')).press('Enter');
+  await when(within, '.status', / · \d+ ms · |No answer/);
+  return status(within);
+}
+
+async function lists() {
+  const listed = await page.$$eval('details.endpoint > summary', all =>
+    all.map(each => ['.method', '.path'].map(of => each.querySelector(of).textContent).join(' '))
+  );
+  assert.deepStrictEqual(listed, ENDPOINTS);
+  const titles = await page.$$eval('h2', all => all.map(each => each.firstChild.textContent));
+  assert.deepStrictEqual(titles, ['weather', 'tools']);
+  assert.deepStrictEqual(
+    await page.$$eval('.mark', all => all.map(each => each.closest('details').id)),
+    ['0/get/readings']
+  );
+
+  // The token has left the address for the field.
+  assert.strictEqual(page.url(), `${url}/_api/docs#top`);
+  assert.strictEqual(await page.evaluate(() => history.state), null);
+  const field = await input(await page.$('header'), 'Token');
+  assert.strictEqual(await field.evaluate(each => each.value), token);
+
+  const search = await input(await page.$('nav'), 'Filter');
+  await search.type('CHART');
+  const shown = await page.$$eval('details.endpoint:not([hidden])', all => all.map(each => each.id));
+  assert.deepStrictEqual(shown, ['0/get/chart']);
+  await fill(await page.$('nav'), 'Filter', ' ');
+}
+
+async function answers() {
+  const station = await endpoint('GET /stations/{name}');
+  // Markdown becomes elements, HTML does not.
+  assert.strictEqual(await station.$eval('.prose li code', textOf), 'name');
+  assert.strictEqual(await station.$('.prose b'), null);
+
+  // Without a name nothing is sent.
+  await (await station.$('.send')).press('Enter');
+  assert.strictEqual(await status(station), '');
+  await fill(station, 'name', 'a/b ü?#%');
+  await fill(station, 'Query string', 'x=1&x=%20');
+  await fill(station, 'Headers', 'X-Mine: yes\nX-Other: a:b');
+  assert.match(await send(station), /^200 OK · \d+ ms · \d+ bytes$/);
+  const text = await body(station);
+  // Large numbers are shown as they came.
+  assert(text.includes('\n    "serial": 12345678901234567890\n'), text);
+  let seen = JSON.parse(text);
+  assert.strictEqual(seen.path, '/weather/stations/a%2Fb%20%C3%BC%3F%23%25');
+  assert.deepStrictEqual(seen.args, { x: ['1', ' '] });
+  assert.deepStrictEqual([seen.headers['x-mine'], seen.headers['x-other']], ['yes', 'a:b']);
+  assert.strictEqual(seen.headers.referer, undefined);
+  await (await station.$('.headers summary')).press('Enter');
+  const headers = await station.waitForSelector('.headers pre');
+  assert.match(await headers.evaluate(textOf), /content-type: application\/json/);
+  const command = await curl(station);
+  assert(command.includes('$KGD_TOKEN') && !command.includes(token), command);
+  assert(command.includes(`-H 'X-Mine: yes'`), command);
+
+  // The body is the example, until it is changed.
+  const added = await endpoint('POST /stations');
+  assert.match(await send(added), /^200 /);
+  seen = JSON.parse(await body(added));
+  assert.deepStrictEqual(JSON.parse(seen.body), { name: 'List', height: 26 });
+  assert.strictEqual(seen.headers['content-type'], 'application/json');
+  assert.strictEqual(seen.headers.origin, origin);
+  await fill(added, 'Content type', 'text/plain');
+  await fill(added, 'Body', "it's");
+  await send(added);
+  seen = JSON.parse(await body(added));
+  assert.deepStrictEqual([seen.body, seen.headers['content-type']], ["it's", 'text/plain']);
+  assert((await curl(added)).endsWith(`--data-raw 'it'\\''s'`));
+  await (await added.$('figure button')).press('Enter');
+  assert.match(await curl(added), /"name": "List"/);
+
+  const broken = await endpoint('GET /broken');
+  assert.match(await send(broken), /^500 /);
+  assert.strictEqual(await body(broken), 'Error ValueError: broken \n');
+}
+
+async function files() {
+  const upload = await endpoint('PUT /upload');
+  const file = await input(upload, 'File');
+  await file.uploadFile(__filename);
+  await fill(upload, 'Name of', 'program');
+  assert.match(await send(upload), /^200 /);
+  let seen = JSON.parse(await body(upload));
+  assert.match(seen.headers['content-type'], /^multipart\/form-data; boundary=/);
+  assert.match(seen.body, /name="note"\r\n\r\na note\r\n/);
+  assert.match(seen.body, /name="program"; filename="docs_page.js"/);
+  assert((await curl(upload)).endsWith(`-F 'program=@docs_page.js'`));
+
+  await fill(upload, 'Content type', 'text/javascript');
+  await send(upload);
+  seen = JSON.parse(await body(upload));
+  assert(seen.body.startsWith('// All that a person does'), seen.body);
+  assert.strictEqual(seen.headers['content-type'], 'text/javascript');
+}
+
+async function pictures() {
+  const chart = await endpoint('GET /chart');
+  assert.match(await send(chart), /^200 OK/);
+  const width = chart => chart.querySelector('.answer img')?.naturalWidth;
+  await page.waitForFunction(width, {}, chart);
+  assert.strictEqual(await chart.evaluate(width), 480);
+
+  const table = await endpoint('GET /table');
+  await send(table);
+  assert.match(await body(table), /^<table>/);
+  await (await table.$('.preview summary')).press('Enter');
+  await table.waitForSelector('iframe');
+  const frame = await (await table.$('iframe')).contentFrame();
+  await frame.waitForSelector('#first');
+}
+
+async function streams() {
+  const readings = await endpoint('GET /readings');
+  await (await readings.$('.send')).press('Enter');
+  await when(readings, BODY, /^4\.1 $/);
+  assert.strictEqual(await status(readings), '200 OK · receiving');
+  const release = await endpoint('POST /release');
+  assert.match(await send(release), /^200 /);
+  await when(readings, '.status', / · \d+ ms · /);
+  assert.strictEqual(await body(readings), '4.1 °C\nthe end\n');
+
+  await (await readings.$('.send')).press('Enter');
+  await when(readings, BODY, /^4\.1 $/);
+  await (await readings.$('button[type=button]')).press('Enter');
+  await when(readings, '.status', /^Stopped after /);
+  // Whoever uses the keyboard is where the next request starts.
+  assert.strictEqual(await page.evaluate(() => document.activeElement.textContent), 'Send');
+}
+
+async function refusals() {
+  const header = await page.$('header');
+  const chart = await endpoint('GET /chart');
+  await fill(header, 'Token', 'wrong');
+  assert.match(await send(chart), /^401 .*token/);
+  assert.strictEqual(await chart.$('.answer img'), null);
+  await fill(header, 'Token', token);
+  assert.match(await send(chart), /^200 /);
+}
+
+async function looks() {
+  const unlabelled = await page.$$eval('input, textarea', all =>
+    all.filter(each => !each.labels[0]?.textContent.trim()).map(each => each.outerHTML)
+  );
+  assert.deepStrictEqual(unlabelled, []);
+  await page.setViewport({ width: 360, height: 700 });
+  assert.strictEqual(await page.evaluate(() => document.documentElement.scrollWidth), 360);
+}
+
+async function main() {
+  const browser = await puppeteer.launch({
+    executablePath: await chromium.executablePath(),
+    headless: 'shell',
+    // It ends with us, whatever ends us.
+    pipe: true,
+    args: [
+      // Tests may run as root, and in containers.
+      '--no-sandbox',
+      '--disable-dev-shm-usage',
+      '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'
+    ]
+  });
+  try {
+    await open(browser, [{ name: 'prefers-color-scheme', value: 'light' }]);
+    for (const step of [lists, answers, files, pictures, streams, refusals, looks]) await step();
+    assert.deepStrictEqual(await page.evaluate(() => window.violations), []);
+    await page.close();
+
+    await open(browser, [{ name: 'prefers-color-scheme', value: 'light' }]);
+    await send(await endpoint('GET /chart'));
+    await page.waitForSelector('.answer img');
+    await page.screenshot({ path: screenshot });
+    assert.deepStrictEqual(complaints, []);
+  } finally {
+    await browser.close();
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  error => {
+    console.error(error, complaints);
+    process.exit(1);
+  }
+);

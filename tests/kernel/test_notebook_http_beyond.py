@@ -1,0 +1,702 @@
+"""
+What notebook_http can do that its predecessor could not, with the real ipykernel.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+
+from tests.support.gateway import (
+    GatewayProcess,
+    GatewayTestCase,
+    Response,
+    alive,
+    children_of,
+    http,
+    until,
+)
+from tests.support.notebooks import notebook, python_notebook
+
+SETUP = """
+import base64, json, os, sys, threading, time
+from IPython.display import HTML, Image, display
+seeded = True
+def request():
+    return json.loads(REQUEST)
+def wait():
+    with open(request()["args"]["valve"][0]) as valve:
+        valve.readline()
+"""
+HI = "# GET /hi\nprint('hi')"
+PID = "# GET /pid\nprint(os.getpid(), seeded)"
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg"
+    "=="
+)
+
+
+class Connection(Protocol):
+    """
+    A connection whose bytes a test looks at as they come, or does not take.
+    """
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.lost = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Keep it.
+        """
+        self.received += data
+
+    def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
+        """
+        It is over.
+        """
+        self.lost = True
+
+
+class NotebookTestCase(GatewayTestCase):
+    """
+    Tests with notebooks of their own.
+    """
+
+    def write(self, content: bytes, name: str = "n.ipynb") -> Path:
+        """
+        :return: The path of a notebook.
+        """
+        path = self.home / "work" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    async def serve(self, *cells: str, options: tuple[str, ...] = ()) -> GatewayProcess:
+        """
+        Serve a notebook with these cells.
+        """
+        path = self.write(python_notebook(SETUP, *cells))
+        gateway = await self.gateway("--api=notebook_http", f"--seed-uri={path}", *options)
+        self.port = gateway.port
+        return gateway
+
+    async def get(self, path: str, method: str = "GET", **more: Any) -> Response:
+        """
+        Ask for something.
+        """
+        return await http(self.port, method, path, **more)
+
+    def asking(self, path: str, **more: Any) -> Deferred[Response]:
+        """
+        The same, without waiting.
+        """
+        return Deferred.fromCoroutine(self.get(path, **more))
+
+    async def connect_raw(self, request: str) -> Any:
+        """
+        Ask, and look at what comes.
+        """
+        protocol: Any = await HostnameEndpoint(reactor, "127.0.0.1", self.port).connect(
+            Factory.forProtocol(Connection)
+        )
+        self.addCleanup(protocol.transport.abortConnection)
+        protocol.transport.write(f"{request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return protocol
+
+    def kernels(self, gateway: GatewayProcess) -> list[int]:
+        """
+        :return: The processes of its kernels.
+        """
+        assert gateway.transport is not None
+        return children_of(gateway.transport.pid)
+
+
+class EndTests(NotebookTestCase):
+    """
+    Every request ends.
+    """
+
+    async def test_time(self) -> None:
+        """
+        Code that takes too long is interrupted; code that does not heed that loses its kernel. What
+        it had set is lost only then.
+        """
+        gateway = await self.serve(
+            "kept = 0",
+            "# GET /loop\nkept = 1\nwhile True: time.sleep(0.01)",
+            "# GET /deaf\nwhile True:\n  try:\n    while True: time.sleep(0.01)\n"
+            "  except KeyboardInterrupt: pass",
+            "# GET /kept\nprint(kept, os.getpid())",
+            options=("--request-timeout=0.5",),
+        )
+        for path, kept in (("/loop", "1"), ("/deaf", "0")):
+            before = self.kernels(gateway)
+            response = await self.get(path)
+            self.assertEqual(response.code, 504)
+            self.assertIn("--request-timeout", response.json["message"])
+
+            async def answers() -> Response:
+                while (response := await self.get("/kept")).code == 503:
+                    pass
+                return response
+
+            response = await answers()
+            self.assertEqual(response.body.decode().split()[0], kept)
+            same = int(response.body.split()[1]) in before
+            self.assertEqual(same, path == "/loop")
+        await until(lambda: len(self.kernels(gateway)) == 1, "the deaf one is gone")
+
+    async def test_output_without_end(self) -> None:
+        """
+        Code that never stops to print is stopped.
+        """
+        await self.serve(
+            "# GET /flood\nwhile True: print('x' * 10_000)",
+            "# GET /shower\nwhile True: display({'text/plain': 'x' * 10_000}, raw=True)",
+            HI,
+            options=("--max-response-size=1MiB",),
+        )
+        for path in ("/flood", "/shower"):
+            response = await self.get(path)
+            self.assertEqual(response.code, 500)
+            self.assertIn("--max-response-size", response.json["message"])
+            self.assertEqual((await self.get("/hi")).body, b"hi\n")
+
+    async def test_death(self) -> None:
+        """
+        A kernel that dies is a 502 that says why; the next request finds another, seeded, and one
+        that is killed between requests is replaced without anybody's noticing.
+        """
+        gateway = await self.serve("# GET /die\nos._exit(7)", PID)
+        for _ in range(3):
+            response = await self.get("/die")
+            self.assertEqual(response.code, 502)
+            self.assertIn("exit code 7", response.json["message"])
+            pid, seeded = (await self.get("/pid")).body.split()
+            self.assertEqual(seeded, b"True")
+        os.kill(int(pid), signal.SIGKILL)
+        await until(
+            lambda: self.kernels(gateway) not in ([], [int(pid)]), "there is another kernel"
+        )
+        self.assertEqual((await self.get("/pid")).code, 200)
+
+    async def test_cannot_be_replaced(self) -> None:
+        """
+        Without a kernel there is a 503, at once, until there is one again.
+        """
+        await self.serve(
+            "if os.path.exists('stop'): raise ValueError('not now')",
+            "# GET /die\nopen('stop', 'w').close(); os._exit(1)",
+            HI,
+        )
+        self.assertEqual((await self.get("/die")).code, 502)
+        response = await self.get("/hi")
+        self.assertEqual(response.code, 503)
+        self.assertIn("not now", response.json["message"])
+        self.assertGreaterEqual(int(response.headers["retry-after"]), 1)
+        (self.home / "work" / "stop").unlink()
+
+        async def again() -> None:
+            while (await self.get("/hi")).code != 200:
+                pass
+
+        await again()
+
+    async def test_queue(self) -> None:
+        """
+        So many wait, and no more; those who wait are served.
+        """
+        valve = self.valve()
+        await self.serve("# GET /wait\nwait()", HI, options=("--queue-limit=2",))
+        first = self.asking(f"/wait?valve={valve.path}")
+        waiting = [self.asking("/hi") for _ in range(3)]
+        await until(lambda: [each for each in waiting if each.called], "one is answered")
+        (refused,) = [each.result for each in waiting if each.called]
+        assert isinstance(refused, Response)
+        self.assertEqual(refused.code, 503)
+        self.assertGreaterEqual(int(refused.headers["retry-after"]), 1)
+        valve.open()
+        self.assertEqual((await first).code, 200)
+        codes = sorted(each.code for each in await gatherResults(waiting))
+        self.assertEqual(codes, [200, 200, 503])
+
+    async def test_not_needed_any_more(self) -> None:
+        """
+        Whoever hangs up while waiting is not served; whoever hangs up while code runs lets it run,
+        unless the operator wants it interrupted.
+        """
+        valve, done = self.valve(), self.home / "work" / "done"
+        cells = (
+            f"# GET /wait\nwait()\nopen({str(done)!r}, 'a').write('x')",
+            "# GET /began\nprint('yes')",
+            HI,
+        )
+        await self.serve(*cells)
+        running = await self.connect_raw(f"GET /wait?valve={valve.path}")
+        queued = await self.connect_raw(f"GET /wait?valve={valve.path}")
+        last = self.asking("/hi")
+        await until(lambda: True, "")
+        queued.transport.abortConnection()
+        running.transport.abortConnection()
+        await until(lambda: queued.lost and running.lost, "they are gone")
+        valve.open()
+        self.assertEqual((await last).code, 200)
+        self.assertEqual(done.read_text(), "x")
+
+    async def test_interrupted_by_hanging_up(self) -> None:
+        """
+        With the option, code ends with its client.
+        """
+        began = self.home / "work" / "began"
+        await self.serve(
+            "# GET /loop\nopen('began', 'w').close()\nwhile True: time.sleep(0.01)",
+            HI,
+            options=("--interrupt-on-disconnect",),
+        )
+        client = await self.connect_raw("GET /loop")
+        await until(began.exists, "it runs")
+        client.transport.abortConnection()
+        self.assertEqual((await self.get("/hi")).body, b"hi\n")
+
+    async def test_stop(self) -> None:
+        """
+        When the gateway stops, whoever waits is told, and nothing is left.
+        """
+        valve = self.valve()
+        gateway = await self.serve("# GET /wait\nwait()", HI)
+        running = self.asking(f"/wait?valve={valve.path}")
+        client = await self.connect_raw("GET /hi")
+        pids = self.kernels(gateway)
+        await until(lambda: True, "")
+        self.assertEqual(await gateway.stop(), 0)
+        self.assertIn((await running).code, (502, 503))
+        await until(lambda: client.lost, "it is told")
+        self.assertFalse([pid for pid in pids if alive(pid)])
+        self.assertEqual(self.leftovers(), [])
+        self.assertNotIn("Traceback", gateway.output)
+
+
+class BodyTests(NotebookTestCase):
+    """
+    What comes in.
+    """
+
+    async def test_files(self) -> None:
+        """
+        Files and raw bytes are there while the cell runs, and gone afterwards; even when it dies.
+        """
+        await self.serve(
+            "# POST /files\nfiles = request()['files']\n"
+            "print(json.dumps({field: [(each['name'], each['type'], each['size'], "
+            "open(each['path'], 'rb').read().hex(), each['path']) for each in found] "
+            "for field, found in files.items()}))",
+            "# POST /die\nos._exit(1)",
+        )
+        raw = b"\xff\x00\xfe"
+        form = (
+            b'--b\r\nContent-Disposition: form-data; name="f"; filename="x.bin"\r\n'
+            b"Content-Type: image/x-y\r\n\r\n" + raw + b"\r\n--b--\r\n"
+        )
+        paths = []
+        for body, kind, expected in (
+            (form, "multipart/form-data; boundary=b", ["f", "x.bin", "image/x-y"]),
+            (raw, "application/octet-stream", ["body", "", "application/octet-stream"]),
+            (raw * 700_000, "image/png", ["body", "", "image/png"]),
+        ):
+            response = await self.get("/files", "POST", body=body, headers={"Content-Type": kind})
+            self.assertEqual(response.code, 200, response.body)
+            ((field, ((name, media_type, size, content, path),)),) = response.json.items()
+            self.assertEqual([field, name, media_type], expected)
+            self.assertEqual(bytes.fromhex(content), raw if body is form else body)
+            self.assertEqual(size, len(content) // 2)
+            paths.append(path)
+        headers = {"Content-Type": "application/octet-stream"}
+        response = await self.get("/die", "POST", body=raw, headers=headers)
+        self.assertEqual(response.code, 502)
+        await until(lambda: not list(self.runtime.rglob("request-*")), "files are removed")
+        for path in paths:
+            self.assertFalse(Path(path).exists())
+        for body in (b"\xff", form):
+            self.assertEqual((await self.get("/files", "POST", body=body)).code, 400)
+
+    async def test_limits(self) -> None:
+        """
+        Bodies, parts and heads have bounds.
+        """
+        await self.serve("# POST /x", options=("--max-body-size=1000", "--max-parts=2"))
+        response = await self.get("/x", "POST", body=b"x" * 1001)
+        self.assertEqual(response.code, 413)
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        response = await self.get("/x", "POST", body=b"a&b&c", headers=form)
+        self.assertEqual(response.code, 400)
+        self.assertIn("2 parts", response.json["message"])
+
+
+class AnswerTests(NotebookTestCase):
+    """
+    What goes out.
+    """
+
+    async def test_forms(self) -> None:
+        """
+        A route may promise media types; the client chooses among them.
+        """
+        await self.serve(
+            f"# GET /plot as image/png, text/html\n"
+            f"display({{'image/png': {PNG!r}, 'text/html': '<b>ü</b>'}}, raw=True)",
+            "# GET /json as application/json\nprint(json.dumps([1, 2]))",
+            "# GET /broken as image/png\nprint('no picture')",
+            "# GET /inline\ndisplay({'application/vnd.kgd.response+json': "
+            "{'status': 201, 'headers': {'X-A': ['1', '2']}, 'json': {'a': 1}}}, raw=True)",
+            "# GET /html\ndisplay(HTML('<i>x</i>'))",
+            "ran = 0",
+            "# GET /refused as image/png\nran += 1",
+            "# GET /ran\nprint(ran)",
+        )
+        for accept, kind, start in (
+            ("*/*", "image/png", b"\x89PNG"),
+            ("text/html", "text/html; charset=utf-8", "<b>ü</b>".encode()),
+            ("text/html;q=0.5, image/*", "image/png", b"\x89PNG"),
+        ):
+            response = await self.get("/plot", headers={"Accept": accept})
+            self.assertEqual((response.code, response.headers["content-type"]), (200, kind))
+            self.assertTrue(response.body.startswith(start))
+        self.assertEqual((await self.get("/json")).headers["content-type"], "application/json")
+        broken = await self.get("/broken")
+        self.assertEqual(broken.code, 500)
+        self.assertIn(b"image/png", broken.body)
+        inline = await self.get("/inline")
+        self.assertEqual((inline.code, inline.json), (201, {"a": 1}))
+        self.assertEqual((await self.get("/html")).json["text/html"], "<i>x</i>")
+        response = await self.get("/refused", headers={"Accept": "text/html"})
+        self.assertEqual((response.code, (await self.get("/ran")).body), (406, b"0\n"))
+
+    async def test_rich(self) -> None:
+        """
+        With an option, all routes answer with what is displayed.
+        """
+        await self.serve(
+            "# GET /html\ndisplay(HTML('<i>x</i>'))",
+            f"# GET /png\nImage(data=base64.b64decode({PNG!r}))",
+            HI,
+            options=("--rich-responses",),
+        )
+        self.assertEqual((await self.get("/html")).body, b"<i>x</i>")
+        self.assertTrue((await self.get("/png")).body.startswith(b"\x89PNG"))
+        self.assertEqual((await self.get("/hi")).body, b"hi\n")
+
+    async def test_methods(self) -> None:
+        """
+        HEAD comes with GET, PATCH may be annotated, and OPTIONS tells what there is, or runs.
+        """
+        await self.serve(
+            HI, "# PATCH /hi\nprint('patched')", "# OPTIONS /o\nprint('mine')",
+            options=("--auth-token=s", "--allow-origin=*"),
+        )  # fmt: skip
+        token = {"Authorization": "token s"}
+        head = await self.get("/hi", "HEAD", headers=token)
+        self.assertEqual((head.code, head.body, head.headers["content-length"]), (200, b"", "3"))
+        self.assertEqual((await self.get("/hi", "PATCH", headers=token)).body, b"patched\n")
+        options = await self.get("/hi", "OPTIONS")
+        self.assertEqual((options.code, options.body), (200, b""))
+        self.assertEqual(options.headers["allow"], "GET, HEAD, OPTIONS, PATCH")
+        self.assertEqual((await self.get("/o", "OPTIONS")).code, 401)
+        self.assertEqual((await self.get("/o", "OPTIONS", headers=token)).body, b"mine\n")
+        preflight = {"Access-Control-Request-Method": "GET", "Origin": "http://x"}
+        asked = await self.get("/o", "OPTIONS", headers=preflight)
+        self.assertEqual((asked.code, asked.body), (200, b""))
+        wrong = await self.get("/hi", "DELETE", headers=token)
+        self.assertEqual((wrong.code, wrong.headers["allow"]), (405, options.headers["allow"]))
+
+
+class StreamTests(NotebookTestCase):
+    """
+    Answers as they are printed.
+    """
+
+    async def test_as_printed(self) -> None:
+        """
+        What is printed is sent while the cell still runs; what fails afterwards is not hidden.
+        """
+        valve = self.valve()
+        await self.serve(
+            "# GET /text streamed\nprint('one', flush=True)\nwait()\nprint('two')",
+            "# GET /events streamed as text/event-stream\nprint('data: 1\\n')",
+            "# GET /fails streamed\nprint('one', flush=True)\nwait()\n1 / 0",
+            "# GET /at-once streamed\n1 / 0",
+            "# GET /silent streamed",
+        )
+        client = await self.connect_raw(f"GET /text?valve={valve.path}")
+        await until(lambda: b"one\n" in client.received, "the first line is there")
+        self.assertIn(b"Transfer-Encoding: chunked", client.received)
+        self.assertNotIn(b"two", client.received)
+        valve.open()
+        await until(lambda: client.received.endswith(b"two\n\r\n0\r\n\r\n"), "all is there")
+        events = await self.get("/events")
+        self.assertEqual(events.headers["content-type"], "text/event-stream")
+        self.assertIn(b"data: 1\n\n", events.body)
+        client = await self.connect_raw(f"GET /fails?valve={valve.path}")
+        await until(lambda: b"one\n" in client.received, "the first line is there")
+        valve.open()
+        await until(lambda: client.lost, "the connection is cut")
+        self.assertNotIn(b"\r\n0\r\n\r\n", client.received)
+        failed = await self.get("/at-once")
+        self.assertEqual(failed.code, 500)
+        self.assertIn(b"ZeroDivisionError", failed.body)
+        self.assertEqual((await self.get("/silent")).code, 200)
+
+    async def test_slow_reader(self) -> None:
+        """
+        While the client does not read, the kernel stands still and the gateway keeps little; then
+        all comes. When the client goes instead, the code ends.
+        """
+        gateway = await self.serve(
+            "# GET /much streamed\nfor _ in range(60): print('z' * 1_000_000, flush=True)",
+            "# GET /endless streamed\nwhile True: print('x' * 1_000_000, flush=True)",
+            HI,
+        )
+        (pid,) = self.kernels(gateway)
+
+        def state() -> str:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+        client = await self.connect_raw("GET /much")
+        client.transport.pauseProducing()
+        await until(lambda: state() == "T", "it stands still")
+        client.transport.resumeProducing()
+        await until(lambda: client.received.endswith(b"\r\n0\r\n\r\n"), "all is there")
+        self.assertEqual(client.received.count(b"z"), 60_000_000)
+        client = await self.connect_raw("GET /endless")
+        client.transport.pauseProducing()
+        await until(lambda: state() == "T", "it stands still")
+        client.transport.abortConnection()
+        self.assertEqual((await self.get("/hi")).body, b"hi\n")
+        self.assertEqual(self.kernels(gateway), [pid])
+
+    async def test_time(self) -> None:
+        """
+        A stream is in time as long as something comes.
+        """
+        await self.serve(
+            "# GET /slow streamed\nfor _ in range(6):\n  print('x', flush=True); time.sleep(0.2)",
+            "# GET /stuck streamed\nprint('x', flush=True)\nwhile True: time.sleep(0.01)",
+            options=("--request-timeout=0.7",),
+        )
+        self.assertEqual((await self.get("/slow")).body.count(b"x"), 6)
+        client = await self.connect_raw("GET /stuck")
+        await until(lambda: client.lost, "it is cut")
+        self.assertNotIn(b"\r\n0\r\n\r\n", client.received)
+
+
+class ManyTests(NotebookTestCase):
+    """
+    Several notebooks, and several versions of one.
+    """
+
+    async def test_prefixes(self) -> None:
+        """
+        Each notebook has a prefix, kernels and a description of its own.
+        """
+        one = self.write(python_notebook("x = 1", "# GET /x\nprint(x)"), "one.ipynb")
+        two = self.write(python_notebook("x = 2", "# GET /x\nprint(x)"), "two.ipynb")
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        self.add_spec("other", argv)
+        three = self.write(
+            notebook(
+                ("code", "x = 3"), ("code", "# GET /x\nprint(x)"),
+                kernel="other", language="python",
+            ), "three.ipynb",
+        )  # fmt: skip
+        gateway = await self.gateway(
+            "--api=notebook_http", "--base-url=/base", f"--seed-uri={one}",
+            f"--seed-uri=/two={two}", f"--seed-uri=/a/three={three}",
+        )  # fmt: skip
+        self.port = gateway.port
+        for prefix, expected in (("", b"1\n"), ("/two", b"2\n"), ("/a/three", b"3\n")):
+            self.assertEqual((await self.get(f"/base{prefix}/x")).body, expected)
+            spec = (await self.get(f"/base{prefix}/_api/spec/openapi.json")).json
+            self.assertEqual(spec["servers"], [{"url": f"/base{prefix}"}])
+            self.assertEqual(list(spec["paths"]), ["/x"])
+            self.assertEqual((await self.get(f"/base{prefix}/_api/docs")).code, 200)
+        for path in ("/x", "/base/a/x", "/base/two/y", "/base/twox", "/two/x"):
+            self.assertEqual((await self.get(path)).code, 404, path)
+        page = (await self.get("/base/_api/docs")).body
+        for title in (b'"one"', b'"two"', b'"three"'):
+            self.assertIn(title, page)
+        self.assertEqual(len(self.kernels(gateway)), 3)
+
+    async def test_reload(self) -> None:
+        """
+        A notebook that is changed takes over when it is ready; requests that run end on the older
+        version; a broken one changes nothing but what is said of it.
+        """
+        valve = self.valve()
+        cells = (SETUP, "# GET /wait\nwait()\nprint('old')")
+        folder = self.home / "work" / "many"
+        folder.mkdir()
+        path = self.write(python_notebook(*cells, "# GET /v\nprint(1)"), "many/n.ipynb")
+        gateway = await self.gateway(
+            "--api=notebook_http", f"--seed-uri={folder}", "--reload", "--prespawn-count=2"
+        )
+        self.port = gateway.port
+        running = self.asking(f"/n/wait?valve={valve.path}")
+        self.assertEqual(await self.version(b"1\n"), b"1\n")
+        # Written elsewhere first, as careful programs do.
+        new = self.write(python_notebook(SETUP, "# GET /v\nprint(2)"), "n.ipynb")
+        new.replace(path)
+        await self.version(b"2\n")
+        self.assertEqual((await self.get("/n/wait")).code, 404)
+        valve.open()
+        self.assertEqual((await running).body, b"old\n")
+        await until(lambda: len(self.kernels(gateway)) == 2, "the old kernels are gone")
+        for broken, word in (
+            (b"{", "is not a notebook"),
+            (python_notebook("1 / 0", "# GET /v"), "ZeroDivisionError"),
+            (python_notebook("x"), "annotations"),
+        ):
+            path.write_bytes(broken)
+            await until(lambda word=word: word in gateway.output, "it is noticed")  # type: ignore[misc]
+            await self.readiness(b"ok\n/n is out of date\n")
+            self.assertEqual((await self.get("/n/v")).body, b"2\n")
+        self.assertEqual(gateway.output.count("cannot be reloaded"), 3)
+        self.assertNotIn("Traceback", gateway.output)
+        path.write_bytes(python_notebook("# GET /v\nprint(3)"))
+        await self.version(b"3\n")
+        await self.readiness(b"ok\n")
+        self.write(python_notebook("# GET /v\nprint(4)"), "many/m.ipynb")
+        await self.version(b"4\n", "/m/v")
+        path.unlink()
+        await self.version(b'{"reason":"Not Found","message":""}', "/n/v")
+        await until(lambda: len(self.kernels(gateway)) == 2, "its kernels are gone")
+
+    async def version(self, body: bytes, path: str = "/n/v") -> bytes:
+        """
+        Wait until this is answered.
+        """
+        while (response := await self.get(path)).body != body:
+            self.assertIn(response.code, (200, 404))
+        return response.body
+
+    async def readiness(self, body: bytes) -> None:
+        """
+        Wait until the gateway says this of itself.
+        """
+        while (response := await self.get("/readyz")).body != body:
+            self.assertEqual(response.code, 200)
+
+    async def test_hang_up_signal(self) -> None:
+        """
+        SIGHUP reloads without having been told to watch.
+        """
+        path = self.write(python_notebook("# GET /v\nprint(1)"))
+        gateway = await self.gateway("--api=notebook-http", f"--seed-uri=/n={path}")
+        self.port = gateway.port
+        await self.version(b"1\n")
+        path.write_bytes(python_notebook("# GET /v\nprint(2)"))
+        gateway.kill(signal.SIGHUP)
+        await self.version(b"2\n")
+        path.unlink()
+        gateway.kill(signal.SIGHUP)
+        await self.readiness(b"ok\n/n is out of date\n")
+        self.assertEqual((await self.get("/n/v")).body, b"2\n")
+
+
+class PlaceTests(NotebookTestCase):
+    """
+    Which kernel serves whom.
+    """
+
+    COUNT = "# GET /count\ncount = globals().get('count', 0) + 1\nprint(count, os.getpid())"
+
+    async def test_reset(self) -> None:
+        """
+        With the option no request sees what another has left.
+        """
+        gateway = await self.serve(self.COUNT, options=("--reset-kernels", "--prespawn-count=2"))
+        seen = set()
+        for _ in range(4):
+            count, pid = (await self.get("/count")).body.split()
+            self.assertEqual(count, b"1")
+            seen.add(pid)
+        self.assertEqual(len(seen), 4)
+        await until(lambda: len(self.kernels(gateway)) == 2, "used ones are gone")
+
+    async def test_sticky(self) -> None:
+        """
+        A caller with a cookie, or a header, comes to the same kernel.
+        """
+        for option in ("cookie", "X-Caller"):
+            await self.serve(self.COUNT, options=(f"--sticky={option}", "--prespawn-count=2"))
+            callers: list[dict[str, str]] = []
+            for name in ("a", "b"):
+                if option == "cookie":
+                    response = await self.get("/count")
+                    cookie = response.headers["set-cookie"].partition(";")[0]
+                    self.assertIn("httponly", response.headers["set-cookie"].lower())
+                    callers.append({"Cookie": cookie})
+                else:
+                    callers.append({option: name})
+                    await self.get("/count", headers=callers[-1])
+            pids = set()
+            for expected in (b"2", b"3", b"4"):
+                for headers in callers:
+                    count, pid = (await self.get("/count", headers=headers)).body.split()
+                    self.assertEqual(count, expected)
+                    pids.add(pid)
+            self.assertEqual(len(pids), 2)
+
+
+class LoadTests(NotebookTestCase):
+    """
+    Many requests.
+    """
+
+    timeout = 180
+    REQUESTS = 1000
+    DEATHS = 10
+
+    async def test_deaths(self) -> None:
+        """
+        Of many requests, some of which end their kernel, every one is answered, nothing is left,
+        and memory stays what it is.
+        """
+        gateway = await self.serve(HI, "# GET /die\nos._exit(1)", options=("--prespawn-count=2",))
+        assert gateway.transport is not None
+        pid = gateway.transport.pid
+        codes: dict[tuple[str, int], int] = {}
+        numbers = iter(range(self.REQUESTS))
+
+        async def caller() -> None:
+            for number in numbers:
+                dies = number % (self.REQUESTS // self.DEATHS) == 50
+                path = "/die" if dies else "/hi"
+                response = await self.get(path)
+                key = (path, response.code)
+                codes[key] = codes.get(key, 0) + 1
+
+        def memory() -> int:
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("VmRSS"):
+                    return int(line.split()[1])
+            raise AssertionError("no such process")
+
+        await self.get("/hi")
+        before = memory()
+        await gatherResults([Deferred.fromCoroutine(caller()) for _ in range(8)])
+        self.assertEqual(
+            codes, {("/hi", 200): self.REQUESTS - self.DEATHS, ("/die", 502): self.DEATHS}
+        )
+        await until(lambda: len(self.kernels(gateway)) == 2, "there are as many as before")
+        self.assertLess(memory() - before, 10_000)
+        self.assertEqual(await gateway.stop(), 0)
+        self.assertEqual(self.leftovers(), [])
