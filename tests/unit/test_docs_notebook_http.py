@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
+from kgd.interfaces import ICellParser
+from kgd.notebook.api import Cell, NotebookSource
 from kgd.options import OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,6 +80,30 @@ class GuideTests(SynchronousTestCase):
         for row in re.findall(r"^\| `(--[a-z-]+)` \| (`KGD_.*)", self.text, re.MULTILINE):
             for name in options[row[0]].environment:
                 self.assertIn(f"`{name}`", row[1])
+
+    def test_parser(self) -> None:
+        """
+        The parser that it shows is one.
+        """
+        (code,) = re.findall(r"^```python\n(from zope.*?)^```", self.text, re.MULTILINE | re.DOTALL)
+        space: dict[str, Any] = {}
+        exec(code, space)
+        parser = space["parser"]
+        verifyObject(ICellParser, parser)
+        sources = ("x = 1", "#/x/:y\nprint(x)")
+        api = parser.parse(
+            NotebookSource(
+                title="t",
+                language="python",
+                comment_prefix="#",
+                cells=tuple(
+                    Cell(number=number, kind="code", source=source)
+                    for number, source in enumerate(sources, 1)
+                ),
+            )
+        )
+        self.assertEqual([endpoint.path for endpoint in api.endpoints], ["/x/:y"])
+        self.assertEqual(api.seed, ((1, "x = 1"),))
 
     def test_examples(self) -> None:
         """
