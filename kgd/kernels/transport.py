@@ -32,10 +32,13 @@ def speaks_ipc(spec: KernelSpec) -> bool:
     our sockets are not.
     """
     said = spec.metadata.get(_TRANSPORTS)
-    return _is_ipykernel(spec.argv) if said is None else "ipc" in _names(said)
+    return is_ipykernel(spec.argv) if said is None else "ipc" in _names(said)
 
 
-def _is_ipykernel(argv: Sequence[str]) -> bool:
+def is_ipykernel(argv: Sequence[str]) -> bool:
+    """
+    Whether a command starts ipykernel, with nothing in between.
+    """
     return (
         bool(argv)
         and _PYTHON.fullmatch(Path(argv[0]).name) is not None

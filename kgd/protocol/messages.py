@@ -221,12 +221,19 @@ def new_header(msg_type: str, session: str, now: float) -> bytes:
     ).encode()
 
 
-def own_request(channel: str, msg_type: str, content: bytes, session: str, now: float) -> Request:
+def own_request(
+    channel: str,
+    msg_type: str,
+    content: bytes,
+    session: str,
+    now: float,
+    metadata: bytes = b"{}",
+) -> Request:
     """
     A request that the gateway makes itself.
     """
     header = new_header(msg_type, session, now)
-    return Request(channel, read_header(header), (header, b"{}", b"{}", content))
+    return Request(channel, read_header(header), (header, b"{}", metadata, content))
 
 
 def own_message(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -61,6 +62,20 @@ def _bundle(content: Buffer) -> dict[str, Any]:
         except (ValueError, AttributeError, RecursionError):
             return {}
     return value if isinstance(value, dict) else {}
+
+
+@attrs.frozen
+class Code:
+    """
+    Some code to run.
+
+    :ivar metadata: That of the request: a JSON object.
+    :ivar printed: Called with what it prints, which is not kept then.
+    """
+
+    source: str
+    metadata: bytes = b"{}"
+    printed: Callable[[str], None] | None = None
 
 
 class Piece:
@@ -178,7 +193,7 @@ class Piece:
 
 class Run:
     """
-    Pieces of code that run one after the other. All are sent at once; when one fails, the kernel
+    Code that runs piece by piece. All pieces are sent at once; when one fails, the kernel
     throws away those that follow.
 
     :ivar answered: Fires with the outputs of the pieces up to the one that failed, or of all. Never
@@ -189,18 +204,16 @@ class Run:
 
     def __init__(
         self,
-        sources: Sequence[str],
+        codes: Sequence[Code],
         limit: int,
         too_much: Callable[[], None],
-        printed: Callable[[str], None] | None,
     ) -> None:
-        self.sources = sources
+        self.codes = codes
         self.pieces: list[Piece] = []
         self.attempts = 0
         self.answered: Deferred[list[Outputs]] = Deferred()
         self.settled: Deferred[None] = Deferred()
         self.is_settled = False
-        self._printed = printed
         self._limit = limit
         self._too_much: Callable[[], None] | None = too_much
 
@@ -211,10 +224,7 @@ class Run:
         :return: The pieces to be sent.
         """
         self.attempts += 1
-        self.pieces = [
-            Piece(self._printed if number == 2 else None)
-            for number, _ in enumerate(self.sources, 1)
-        ]
+        self.pieces = [Piece(code.printed) for code in self.codes]
         return self.pieces
 
     @property
@@ -285,29 +295,22 @@ class Executor:
         self._waiting: dict[str, tuple[Run, Piece]] = {}
         self._attachment = channels.attach(None, self, is_ours=True)
 
-    def run(
-        self,
-        sources: Sequence[str],
-        limit: int,
-        too_much: Callable[[], None],
-        printed: Callable[[str], None] | None = None,
-    ) -> Run:
+    def run(self, codes: Sequence[Code], limit: int, too_much: Callable[[], None]) -> Run:
         """
         Run some code.
 
         :param limit: How many bytes of output there may be.
         :param too_much: Called when there are more.
-        :param printed: Called with the text that the second piece prints, which is not kept then.
         """
-        run = Run(sources, limit, too_much, printed)
+        run = Run(codes, limit, too_much)
         self._send(run)
         return run
 
     def _send(self, run: Run) -> None:
         now = time.time()
-        for source, piece in zip(run.sources, run.begin(), strict=True):
+        for code, piece in zip(run.codes, run.begin(), strict=True):
             content = {
-                "code": source,
+                "code": code.source,
                 "silent": False,
                 # A kernel keeps all of its history for ever.
                 "store_history": False,
@@ -316,8 +319,9 @@ class Executor:
                 "allow_stdin": False,
                 "stop_on_error": True,
             }
+            encoded = msgspec.json.encode(content)
             request = own_request(
-                "shell", "execute_request", msgspec.json.encode(content), self._session, now
+                "shell", "execute_request", encoded, self._session, now, code.metadata
             )
             piece.msg_id = request.msg_id
             self._waiting[request.msg_id] = run, piece

@@ -122,6 +122,7 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual(loaded.seed.kernel_name, "python3")
         self.assertEqual([number for number, _ in loaded.seed.cells], [1])
         self.assertEqual((loaded.language, loaded.raw), ("python", SIMPLE_API))
+        self.assertTrue(loaded.by_metadata)
         self.assertNotIn("Test Name", repr(loaded))
 
     def test_load_fails(self) -> None:

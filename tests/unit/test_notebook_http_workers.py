@@ -21,7 +21,7 @@ from kgd.personalities.notebook_http.workers import (
     Worker,
     Workers,
 )
-from kgd.relay.executor import Run
+from kgd.relay.executor import Code, Run
 from kgd.settings import Settings
 from kgd.testing.kernels import MemoryKernel, MemoryKernels
 from tests.support.scripted import Script
@@ -58,7 +58,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Run something.
         """
-        return worker.run(("a", "b"), lambda: None)
+        return worker.run((Code("a"), Code("b")), lambda: None)
 
     def script(self, worker: Worker) -> Script:
         """

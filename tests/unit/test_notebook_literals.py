@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.notebook.literals import statement
+from kgd.notebook.literals import NAME, statement, with_metadata
 
 HOSTILE = "$(touch x) `id` #{1} @{[1]} ${HOME} %PATH% 'a' \"b\" \\ \\' [exec id] !! \u2028\0\n\\"
 
@@ -151,3 +151,37 @@ class StatementTests(SynchronousTestCase):
         self.assertEqual(shlex.split(statement("bash", text)), ["REQUEST=" + text])
         literal = without("REQUEST = ", statement("", text))
         self.assertEqual(json.loads(json.loads(literal)), {"body": HOSTILE})
+
+
+class MetadataTests(SynchronousTestCase):
+    """
+    Cells that look for their request themselves.
+    """
+
+    def test_line_by_line(self) -> None:
+        """
+        Only the annotation is another line then.
+        """
+        source = "# GET /x\nprint(1)\n# GET /x\n1 / 0\n"
+        changed = with_metadata(source)
+        assert changed is not None
+        first, *rest = changed.splitlines()
+        self.assertEqual(rest, source.splitlines()[1:])
+        message = {"metadata": {NAME: "text"}}
+
+        class Shell:
+            @staticmethod
+            def get_parent() -> Any:
+                return message
+
+        found: dict[str, Any] = {"get_ipython": Shell}
+        exec(first, found)
+        self.assertEqual(found[NAME], "text")
+        self.assertEqual((with_metadata("# GET /x") or "").count("\n"), 0)
+
+    def test_not_possible(self) -> None:
+        """
+        Code that has to be the first of its cell stays the first.
+        """
+        for source in ("print(1)", "# GET /x\nfrom __future__ import annotations\n", ""):
+            self.assertIsNone(with_metadata(source))

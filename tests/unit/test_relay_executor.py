@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 from kgd.interfaces import IClient, StartRequest
 from kgd.notebook.api import Failed, Outputs
 from kgd.protocol.messages import own_message
-from kgd.relay.executor import RESPONSE_TYPE, Executor, Run
+from kgd.relay.executor import RESPONSE_TYPE, Code, Executor, Run
 from kgd.testing.kernels import MemoryKernel, MemoryKernels
 from tests.support.scripted import Script
 
@@ -42,7 +42,8 @@ class ExecutorTests(SynchronousTestCase):
         """
         Run code.
         """
-        return self.executor.run(sources, limit, self._too_much)
+        codes = [Code(source) for source in sources]
+        return self.executor.run(codes, limit, self._too_much)
 
     def outputs(self, run: Run) -> list[Outputs]:
         """
@@ -183,11 +184,14 @@ class ExecutorTests(SynchronousTestCase):
 
     def test_printed(self) -> None:
         """
-        What the second piece prints may be had as it comes, and is not kept then.
+        What a piece prints may be had as it comes, and is not kept then. Its request may have
+        metadata.
         """
         seen: list[str] = []
-        run = self.executor.run(("a", "b"), 50, self._too_much, seen.append)
+        codes = (Code("a"), Code("b", b'{"x":1}', seen.append))
+        run = self.executor.run(codes, 50, self._too_much)
         first, second = self.script.take(), self.script.take()
+        self.assertEqual((first.parts[2], second.parts[2]), (b"{}", b'{"x":1}'))
         self.script.say(first, "stream", name="stdout", text="no")
         self.script.say(second, "stream", name="stdout", text="x" * 100)
         self.assertEqual((seen, self.too_much), (["x" * 100], 0))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
@@ -19,7 +20,7 @@ from kgd import errors
 from kgd.logs import make_logger
 from kgd.notebook.api import Handler, Outputs, StoredFile
 from kgd.notebook.bodies import Body, read_body
-from kgd.notebook.literals import statement
+from kgd.notebook.literals import NAME, statement, with_metadata
 from kgd.notebook.media_types import acceptable
 from kgd.notebook.outcomes import answer
 from kgd.notebook.request import request_text
@@ -28,23 +29,25 @@ from kgd.personalities.notebook_http.callers import caller_of
 from kgd.personalities.notebook_http.uploads import AT_ONCE, UploadDirectory
 from kgd.personalities.notebook_http.workers import Worker, Workers
 from kgd.personalities.notebook_http.writing import Stream, write_response
-from kgd.relay.executor import Run
+from kgd.relay.executor import Code, Run
 from kgd.settings import Settings
 from kgd.web.errors import refuse
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Counter:
     """
     Where the calls of one notebook are served.
 
     :ivar language: The one that the notebook is written in.
+    :ivar by_metadata: Whether code can look into the metadata of its request.
     :ivar base: The path before all of its endpoints, the gateway's base URL included.
     """
 
     reactor: Any
     settings: Settings
     language: str
+    by_metadata: bool
     base: str
     workers: Workers
     uploads: UploadDirectory
@@ -69,6 +72,8 @@ class Call:
         self._ended: Deferred[Sequence[Outputs]] = Deferred()
         self._deadline: IDelayedCall | None = None
         self._stream: Stream | None = None
+        # Which piece of the code is the cell.
+        self._main = 0
         self._has_left = False
 
     async def serve(self) -> None:
@@ -125,15 +130,38 @@ class Call:
                 files=files,
                 secret=bool(settings.auth_token),
             )
-            sources = [statement(self._counter.language, text), handler.source]
-            if handler.response is not None:
-                sources.append(handler.response)
             worker = await self._lend()
         except BaseException:
             self._remove(directory)
             raise
-        outputs = await self._run(worker, sources, handler, directory)
+        codes = self._codes(handler, text)
+        outputs = await self._run(worker, codes, directory)
         self._answer(handler, outputs)
+
+    def _codes(self, handler: Handler, text: str) -> list[Code]:
+        """
+        :param text: What ``REQUEST`` shall be.
+        :return: First what sets it, if that is not done by the cell itself; then the cell, and the
+            one that says how to answer.
+        """
+        counter = self._counter
+        printed: Callable[[str], None] | None = None
+        if handler.streams:
+            self._stream = Stream(self._request, handler.produces[0], self._hold)
+            printed = self._printed
+        source = with_metadata(handler.source) if counter.by_metadata else None
+        if source is not None:
+            metadata = msgspec.json.encode({NAME: text})
+            codes = [Code(source, metadata, printed)]
+        else:
+            codes = [
+                Code(statement(counter.language, text)),
+                Code(handler.source, printed=printed),
+            ]
+        self._main = len(codes) - 1
+        if handler.response is not None:
+            codes.append(Code(handler.response))
+        return codes
 
     async def _read_body(self) -> Body:
         raw = self._request.content.read()
@@ -163,23 +191,19 @@ class Call:
             self._lending = None
 
     async def _run(
-        self, worker: Worker, sources: Sequence[str], handler: Handler, directory: Path | None
+        self, worker: Worker, codes: Sequence[Code], directory: Path | None
     ) -> Sequence[Outputs]:
         """
-        :return: The outputs of the sources up to the one that failed, or of all.
+        :return: The outputs of the code up to the piece that failed, or of all.
         :raises errors.GatewayError: when the code did not come to its end.
         """
         self._worker = worker
         run: Run | None = None
-        printed: Callable[[str], None] | None = None
-        if handler.streams:
-            self._stream = Stream(self._request, handler.produces[0], self._hold)
-            printed = self._printed
         timeout = self._settings.request_timeout
         if timeout:
             self._deadline = self._counter.reactor.callLater(timeout, self._time_out)
         try:
-            run = worker.run(sources, self._too_much, printed)
+            run = worker.run(codes, self._too_much)
             run.answered.addCallback(self._end)
             outputs = await self._ended
             if run.lost:
@@ -260,7 +284,8 @@ class Call:
         if last.error is not None:
             main, info = last, None
         else:
-            main, info = outputs[1], outputs[2] if len(outputs) > 2 else None
+            main = outputs[self._main]
+            info = last if last is not main else None
         response = answer(
             main, info, handler=handler, accept=self._accept, rich=self._settings.rich_responses
         )

@@ -17,6 +17,7 @@ from zope.interface.verify import verifyObject
 from kgd.errors import ConfigurationError, InvalidNotebook, NoSuchKernelSpec
 from kgd.fetching import fetch, is_remote, local_path, split_prefix
 from kgd.interfaces import ICellParser, IKernelSpecs, Seed
+from kgd.kernels.transport import is_ipykernel
 from kgd.logs import make_logger
 from kgd.notebook.annotations import AnnotationParser
 from kgd.notebook.api import NotebookAPI, NotebookSource
@@ -78,6 +79,7 @@ class Loaded:
 
     :ivar raw: The file.
     :ivar seed: What runs once in each of its kernels.
+    :ivar by_metadata: Whether its kernel's code can look into the metadata of its request.
     """
 
     source: Source
@@ -85,6 +87,7 @@ class Loaded:
     api: NotebookAPI = attrs.field(repr=False)
     language: str
     seed: Seed = attrs.field(repr=False)
+    by_metadata: bool
 
 
 def find_sources(seed_uris: Iterable[str]) -> list[Source]:
@@ -188,4 +191,5 @@ async def load(reactor: Any, settings: Settings, specs: IKernelSpecs, source: So
         api=api,
         language=written_in,
         seed=Seed(kernel_name=spec.name, cells=api.seed),
+        by_metadata=is_ipykernel(spec.argv),
     )

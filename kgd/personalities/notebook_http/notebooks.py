@@ -46,7 +46,13 @@ class Notebook:
         )
         self._router = Router(loaded.api.endpoints)
         self._counter = Counter(
-            gateway.reactor, settings, loaded.language, self.base, self.workers, uploads
+            reactor=gateway.reactor,
+            settings=settings,
+            language=loaded.language,
+            by_metadata=loaded.by_metadata,
+            base=self.base,
+            workers=self.workers,
+            uploads=uploads,
         )
 
     def find(self, path: str) -> Match | None:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from kgd.errors import GatewayError, NoSuchKernel, Unavailable
 from kgd.interfaces import IKernel, IKernels, Seed, StartRequest
 from kgd.logs import make_logger
-from kgd.relay.executor import Executor, Run
+from kgd.relay.executor import Code, Executor, Run
 
 # How long code that was interrupted may take to end.
 GRACE = 2.0
@@ -175,12 +175,7 @@ class Worker:
         """
         self._lent = True
 
-    def run(
-        self,
-        sources: Sequence[str],
-        too_much: Callable[[], None],
-        printed: Callable[[str], None] | None = None,
-    ) -> Run:
+    def run(self, codes: Sequence[Code], too_much: Callable[[], None]) -> Run:
         """
         Run code; as :py:meth:`Executor.run`.
 
@@ -188,7 +183,7 @@ class Worker:
         """
         if self._executor is None:
             raise Unavailable("the kernel has just ended; try again", 1)
-        return self._executor.run(sources, self._crew.response_limit, too_much, printed)
+        return self._executor.run(codes, self._crew.response_limit, too_much)
 
     def interrupt(self) -> None:
         """
