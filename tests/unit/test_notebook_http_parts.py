@@ -134,7 +134,7 @@ class SourcesTests(SynchronousTestCase):
             (b"{", InvalidNotebook, "not a notebook"),
             (plain, InvalidNotebook, "--force-kernel-name"),
             (python_notebook("x = 1"), InvalidNotebook, "annotat"),
-            (UNKNOWN_KERNEL, NoSuchKernelSpec, "fakelang2000"),
+            (UNKNOWN_KERNEL, NoSuchKernelSpec, "fakelang2000; install that kernel"),
         ):
             error = self.assertRaises(kind, self.load, content)
             self.assertIn(word, str(error))
