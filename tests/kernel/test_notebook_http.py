@@ -1,0 +1,257 @@
+"""
+Annotated notebooks as HTTP APIs, with the real ipykernel: what notebooks for the Jupyter Kernel
+Gateway expect, and what they could not have there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.support.gateway import GatewayProcess, GatewayTestCase, Response, http, raw
+from tests.support.notebooks import KERNEL_API, RESPONSES, python_notebook
+
+TEXT = {"Content-Type": "text/plain"}
+JSON = {"Content-Type": "application/json"}
+NOT_FOUND = {"reason": "Not Found", "message": ""}
+
+# What the cells of a notebook can do with a request and with the answer to it.
+ANSWERS = python_notebook(
+    "import json\nfrom IPython.display import HTML, display\nx = 1",
+    "# GET /printed\nprint('printed')\n1 + 1",
+    "# GET /displayed\ndisplay(HTML('<b>x</b>'))",
+    "# GET /result\ndisplay(HTML('<b>x</b>'))\n2",
+    "# GET /half\nprint('so far')\n1 / 0",
+    "# GET /text\nprint('k\\u016f\\u0148 \\U0001f40e', end='')",
+    "# GET /nothing\nx = 1",
+    "# GET /input\nprint(input('name?'))",
+    "# GET /exit\nraise SystemExit(3)",
+    "# POST /info\nprint('body')",
+    "# ResponseInfo POST /info\nprint(json.loads(REQUEST)['body'], end='')",
+    "# GET /shared\nmade = 'by the cell'",
+    "# ResponseInfo GET /shared",
+    "# ResponseInfo GET /shared\nprint(json.dumps({'headers': {'X-Made': made, 'X-Number': 7}}))",
+    "# GET /raises\nprint('fine')",
+    "# ResponseInfo GET /raises\nnope",
+    "# GET /mime\nprint('fine')",
+    "# ResponseInfo GET /mime\n{'status': 404}",
+    "# ResponseInfo GET /lonely\nseeded = True",
+    "# GET /seeded\nprint('seeded' in globals())",
+    "# PATCH /patch\nprint('patched')",
+    "# OPTIONS /patch\nprint('options')",
+)
+
+
+class NotebookTestCase(GatewayTestCase):
+    """
+    Tests with a gateway that serves notebooks.
+    """
+
+    def write(self, name: str, content: bytes) -> Path:
+        """
+        :return: The path of a file in the gateway's directory.
+        """
+        path = self.home / "work" / name
+        path.write_bytes(content)
+        return path
+
+    async def serve(
+        self, content: bytes, *options: str, env: Any = None, **prefixed: bytes
+    ) -> GatewayProcess:
+        """
+        Start a gateway.
+
+        :param content: Of the notebook that has no prefix.
+        :param prefixed: Further notebooks.
+        """
+        self.write("api.ipynb", content)
+        for prefix, more in prefixed.items():
+            self.write(f"{prefix}.ipynb", more)
+        return await self.gateway(
+            "--api=notebook_http",
+            "--seed-uri=api.ipynb",
+            *(f"--seed-uri=/{prefix}={prefix}.ipynb" for prefix in prefixed),
+            *options,
+            env=env,
+        )
+
+    def assert_answer(self, response: Response, code: int, body: bytes | str) -> None:
+        """
+        It is plain text, this one.
+        """
+        expected = body if isinstance(body, bytes) else body.encode()
+        self.assertEqual((response.code, response.body), (code, expected))
+        self.assertEqual(response.headers["content-type"], "text/plain")
+        self.assertEqual(response.headers["content-length"], str(len(expected)))
+
+    def assert_refused(self, response: Response, code: int, reason: str, words: str = "") -> None:
+        """
+        It is the canonical JSON.
+        """
+        self.assertEqual(response.code, code, response.body)
+        self.assertEqual(response.headers["content-type"], "application/json")
+        self.assertEqual(response.json["reason"], reason)
+        self.assertIn(words, response.json["message"])
+
+
+class ParityTests(NotebookTestCase):
+    """
+    What the older gateway's own tests have, and what else notebooks rely on.
+    """
+
+    async def test_kernel_api(self) -> None:
+        """
+        The older gateway's notebook for tests is answered as there.
+        """
+        gateway = await self.serve(KERNEL_API)
+        port = gateway.port
+        for method, path, body, expected in (
+            ("GET", "/hello", None, "hello world\n"),
+            ("GET", "/hello/governor", None, "hello governor\n"),
+            ("GET", "/hello/person?person=governor", None, "hello governor\n"),
+            ("GET", "/hello/persons?person=governor,%20rick", None, "hello governor, rick\n"),
+            ("GET", "/hello/x%2Fy+z", None, "hello x/y+z\n"),
+            ("GET", "/hello/%C5%BElu%C5%A5", None, "hello žluť\n"),
+            ("PUT", "/message", b"hola {}", ""),
+            ("GET", "/message", None, "hola {}\n"),
+            ("GET", "/stderr", None, "I am text on stdout\n"),
+            ("GET", "/execute_result", None, '{"text/plain": "2"}'),
+            ("GET", "/multi", None, "x is 1\n"),
+            ("GET", "/env_kernel_gateway", None, "KERNEL_GATEWAY is 1\n"),
+            ("GET", "/sleep/0", None, ""),
+        ):
+            self.assert_answer(await http(port, method, path, body), 200, expected)
+        people = ["Rick", "Maggie", "Glenn", "Carol", "Daryl"]
+        response = await http(port, "POST", "/people", people, JSON)
+        self.assertEqual((response.code, response.json), (200, people))
+        response = await http(port, "DELETE", "/people/2")
+        del people[2]
+        self.assertEqual((response.code, response.json), (200, people))
+        for content_type in ("text/plain", "application/json", "application/atom+xml", "foo"):
+            response = await http(
+                port, "GET", "/content-type", headers={"Content-Type": content_type}
+            )
+            self.assert_answer(response, 200, content_type)
+        tag = '""9a28a9262f954494a8de7442c63d6d0715ce0998""'
+        self.assert_answer(
+            await http(port, "GET", "/etag", headers={"If-None-Match": tag}), 200, tag
+        )
+        response = await http(port, "GET", "/error")
+        self.assertEqual((response.code, response.headers["content-type"]), (500, "text/plain"))
+        self.assertRegex(response.body.decode(), r"\AError SyntaxError: [^\n]+ \n\Z")
+
+    async def test_methods(self) -> None:
+        """
+        What there is no cell for is refused in JSON: other paths, other methods. ``HEAD`` comes
+        with ``GET``; ``OPTIONS`` and ``PATCH`` are for cells, too.
+        """
+        gateway = await self.serve(KERNEL_API, answers=ANSWERS)
+        port = gateway.port
+        for path in (
+            "/not/an/endpoint", "/_api/source", "/public", "/public/", "/public/x", "/", "/api",
+            "/api/kernels", "/api/kernelspecs", "/api/sessions", "/metrics", "/hello/", "/Hello",
+        ):  # fmt: skip
+            response = await http(port, "GET", path)
+            self.assertEqual((response.code, response.json), (404, NOT_FOUND), path)
+        for method, path, allowed in (
+            ("DELETE", "/message", "GET, HEAD, OPTIONS, PUT"),
+            ("PATCH", "/message", "GET, HEAD, OPTIONS, PUT"),
+            ("TRACE", "/message", "GET, HEAD, OPTIONS, PUT"),
+            ("GET", "/people/1", "DELETE, OPTIONS"),
+            ("POST", "/_api/spec/swagger.json", "GET, HEAD, OPTIONS"),
+        ):
+            response = await http(port, method, path)
+            self.assert_refused(response, 405, "Method Not Allowed")
+            self.assertEqual(response.json["message"], "")
+            self.assertEqual(response.headers["allow"], allowed)
+        response = await http(port, "HEAD", "/people/1")
+        self.assertEqual((response.code, response.body), (405, b""))
+        response = await http(port, "HEAD", "/hello")
+        self.assertEqual((response.code, response.body), (200, b""))
+        self.assertEqual(response.headers["content-length"], "12")
+        for path in ("/message", "/answers/nothing", "/not/an/endpoint"):
+            response = await http(port, "OPTIONS", path)
+            self.assertEqual((response.code, response.body), (200, b""))
+        self.assert_answer(await http(port, "PATCH", "/answers/patch", b""), 200, "patched\n")
+        self.assert_answer(await http(port, "OPTIONS", "/answers/patch"), 200, "options\n")
+        preflight = {"Origin": "http://a", "Access-Control-Request-Method": "PATCH"}
+        response = await http(port, "OPTIONS", "/answers/patch", headers=preflight)
+        self.assertEqual((response.code, response.body), (200, b""))
+
+    async def test_answers(self) -> None:
+        """
+        An answer is the error, or else what was printed, or else the result, or else nothing; and a
+        ResponseInfo cell has its say. Nothing that goes wrong looks like success.
+        """
+        gateway = await self.serve(RESPONSES, odd=ANSWERS)
+        port = gateway.port
+        response = await http(port, "GET", "/json")
+        self.assertEqual(response.headers["content-type"], "application/json")
+        self.assertEqual((response.code, response.json), (200, {"hello": "world"}))
+        tag = response.headers["etag"]
+        response = await http(port, "GET", "/json", headers={"If-None-Match": tag})
+        self.assertEqual((response.code, response.body), (304, b""))
+        response = await http(port, "GET", "/nocontent")
+        self.assertEqual((response.code, response.body), (204, b""))
+        response = await http(port, "GET", "/etag", headers={"If-None-Match": "1234567890"})
+        self.assertEqual((response.code, response.json), (200, {"hello": "world"}))
+        self.assertEqual(response.headers["etag"], "1234567890")
+        self.assertEqual(response.headers["content-type"], "application/json")
+
+        for path, code, expected in (
+            ("printed", 200, "printed\n"),
+            ("result", 200, '{"text/plain": "2"}'),
+            ("half", 500, "Error ZeroDivisionError: division by zero \n"),
+            ("text", 200, "kůň 🐎"),
+            ("nothing", 200, ""),
+            ("raises", 500, "Error NameError: name 'nope' is not defined \n"),
+            ("seeded", 200, "False\n"),
+        ):
+            self.assert_answer(await http(port, "GET", f"/odd/{path}"), code, expected)
+        response = await http(port, "GET", "/odd/displayed")
+        self.assertEqual(response.json["text/html"], "<b>x</b>")
+        response = await http(port, "GET", "/odd/shared")
+        self.assert_answer(response, 200, "")
+        self.assertEqual(response.headers["x-made"], "by the cell")
+        self.assertEqual(response.headers["x-number"], "7")
+        response = await http(port, "GET", "/odd/mime")
+        self.assertEqual(response.code, 500)
+        for path, name in (("input", "StdinNotImplementedError"), ("exit", "SystemExit")):
+            response = await http(port, "GET", f"/odd/{path}")
+            self.assertEqual(response.code, 500)
+            self.assertIn(f"Error {name}", response.body.decode())
+        self.assertIn("no cell is annotated with GET /lonely", gateway.output)
+
+        async def info(text: str) -> Response:
+            return await http(port, "POST", "/odd/info", text.encode(), TEXT)
+
+        for fault in (
+            "", "no JSON", "[]", "7", '{"status": 200} {}', '{"headers": []}',
+            '{"headers": {"X": {}}}', '{"headers": {"X": null}}', '{"headers": {"X": "a\\nY: b"}}',
+            '{"headers": {"X": "a\\r\\nY: b"}}', '{"headers": {"a b": "c"}}',
+            '{"headers": {"X": [["a"]]}}', '{"status": "no"}', '{"status": 20}', '{"status": 1e9}',
+        ):  # fmt: skip
+            response = await info(fault)
+            self.assertEqual(response.code, 500, fault)
+            self.assertEqual(response.headers["content-type"], "text/plain")
+            self.assertNotIn("y", response.headers)
+            self.assertGreater(len(response.body), 30)
+        for said, code, body in (
+            ("{}", 200, b"body\n"),
+            ('{"other": 1}', 200, b"body\n"),
+            ('{"status": 201}', 201, b"body\n"),
+            ('{"status": "404"}', 404, b"body\n"),
+            ('{"status": 204}', 204, b""),
+            ('{"status": 304}', 304, b""),
+            ('{"headers": {"Content-Length": "1", "Connection": "upgrade"}}', 200, b"body\n"),
+        ):
+            response = await info(said)
+            self.assertEqual((response.code, response.body), (code, body), said)
+        text = b'{"headers": {"Set-Cookie": ["a=1", "b=2"]}, "status": 299}'
+        answer = await raw(
+            port,
+            b"POST /odd/info HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text),
+        )
+        self.assertTrue(answer.startswith(b"HTTP/1.1 299 Unknown\r\n"), answer)
+        self.assertIn(b"Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n", answer)
