@@ -5,11 +5,14 @@ Gateway expect, and what they could not have there.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from tests.support.gateway import GatewayProcess, GatewayTestCase, Response, http, raw
-from tests.support.notebooks import KERNEL_API, RESPONSES, python_notebook
+from twisted.internet.defer import Deferred, gatherResults
+
+from tests.support.gateway import GatewayProcess, GatewayTestCase, Response, http, raw, until
+from tests.support.notebooks import KERNEL_API, RESPONSES, SIMPLE_API, notebook, python_notebook
 
 TEXT = {"Content-Type": "text/plain"}
 JSON = {"Content-Type": "application/json"}
@@ -39,6 +42,16 @@ ANSWERS = python_notebook(
     "# GET /seeded\nprint('seeded' in globals())",
     "# PATCH /patch\nprint('patched')",
     "# OPTIONS /patch\nprint('options')",
+)
+
+ECHO = python_notebook(
+    "import json",
+    "# GET /echo\nprint(REQUEST)",
+    "# GET /echo/:name\nprint(REQUEST)",
+    "# POST /echo\nprint(REQUEST)",
+    "# GET /fails\nnope",
+    "# POST /files\nprint(json.dumps([(field, open(file['path'], 'rb').read().hex(), file['path'])"
+    " for field, files in json.loads(REQUEST)['files'].items() for file in files]))",
 )
 
 
@@ -255,3 +268,222 @@ class ParityTests(NotebookTestCase):
         )
         self.assertTrue(answer.startswith(b"HTTP/1.1 299 Unknown\r\n"), answer)
         self.assertIn(b"Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n", answer)
+
+
+class RequestTests(NotebookTestCase):
+    """
+    What a cell finds in ``REQUEST``, and what is beside the endpoints.
+    """
+
+    async def test_request(self) -> None:
+        """
+        ``REQUEST`` has the body, the arguments, the path and the headers, whatever the client
+        sends; what should be text but is not does not get to the code, and files do.
+        """
+        gateway = await self.serve(ECHO)
+        port = gateway.port
+
+        async def echo(body: bytes, content_type: str | None) -> Any:
+            headers = {"Content-Type": content_type} if content_type else {}
+            response = await http(port, "POST", "/echo", body, headers)
+            self.assertEqual(response.code, 200, response.body)
+            return response.json["body"]
+
+        utf8 = "; charset=utf-8"
+        multipart = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n'
+        for body, content_type, expected in (
+            (b"text \xc5\xaf \"'\\ $(x) {}", "text/plain", "text ů \"'\\ $(x) {}"),
+            (b'{"a": [1, null]}', "application/json", {"a": [1, None]}),
+            (b'"a"', "Application/JSON" + utf8, "a"),
+            (b'{"a": ', "application/json", '{"a": '),
+            (b'{"a": 1}', "application/atom+xml", '{"a": 1}'),
+            (b'{"a": 1}', None, '{"a": 1}'),
+            (b"a=1&a=2&b=", "application/x-www-form-urlencoded", {"a": ["1", "2"], "b": [""]}),
+            (b"a=%C5%AF+", "application/x-www-form-urlencoded" + utf8, {"a": ["ů "]}),
+            (multipart, "multipart/form-data; boundary=x", {"a": ["1"]}),
+            (b"", "application/json", ""),
+            (b"", None, ""),
+        ):
+            self.assertEqual(await echo(body, content_type), expected, content_type)
+
+        for body, content_type in (
+            (b"\xff", "text/plain"),
+            (b"\xff", "application/json"),
+            (b"a=%ff", "application/x-www-form-urlencoded"),
+            (b"no form", "multipart/form-data; boundary=x"),
+            (multipart, "multipart/form-data"),
+        ):
+            response = await http(port, "POST", "/echo", body, {"Content-Type": content_type})
+            self.assert_refused(response, 400, "Bad Request")
+        for path in ("/echo?a=%ff", "/echo/%ff"):
+            self.assert_refused(await http(port, "GET", path), 400, "Bad Request")
+
+        head = b"GET /echo/x%20y?a=1&b=&a=%C5%AF+&a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+        answer = await raw(port, head + b"x-many: 1\r\nX-ONE: 1\r\nX-Many: 2\r\n\r\n")
+        request = json.loads(answer.partition(b"\r\n\r\n")[2])
+        self.assertEqual(list(request)[:4], ["body", "args", "path", "headers"])
+        self.assertEqual(request["args"], {"a": ["1", "ů ", ""], "b": [""]})
+        self.assertEqual(request["path"], {"name": "x y"})
+        self.assertEqual(
+            request["headers"],
+            {"Host": "h", "Connection": "close", "X-Many": ["1", "2"], "X-One": "1"},
+        )
+
+        # Files.
+        content = b"\xff\x00\x89PNG"
+        form = b'--x\r\nContent-Disposition: form-data; name="f"; filename="../a.png"\r\n\r\n%b\r\n'
+        for body, content_type, field in (
+            (content, "application/octet-stream", "body"),
+            (form % content + multipart, "multipart/form-data; boundary=x", "f"),
+        ):
+            response = await http(port, "POST", "/files", body, {"Content-Type": content_type})
+            self.assertEqual(response.code, 200, response.body)
+            ((name, found, path),) = response.json
+            self.assertEqual((name, bytes.fromhex(found)), (field, content))
+            self.assertNotIn("..", path)
+            await self.gone(Path(path))
+
+    async def gone(self, path: Path) -> None:
+        """
+        Wait until there is no such file.
+        """
+        await until(lambda: not path.exists(), f"{path} is gone")
+
+    async def test_token_and_origins(self) -> None:
+        """
+        Everything of the notebook needs the token, which its code never sees; everything, errors
+        too, has CORS headers. Static files and unknown paths need no token.
+        """
+        static = self.home / "static"
+        static.mkdir()
+        (static / "index.html").write_text("<p>hello</p>")
+        gateway = await self.serve(
+            ECHO,
+            "--auth-token=s3cret",
+            "--allow-origin=https://page.example",
+            "--expose-headers=X-Made",
+            "--allow-notebook-download",
+            f"--static-path={static}",
+        )
+        port = gateway.port
+        right = {"Authorization": "token s3cret"}
+        guarded = ("/echo", "/_api/spec/swagger.json", "/_api/source")
+        for path, headers, code in (
+            *((path, {}, 401) for path in guarded),
+            *((path, {"Authorization": "token wrong"}, 401) for path in guarded),
+            *((path, right, 200) for path in guarded),
+            *((f"{path}?token=s3cret", {}, 200) for path in guarded),
+            ("/unknown", {}, 404),
+            ("/public", {}, 404),
+            ("/public/index.html", {}, 200),
+            ("/public/none", {}, 404),
+            ("/public/..%2fx", {}, 403),
+            ("/files", right, 405),
+            ("/fails", right, 500),
+            ("/fails", {}, 401),
+        ):
+            origin = {"Origin": "https://page.example"}
+            response = await http(port, "GET", path, headers={**headers, **origin})
+            self.assertEqual(response.code, code, (path, response.body))
+            if code in (401, 404, 405):
+                self.assertEqual(set(response.json), {"reason", "message"})
+            self.assertEqual(
+                response.headers["access-control-allow-origin"], "https://page.example"
+            )
+            self.assertEqual(response.headers["access-control-expose-headers"], "X-Made")
+            # A page of another origin is not refused here, but cannot read the answer.
+            response = await http(port, "GET", path, headers={**headers, "Origin": "http://other"})
+            self.assertEqual(response.code, code, path)
+            self.assertNotEqual(response.headers.get("access-control-allow-origin"), "http://other")
+        for path in (*guarded, "/public/index.html", "/unknown"):
+            response = await http(port, "OPTIONS", path)
+            self.assertEqual((response.code, response.body), (200, b""))
+
+        response = await http(port, "GET", "/echo?a=1&token=s3cret&b=2", headers=right)
+        self.assertEqual(response.json["args"], {"a": ["1"], "b": ["2"]})
+        self.assertNotIn("Authorization", response.json["headers"])
+        self.assertNotIn(b"s3cret", response.body)
+
+        response = await http(port, "GET", "/public/index.html")
+        self.assertEqual(response.headers["content-type"], "text/html")
+        self.assertEqual(response.body, b"<p>hello</p>")
+        response = await http(port, "GET", "/_api/source", headers=right)
+        self.assertEqual(response.body, ECHO)
+        self.assertEqual(set(response.json), {"cells", "metadata", "nbformat", "nbformat_minor"})
+        response = await http(port, "HEAD", "/_api/source", headers=right)
+        self.assertEqual((response.code, response.body), (200, b""))
+        self.assertNotIn("s3cret", gateway.output)
+
+    async def test_descriptions(self) -> None:
+        """
+        The Swagger document of a simple notebook is what it always was. Markdown is in none,
+        parameters are, and so is the base URL.
+        """
+        simple, other = await gatherResults(
+            [
+                Deferred.fromCoroutine(self.serve(SIMPLE_API)),
+                Deferred.fromCoroutine(self.serve_below_a_base_url()),
+            ]
+        )
+        response = await http(simple.port, "GET", "/_api/spec/swagger.json")
+        self.assertEqual(response.headers["content-type"], "application/json")
+        success = {"responses": {"200": {"description": "Success"}}}
+        self.assertEqual(
+            response.json,
+            {
+                "swagger": "2.0",
+                "paths": {"/name": {"get": success, "post": success}},
+                "info": {"version": "0.0.0", "title": "api"},
+            },
+        )
+        self.assert_answer(await http(simple.port, "GET", "/name"), 200, "Test Name\n")
+        self.assert_answer(await http(simple.port, "POST", "/name", "x", JSON), 200, "x\n")
+
+        port = other.port
+        document = (await http(port, "GET", "/base/_api/spec/swagger.json")).json
+        self.assertEqual(document["basePath"], "/base")
+        self.assertNotIn("/markdown", document["paths"])
+        item = document["paths"]["/a/{id}"]
+        self.assertEqual(set(item), {"get", "parameters"})
+        self.assertEqual(
+            item["parameters"],
+            [{"name": "id", "in": "path", "required": True, "type": "string"}],
+        )
+        # A wildcard hides nothing of the gateway's.
+        for path, expected in (
+            ("/a/b", "constant"), ("/a/c", "one c"), ("/a/b/c", "two b c"), ("/q/z", "q"),
+            ("/x/y/z", "three x y z"), ("/_api/x/y", "wildcard"), ("/dot.txt", "dot"),
+            ("/x-1", "dash 1"), ("/p/1/2", "prefixes 1 2"),
+        ):  # fmt: skip
+            response = await http(port, "GET", f"/base{path}")
+            self.assert_answer(response, 200, f"{expected}\n")
+        for path in (
+            "/a/b", "/", "/base", "/basement/a/b", "/_api/spec/swagger.json", "/base/dotXtxt",
+            "/base/a/",
+        ):  # fmt: skip
+            response = await http(port, "GET", path)
+            self.assertEqual((response.code, response.json), (404, NOT_FOUND))
+
+    async def serve_below_a_base_url(self) -> GatewayProcess:
+        """
+        :return: A gateway with all kinds of paths.
+        """
+        path = "import json\np = lambda: ' '.join(json.loads(REQUEST)['path'].values())"
+        content = notebook(
+            ("code", path),
+            ("markdown", "# GET /markdown"),
+            ("code", "# GET /_api/.*\nprint('wildcard')"),
+            ("code", "# GET /:a/:b/:c\nprint('three', p())"),
+            ("code", "# GET /x-:a-b\nprint('dash', p())"),
+            ("code", "# GET /p/:a/:ab\nprint('prefixes', p())"),
+            ("code", "# GET /dot.txt\nprint('dot')"),
+            ("code", "# GET /a/:id\nprint('one', p())"),
+            ("code", "# GET /a/:x/:y\nprint('two', p())"),
+            ("code", "# GET /a/b\nprint('constant')"),
+            ("code", "# GET /:first/z\nprint(p())"),
+            language="python",
+        )
+        self.write("paths.ipynb", content)
+        return await self.gateway(
+            "--api=notebook_http", "--seed-uri=paths.ipynb", "--base-url=/base"
+        )
