@@ -6,13 +6,38 @@ Gateway expect, and what they could not have there.
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.trial.unittest import SkipTest
 
-from tests.support.gateway import GatewayProcess, GatewayTestCase, Response, http, raw, until
-from tests.support.notebooks import KERNEL_API, RESPONSES, SIMPLE_API, notebook, python_notebook
+from tests.support.gateway import (
+    GatewayProcess,
+    GatewayTestCase,
+    Response,
+    alive,
+    children_of,
+    http,
+    raw,
+    until,
+)
+from tests.support.notebooks import (
+    KERNEL_API,
+    RESPONSES,
+    SIMPLE_API,
+    UNKNOWN_KERNEL,
+    notebook,
+    python_notebook,
+)
 
 TEXT = {"Content-Type": "text/plain"}
 JSON = {"Content-Type": "application/json"}
@@ -53,6 +78,30 @@ ECHO = python_notebook(
     "# POST /files\nprint(json.dumps([(field, open(file['path'], 'rb').read().hex(), file['path'])"
     " for field, files in json.loads(REQUEST)['files'].items() for file in files]))",
 )
+
+
+def sources(content: bytes) -> list[str]:
+    """
+    :return: The code of a notebook.
+    """
+    return [cell["source"] for cell in json.loads(content)["cells"]]
+
+
+def ask(port: int, method: str, path: str, body: Any = None) -> Deferred[Response]:
+    """
+    Make a request without waiting for its answer.
+    """
+    return Deferred.fromCoroutine(http(port, method, path, body))
+
+
+async def hang_on(port: int, path: str) -> Any:
+    """
+    :return: A client that has made a request, and shall be closed.
+    """
+    endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
+    client: Any = await connectProtocol(endpoint, Protocol())
+    client.transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return client
 
 
 class NotebookTestCase(GatewayTestCase):
@@ -487,3 +536,227 @@ class RequestTests(NotebookTestCase):
         return await self.gateway(
             "--api=notebook_http", "--seed-uri=paths.ipynb", "--base-url=/base"
         )
+
+
+class PoolTests(NotebookTestCase):
+    """
+    The kernels of a notebook.
+    """
+
+    async def test_three_kernels(self) -> None:
+        """
+        A request gets the kernel that has been free for the longest time, and has it to itself,
+        with its ResponseInfo cell. More requests than kernels wait. All kernels go together.
+        """
+        valve = self.valve()
+        begun = self.home / "begun"
+        gateway = await self.serve(
+            python_notebook(
+                *sources(KERNEL_API),
+                "# GET /pid\nprint(os.getpid())",
+                f"# GET /wait\nopen({str(begun)!r}, 'w').close()\n"
+                f"open({valve.path!r}).readline()\nprint('long')",
+                "# POST /mine/:n\nrequest = json.loads(REQUEST)\nprint(request['body'])",
+                "# ResponseInfo POST /mine/:n\n"
+                "assert request == json.loads(REQUEST)\n"
+                "print(json.dumps({'headers': {'X-Mine': request['path']['n']}}))",
+            ),
+            "--prespawn-count=3",
+        )
+        port = gateway.port
+        assert gateway.transport is not None
+        self.assertEqual(len(children_of(gateway.transport.pid)), 3)
+        pids = [(await http(port, "GET", "/pid")).json for _ in range(6)]
+        self.assertEqual(len(set(pids[:3])), 3)
+        self.assertEqual(pids[:3], pids[3:])
+
+        self.assert_answer(await http(port, "PUT", "/message", b"hola {}"), 200, "")
+        texts = [(await http(port, "GET", "/message")).body for _ in range(3)]
+        self.assertEqual(texts, [b"hello {}\n", b"hello {}\n", b"hola {}\n"])
+
+        long = ask(port, "GET", "/wait")
+        await until(begun.exists, "the long request runs")
+        self.assert_answer(await http(port, "GET", "/sleep/0.01"), 200, "")
+        self.assertFalse(long.called)
+        others = {(await http(port, "GET", "/pid")).json for _ in range(4)}
+        self.assertEqual(len(others), 2)
+        valve.open()
+        self.assert_answer(await long, 200, "long\n")
+
+        responses = await gatherResults([ask(port, "GET", "/sleep/0.05") for _ in range(7)])
+        self.assertEqual([response.code for response in responses], [200] * 7)
+        responses = await gatherResults(
+            [ask(port, "POST", f"/mine/{n}", f"body {n}".encode()) for n in range(20)]
+        )
+        for n, response in enumerate(responses):
+            self.assert_answer(response, 200, f"body {n}\n")
+            self.assertEqual(response.headers["x-mine"], str(n))
+
+        self.assertEqual(await gateway.stop(), 0)
+        self.assertEqual([pid for pid in pids if alive(pid)], [])
+        self.assertEqual(self.leftovers(), [])
+        self.assertNotIn("Traceback", gateway.output)
+
+    async def test_one_kernel(self) -> None:
+        """
+        While its only kernel is busy, what cannot be served is refused at once, and the rest waits
+        in order. A client that goes leaves no trace, whether it is served or waits. A kernel that
+        dies takes only its request along: the next one is served, and seeded.
+        """
+        valve = self.valve()
+        began = self.home / "began"
+        gateway = await self.serve(
+            python_notebook(
+                "import os\nserved = []",
+                f"# GET /wait/:n\nopen({str(began)!r}, 'a').write('x')\n"
+                f"open({valve.path!r}).readline()\nprint(*served)",
+                "# GET /next/:n\nimport json\nserved.append(json.loads(REQUEST)['path']['n'])",
+                "# GET /served\nprint(*served)",
+                "# GET /die\nos.kill(os.getpid(), 9)",
+                "# ResponseInfo GET /die\nprint({})",
+                "# GET /pid\nprint(os.getpid())",
+            )
+        )
+        port = gateway.port
+
+        async def begun(times: int) -> None:
+            await until(
+                lambda: began.exists() and len(began.read_text()) == times, f"{times} have begun"
+            )
+
+        busy = ask(port, "GET", "/wait/1")
+        await begun(1)
+        self.assert_refused(await http(port, "DELETE", "/served"), 405, "Method Not Allowed")
+        queued = []
+        for n in range(5):
+            client = await hang_on(port, f"/next/{n}")
+            queued.append(client)
+            # Whoever is answered on a newer connection shows that this request has been read.
+            self.assertEqual((await http(port, "GET", "/nothing")).code, 404)
+        queued[2].transport.abortConnection()
+        self.assertEqual((await http(port, "GET", "/nothing")).code, 404)
+        self.assertFalse(busy.called)
+        valve.open()
+        self.assert_answer(await busy, 200, "\n")
+        self.assert_answer(await http(port, "GET", "/served"), 200, "0 1 3 4\n")
+        for client in queued:
+            client.transport.abortConnection()
+
+        gone = await hang_on(port, "/wait/2")
+        await begun(2)
+        gone.transport.abortConnection()
+        waiting = ask(port, "GET", "/served")
+        self.assertEqual((await http(port, "GET", "/nothing")).code, 404)
+        self.assertFalse(waiting.called)
+        valve.open()
+        self.assert_answer(await waiting, 200, "0 1 3 4\n")
+
+        self.assert_refused(await http(port, "GET", "/die"), 502, "Bad Gateway", "the kernel ended")
+        pid = (await http(port, "GET", "/pid")).json
+        self.assert_answer(await http(port, "GET", "/served"), 200, "\n")
+        await http(port, "GET", "/next/5")
+        busy = ask(port, "GET", "/wait/3")
+        await begun(3)
+        waiting = ask(port, "GET", "/served")
+        self.assertEqual((await http(port, "GET", "/nothing")).code, 404)
+        os.kill(pid, signal.SIGKILL)
+        self.assert_refused(await busy, 502, "Bad Gateway", "the kernel ended")
+        self.assert_answer(await waiting, 200, "\n")
+        # One that dies while nobody uses it is replaced as well.
+        pid = (await http(port, "GET", "/pid")).json
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: not alive(pid), "the kernel is dead")
+        response = await http(port, "GET", "/served")
+        if response.code == 502:
+            # The gateway has not seen it yet.
+            response = await http(port, "GET", "/served")
+        self.assert_answer(response, 200, "\n")
+        self.assertNotIn("Traceback", gateway.output)
+
+    async def test_no_kernel(self) -> None:
+        """
+        When no kernel can be had any more, requests are refused until one can.
+        """
+        broken = self.home / "broken"
+        gateway = await self.serve(
+            python_notebook(
+                f"import os\nassert not os.path.exists({str(broken)!r})",
+                "# GET /pid\nprint(os.getpid())",
+                "# GET /die\nos._exit(1)",
+            )
+        )
+        port = gateway.port
+        broken.touch()
+        self.assertEqual((await http(port, "GET", "/die")).code, 502)
+        response = await http(port, "GET", "/pid")
+        self.assert_refused(response, 503, "Service Unavailable", "cell 1 of the seed notebook")
+        self.assertGreater(int(response.headers["retry-after"]), 0)
+        broken.unlink()
+        response = await http(port, "GET", "/pid")
+        while response.code == 503:
+            response = await http(port, "GET", "/pid")
+        self.assertEqual(response.code, 200)
+
+
+class LanguageTests(NotebookTestCase):
+    """
+    Notebooks that are not written in Python, or not for a kernel that is there.
+    """
+
+    async def test_shell(self) -> None:
+        """
+        In a shell's notebook nothing of a request is evaluated.
+        """
+        if shutil.which("bash") is None:
+            raise SkipTest("there is no bash here")
+        self.add_spec("bash", [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"])
+        gateway = await self.serve(
+            notebook(
+                ("code", 'seeded="from the seed"'),
+                ("code", '# GET /seeded\necho "$seeded"'),
+                ("code", "# POST /echo\nprintf '%s' \"$REQUEST\""),
+                ("code", "# GET /fails\nfalse"),
+                kernel="bash",
+                language="bash",
+            )
+        )
+        port = gateway.port
+        self.assert_answer(await http(port, "GET", "/seeded"), 200, "from the seed\n")
+        mark = self.home / "mark"
+        touch = f"touch {mark}"
+        for text, content_type in (
+            (f"$({touch}) `{touch}` *", "text/plain"),
+            (f"'; {touch}; '\"; {touch}; \"\n{touch}\n;{touch};", "text/plain"),
+            (f"\\'; {touch} #\\\\ \\n $HOME !! ~ '\\'' ů \U0001f40e \x00 \\", "application/json"),
+            (f"'$({touch})'", "application/json"),
+        ):
+            is_json = content_type == "application/json"
+            body = json.dumps({text: text}) if is_json else text
+            headers = {"Content-Type": content_type, "X-Text": f"'$({touch})' `{touch}`"}
+            path = f"/echo?{quote(text)}={quote(text)}"
+            response = await http(port, "POST", path, body.encode(), headers)
+            self.assertEqual(response.code, 200)
+            self.assertEqual(response.json["body"], {text: text} if is_json else text)
+            self.assertEqual(response.json["args"], {text: [text]})
+            self.assertEqual(response.json["headers"]["X-Text"], headers["X-Text"])
+        self.assertFalse(mark.exists())
+        response = await http(port, "GET", "/fails")
+        self.assertEqual(response.code, 500)
+
+    async def test_unknown_kernel(self) -> None:
+        """
+        A notebook for a kernel that nobody has is served with another one; its language, not the
+        kernel's, says how its comments begin.
+        """
+        scala = notebook(
+            ("code", "// GET /slashes"), ("code", "# GET /hash"), kernel="apache", language="Scala"
+        )
+        gateway = await self.serve(UNKNOWN_KERNEL, "--force-kernel-name=python3", scala=scala)
+        port = gateway.port
+        self.assert_answer(await http(port, "GET", "/print"), 200, "I am\n")
+        self.assertEqual((await http(port, "GET", "/fakeprint")).code, 404)
+        # Python does not understand the comment, but it was asked.
+        response = await http(port, "GET", "/scala/slashes")
+        self.assertEqual((response.code, response.body[:18]), (500, b"Error SyntaxError:"))
+        self.assertEqual((await http(port, "GET", "/scala/hash")).code, 404)
+        self.assertIn("all of \"/fakeprint 'I am not a real lang!'\" is the path", gateway.output)
