@@ -16,9 +16,13 @@ from urllib.parse import quote
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SkipTest
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from twisted.web.static import Data
+from twisted.web.util import Redirect
 
 from tests.support.gateway import (
     GatewayProcess,
@@ -78,6 +82,56 @@ ECHO = python_notebook(
     "# POST /files\nprint(json.dumps([(field, open(file['path'], 'rb').read().hex(), file['path'])"
     " for field, files in json.loads(REQUEST)['files'].items() for file in files]))",
 )
+
+# A parser as third parties have them: it takes "#-> GET /path" and "#<- GET /path".
+ARROWS = """
+import re
+
+
+class Arrows:
+    def __init__(self, comment_prefix, notebook_cells, log=None, parent=None):
+        self.prefix = comment_prefix
+        code = [cell for cell in notebook_cells if cell.cell_type == "code"]
+        log.warning("arrows has seen %d cells after %s", len(code), comment_prefix)
+
+    def _match(self, arrow, source):
+        return re.match(self.prefix + arrow + r" ([A-Z]+) (\\S+)", source)
+
+    def is_api_cell(self, source):
+        return self._match("->", source) is not None
+
+    def is_api_response_cell(self, source):
+        return self._match("<-", source) is not None
+
+    def get_cell_endpoint_and_verb(self, source):
+        found = self._match("->", source)
+        return (found[2], found[1]) if found else (None, None)
+
+    def get_path_content(self, source):
+        return {"responses": {"200": {"description": "Success"}}}
+
+    def get_default_api_spec(self):
+        return {"swagger": "2.0", "paths": {}, "info": {"version": "0.0.0", "title": "Default"}}
+
+    def _collect(self, arrow, sources):
+        paths = {}
+        for source in sources:
+            found = self._match(arrow, source)
+            if found:
+                verbs = paths.setdefault(found[2], {})
+                verbs[found[1]] = verbs.get(found[1], "") + source + "\\n"
+        return paths
+
+    def endpoints(self, source_cells, sort_func=None):
+        return sorted(self._collect("->", source_cells).items(), key=lambda item: ":" in item[0])
+
+    def endpoint_responses(self, source_cells, sort_func=None):
+        return self._collect("<-", source_cells)
+
+
+def create_parser(*args, **kwargs):
+    return Arrows(*args, **kwargs)
+"""
 
 
 def sources(content: bytes) -> list[str]:
@@ -760,3 +814,211 @@ class LanguageTests(NotebookTestCase):
         self.assertEqual((response.code, response.body[:18]), (500, b"Error SyntaxError:"))
         self.assertEqual((await http(port, "GET", "/scala/hash")).code, 404)
         self.assertIn("all of \"/fakeprint 'I am not a real lang!'\" is the path", gateway.output)
+
+
+class ParserTests(NotebookTestCase):
+    """
+    Notebooks that are not annotated, but have a Swagger document, or are for a parser of somebody
+    else.
+    """
+
+    async def test_swagger(self) -> None:
+        """
+        Operations are served as the document says, with braces, verbs in any case and ResponseInfo
+        cells; the document is there as it was written.
+        """
+        get_pet = {"operationId": "getPet", "responses": {"200": {"description": "A pet"}}}
+        in_path = {"name": "petId", "in": "path", "required": True, "type": "string"}
+        in_query = {"name": "q", "in": "query", "type": "string"}
+        document = {
+            "swagger": "2.0",
+            "info": {"version": "1.2.3", "title": "Pets", "description": "Of all kinds"},
+            "basePath": "/v1",
+            "paths": {
+                "/pets": {
+                    "get": {**get_pet, "operationId": "listPets", "parameters": [in_query]},
+                    "POST": {**get_pet, "operationId": "addPet"},
+                },
+                "/pets/{petId}": {
+                    "parameters": [in_path],
+                    "get": {**get_pet, "parameters": [in_query]},
+                    "delete": {**get_pet, "operationId": "nobody"},
+                },
+            },
+            "definitions": {"Pet": {"type": "object"}},
+        }
+        gateway = await self.serve(
+            notebook(
+                (
+                    "markdown",
+                    f"# Pets\n```json\n{json.dumps(document, indent=1)}\n```\nwith a tail",
+                ),
+                ("markdown", "1"),
+                ("code", "1"),
+                ("code", "import json\npets = ['cat', 'dog']"),
+                ("code", "#operationId: getPet\nrequest = json.loads(REQUEST)"),
+                ("code", "# operationId:getPet \nprint(pets[int(request['path']['petId'])])"),
+                ("code", "# ResponseInfo operationId: getPet\nargs = json.dumps(request['args'])"),
+                ("code", "#ResponseInfo operationId:getPet\nsaid = {'headers': {'X-Args': args}}"),
+                ("code", "# ResponseInfo operationId: getPet\nprint(json.dumps(said))"),
+                ("code", "# operationId: listPets\nprint(pets)"),
+                ("code", "# operationId: addPet\npets.append(json.loads(REQUEST)['body'])"),
+                ("code", "# ResponseInfo operationId: addPet\nprint('{\"status\": 201}')"),
+                ("code", "# operationId: unheardOf\nraise SystemError"),
+                ("code", "# GET /annotated\nprint('no annotation here')"),
+                language="python",
+            ),
+            "--cell-parser=kernel_gateway.notebook_http.swagger.parser",
+        )
+        port = gateway.port
+        response = await http(port, "GET", "/pets/1?q=a")
+        self.assert_answer(response, 200, "dog\n")
+        self.assertEqual(json.loads(response.headers["x-args"]), {"q": ["a"]})
+        self.assert_answer(await http(port, "POST", "/pets", "cow", JSON), 201, "")
+        self.assert_answer(await http(port, "GET", "/pets"), 200, "['cat', 'dog', 'cow']\n")
+        response = await http(port, "DELETE", "/pets/1")
+        self.assert_refused(response, 405, "Method Not Allowed")
+        self.assertEqual(response.headers["allow"], "GET, HEAD, OPTIONS")
+        for path in ("/v1/pets", "/pets/1/q", "/pets/{petId}/x", "/annotated"):
+            self.assertEqual((await http(port, "GET", path)).code, 404)
+        response = await http(port, "GET", "/_api/spec/swagger.json")
+        self.assertEqual((response.code, response.json), (200, document))
+        for words in ("operation nobody is declared", "operation unheardOf is not used"):
+            self.assertIn(words, gateway.output)
+
+    async def test_third_party(self) -> None:
+        """
+        A parser that somebody wrote for the older gateway does what it did there.
+        """
+        library = self.home / "library"
+        library.mkdir()
+        (library / "arrows.py").write_text(ARROWS)
+        path = os.pathsep.join([str(library), self.environment()["PYTHONPATH"]])
+        gateway = await self.serve(
+            notebook(
+                ("code", "import json\nseeded = 'seeded'"),
+                ("markdown", "#-> GET /markdown"),
+                ("code", "#-> GET /things/:id\nthing = json.loads(REQUEST)['path']['id']"),
+                ("code", "#-> GET /things/:id\nprint(thing, seeded)"),
+                ("code", '#<- GET /things/:id\nprint(\'{"headers": {"X-Thing": 1}}\')'),
+                ("code", "#-> POST /things/one\nprint('one')"),
+                ("code", "# GET /annotated\nprint('seed code for this parser')"),
+                language="python",
+            ),
+            "--cell-parser=arrows",
+            env={"PYTHONPATH": path},
+        )
+        port = gateway.port
+        response = await http(port, "GET", "/things/a%20b")
+        self.assert_answer(response, 200, "a b seeded\n")
+        self.assertEqual(response.headers["x-thing"], "1")
+        self.assert_answer(await http(port, "POST", "/things/one", b""), 200, "one\n")
+        for path in ("/annotated", "/markdown"):
+            self.assertEqual((await http(port, "GET", path)).code, 404)
+        document = (await http(port, "GET", "/_api/spec/swagger.json")).json
+        self.assertEqual(set(document["paths"]), {"/things/{id}", "/things/one"})
+        self.assertIn("arrows has seen 6 cells after #", gateway.output)
+
+
+class StartTests(NotebookTestCase):
+    """
+    What a gateway needs to start.
+    """
+
+    async def test_sources(self) -> None:
+        """
+        Notebooks come from files with odd names and from servers, in old formats too. All cells
+        that are no part of an endpoint have run, in order.
+        """
+        cells = ("a = [1]", "", "a.append(2)", "# GET /a\nprint(a)", "%matplotlib --list", "a += a")
+        content = python_notebook(*cells)
+        old = {
+            "nbformat": 3,
+            "nbformat_minor": 0,
+            "metadata": {"name": "old"},
+            "worksheets": [
+                {
+                    "metadata": {},
+                    "cells": [
+                        {
+                            "cell_type": "code", "language": "python", "metadata": {},
+                            "collapsed": False, "input": [source], "outputs": [],
+                        }
+                        for source in cells
+                    ],
+                }
+            ],
+        }  # fmt: skip
+        self.write("weirdly%20named#notebook.ipynb", content)
+        self.write("old.v3.ipynb", json.dumps(old).encode())
+        root = Resource()
+        root.putChild(b"there.ipynb", Data(content, "application/json"))
+        root.putChild(b"moved", Redirect(b"/there.ipynb"))
+        site = Site(root)
+        site.noisy = False
+        server = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(site)
+        self.addCleanup(server.stopListening)
+        gateway = await self.gateway(
+            "--api=notebook_http",
+            "--seed-uri=weirdly%20named#notebook.ipynb",
+            f"--seed-uri=/old=file://{self.home}/work/old.v3.ipynb",
+            f"--seed-uri=/web=http://127.0.0.1:{server.getHost().port}/moved",
+            "--force-kernel-name=python3",
+            "--allow-notebook-download",
+        )
+        port = gateway.port
+        for prefix in ("", "/old", "/web"):
+            self.assert_answer(await http(port, "GET", f"{prefix}/a"), 200, "[1, 2, 1, 2]\n")
+        response = await http(port, "GET", "/web/_api/source")
+        self.assertEqual(response.body, content)
+        for prefix, title in (("", "weirdly%20named#notebook"), ("/old", "old"), ("/web", "moved")):
+            document = (await http(port, "GET", f"{prefix}/_api/spec/swagger.json")).json
+            self.assertEqual(document["info"]["title"], title)
+
+    async def test_errors(self) -> None:
+        """
+        Whatever is wrong with the notebook or the settings ends the start with status 1 and one
+        line that says what it is.
+        """
+        fine = "# GET /a"
+        for name, content in (
+            ("fine", python_notebook(fine)),
+            ("none", python_notebook("# get /a", "#GET /a")),
+            ("lost", notebook(("code", fine), kernel="fakelang2000")),
+            ("nameless", notebook(("code", fine), kernel=None)),
+            ("broken", b"{}"),
+            ("twice", python_notebook("x = 1", "# GET /:a/:a")),
+            ("failing", python_notebook("x = 1", "y = 1 / 0", fine)),
+        ):
+            self.write(f"{name}.ipynb", content)
+        launched = [
+            (options, words, self.launch("--api=notebook_http", "--port=0", *options))
+            for options, words in (
+                ((), "say which one with --seed-uri"),
+                (("--seed-uri=none.ipynb",), "no endpoints were discovered in none"),
+                (("--seed-uri=lost.ipynb",), "fakelang2000"),
+                (("--seed-uri=nameless.ipynb",), "--force-kernel-name"),
+                (("--seed-uri=broken.ipynb",), "broken is not a notebook"),
+                (("--seed-uri=nowhere.ipynb",), "nowhere.ipynb"),
+                (("--seed-uri=twice.ipynb",), "cell 2: the path /:a/:a has several"),
+                (
+                    ("--seed-uri=failing.ipynb", "--prespawn-count=2"),
+                    "cell 2 of the seed notebook failed: ZeroDivisionError",
+                ),
+                (
+                    ("--seed-uri=fine.ipynb", "--prespawn-count=2", "--max-kernels=1"),
+                    "--max-kernels=1",
+                ),
+                (("--seed-uri=fine.ipynb", "--cell-parser=no.such"), "--cell-parser=no.such"),
+                (("--seed-uri=fine.ipynb", "--seed-uri=none.ipynb"), "fine and none"),
+                (("--seed-uri=fine.ipynb", "--seed-uri=/n=lost.ipynb"), "fakelang2000"),
+            )
+        ]
+        for options, words, gateway in launched:
+            self.assertEqual(await gateway.ended(), 1, options)
+            said = [line for line in gateway.output.splitlines() if "cannot start" in line]
+            self.assertEqual(len(said), 1, gateway.output)
+            self.assertIn(words, said[0])
+            self.assertNotIn("Traceback", gateway.output)
+            self.assertNotIn("is available at", gateway.output)
+        self.assertEqual(self.leftovers(), [])
