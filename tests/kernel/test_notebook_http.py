@@ -421,6 +421,18 @@ class RequestTests(NotebookTestCase):
         for path in ("/echo?a=%ff", "/echo/%ff"):
             self.assert_refused(await http(port, "GET", path), 400, "Bad Request")
 
+        for header, code in (
+            (b"Accept: \xff", 200),
+            (b"X-Any: \xff", 200),
+            (b"Origin: \xff", 200),
+            (b"Content-Type: \xff", 200),
+            (b"Content-Type: text/plain; charset=none", 400),
+            (b"Content-Type: multipart/form-data; boundary=\xff", 400),
+        ):
+            head = b"POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%b\r\n" % header
+            answer = await raw(port, head + b"Content-Length: 1\r\n\r\nx")
+            self.assertEqual(int(answer.split()[1]), code, answer)
+
         head = b"GET /echo/x%20y?a=1&b=&a=%C5%AF+&a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
         answer = await raw(port, head + b"x-many: 1\r\nX-ONE: 1\r\nX-Many: 2\r\n\r\n")
         request = json.loads(answer.partition(b"\r\n\r\n")[2])
