@@ -209,6 +209,13 @@ class NotebookTestCase(GatewayTestCase):
         self.assertEqual(response.json["reason"], reason)
         self.assertIn(words, response.json["message"])
 
+    def assert_no_traceback(self, gateway: GatewayProcess) -> None:
+        """
+        It has not logged any; what its kernels print is their own business.
+        """
+        lines = [line for line in gateway.output.splitlines() if "Traceback" in line]
+        self.assertEqual([line for line in lines if "kgd.kernels.process" not in line], [])
+
 
 class ParityTests(NotebookTestCase):
     """
@@ -658,10 +665,14 @@ class PoolTests(NotebookTestCase):
             self.assert_answer(response, 200, f"body {n}\n")
             self.assertEqual(response.headers["x-mine"], str(n))
 
+        begun.unlink()
+        busy = await hang_on(port, "/wait")
+        await until(begun.exists, "a request runs")
         self.assertEqual(await gateway.stop(), 0)
+        busy.transport.abortConnection()
         self.assertEqual([pid for pid in pids if alive(pid)], [])
         self.assertEqual(self.leftovers(), [])
-        self.assertNotIn("Traceback", gateway.output)
+        self.assert_no_traceback(gateway)
 
     async def test_one_kernel(self) -> None:
         """
@@ -737,7 +748,44 @@ class PoolTests(NotebookTestCase):
             # The gateway has not seen it yet.
             response = await http(port, "GET", "/served")
         self.assert_answer(response, 200, "\n")
-        self.assertNotIn("Traceback", gateway.output)
+        self.assert_no_traceback(gateway)
+
+    async def test_limits(self) -> None:
+        """
+        Code that runs for too long or puts out too much is interrupted, and its kernel, with its
+        state, is the next request's. Not more requests wait than may.
+        """
+        valve = self.valve()
+        begun = self.home / "begun"
+        gateway = await self.serve(
+            python_notebook(
+                "state = []",
+                f"# GET /wait\nstate.append('late')\nopen({str(begun)!r}, 'w').close()\n"
+                f"open({valve.path!r}).readline()",
+                "# GET /flood\nstate.append('flood')\nwhile True:\n    print(100 * 'x')",
+                "# GET /state\nprint(*state)",
+            ),
+            "--request-timeout=1",
+            "--queue-limit=0",
+            "--max-response-size=10000",
+        )
+        port = gateway.port
+        late = ask(port, "GET", "/wait")
+        await until(begun.exists, "the request runs")
+        response = await http(port, "GET", "/state")
+        self.assert_refused(response, 503, "Service Unavailable", "too many requests")
+        self.assertGreater(int(response.headers["retry-after"]), 0)
+        self.assert_refused(await late, 504, "Gateway Timeout", "--request-timeout")
+        response = await http(port, "GET", "/flood")
+        while response.code == 503:
+            # The kernel may still be on its way back.
+            response = await http(port, "GET", "/flood")
+        self.assert_refused(response, 500, "Internal Server Error", "--max-response-size")
+        response = await http(port, "GET", "/state")
+        while response.code == 503:
+            response = await http(port, "GET", "/state")
+        self.assert_answer(response, 200, "late flood\n")
+        self.assert_no_traceback(gateway)
 
     async def test_no_kernel(self) -> None:
         """
@@ -1031,6 +1079,35 @@ class StartTests(NotebookTestCase):
             said = [line for line in gateway.output.splitlines() if "cannot start" in line]
             self.assertEqual(len(said), 1, gateway.output)
             self.assertIn(words, said[0])
-            self.assertNotIn("Traceback", gateway.output)
+            self.assert_no_traceback(gateway)
             self.assertNotIn("is available at", gateway.output)
+        self.assertEqual(self.leftovers(), [])
+
+    async def test_stuck_seed(self) -> None:
+        """
+        A gateway whose seed does not come to its end can be stopped, or gives up by itself.
+        """
+        valve = self.valve()
+        gateways = []
+        for name, options in (("stopped", ()), ("patient", ("--seed-timeout=2",))):
+            pid = self.home / name
+            self.write(
+                f"{name}.ipynb",
+                python_notebook(
+                    f"import os\nopen({str(pid)!r}, 'w').write(f'{{os.getpid()}}\\n')",
+                    f"open({valve.path!r}).readline()",
+                    "# GET /a",
+                ),
+            )
+            uri = f"--seed-uri={name}.ipynb"
+            gateways.append((pid, self.launch("--api=notebook_http", "--port=0", uri, *options)))
+        (pid, stopped), (_, patient) = gateways
+        await until(lambda: pid.exists() and pid.read_text().endswith("\n"), "the seed runs")
+        self.assertEqual(await stopped.stop(), 0)
+        self.assertFalse(alive(int(pid.read_text())))
+        self.assert_no_traceback(stopped)
+        self.assertEqual(await patient.ended(), 1)
+        (said,) = [line for line in patient.output.splitlines() if "cannot start" in line]
+        self.assertIn("--seed-timeout", said)
+        self.assert_no_traceback(patient)
         self.assertEqual(self.leftovers(), [])
