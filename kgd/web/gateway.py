@@ -103,7 +103,11 @@ class GatewayResource(Resource):
             if not is_right(token, self._settings.auth_token):
                 raise errors.Unauthorized("")
         if access is Access.GUARDED:
-            origin, host = request.getHeader("origin"), request.getHeader("host")
+            # Clients may send any bytes, and Twisted itself would insist on UTF-8.
+            origin, host = (
+                value.decode("latin-1") if value is not None else None
+                for value in map(request.getHeader, (b"origin", b"host"))
+            )
             if not is_allowed(origin, host, self._settings.cors.allow_origin):
                 raise errors.CrossOriginRefused("")
         # Klein would decode and split the path again; an encoded slash is no separator.

@@ -331,6 +331,7 @@ class CORSTests(APITestCase):
             ("", "fake.com:8888", 404),
             ("", "null", 404),
             ("", "http://[", 404),
+            ("", "http://\xff", 404),
             ("*", "http://fake.com", 200),
             ("http://a.com", "http://a.com", 200),
             ("http://a.com", "HTTP://A.com", 200),

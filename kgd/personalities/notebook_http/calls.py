@@ -107,7 +107,12 @@ class Call:
 
     @property
     def _accept(self) -> str | None:
-        return self._request.getHeader("accept")  # type: ignore[no-any-return]
+        return self._header(b"accept")
+
+    def _header(self, name: bytes) -> str | None:
+        # Clients may send any bytes, and Twisted itself would insist on UTF-8.
+        value = self._request.getHeader(name)
+        return value.decode("latin-1") if value is not None else None
 
     async def _serve(self, handler: Handler) -> None:
         settings, request = self._settings, self._request
@@ -167,7 +172,7 @@ class Call:
         raw = self._request.content.read()
         reading = partial(
             read_body,
-            self._request.getHeader("content-type"),
+            self._header(b"content-type"),
             raw,
             max_parts=self._settings.max_parts,
         )
