@@ -766,7 +766,7 @@ class PoolTests(NotebookTestCase):
                 "# GET /flood\nstate.append('flood')\nwhile True:\n    print(100 * 'x')",
                 "# GET /state\nprint(*state)",
             ),
-            "--request-timeout=1",
+            "--request-timeout=2",
             "--queue-limit=0",
             "--max-response-size=10000",
         )
@@ -840,10 +840,9 @@ class LanguageTests(NotebookTestCase):
         mark = self.home / "mark"
         touch = f"touch {mark}"
         for text, content_type in (
-            (f"$({touch}) `{touch}` *", "text/plain"),
+            (f"$({touch}) `{touch}` * '$({touch})'", "text/plain"),
             (f"'; {touch}; '\"; {touch}; \"\n{touch}\n;{touch};", "text/plain"),
             (f"\\'; {touch} #\\\\ \\n $HOME !! ~ '\\'' ů \U0001f40e \x00 \\", "application/json"),
-            (f"'$({touch})'", "application/json"),
         ):
             is_json = content_type == "application/json"
             body = json.dumps({text: text}) if is_json else text
@@ -1057,10 +1056,8 @@ class StartTests(NotebookTestCase):
             for options, words in (
                 ((), "say which one with --seed-uri"),
                 (("--seed-uri=none.ipynb",), "no endpoints were discovered in none"),
-                (("--seed-uri=lost.ipynb",), "fakelang2000"),
                 (("--seed-uri=nameless.ipynb",), "--force-kernel-name"),
                 (("--seed-uri=broken.ipynb",), "broken is not a notebook"),
-                (("--seed-uri=nowhere.ipynb",), "nowhere.ipynb"),
                 (("--seed-uri=twice.ipynb",), "cell 2: the path /:a/:a has several"),
                 (
                     ("--seed-uri=failing.ipynb", "--prespawn-count=2"),
@@ -1090,7 +1087,7 @@ class StartTests(NotebookTestCase):
         """
         valve = self.valve()
         gateways = []
-        for name, options in (("stopped", ()), ("patient", ("--seed-timeout=2",))):
+        for name, options in (("stopped", ()), ("patient", ("--seed-timeout=1",))):
             pid = self.home / name
             self.write(
                 f"{name}.ipynb",
