@@ -24,7 +24,7 @@ setup(
     package_dir={"": "."},
     packages=[*find_packages(include=["kgd", "kgd.*"]), "twisted.plugins"],
     package_data={"kgd": ["py.typed"], "kgd.web": ["static/*"]},
-    entry_points={"console_scripts": ["kgd = kgd.cli:main"]},
+    entry_points={"console_scripts": ["kgd = kgd.cli:main", "jupyter-kgd = kgd.cli:jupyter_main"]},
     # docs/dependencies.md has the reason for each.
     install_requires=[
         "attrs>=23.1",
@@ -37,6 +37,7 @@ setup(
         "nbformat>=5.10",
         "prometheus_client>=0.20",
         "pyzmq>=26",
+        "traitlets>=5.9",
         "twisted[tls]>=26.4",
         "txaio>=25.6",
         "txzmq>=1.0",

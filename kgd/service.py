@@ -119,12 +119,18 @@ class Gateway(Service):
         except BaseException:
             await self._stop()
             raise
-        for port in self._ports:
-            self._log.info(
-                "Jupyter Kernel Gateway kgd {version} is available at {url}",
-                version=__version__,
-                url=port.url(settings.base_url),
-            )
+        for announcement in self.announcements():
+            self._log.info("{announcement}", announcement=announcement)
+
+    def announcements(self) -> list[str]:
+        """
+        :return: A line for each port that is open. Programs wait for one, and read the port in it.
+        """
+        base_url = self._parts.settings.base_url
+        return [
+            f"Jupyter Kernel Gateway kgd {__version__} is available at {port.url(base_url)}"
+            for port in self._ports
+        ]
 
     def reload(self) -> Deferred[None]:
         """

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -20,13 +21,16 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from kgd.configuration.command_line import Options
 from kgd.errors import ConfigurationError
-from kgd.logs import make_logger, set_level
-from kgd.options import Options
+from kgd.logs import is_logged, make_logger, set_level
 from kgd.service import Gateway, Parts
 from kgd.settings import Settings
+from kgd.stderr import say
 
 __all__ = ["Options", "makeService"]
+
+_log = make_logger()
 
 
 def make_gateway(reactor: Any, settings: Settings) -> Gateway:
@@ -48,9 +52,11 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
     # Autobahn's timers.
     txaio.use_twisted()  # type: ignore[no-untyped-call]
     txaio.config.loop = reactor  # type: ignore[attr-defined]
-    specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
+    specs = InstalledKernelSpecs(
+        allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
+    )
     relay = Relay(reactor, settings)
-    runtime = RuntimeDirectory()
+    runtime = RuntimeDirectory(Path(settings.connection_dir) if settings.connection_dir else None)
     kernels = KernelRegistry(
         reactor, settings, specs, LocalLauncher(reactor), relay, runtime, os.environ
     )
@@ -68,13 +74,16 @@ class Daemon(Service):
 
     twistd would end with the status of the signal that stopped it; for whoever supervises the
     daemon, being told to stop is no failure.
+
+    :param drop_in: Whether to say on stderr where the gateway is, even if the log does not.
     """
 
     _log = make_logger()
 
-    def __init__(self, reactor: Any, gateway: Gateway) -> None:
+    def __init__(self, reactor: Any, gateway: Gateway, *, drop_in: bool = False) -> None:
         self._reactor = reactor
         self._gateway = gateway
+        self._drop_in = drop_in
 
     def startService(self) -> None:
         """
@@ -89,6 +98,8 @@ class Daemon(Service):
         # The reactor installs its own handlers first.
         self._reactor.callWhenRunning(self._handle_signals)
         ready = self._gateway.when_ready()
+        if self._drop_in and not is_logged("info"):
+            ready.addCallback(lambda _: self._announce())
         ready.addErrback(self._failed)
         self._gateway.startService()
 
@@ -98,6 +109,13 @@ class Daemon(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         return self._gateway.stopService()
+
+    def _announce(self) -> None:
+        """
+        Somebody waits for these lines, and has silenced the log that they are in.
+        """
+        for line in self._gateway.announcements():
+            say(f"{line}\n")
 
     def _handle_signals(self) -> None:
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -170,5 +188,7 @@ def makeService(options: Options) -> IService:
 
     settings: Settings = options.settings
     set_level(settings.log_level)
-    daemon: IService = Daemon(reactor, make_gateway(reactor, settings))
+    for remark in options.remarks:
+        _log.warn("{remark}", remark=remark)
+    daemon: IService = Daemon(reactor, make_gateway(reactor, settings), drop_in=options.drop_in)
     return daemon

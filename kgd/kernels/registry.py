@@ -82,7 +82,9 @@ class KernelRegistry:
         self._environment = environment
         self._wall_clock = wall_clock
         self._monotonic = monotonic
-        self._addresses = Addresses(settings, ports or PortLeases(), runtime, relay.new_curve_keys)
+        self._addresses = Addresses(
+            settings, ports or PortLeases(ip=settings.kernel_ip), runtime, relay.new_curve_keys
+        )
         self._kernels: dict[str, Kernel] = {}
         self._reasons: OrderedDict[str, str] = OrderedDict()
         self._pool = WarmPool(reactor, self._new_spare, self._room)

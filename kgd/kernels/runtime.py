@@ -26,7 +26,7 @@ _LOCK = "lock"
 _UNBORN = ".new-"
 # In seconds; after this long, whoever was about to lock a directory has died instead.
 _BIRTH = 60.0
-_ADVICE = "set JUPYTER_RUNTIME_DIR to a directory that can be written to"
+_ADVICE = "set --connection-dir or JUPYTER_RUNTIME_DIR to a directory that can be written to"
 
 
 class RuntimeDirectory:

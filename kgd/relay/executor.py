@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from kgd.interfaces import IChannels, IClient
 from kgd.notebook.api import Failed, Outputs
-from kgd.protocol.messages import Buffer, Outgoing, own_request, read_state
+from kgd.protocol.messages import USERNAME, Buffer, Outgoing, own_request, read_state
 
 #: Displayed under this type, an object says how to answer the HTTP request.
 RESPONSE_TYPE = "application/vnd.kgd.response+json"
@@ -291,8 +291,11 @@ class Executor:
 
     unsent: int = 0
 
-    def __init__(self, channels: IChannels, gone: Callable[[], None]) -> None:
+    def __init__(
+        self, channels: IChannels, gone: Callable[[], None], username: str = USERNAME
+    ) -> None:
         self._gone = gone
+        self._username = username
         self._session = os.urandom(16).hex()
         self._waiting: dict[str, tuple[Run, Piece]] = {}
         self._attachment = channels.attach(None, self, is_ours=True)
@@ -323,7 +326,13 @@ class Executor:
             }
             encoded = msgspec.json.encode(content)
             request = own_request(
-                "shell", "execute_request", encoded, self._session, now, code.metadata
+                "shell",
+                "execute_request",
+                encoded,
+                self._session,
+                now,
+                code.metadata,
+                self._username,
             )
             piece.msg_id = request.msg_id
             self._waiting[request.msg_id] = run, piece

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.protocol.messages import Outgoing, Request, own_request
+from kgd.protocol.messages import USERNAME, Outgoing, Request, own_request
 
 
 class _Reply(msgspec.Struct):
@@ -36,7 +36,9 @@ class SeedRun:
         send: Callable[[Request], None],
         succeeded: Callable[[], None],
         failed: Callable[[int, str], None],
+        username: str = USERNAME,
     ) -> None:
+        self._username = username
         self._pieces = pieces
         self._session = session
         self._send = send
@@ -63,7 +65,14 @@ class SeedRun:
             "stop_on_error": True,
         }
         encoded = msgspec.json.encode(content)
-        request = own_request("shell", "execute_request", encoded, self._session, time.time())
+        request = own_request(
+            "shell",
+            "execute_request",
+            encoded,
+            self._session,
+            time.time(),
+            username=self._username,
+        )
         self._replied = self._idle = False
         self._current = request.msg_id
         self.asked.add(request.msg_id)

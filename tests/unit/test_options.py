@@ -12,7 +12,11 @@ import attrs
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.options import OPTIONS, Options, settings_from
+from kgd.configuration.command_line import Options
+from kgd.configuration.deciding import decide
+from kgd.configuration.given import from_environment
+from kgd.configuration.showing import environment_file
+from kgd.options import OPTIONS
 from kgd.settings import CORS, MEBIBYTE, Settings, normalized_base_url
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -25,7 +29,7 @@ def parsed(*arguments: str, **environ: str) -> Settings:
     options = Options()
     options.postOptions = lambda: None  # type: ignore[method-assign]
     options.parseOptions(list(arguments))
-    return settings_from(options.given, environ)
+    return decide(options.said, from_environment(environ)).settings
 
 
 class TableTests(SynchronousTestCase):
@@ -39,14 +43,21 @@ class TableTests(SynchronousTestCase):
         """
         fields = {field.name for field in attrs.fields(Settings)} - {"cors"}
         fields |= {field.name for field in attrs.fields(CORS)}
-        self.assertEqual({option.field for option in OPTIONS}, fields)
+        self.assertEqual({option.field for option in OPTIONS if not option.idle}, fields)
 
     def test_wrong_values(self) -> None:
         """
         Each reader that can be wrong says so, naming the option, the value and what would do.
         """
         for option in OPTIONS:
-            if option.read.__name__ in ("text", "names", "switch", "notebook_uri", "stickiness"):
+            if option.read.__name__ in (
+                "text",
+                "names",
+                "switch",
+                "notebook_uri",
+                "stickiness",
+                "absolute",
+            ):
                 continue
             for value in ("-1", "x", "1e999", "nan"):
                 error = self.assertRaises(UsageError, parsed, f"--{option.name}={value}")
@@ -80,8 +91,9 @@ class TableTests(SynchronousTestCase):
         """
         The page of options is what the table makes of it.
         """
-        made = runpy.run_path(str(DOCS / "make_options.py"))["document"]()
-        self.assertEqual((DOCS / "options.md").read_text(), made)
+        made = runpy.run_path(str(DOCS / "make_options.py"))
+        self.assertEqual((DOCS / "options.md").read_text(), made["document"]())
+        self.assertEqual(made["ENVIRONMENT"].read_text(), environment_file())
 
 
 class ReadingTests(SynchronousTestCase):
@@ -156,7 +168,7 @@ class ReadingTests(SynchronousTestCase):
             settings = parsed(*arguments, KG_LIST_KERNELS=variable)
             self.assertEqual(settings.list_kernels, expected, (arguments, variable))
         error = self.assertRaises(UsageError, parsed, KG_LIST_KERNELS="maybe")
-        self.assertIn("KG_LIST_KERNELS is 'maybe'", str(error))
+        self.assertIn("--list-kernels is 'maybe' in the variable KG_LIST_KERNELS", str(error))
 
     def test_lists(self) -> None:
         """

@@ -42,6 +42,7 @@ class Notebook:
                 queue_limit=settings.queue_limit,
                 patience=settings.request_timeout,
                 response_limit=settings.max_response_size,
+                username=settings.username,
             ),
         )
         self._router = Router(loaded.api.endpoints)

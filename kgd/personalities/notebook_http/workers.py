@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from kgd.errors import GatewayError, NoSuchKernel, Unavailable
 from kgd.interfaces import IKernel, IKernels, Seed, StartRequest
 from kgd.logs import make_logger
+from kgd.protocol.messages import USERNAME
 from kgd.relay.executor import Code, Executor, Run
 
 # How long code that was interrupted may take to end.
@@ -40,6 +41,7 @@ class Crew:
     :ivar queue_limit: How many requests may wait for one.
     :ivar patience: How long each of them may wait, in seconds; 0 is for ever.
     :ivar response_limit: How much output a request may have, in bytes.
+    :ivar username: Who asks their kernels, in the headers of messages.
     """
 
     kernel_name: str
@@ -49,6 +51,7 @@ class Crew:
     queue_limit: int
     patience: float
     response_limit: int
+    username: str = USERNAME
 
 
 def _never_mind(failure: Failure) -> None:
@@ -112,7 +115,7 @@ class Worker:
             await self._stop_kernel(kernel)
             return
         self._kernel = kernel
-        self._executor = Executor(kernel.channels, lambda: self._gone(kernel))
+        self._executor = Executor(kernel.channels, lambda: self._gone(kernel), crew.username)
         self._ready(self)
 
     def _gone(self, kernel: IKernel) -> None:
