@@ -35,7 +35,7 @@ def _run(for_twistd: list[str], for_kgd: list[str]) -> None:
         for_twistd, arguments = [*for_twistd, *arguments[:at]], arguments[at + 1 :]
     # twistd reads it again, to show how it was called.
     sys.argv[1:] = ["-n", "--pidfile=", *for_twistd, "kgd", *for_kgd, *arguments]
-    options: Any = twistd.ServerOptions()  # type: ignore[attr-defined]
+    options: Any = twistd.ServerOptions()  # type: ignore[attr-defined,no-untyped-call]
     try:
         options.parseOptions(sys.argv[1:])
     except UsageError as error:

@@ -99,14 +99,13 @@ class Options(UsageOptions):
 
     def _write_config(self, chosen: str) -> NoReturn:
         path = Path(absolute(chosen)) if chosen else default_path()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w" if self._force else "x", encoding="utf-8") as file:
-                file.write(config_file())
-        except FileExistsError:
+        if path.exists() and not self._force:
             raise UsageError(
                 f"{path} is there already; --force replaces it, --config=FILE names another"
-            ) from None
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(config_file(), "utf-8")
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
         print(f"wrote {path}")  # noqa: T201

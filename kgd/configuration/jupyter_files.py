@@ -103,6 +103,10 @@ def _present(directories: Sequence[Path], stem: str) -> Iterator[Path]:
 def _load(path: Path) -> Config:
     loader = _LOADERS[path.suffix](path.name, str(path.parent))
     try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    try:
         return loader.load_config()
     except (Exception, SystemExit) as error:
         raise UsageError(f"{path} cannot be read: {_in_one_line(error)}") from None
