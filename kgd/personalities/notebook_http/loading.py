@@ -14,7 +14,7 @@ from twisted.python.reflect import namedAny
 from zope.interface import classImplements
 from zope.interface.verify import verifyObject
 
-from kgd.errors import ConfigurationError, InvalidNotebook
+from kgd.errors import ConfigurationError, InvalidNotebook, NoSuchKernelSpec
 from kgd.fetching import fetch, is_remote, local_path, split_prefix
 from kgd.interfaces import ICellParser, IKernelSpecs, Seed
 from kgd.logs import make_logger
@@ -163,7 +163,13 @@ async def load(reactor: Any, settings: Settings, specs: IKernelSpecs, source: So
             f"{source.title} does not say which kernel it is for; save it with one, or say so with "
             "--force-kernel-name"
         )
-    spec = specs.find(name)
+    try:
+        spec = specs.find(name)
+    except NoSuchKernelSpec as error:
+        raise InvalidNotebook(
+            f"{source.title} cannot be served: {error}; install it, or choose another one with "
+            "--force-kernel-name"
+        ) from None
     written_in = language(notebook)
     api = find_parser(settings.cell_parser).parse(
         NotebookSource(
