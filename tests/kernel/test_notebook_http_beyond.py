@@ -294,7 +294,8 @@ class BodyTests(NotebookTestCase):
 
     async def test_files(self) -> None:
         """
-        Files and raw bytes are there while the cell runs, and gone afterwards; even when it dies.
+        Files and raw bytes are there while the cell runs, and gone afterwards; even when it
+        dies, or cannot be stopped.
         """
         await self.serve(
             "# POST /files\nfiles = request()['files']\n"
@@ -302,6 +303,9 @@ class BodyTests(NotebookTestCase):
             "open(each['path'], 'rb').read().hex(), each['path']) for each in found] "
             "for field, found in files.items()}))",
             "# POST /die\nos._exit(1)",
+            "# POST /deaf\nwhile True:\n  try:\n    while True: time.sleep(0.01)\n"
+            "  except KeyboardInterrupt: pass",
+            options=("--request-timeout=5",),
         )
         raw = b"\xff\x00\xfe"
         form = (
@@ -324,6 +328,8 @@ class BodyTests(NotebookTestCase):
         headers = {"Content-Type": "application/octet-stream"}
         response = await self.get("/die", "POST", body=raw, headers=headers)
         self.assertEqual(response.code, 502)
+        response = await self.get("/deaf", "POST", body=raw, headers=headers)
+        self.assertEqual(response.code, 504)
         await until(lambda: not list(self.runtime.rglob("request-*")), "files are removed")
         for path in paths:
             self.assertFalse(Path(path).exists())
@@ -578,6 +584,10 @@ class ManyTests(NotebookTestCase):
         await self.readiness(b"ok\n")
         self.write(python_notebook("# GET /v\nprint(4)"), "many/m.ipynb")
         await self.version(b"4\n", "/m/v")
+        other = self.write(b"{", "many/other.ipynb")
+        await self.readiness(b"ok\n/other is out of date\n")
+        other.unlink()
+        await self.readiness(b"ok\n")
         path.unlink()
         await self.version(b'{"reason":"Not Found","message":""}', "/n/v")
         await until(lambda: len(self.kernels(gateway)) == 2, "its kernels are gone")
