@@ -321,6 +321,20 @@ class WorkersTests(SynchronousTestCase):
         self.assertEqual(self.kernels.list(), ())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_close_while_others_wait(self) -> None:
+        """
+        Nor of those that nobody waits for, while somebody waits for another one.
+        """
+        self.crew(2)
+        one = self.lent("one")
+        waiting = self.workers.lend("one")
+        self.workers.close()
+        self.assertEqual(len(self.kernels.list()), 1)
+        one.give_back(None)
+        self.assertIs(self.successResultOf(waiting), one)
+        one.give_back(None)
+        self.assertEqual(self.kernels.list(), ())
+
     def test_close_while_idle(self) -> None:
         """
         Nothing is left of workers that have nothing to do.

@@ -166,9 +166,10 @@ class Workers:
         goes when nobody needs it.
         """
         self._closed = True
-        self._idle.clear()
+        idle, self._idle = self._idle, deque()
         for worker in self._all:
-            if not self._waiting and not worker.is_lent:
+            # Whoever waits while one is idle waits for another one.
+            if worker in idle or not (self._waiting or worker.is_lent):
                 worker.close()
 
     def abandon(self) -> None:
