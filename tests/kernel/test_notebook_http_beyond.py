@@ -336,6 +336,41 @@ class BodyTests(NotebookTestCase):
         for body in (b"\xff", form):
             self.assertEqual((await self.get("/files", "POST", body=body)).code, 400)
 
+    async def test_waiting(self) -> None:
+        """
+        A file that has been written does not stay in memory as well, however long its request
+        waits.
+        """
+        gateway = await self.serve(
+            "# GET /wait\nwait()",
+            "# POST /file\nprint(request()['files']['body'][0]['size'])",
+        )
+        assert gateway.transport is not None
+        status = Path(f"/proc/{gateway.transport.pid}/status")
+
+        def memory() -> int:
+            return int(status.read_text().partition("VmRSS:")[2].split()[0]) * 1024
+
+        valve = self.valve()
+        running = self.asking(f"/wait?valve={valve.path}")
+        before, size = memory(), 30_000_000
+        headers = {"Content-Type": "application/octet-stream"}
+        waiting = [
+            self.asking("/file", method="POST", body=b"\xff" * size, headers=headers)
+            for _ in range(3)
+        ]
+
+        def written() -> bool:
+            sizes = [path.stat().st_size for path in self.runtime.rglob("request-*/*")]
+            return sizes == [size] * 3
+
+        await until(written, "all are on the disk")
+        await until(lambda: memory() - before < size, "they are there only")
+        valve.open()
+        await running
+        for each in waiting:
+            self.assertEqual((await each).body, b"%d\n" % size)
+
     async def test_limits(self) -> None:
         """
         Bodies, parts and heads have bounds.
