@@ -391,7 +391,8 @@ function examples(content, use) {
 }
 
 function mediaTypes(content) {
-  return Object.keys(content ?? {}).map(type => make("code", { class: "type" }, type));
+  // Lines break at the blanks.
+  return Object.keys(content ?? {}).flatMap(type => [make("code", { class: "type" }, type), " "]);
 }
 
 function description(operation, parameters, trial) {
