@@ -109,6 +109,14 @@ function parametersOf(item, operation) {
 
 const since = started => `${Math.round(performance.now() - started)} ms`;
 
+// Reads JSON; where the browser can, numbers are written as they were when they are shown.
+function parsed(json) {
+  return JSON.parse(json, (_, value, context) => {
+    const differs = typeof value === "number" && context && context.source !== String(value);
+    return differs && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
+  });
+}
+
 // Indents JSON and leaves its values as they are: parsed, large numbers would change.
 function indented(json) {
   try {
@@ -483,7 +491,7 @@ function filter(words) {
 }
 
 function start() {
-  const apis = JSON.parse(document.getElementById("apis").textContent);
+  const apis = parsed(document.getElementById("apis").textContent);
   const token = line({ type: "password", value: takeToken() });
   const search = make("input", { type: "search", input: () => filter(search.value) });
   const notebooks = apis.map((api, number) => notebook(token, api, number));
