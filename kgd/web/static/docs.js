@@ -148,6 +148,8 @@ class Answer {
     this.rest = make("div");
     this.node = make("section", { class: "answer", "aria-label": "Answer" }, this.line, this.rest);
     this.url = null;
+    this.begun = "";
+    this.size = 0;
   }
 
   say(text, kind) {
@@ -158,6 +160,14 @@ class Answer {
   clear() {
     URL.revokeObjectURL(this.url);
     this.rest.replaceChildren();
+    this.begun = "";
+    this.size = 0;
+  }
+
+  // There was none, or it is not whole.
+  fail(error, started) {
+    const cut = `${this.begun} · broken off after ${since(started)} · ${this.size} bytes`;
+    this.say(this.begun ? cut : `No answer: ${error.message}`, "bad");
   }
 
   // Shows what comes as it comes.
@@ -165,6 +175,7 @@ class Answer {
     const kind = response.ok ? "good" : "bad";
     const status = `${response.status} ${response.statusText}`.trim();
     const type = response.headers.get("content-type") ?? "";
+    this.begun = status;
     this.say(`${status} · receiving`, kind);
     const headers = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
     this.rest.append(folded({ class: "headers" }, "Headers", () => block(headers, "Headers")));
@@ -182,12 +193,12 @@ class Answer {
     const reader = response.body?.getReader();
     for (let next = await reader?.read(); next && !next.done; next = await reader.read()) {
       chunks.push(next.value);
-      size += next.value.length;
+      this.size += next.value.length;
       if (decoder) add(decoder.decode(next.value, { stream: true }));
     }
     if (decoder) add(decoder.decode());
     const hint = response.status === 401 ? " · the token is at the top of the page" : "";
-    this.say(`${status} · ${since(started)} · ${size} bytes${hint}`, kind);
+    this.say(`${status} · ${since(started)} · ${this.size} bytes${hint}`, kind);
     this.finish(pre, type, text, chunks);
   }
 
@@ -378,8 +389,8 @@ class Trial {
       const response = await fetch(this.address(), { cache: "no-store", ...this.request() });
       await this.answer.show(response, started);
     } catch (error) {
-      const stopped = this.running.signal.aborted && `Stopped after ${since(started)}`;
-      this.answer.say(stopped || `No answer: ${error.message}`, "bad");
+      if (this.running.signal.aborted) this.answer.say(`Stopped after ${since(started)}`, "bad");
+      else this.answer.fail(error, started);
     }
     this.running = null;
     // A button that is disabled would lose the focus.
