@@ -101,10 +101,10 @@ function prose(markdown) {
 // A description without its beginning, where that is a heading or a paragraph and the same as the
 // summary, which is above it.
 function details({ summary, description }) {
-  const text = textOf(description);
-  const [first, next = ""] = text.split("\n", 2);
-  const same = first.replace(/^#+/, "").trim() === textOf(summary).trim();
-  return same && (first[0] === "#" || !next.trim()) ? text.slice(first.length).trim() : text;
+  const text = textOf(description).trim();
+  const [first] = text.split(text[0] === "#" ? "\n" : /\n\s*\n/, 1);
+  const plain = first.replace(/^#+/, "").trim().replace(/\s+/g, " ");
+  return plain === textOf(summary).trim() ? text.slice(first.length).trim() : text;
 }
 
 // All examples for a body: media type and text.
