@@ -4,6 +4,8 @@ The kernels of a notebook, on kernels without processes.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -301,6 +303,18 @@ class WorkersTests(SynchronousTestCase):
         for number in range(MOST_CALLERS + 10):
             self.lent(str(number)).give_back(None)
         self.assertEqual(len(self.workers._places), MOST_CALLERS)
+
+    def test_many_callers(self) -> None:
+        """
+        They are spread evenly, and it takes no longer to find a place for one more.
+        """
+        self.crew(20)
+        started = time.monotonic()
+        for number in range(MOST_CALLERS + 2000):
+            self.lent(str(number)).give_back(None)
+        self.assertLess(time.monotonic() - started, 8)
+        taken = Counter(self.workers._places.values()).values()
+        self.assertEqual(set(taken), {MOST_CALLERS // 20})
 
     def test_close(self) -> None:
         """
