@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 # Everything that could end a line, move the cursor or turn the text around.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -47,6 +47,18 @@ def _scrubbed_argument(argument: str) -> str:
     # Whoever percent-encodes the name hides it from nobody but us.
     is_secret = equals and _SECRET_NAME.search(unquote_plus(name).lower())
     return f"{name}={HIDDEN}" if is_secret else argument
+
+
+def passwords(uris: Iterable[str]) -> list[str]:
+    """
+    :return: The passwords in URIs, as they stand there and as they are meant.
+    """
+    found = []
+    for uri in uris:
+        password = urlsplit(uri).password
+        if password:
+            found += [password, unquote(password)]
+    return found
 
 
 class Scrubber:

@@ -56,12 +56,6 @@ class Systemd:
         """
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def draining(self) -> None:
-        """
-        Nothing new is begun any more.
-        """
-        self._tell("STATUS=draining: existing work goes on, nothing new is begun")
-
     def stopping(self) -> None:
         """
         The gateway has begun to stop. That it is alive is told until it ends.

@@ -229,8 +229,10 @@ class KernelRegistry:
 
         kernel.when_ready().addCallbacks(ready, failed)
 
-    def _record(self, event: str, kernel: Kernel, **more: str) -> None:
-        self._audit.record(event, kernel_id=kernel.kernel_id, kernel_name=kernel.name, **more)
+    def _record(self, event: str, kernel: Kernel, reason: str | None = None) -> None:
+        self._audit.record(
+            event, kernel_id=kernel.kernel_id, kernel_name=kernel.name, reason=reason
+        )
 
     def _forget(self, kernel: Kernel, reason: str) -> None:
         kernel_id = kernel.kernel_id
@@ -315,7 +317,6 @@ class KernelRegistry:
         Replace a kernel's process.
         """
 
-
         def restart() -> Deferred[None]:
             kernel = self.get(kernel_id)
             self._record("kernel_restarted", kernel)
@@ -327,7 +328,6 @@ class KernelRegistry:
         """
         End a kernel.
         """
-
 
         def stop() -> Deferred[None]:
             kernel = self.get(kernel_id)

@@ -36,9 +36,7 @@ class HealthAPI:
         """
         return [
             Route("/healthz", ("GET",), self.health, Access.PUBLIC, "Whether the gateway lives"),
-            Route(
-                "/readyz", ("GET",), self.readiness, Access.PUBLIC, "Whether it takes new work"
-            ),
+            Route("/readyz", ("GET",), self.readiness, Access.PUBLIC, "Whether it takes new work"),
         ]
 
     def health(self, request: Any) -> bytes:

@@ -20,6 +20,8 @@ from kgd.web.routes import Route
 from kgd.web.status import StatusAPI
 
 Families = Iterator[Any]
+# By the values of the labels.
+Values = Mapping[tuple[str, ...], float]
 
 
 class MetricsAPI:
@@ -126,7 +128,8 @@ class MetricsAPI:
             ("kgd_kernel_failed_starts", "Kernels that could never be used", tally.failed_starts),
             ("kgd_kernel_deaths", "Kernels that nobody stopped, and that are gone", tally.deaths),
         ):
-            yield counter(name, text, {(spec,): count for spec, count in counts.items()}, by_spec)
+            values: Values = {(spec,): count for spec, count in counts.items()}
+            yield counter(name, text, values, by_spec)
 
     def _of_clients(self) -> Families:
         figures = [kernel.channels.figures() for kernel in self._gateway.kernels.list()]
@@ -181,9 +184,7 @@ class MetricsAPI:
         yield histogram("kgd_reactor_lag_seconds", text, {(): tally.lag}, ())
 
 
-def gauge(
-    name: str, text: str, values: Mapping[tuple[str, ...], float], labels: Sequence[str] = ()
-) -> Any:
+def gauge(name: str, text: str, values: Values, labels: Sequence[str] = ()) -> Any:
     """
     :param values: By the values of the labels.
     :return: A family of metrics.
@@ -193,9 +194,7 @@ def gauge(
     return _family(GaugeMetricFamily(name, text, labels=labels), values)
 
 
-def counter(
-    name: str, text: str, values: Mapping[tuple[str, ...], float], labels: Sequence[str]
-) -> Any:
+def counter(name: str, text: str, values: Values, labels: Sequence[str]) -> Any:
     """
     The same for what only grows; ``_total`` is put behind the name.
     """
@@ -204,7 +203,7 @@ def counter(
     return _family(CounterMetricFamily(name, text, labels=labels), values)
 
 
-def _family(family: Any, values: Mapping[tuple[str, ...], float]) -> Any:
+def _family(family: Any, values: Values) -> Any:
     for key, value in sorted(values.items()):
         family.add_metric(key, value)
     return family
@@ -217,11 +216,10 @@ def histogram(
     The same for values of which it is known how many were in which range.
     """
     from prometheus_client.core import HistogramMetricFamily
-    from prometheus_client.utils import floatToGoString
 
     family = HistogramMetricFamily(name, text, labels=labels)
     for key, found in sorted(values.items()):
-        bounds = [floatToGoString(bound) for bound in (*found.bounds, float("inf"))]
+        bounds = [str(bound) for bound in found.bounds] + ["+Inf"]
         buckets = list(zip(bounds, accumulate(found.counts), strict=True))
         family.add_metric(key, buckets, found.total)
     return family
@@ -233,5 +231,5 @@ def _by_state(kernels: Iterable[IKernel]) -> Mapping[tuple[str, ...], int]:
 
 def _flows(what: str, text: str, flows: Mapping[str, Flow], label: str) -> Families:
     for unit, shown, field in (("messages", "Messages", "messages"), ("bytes", "Bytes", "size")):
-        values = {(name,): getattr(flow, field) for name, flow in flows.items()}
+        values: Values = {(name,): getattr(flow, field) for name, flow in flows.items()}
         yield counter(f"kgd_{what}_{unit}", f"{shown} {text}", values, [label])

@@ -48,6 +48,7 @@ EVERY_ROUTE = [
     ("GET", "/api/me"),
     ("PATCH", "/api/me"),
     ("GET", "/metrics"),
+    ("POST", "/api/drain"),
 ]
 
 
@@ -590,7 +591,7 @@ class SwaggerTests(APITestCase):
             pattern = pattern.replace("logo-64x64.png", "{file}")
             described.discard((method, pattern))
             self.assertIn(pattern, document["paths"])
-        public = ("/api/swagger.json", "/api/swagger.yaml", "/healthz")
+        public = ("/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz")
         self.assertEqual(described, {("GET", path) for path in public})
         names = ["ApiInfo", "Error", "Kernel", "KernelSpec", "KernelSpecFile", "Session"]
         self.assertEqual(sorted(document["definitions"]), names)
