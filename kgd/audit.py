@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import json
 import os
+import stat
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -60,7 +61,9 @@ class Audit:
         try:
             opened = os.open(self._path, flags, 0o600)
             try:
-                os.fchmod(opened, 0o600)
+                # It may also be a device, which belongs to others, too.
+                if stat.S_ISREG(os.fstat(opened).st_mode):
+                    os.fchmod(opened, 0o600)
             except OSError:
                 os.close(opened)
                 raise

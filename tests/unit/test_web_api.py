@@ -77,9 +77,9 @@ class APITestCase(SynchronousTestCase):
         """
         self.settings = Settings(**settings)
         self.kernels = MemoryKernels(self.settings, self.specs)
-        parts = Parts(Clock(), self.settings, self.kernels, self.specs, None)
-        self.personality = JupyterWebsocket(parts)
-        self.client = MemoryClient(self.settings, self.personality)
+        self.parts = Parts(Clock(), self.settings, self.kernels, self.specs, None)
+        self.personality = JupyterWebsocket(self.parts)
+        self.client = MemoryClient(self.settings, self.personality, self.parts.tally)
         self.addCleanup(self.client.close)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Response:

@@ -531,7 +531,8 @@ class MetricsTests(APITestCase):
         self.assertGreater(metrics["jupyter_server_started_timestamp_seconds"], 1e9)
         self.assertGreaterEqual(metrics["jupyter_server_active_duration_seconds"], 0)
         self.assertIn("process_resident_memory_bytes", metrics)
-        self.assertEqual(self.metrics().keys(), metrics.keys())
+        # But for the requests with which they were asked for.
+        self.assertLessEqual(metrics.keys(), self.metrics().keys())
 
     def test_token(self) -> None:
         """
