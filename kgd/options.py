@@ -17,6 +17,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from kgd.fetching import is_remote, split_prefix
+from kgd.log_lines import FORMATS
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
 from kgd.settings import CORS, MEBIBYTE, Settings
@@ -187,6 +188,14 @@ def maybe_directory(value: str) -> str:
     An existing directory, or nothing.
     """
     return directory(value) if value else ""
+
+
+def maybe_file(value: str) -> str:
+    """
+    The name of a file, or nothing.
+    """
+    # Whoever becomes a daemon leaves the directory.
+    return os.path.abspath(value) if value else ""
 
 
 @attrs.frozen
@@ -443,6 +452,27 @@ OPTIONS = (
     Option("max-body-size", "Most bytes in the body of a request.", size),
     Option("max-message-size", "Most bytes in a message from a WebSocket.", size),
     Option("log-level", "Least important messages to log.", log_level),
+    Option("log-format", "How to log: text, or json, one object on each line.", one_of(*FORMATS)),
+    Option(
+        "access-log",
+        "Log every request, with its id; without this option, only those that fail, and with "
+        "--no-access-log none.",
+        switch,
+    ),
+    Option(
+        "audit-log",
+        "File to which to append, as JSON, who started, used and stopped which kernel.",
+        maybe_file,
+    ),
+    Option("audit-code", "Write the code that is run to the audit log, too.", switch),
+    Option("metrics", "Serve metrics for Prometheus at /metrics.", switch),
+    Option("metrics-public", "Serve them without a token.", switch),
+    Option(
+        "drain-timeout",
+        "Seconds that existing kernels get when the gateway is drained (with SIGUSR1 or "
+        "POST /api/drain) before it stops; 0 is as long as they take.",
+        seconds,
+    ),
 )
 
 

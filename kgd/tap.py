@@ -13,18 +13,29 @@ import os
 import resource
 import signal
 import sys
+import time
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import ILogObserver
 from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+from twisted.python.usage import UsageError
 
+from kgd.audit import Audit
 from kgd.errors import ConfigurationError
+from kgd.fetching import split_prefix
+from kgd.log_lines import LogWriter
 from kgd.logs import make_logger, set_level
 from kgd.options import Options
+from kgd.scrubbing import Scrubber, passwords
 from kgd.service import Gateway, Parts
 from kgd.settings import Settings
+from kgd.systemd import Systemd
+from kgd.tally import Tally
 
 __all__ = ["Options", "makeService"]
 
@@ -49,16 +60,28 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
     txaio.use_twisted()  # type: ignore[no-untyped-call]
     txaio.config.loop = reactor  # type: ignore[attr-defined]
     specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
-    relay = Relay(reactor, settings)
+    tally = Tally()
+    audit = Audit(settings.audit_log, settings.audit_code)
+    relay = Relay(reactor, settings, tally)
     runtime = RuntimeDirectory()
     kernels = KernelRegistry(
-        reactor, settings, specs, LocalLauncher(reactor), relay, runtime, os.environ
+        reactor,
+        settings,
+        specs,
+        LocalLauncher(reactor),
+        relay,
+        runtime,
+        os.environ,
+        tally=tally,
+        audit=audit,
     )
     return Gateway(
-        Parts(reactor, settings, kernels, specs, runtime),
+        Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit),
         relay,
         lambda gateway: load(settings.api, gateway),
-        lambda personality: GatewaySite(settings, GatewayResource(settings, personality), reactor),
+        lambda personality: GatewaySite(
+            settings, GatewayResource(settings, personality, tally, audit), reactor
+        ),
     )
 
 
@@ -72,9 +95,21 @@ class Daemon(Service):
 
     _log = make_logger()
 
-    def __init__(self, reactor: Any, gateway: Gateway) -> None:
+    def __init__(
+        self, reactor: Any, gateway: Gateway, systemd: Systemd, log_writer: LogWriter | None
+    ) -> None:
         self._reactor = reactor
         self._gateway = gateway
+        self._systemd = systemd
+        self._log_writer = log_writer
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Become part of an application; twistd looks there for somebody who writes the log.
+        """
+        if self._log_writer is not None:
+            parent.setComponent(ILogObserver, self._log_writer)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
         """
@@ -88,8 +123,10 @@ class Daemon(Service):
         gc.freeze()
         # The reactor installs its own handlers first.
         self._reactor.callWhenRunning(self._handle_signals)
+        self._systemd.started()
         ready = self._gateway.when_ready()
-        ready.addErrback(self._failed)
+        ready.addCallbacks(lambda _: self._systemd.ready(), self._failed)
+        self._gateway.when_drained().addCallback(lambda _: self._stop_reactor())
         self._gateway.startService()
 
     def stopService(self) -> Deferred[None]:
@@ -97,12 +134,19 @@ class Daemon(Service):
         Stop the gateway.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        return self._gateway.stopService()
+        self._systemd.stopping()
+        return self._gateway.stopService().addBoth(self._stopped)
+
+    def _stopped(self, result: Any) -> Any:
+        self._systemd.stopped()
+        return result
 
     def _handle_signals(self) -> None:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._asked_to_stop)
         signal.signal(signal.SIGHUP, self._asked_to_reload)
+        # twistd, if it writes a file, would begin another one.
+        signal.signal(signal.SIGUSR1, self._asked_to_drain)
 
     def _asked_to_stop(self, signum: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._stop_reactor)
@@ -110,9 +154,14 @@ class Daemon(Service):
     def _asked_to_reload(self, signum: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._reload)
 
+    def _asked_to_drain(self, signum: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._gateway.drain)
+
     def _reload(self) -> None:
+        self._systemd.reloading()
         reloading = self._gateway.reload()
         reloading.addErrback(lambda failure: self._log.failure("cannot reload", failure))
+        reloading.addCallback(lambda _: self._systemd.ready())
 
     def _stop_reactor(self) -> None:
         if self.running and self._reactor.running:
@@ -170,5 +219,31 @@ def makeService(options: Options) -> IService:
 
     settings: Settings = options.settings
     set_level(settings.log_level)
-    daemon: IService = Daemon(reactor, make_gateway(reactor, settings))
+    daemon: IService = Daemon(
+        reactor,
+        make_gateway(reactor, settings),
+        Systemd(reactor, os.environ),
+        log_writer(reactor, settings, options.parent or {}),
+    )
     return daemon
+
+
+def log_writer(reactor: Any, settings: Settings, of_twistd: Mapping[str, Any]) -> LogWriter | None:
+    """
+    :param of_twistd: The options of twistd.
+    :return: What writes the log to where twistd would; ``None`` if that has a writer of its own.
+    """
+    if of_twistd.get("syslog") or of_twistd.get("logger"):
+        return None
+    name = of_twistd.get("logfile")
+    if not name and not of_twistd.get("nodaemon", True):
+        name = "twistd.log"
+    file: Any = sys.stdout
+    if name and name != "-":
+        file = LogFile.fromFullPath(name)  # type: ignore[no-untyped-call]
+    elif not of_twistd.get("nodaemon", True):
+        raise UsageError("a daemon cannot log to stdout; name a file with --logfile")
+    scrub = Scrubber(
+        [settings.auth_token, *passwords(split_prefix(uri)[1] for uri in settings.seed_uri)]
+    )
+    return LogWriter(file, settings.log_format, scrub, time.monotonic, reactor.callLater)

@@ -46,7 +46,14 @@ class TableTests(SynchronousTestCase):
         Each reader that can be wrong says so, naming the option, the value and what would do.
         """
         for option in OPTIONS:
-            if option.read.__name__ in ("text", "names", "switch", "notebook_uri", "stickiness"):
+            if option.read.__name__ in (
+                "text",
+                "names",
+                "switch",
+                "notebook_uri",
+                "stickiness",
+                "maybe_file",
+            ):
                 continue
             for value in ("-1", "x", "1e999", "nan"):
                 error = self.assertRaises(UsageError, parsed, f"--{option.name}={value}")

@@ -17,6 +17,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from kgd import errors
+from kgd.audit import Audit
 from kgd.logs import make_logger
 from kgd.notebook.api import Handler, Outputs, StoredFile
 from kgd.notebook.bodies import Body, read_body
@@ -53,6 +54,7 @@ class Counter:
     base: str
     workers: Workers
     uploads: UploadDirectory
+    audit: Audit
 
 
 class Call:
@@ -123,7 +125,7 @@ class Call:
         except BaseException:
             self._remove(directory)
             raise
-        outputs = await self._run(worker, self._codes(handler, text), directory)
+        outputs = await self._run(worker, self._codes(handler, text), directory, handler)
         self._answer(handler, outputs)
 
     async def _read_request(self) -> tuple[str, Path | None]:
@@ -209,7 +211,7 @@ class Call:
             self._lending = None
 
     async def _run(
-        self, worker: Worker, codes: Sequence[Code], directory: Path | None
+        self, worker: Worker, codes: Sequence[Code], directory: Path | None, handler: Handler
     ) -> Sequence[Outputs]:
         """
         :return: The outputs of the code up to the piece that failed, or of all.
@@ -222,6 +224,7 @@ class Call:
             self._deadline = self._counter.reactor.callLater(timeout, self._time_out)
         try:
             run = worker.run(codes, self._too_much)
+            self._write_down(worker, run, handler)
             run.answered.addCallback(self._end)
             outputs = await self._ended
             if run.lost:
@@ -236,6 +239,20 @@ class Call:
             elif directory is not None:
                 run.settled.addCallback(lambda _: self._remove(directory))
             worker.give_back(run)
+
+    def _write_down(self, worker: Worker, run: Run, handler: Handler) -> None:
+        audit = self._counter.audit
+        if audit.is_on:
+            audit.record(
+                "executed",
+                kernel_id=worker.kernel_id,
+                method=self._request.method.decode("latin-1"),
+                endpoint=self._counter.base + self._match.endpoint.path,
+                msg_type="execute_request",
+                msg_id=run.pieces[self._main].msg_id,
+                size=sum(len(code.source.encode()) + len(code.metadata) for code in run.codes),
+                code=handler.source if audit.with_code else None,
+            )
 
     def _end(self, result: Any) -> None:
         if not self._ended.called:

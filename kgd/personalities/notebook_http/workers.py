@@ -163,6 +163,20 @@ class Workers:
         """
         return len(self._waiting)
 
+    @property
+    def is_hopeless(self) -> bool:
+        """
+        Whether none has a kernel or is getting one at the moment.
+        """
+        return all(worker.reason for worker in self._all)
+
+    def states(self) -> dict[str, int]:
+        """
+        :return: How many are ``free``, ``busy``, or without a kernel: ``missing``.
+        """
+        busy, free = sum(worker.is_lent for worker in self._all), len(self._idle)
+        return {"busy": busy, "free": free, "missing": len(self._all) - busy - free}
+
     def close(self) -> None:
         """
         Take no more requests. Those that have a worker, or wait for one, are still served; a kernel
