@@ -18,23 +18,24 @@ def main() -> None:
 
     What stands before a lonely ``--`` is for twistd itself: ``kgd --reactor=asyncio -- --port=0``.
     """
-    _run([], [])
+    _run([])
 
 
 def jupyter_main() -> None:
     """
     Run it in place of the Jupyter Kernel Gateway: ``jupyter kgd`` for ``jupyter kernelgateway``.
     """
-    _run(["--logger=kgd.stderr.observer"], ["--drop-in"])
+    _run(["--drop-in"])
 
 
-def _run(for_twistd: list[str], for_kgd: list[str]) -> None:
+def _run(ours: list[str]) -> None:
+    for_twistd: list[str] = []
     arguments = sys.argv[1:]
     if "--" in arguments:
         at = arguments.index("--")
-        for_twistd, arguments = [*for_twistd, *arguments[:at]], arguments[at + 1 :]
+        for_twistd, arguments = arguments[:at], arguments[at + 1 :]
     # twistd reads it again, to show how it was called.
-    sys.argv[1:] = ["-n", "--pidfile=", *for_twistd, "kgd", *for_kgd, *arguments]
+    sys.argv[1:] = ["-n", "--pidfile=", *for_twistd, "kgd", *ours, *arguments]
     options: Any = twistd.ServerOptions()  # type: ignore[attr-defined,no-untyped-call]
     try:
         options.parseOptions(sys.argv[1:])

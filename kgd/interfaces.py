@@ -17,13 +17,18 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 from zope.interface import Attribute, Interface
 
+from kgd.audit import Audit
+from kgd.draining import Draining
 from kgd.notebook.api import NotebookAPI, NotebookSource
 from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
+from kgd.tally import Tally
 
 #: What clients are told of a kernel that somebody wanted gone.
 SHUT_DOWN = "Kernel shut down"
+#: What they are told of one that was culled begins with this.
+CULLED = "Kernel culled"
 
 # --- kernels --------------------------------------------------------------------------------------
 
@@ -265,6 +270,19 @@ class IKernels(Interface):
         :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
         """
 
+    def spare() -> Sequence[IKernel]:
+        """
+        :return: The kernels that nobody has asked for yet.
+        """
+
+    def drain() -> Deferred[None]:
+        """
+        Refuse new kernels from now on, with :py:exc:`kgd.errors.Unavailable`, and keep no spare
+        ones. Those that there are go on.
+
+        :return: Fires when none is left.
+        """
+
     def stop_all() -> Deferred[None]:
         """
         Stop every kernel, all at once, and refuse new ones.
@@ -448,6 +466,23 @@ class IAttachment(Interface):
         """
 
 
+@attrs.frozen(kw_only=True)
+class ChannelsFigures:
+    """
+    The clients of a kernel, without those that are parts of the gateway.
+
+    :ivar present: How many are there.
+    :ivar away: How many may come back.
+    :ivar messages: How many messages wait for them.
+    :ivar size: How many bytes do.
+    """
+
+    present: int = 0
+    away: int = 0
+    messages: int = 0
+    size: int = 0
+
+
 class IChannels(Interface):
     """
     A kernel's ZeroMQ sockets and the clients that use them, for as long as the kernel exists.
@@ -455,6 +490,11 @@ class IChannels(Interface):
 
     connections: int = Attribute("How many clients are there at the moment.")
     outstanding: int = Attribute("How many requests to run code the kernel has not answered.")
+
+    def figures() -> ChannelsFigures:
+        """
+        :return: How many clients there are at the moment, and what waits for them.
+        """
 
     def connect(connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """
@@ -577,6 +617,9 @@ class IGateway(Interface):
     settings: Settings = Attribute("The settings.")
     kernels: Any = Attribute("The IKernels.")
     kernel_specs: Any = Attribute("The IKernelSpecs.")
+    draining: Draining = Attribute("Whether nothing new is to be begun any more.")
+    tally: Tally = Attribute("What has happened.")
+    audit: Audit = Attribute("Where it is written down who did what.")
 
     def private_directory(name: str) -> Path:
         """
@@ -621,6 +664,21 @@ class IPersonality(Interface):
         :param path: As for :py:meth:`access`.
         :return: What may be asked of the path; nothing if it is not served. With ``OPTIONS`` among
             them, the resource itself answers that, unless a browser asks in advance.
+        """
+
+
+class IDrainable(Interface):
+    """
+    What a personality may provide, too: how it is drained. For others, new kernels are refused, and
+    draining is over when there is no kernel.
+    """
+
+    def drain() -> Deferred[None]:
+        """
+        Begin nothing new from now on, and refuse what would be, with
+        :py:exc:`kgd.errors.Unavailable`.
+
+        :return: Fires when everything that had been begun is done.
         """
 
 

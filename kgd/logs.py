@@ -11,16 +11,33 @@ import sys
 
 from twisted.logger import (
     FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
     Logger,
     LogLevel,
     LogLevelFilterPredicate,
     globalLogPublisher,
 )
+from zope.interface import implementer
+
+from kgd.requester import REQUESTER
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 
+
+@implementer(ILogObserver)
+def _publish(event: LogEvent) -> None:
+    """
+    Pass an event on, with the id of the request to which it belongs.
+    """
+    requester = REQUESTER.get()
+    if requester is not None:
+        event.setdefault("request_id", requester.request_id)
+    globalLogPublisher(event)
+
+
 _threshold = LogLevelFilterPredicate(LogLevel.info)
-_observer = FilteringLogObserver(globalLogPublisher, [_threshold])
+_observer = FilteringLogObserver(_publish, [_threshold])
 
 
 def make_logger() -> Logger:

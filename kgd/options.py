@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from kgd.fetching import is_remote, shown, split_prefix
+from kgd.log_lines import FORMATS
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
 from kgd.settings import MEBIBYTE, Settings
@@ -93,6 +94,13 @@ def switch(value: str) -> bool:
     if word in ("0", "false", "no", "off", ""):
         return False
     raise ValueError
+
+
+def switch_or_failures(value: str) -> bool | None:
+    """
+    One of 1, true, yes, on, 0, false, no, off; or failures, for those only.
+    """
+    return None if value.strip().lower() == "failures" else switch(value)
 
 
 def notebook_uri(value: str) -> str:
@@ -212,6 +220,7 @@ def absolute(value: str) -> str:
     """
     A path, or nothing.
     """
+    # Whoever becomes a daemon leaves the directory.
     return os.path.abspath(value) if value else ""
 
 
@@ -246,6 +255,14 @@ def without_secrets(uris: tuple[str, ...]) -> tuple[str, ...]:
         uri = shown(uri) if is_remote(uri) else uri
         found.append(uri if prefix is None else f"{prefix}={uri}")
     return tuple(found)
+
+
+# How it is said to these that nothing is meant.
+_NOTHING: Mapping[Reader, str] = {
+    number_or_none: "none",
+    ws_protocol: "auto",
+    switch_or_failures: "failures",
+}
 
 
 @attrs.frozen
@@ -304,7 +321,7 @@ class Option:
         """
         Whether it is turned on and off, instead of given a value.
         """
-        return self.read is switch
+        return self.read in (switch, switch_or_failures)
 
     @property
     def is_table(self) -> bool:
@@ -321,7 +338,7 @@ class Option:
             mapping. Secrets are left out.
         """
         if value is None:
-            return "none" if self.read is number_or_none else "auto"
+            return _NOTHING[self.read]
         value = self.show(value)
         if self.read is size and value and value % MEBIBYTE == 0:
             return f"{value // MEBIBYTE}MiB"
@@ -635,4 +652,25 @@ OPTIONS = (
     Option("max-body-size", "Most bytes in the body of a request.", size),
     Option("max-message-size", "Most bytes in a message from a WebSocket.", size),
     Option("log-level", "Least important messages to log.", log_level),
+    Option("log-format", "How to log: text, or json, one object on each line.", one_of(*FORMATS)),
+    Option(
+        "access-log",
+        "Log every request, with its id; without this option, only those that fail, and with "
+        "--no-access-log none.",
+        switch_or_failures,
+    ),
+    Option(
+        "audit-log",
+        "File to which to append, as JSON, who started, used and stopped which kernel.",
+        absolute,
+    ),
+    Option("audit-code", "Write the code that is run to the audit log, too.", switch),
+    Option("metrics", "Serve metrics for Prometheus at /metrics.", switch),
+    Option("metrics-public", "Serve them without a token.", switch),
+    Option(
+        "drain-timeout",
+        "Seconds that existing kernels get when the gateway is drained (with SIGUSR1 or "
+        "POST /api/drain) before it stops; 0 is as long as they take.",
+        seconds,
+    ),
 )

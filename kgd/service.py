@@ -10,20 +10,37 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kgd import __version__
-from kgd.interfaces import IGateway, IKernels, IKernelSpecs, IPersonality, IRelay
+from kgd.audit import Audit
+from kgd.draining import Draining
+from kgd.errors import ConfigurationError
+from kgd.interfaces import (
+    IDrainable,
+    IGateway,
+    IKernels,
+    IKernelSpecs,
+    IPersonality,
+    IRelay,
+)
+from kgd.lag import LagMeter
 from kgd.listening import Listening, listen
 from kgd.logs import make_logger
 from kgd.settings import Settings
+from kgd.tally import Tally
+from kgd.waiters import Waiters
 
 GOING_AWAY = 1001
 # A personality that does not stop keeps nobody from stopping.
 PATIENCE = 5.0
+# How long what has just been answered may take to leave.
+LAST_ANSWERS = 0.25
 
 
 @implementer(IGateway)
@@ -41,6 +58,9 @@ class Parts:
     kernels: IKernels
     kernel_specs: IKernelSpecs
     runtime: Any
+    draining: Draining = attrs.field(factory=Draining)
+    tally: Tally = attrs.field(factory=Tally)
+    audit: Audit = attrs.field(factory=Audit)
 
     def private_directory(self, name: str) -> Path:
         """
@@ -77,6 +97,9 @@ class Gateway(Service):
         self._personality: IPersonality | None = None
         self._starting: Deferred[None] = succeed(None)
         self._ready: list[Deferred[None]] = []
+        self._drained: Waiters[None] = Waiters()
+        self._draining: Deferred[None] = succeed(None)
+        self._lag = LagMeter(parts.reactor, parts.tally)
 
     def when_ready(self) -> Deferred[None]:
         """
@@ -86,6 +109,19 @@ class Gateway(Service):
         ready: Deferred[None] = Deferred()
         self._ready.append(ready)
         return ready
+
+    def when_drained(self) -> Deferred[None]:
+        """
+        :return: Fires when somebody has asked for the gateway to be drained, and what it had begun
+            is done, or has had enough time. Then it is to be stopped.
+        """
+        return self._drained.wait()
+
+    def drain(self) -> None:
+        """
+        Begin nothing new from now on.
+        """
+        self._parts.draining.ask()
 
     def startService(self) -> None:
         """
@@ -103,6 +139,7 @@ class Gateway(Service):
     async def _start(self) -> None:
         try:
             self._parts.runtime.open()
+            self._parts.audit.open()
             self._relay.start()
             self._personality = self._load(self._parts)
             await self._personality.start()
@@ -121,6 +158,11 @@ class Gateway(Service):
             raise
         for announcement in self.announcements():
             self._log.info("{announcement}", announcement=announcement)
+        if settings.metrics:
+            self._lag.start()
+        self._draining = self._parts.draining.when_asked()
+        self._draining.addCallback(lambda _: Deferred.fromCoroutine(self._drain()))
+        self._draining.addErrback(self._drain_failed)
 
     def announcements(self) -> list[str]:
         """
@@ -132,10 +174,41 @@ class Gateway(Service):
             for port in self._ports
         ]
 
+    def _drain_failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):  # type: ignore[no-untyped-call]
+            self._log.failure("cannot drain", failure)
+
+    async def _drain(self) -> None:
+        timeout = self._parts.settings.drain_timeout
+        self._log.info("draining: nothing new is begun, and what there is may go on")
+        personality = self._personality
+        if IDrainable.providedBy(personality):
+            drained = personality.drain()
+        else:
+            drained = self._parts.kernels.drain()
+        if timeout:
+            drained.addTimeout(timeout, self._parts.reactor)
+        try:
+            await drained
+        except TookTooLong:
+            self._log.warn(
+                "draining took longer than {timeout:g} s; stopping what is left", timeout=timeout
+            )
+        else:
+            self._log.info("drained: there is nothing left to do")
+        # The last answers are on their way.
+        await deferLater(self._parts.reactor, LAST_ANSWERS)
+        self._drained.fire(None)
+
     def reload(self) -> Deferred[None]:
         """
-        :return: Fires when the personality has read again what may have changed.
+        :return: Fires when the personality has read again what may have changed, and the audit log
+            has been opened again.
         """
+        try:
+            self._parts.audit.open()
+        except ConfigurationError as error:
+            self._log.error("{reason}; the file that was open stays so", reason=str(error))
         if self._personality is None:
             return succeed(None)
         return maybeDeferred(self._personality.reload)
@@ -152,6 +225,8 @@ class Gateway(Service):
         """
         Everything is stopped, whatever goes wrong with the rest.
         """
+        self._lag.stop()
+        self._draining.cancel()
         ports, self._ports = self._ports, []
         personality, self._personality = self._personality, None
         for port in ports:
@@ -163,6 +238,7 @@ class Gateway(Service):
         await self._bounded("stopping the kernels", self._parts.kernels.stop_all)
         await self._bounded("stopping the relay", self._relay.stop)
         await self._bounded("removing the runtime directory", self._parts.runtime.close)
+        self._parts.audit.close()
 
     async def _bounded(self, what: str, action: Callable[[], Any]) -> None:
         stopping = maybeDeferred(action)

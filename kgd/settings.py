@@ -143,3 +143,10 @@ class Settings:
     max_body_size: int = 100 * MEBIBYTE
     max_message_size: int = 100 * MEBIBYTE
     log_level: str = "info"
+    log_format: str = "text"
+    access_log: bool | None = None
+    audit_log: str = ""
+    audit_code: bool = False
+    metrics: bool = True
+    metrics_public: bool = False
+    drain_timeout: float = 600.0

@@ -7,10 +7,8 @@ from __future__ import annotations
 import os
 import select
 
-from twisted.logger import ILogObserver, textFileLogObserver
-
 # twistd makes sys.stderr a part of the log.
-_STDERR = 2
+STDERR = 2
 # So many bytes a pipe takes in one piece whenever it takes any.
 _PIECE = select.PIPE_BUF
 
@@ -53,17 +51,3 @@ class UnblockedStream:
         """
         Nothing is kept here.
         """
-
-
-def say(text: str) -> None:
-    """
-    :param text: Lines for stderr, past the log.
-    """
-    UnblockedStream(_STDERR).write(text)
-
-
-def observer() -> ILogObserver:
-    """
-    :return: For ``twistd --logger=kgd.stderr.observer``.
-    """
-    return textFileLogObserver(UnblockedStream(_STDERR))  # type: ignore[arg-type]

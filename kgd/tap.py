@@ -13,20 +13,31 @@ import os
 import resource
 import signal
 import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import ILogObserver
 from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+from twisted.python.usage import UsageError
 
+from kgd.audit import Audit
 from kgd.configuration.command_line import Options
 from kgd.errors import ConfigurationError
+from kgd.fetching import split_prefix
+from kgd.log_lines import LogWriter
 from kgd.logs import is_logged, make_logger, set_level
+from kgd.scrubbing import Scrubber, passwords
 from kgd.service import Gateway, Parts
 from kgd.settings import Settings
-from kgd.stderr import say
+from kgd.stderr import STDERR, UnblockedStream
+from kgd.systemd import Systemd
+from kgd.tally import Tally
 
 __all__ = ["Options", "makeService"]
 
@@ -55,16 +66,28 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
     specs = InstalledKernelSpecs(
         allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
     )
-    relay = Relay(reactor, settings)
+    tally = Tally()
+    audit = Audit(settings.audit_log, settings.audit_code)
+    relay = Relay(reactor, settings, tally)
     runtime = RuntimeDirectory(Path(settings.connection_dir) if settings.connection_dir else None)
     kernels = KernelRegistry(
-        reactor, settings, specs, LocalLauncher(reactor), relay, runtime, os.environ
+        reactor,
+        settings,
+        specs,
+        LocalLauncher(reactor),
+        relay,
+        runtime,
+        os.environ,
+        tally=tally,
+        audit=audit,
     )
     return Gateway(
-        Parts(reactor, settings, kernels, specs, runtime),
+        Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit),
         relay,
         lambda gateway: load(settings.api, gateway),
-        lambda personality: GatewaySite(settings, GatewayResource(settings, personality), reactor),
+        lambda personality: GatewaySite(
+            settings, GatewayResource(settings, personality, tally, audit), reactor
+        ),
     )
 
 
@@ -75,15 +98,34 @@ class Daemon(Service):
     twistd would end with the status of the signal that stopped it; for whoever supervises the
     daemon, being told to stop is no failure.
 
-    :param drop_in: Whether to say on stderr where the gateway is, even if the log does not.
+    :param announce: Writes the lines that say where the gateway is. Somebody may wait for them who
+        has silenced the log that they are in.
     """
 
     _log = make_logger()
 
-    def __init__(self, reactor: Any, gateway: Gateway, *, drop_in: bool = False) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        gateway: Gateway,
+        systemd: Systemd,
+        log_writer: LogWriter | None,
+        *,
+        announce: Callable[[str], object] | None = None,
+    ) -> None:
         self._reactor = reactor
         self._gateway = gateway
-        self._drop_in = drop_in
+        self._systemd = systemd
+        self._log_writer = log_writer
+        self._announce = announce
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Become part of an application; twistd looks there for somebody who writes the log.
+        """
+        if self._log_writer is not None:
+            parent.setComponent(ILogObserver, self._log_writer)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
         """
@@ -97,10 +139,10 @@ class Daemon(Service):
         gc.freeze()
         # The reactor installs its own handlers first.
         self._reactor.callWhenRunning(self._handle_signals)
+        self._systemd.started()
         ready = self._gateway.when_ready()
-        if self._drop_in and not is_logged("info"):
-            ready.addCallback(lambda _: self._announce())
-        ready.addErrback(self._failed)
+        ready.addCallbacks(self._is_ready, self._failed)
+        self._gateway.when_drained().addCallback(lambda _: self._stop_reactor())
         self._gateway.startService()
 
     def stopService(self) -> Deferred[None]:
@@ -108,19 +150,25 @@ class Daemon(Service):
         Stop the gateway.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        return self._gateway.stopService()
+        self._systemd.stopping()
+        return self._gateway.stopService().addBoth(self._stopped)
 
-    def _announce(self) -> None:
-        """
-        Somebody waits for these lines, and has silenced the log that they are in.
-        """
-        for line in self._gateway.announcements():
-            say(f"{line}\n")
+    def _stopped(self, result: Any) -> Any:
+        self._systemd.stopped()
+        return result
+
+    def _is_ready(self, _result: None) -> None:
+        self._systemd.ready()
+        if self._announce is not None:
+            for line in self._gateway.announcements():
+                self._announce(f"{line}\n")
 
     def _handle_signals(self) -> None:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._asked_to_stop)
         signal.signal(signal.SIGHUP, self._asked_to_reload)
+        # twistd, if it writes a file, would begin another one.
+        signal.signal(signal.SIGUSR1, self._asked_to_drain)
 
     def _asked_to_stop(self, signum: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._stop_reactor)
@@ -128,9 +176,14 @@ class Daemon(Service):
     def _asked_to_reload(self, signum: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._reload)
 
+    def _asked_to_drain(self, signum: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._gateway.drain)
+
     def _reload(self) -> None:
+        self._systemd.reloading()
         reloading = self._gateway.reload()
         reloading.addErrback(lambda failure: self._log.failure("cannot reload", failure))
+        reloading.addCallback(lambda _: self._systemd.ready())
 
     def _stop_reactor(self) -> None:
         if self.running and self._reactor.running:
@@ -190,5 +243,45 @@ def makeService(options: Options) -> IService:
     set_level(settings.log_level)
     for remark in options.remarks:
         _log.warn("{remark}", remark=remark)
-    daemon: IService = Daemon(reactor, make_gateway(reactor, settings), drop_in=options.drop_in)
+    of_twistd: Mapping[str, Any] = options.parent or {}
+    stderr = UnblockedStream(STDERR) if options.drop_in else None
+    daemon: IService = Daemon(
+        reactor,
+        make_gateway(reactor, settings),
+        Systemd(reactor, os.environ),
+        log_writer(reactor, settings, of_twistd, stderr or sys.stdout),
+        announce=stderr.write if stderr and not _is_plain(settings, of_twistd) else None,
+    )
     return daemon
+
+
+def _is_plain(settings: Settings, of_twistd: Mapping[str, Any]) -> bool:
+    """
+    Whether the log, which is on the terminal, has the line that says where the gateway is.
+    """
+    elsewhere = any(of_twistd.get(name) for name in ("syslog", "logger", "logfile"))
+    return is_logged("info") and settings.log_format == "text" and not elsewhere
+
+
+def log_writer(
+    reactor: Any, settings: Settings, of_twistd: Mapping[str, Any], terminal: Any
+) -> LogWriter | None:
+    """
+    :param of_twistd: The options of twistd.
+    :param terminal: Where to write as long as those do not say otherwise.
+    :return: What writes the log to where twistd would; ``None`` if that has a writer of its own.
+    """
+    if of_twistd.get("syslog") or of_twistd.get("logger"):
+        return None
+    name = of_twistd.get("logfile")
+    if not name and not of_twistd.get("nodaemon", True):
+        name = "twistd.log"
+    file = terminal
+    if name and name != "-":
+        file = LogFile.fromFullPath(name)  # type: ignore[no-untyped-call]
+    elif not of_twistd.get("nodaemon", True):
+        raise UsageError("a daemon cannot log to stdout; name a file with --logfile")
+    scrub = Scrubber(
+        [settings.auth_token, *passwords(split_prefix(uri)[1] for uri in settings.seed_uri)]
+    )
+    return LogWriter(file, settings.log_format, scrub, time.monotonic, reactor.callLater)

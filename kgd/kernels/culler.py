@@ -11,7 +11,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from kgd.interfaces import IKernel, IKernels, KernelSpec
+from kgd.interfaces import CULLED, IKernel, IKernels, KernelSpec
 from kgd.logs import make_logger
 from kgd.settings import Settings
 
@@ -151,7 +151,7 @@ class Culler:
             reason=reason,
         )
         # It may take its time; the others are not kept waiting.
-        stopping = maybeDeferred(self._kernels.stop, kernel.kernel_id, f"Kernel culled: {reason}")
+        stopping = maybeDeferred(self._kernels.stop, kernel.kernel_id, f"{CULLED}: {reason}")
         stopping.addErrback(self._failed, kernel)
 
     def _failed(self, failure: Failure, kernel: IKernel) -> None:

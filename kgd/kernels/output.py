@@ -4,17 +4,15 @@ What a kernel prints, on its way to the log.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
+from kgd.scrubbing import escaped
+
 LONGEST_LINE = 4096  # bytes
 LINES_A_SECOND = 500
-
-# Everything that could end a line, move the cursor or turn the text around.
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(raw: bytes) -> str:
@@ -22,7 +20,7 @@ def printable(raw: bytes) -> str:
     :return: The text, with an escape in place of every character that is not harmless.
     """
     text = raw.decode("utf-8", "backslashreplace")
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+    return escaped(text)
 
 
 def pieces(line: bytes) -> list[bytes]:

@@ -115,7 +115,13 @@ class LocalProcess(ProcessProtocol):
         self._lines = OutputLines(reactor, self._say, self._say_dropped)
 
     def _say(self, line: str) -> None:
-        _log.info("kernel {kernel_id}: {line}", kernel_id=self._kernel_id, line=line)
+        _log.info(
+            "kernel {kernel_id}: {line}",
+            kernel_id=self._kernel_id,
+            line=line,
+            # How much that may be has been decided for each kernel already.
+            log_unlimited=True,
+        )
 
     def _say_dropped(self, count: int) -> None:
         _log.warn(

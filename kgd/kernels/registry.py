@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kgd.audit import Audit
+from kgd.draining import Draining
 from kgd.errors import (
     ConfigurationError,
     KernelLimitReached,
@@ -21,6 +24,7 @@ from kgd.errors import (
     NoSuchKernelSpec,
 )
 from kgd.interfaces import (
+    CULLED,
     SHUT_DOWN,
     IKernel,
     IKernelLauncher,
@@ -44,6 +48,8 @@ from kgd.kernels.ports import PortLeases
 from kgd.kernels.runtime import RuntimeDirectory
 from kgd.kernels.seeds import load_seed
 from kgd.settings import Settings
+from kgd.tally import Tally
+from kgd.waiters import Waiters
 
 # Of so many kernels that died by themselves or were culled it is remembered why.
 _REMEMBERED = 100
@@ -59,6 +65,8 @@ class KernelRegistry:
     :param environment: The gateway's environment.
     :param ports: Where to get ports for kernels; by default from this machine's.
     :param monotonic: What ages are measured with. Twisted's reactors have the wall clock only.
+    :param tally: Where to count what becomes of kernels.
+    :param audit: Where to write down who did what.
     """
 
     def __init__(
@@ -73,6 +81,8 @@ class KernelRegistry:
         wall_clock: Callable[[], float] = time.time,
         ports: PortLeases | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        tally: Tally | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -82,6 +92,10 @@ class KernelRegistry:
         self._environment = environment
         self._wall_clock = wall_clock
         self._monotonic = monotonic
+        self._tally = tally or Tally()
+        self._audit = audit or Audit()
+        self._draining = Draining()
+        self._drained: Waiters[None] = Waiters()
         self._addresses = Addresses(
             settings, ports or PortLeases(ip=settings.kernel_ip), runtime, relay.new_curve_keys
         )
@@ -142,6 +156,7 @@ class KernelRegistry:
             await present.stop()
         if self._closed:
             raise KernelStartFailed("The gateway is shutting down")
+        self._draining.check()
         # From here to where the place is taken nothing is awaited, or two requests could both find
         # room for the last kernel.
         if not self.has_room():
@@ -152,11 +167,13 @@ class KernelRegistry:
             spare.hand_out()
             self._kernels[spare.kernel_id] = spare
             self._culler.watch(spare)
+            self._record("kernel_started", spare)
             return spare
         kernel = self._new_kernel(plan, _AfterRoom(self))
         self._reasons.pop(kernel_id, None)
         self._kernels[kernel_id] = kernel
         self._culler.watch(kernel)
+        self._record("kernel_started", kernel)
         # Work that is shared is not awaited itself: this only waits for it.
         return await kernel.start()
 
@@ -199,16 +216,37 @@ class KernelRegistry:
             self._wall_clock,
             self._monotonic,
         )
+        self._measure(kernel)
         return kernel
+
+    def _measure(self, kernel: Kernel) -> None:
+        name, since = kernel.name, self._monotonic()
+
+        def ready(_: None) -> None:
+            self._tally.started(name, self._monotonic() - since)
+
+        def failed(failure: Failure) -> None:
+            if not kernel.stopping:
+                self._tally.failed_starts[name] += 1
+
+        kernel.when_ready().addCallbacks(ready, failed)
+
+    def _record(self, event: str, kernel: Kernel, reason: str | None = None) -> None:
+        self._audit.record(
+            event, kernel_id=kernel.kernel_id, kernel_name=kernel.name, reason=reason
+        )
 
     def _forget(self, kernel: Kernel, reason: str) -> None:
         kernel_id = kernel.kernel_id
         self._pool.forget(kernel)
+        if not kernel.stopping:
+            self._tally.deaths[kernel.name] += 1
         # A spare kernel has not been anybody's.
         if self._kernels.pop(kernel_id, None) is not None and reason:
             self._reasons[kernel_id] = reason
             if len(self._reasons) > _REMEMBERED:
                 self._reasons.popitem(last=False)
+        self._look_whether_drained()
 
     def has_room(self) -> bool:
         """
@@ -252,11 +290,23 @@ class KernelRegistry:
         """
         return tuple(self._kernels.values())
 
+    def spare(self) -> Sequence[IKernel]:
+        """
+        Those that are kept ready.
+        """
+        return tuple(self._pool)
+
     def interrupt(self, kernel_id: str) -> Deferred[None]:
         """
         Interrupt what a kernel is doing.
         """
-        return maybeDeferred(lambda: self.get(kernel_id).interrupt())
+
+        def interrupt() -> None:
+            kernel = self.get(kernel_id)
+            self._record("kernel_interrupted", kernel)
+            kernel.interrupt()
+
+        return maybeDeferred(interrupt)
 
     def hold(self, kernel_id: str, hold: bool) -> None:
         """
@@ -268,13 +318,43 @@ class KernelRegistry:
         """
         Replace a kernel's process.
         """
-        return maybeDeferred(lambda: self.get(kernel_id).restart())
+
+        def restart() -> Deferred[None]:
+            kernel = self.get(kernel_id)
+            self._record("kernel_restarted", kernel)
+            return kernel.restart()
+
+        return maybeDeferred(restart)
 
     def stop(self, kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
         """
         End a kernel.
         """
-        return maybeDeferred(lambda: self.get(kernel_id).stop(reason))
+
+        def stop() -> Deferred[None]:
+            kernel = self.get(kernel_id)
+            if not kernel.stopping:
+                was_culled = reason.startswith(CULLED)
+                event = "kernel_culled" if was_culled else "kernel_stopped"
+                self._record(event, kernel, reason=reason)
+            return kernel.stop(reason)
+
+        return maybeDeferred(stop)
+
+    def drain(self) -> Deferred[None]:
+        """
+        Refuse new kernels, and wait for the end of those that there are.
+        """
+        self._draining.ask()
+        for kernel in self._pool.close():
+            kernel.stop()
+        drained = self._drained.wait()
+        self._look_whether_drained()
+        return drained
+
+    def _look_whether_drained(self) -> None:
+        if self._draining.is_on and not self._kernels:
+            self._drained.fire(None)
 
     def stop_all(self) -> Deferred[None]:
         """
@@ -282,6 +362,9 @@ class KernelRegistry:
         """
         self._closed = True
         self._culler.stop()
+        for kernel in self._kernels.values():
+            if not kernel.stopping:
+                self._record("kernel_stopped", kernel, reason="The gateway is shutting down")
         kernels = [*self._kernels.values(), *self._pool.close()]
         stopping = [kernel.stop(hurried=True) for kernel in kernels]
         return DeferredList(stopping).addCallback(lambda _: None)

@@ -16,6 +16,8 @@ from kgd.interfaces import Access, IGateway, IPersonality, IPersonalityMaker
 from kgd.sessions.store import SessionStore
 from kgd.web.about import AboutAPI
 from kgd.web.channels import ChannelsAPI
+from kgd.web.drain import DrainAPI
+from kgd.web.health import HealthAPI
 from kgd.web.kernels import KernelsAPI
 from kgd.web.kernelspecs import KernelSpecsAPI
 from kgd.web.me import MeAPI
@@ -35,17 +37,20 @@ class JupyterWebsocket:
     def __init__(self, gateway: IGateway) -> None:
         settings = gateway.settings
         self._kernels = gateway.kernels
-        sessions = SessionStore(settings, gateway.kernels)
+        draining = gateway.draining
+        sessions = SessionStore(settings, gateway.kernels, draining)
         status = StatusAPI(gateway.kernels, time.time)
         self._table = RouteTable(
             [
                 *AboutAPI().routes(),
                 *status.routes(),
                 *MeAPI().routes(),
-                *MetricsAPI(gateway.kernels, status).routes(),
+                *HealthAPI(lambda: not draining.is_on).routes(),
+                *MetricsAPI(gateway, status).routes(),
+                *DrainAPI(draining, gateway.kernels).routes(),
                 *SwaggerAPI(settings, self._routes).routes(),
-                *KernelsAPI(settings, gateway.kernels).routes(),
-                *ChannelsAPI(gateway.reactor, settings, gateway.kernels).routes(),
+                *KernelsAPI(settings, gateway.kernels, draining).routes(),
+                *ChannelsAPI(gateway).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                 *SessionsAPI(settings, sessions).routes(),
             ],

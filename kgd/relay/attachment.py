@@ -21,6 +21,7 @@ from kgd.relay.outstanding import Outstanding
 from kgd.relay.rates import RateLimiter
 from kgd.relay.wires import Wires
 from kgd.settings import Settings
+from kgd.tally import Tally
 
 # How much may wait for a kernel that does not listen.
 INCOMING_BOUND = 32 * 1024 * 1024
@@ -47,8 +48,8 @@ class Attachment:
     :ivar outstanding: The requests that the kernel's present process has not answered.
     :ivar lags: Whether much is waiting for the client.
     :ivar kept: How large the latest message is that had to wait, in bytes.
+    :ivar is_ours: Whether the client is a part of the gateway.
     :param durable: Whether the client knows the name.
-    :param is_ours: Whether the client is a part of the gateway.
     :param left: Called when the client has gone, and may come back.
     :param forget: Called when it will not come back.
     :param lag_changed: Called when ``lags`` has changed.
@@ -68,6 +69,7 @@ class Attachment:
         left: Callable[[Attachment], None],
         forget: Callable[[Attachment], None],
         lag_changed: Callable[[], None],
+        tally: Tally | None = None,
     ) -> None:
         self.session_id = session_id
         self.outstanding = Outstanding()
@@ -76,7 +78,8 @@ class Attachment:
         self._delivered = 0
         self._reactor = reactor
         self._settings = settings
-        self._is_ours = is_ours
+        self.is_ours = is_ours
+        self._tally = tally or Tally()
         self._durable = durable and settings.buffer_offline_messages
         self._left = left
         self._forget = forget
@@ -97,6 +100,21 @@ class Attachment:
         Whether there is a client at the moment.
         """
         return self._client is not None
+
+    @property
+    def queued(self) -> int:
+        """
+        How many messages wait for the client, or for its coming back.
+        """
+        return len(self._backlog)
+
+    @property
+    def queued_size(self) -> int:
+        """
+        How many bytes do, those included that wait in its connection.
+        """
+        unsent = self._client.unsent if self._client is not None else 0
+        return self._backlog.size + unsent
 
     @property
     def taken(self) -> int:
@@ -133,7 +151,7 @@ class Attachment:
             )
             return False
         allowed = self._settings.allowed_message_types
-        if allowed and request.msg_type not in allowed and not self._is_ours:
+        if allowed and request.msg_type not in allowed and not self.is_ours:
             self._log.warn(
                 "ignoring a {msg_type}, which is not among --allowed-message-types",
                 msg_type=request.msg_type,
@@ -174,6 +192,8 @@ class Attachment:
     def _is_within_limits(self, message: Outgoing) -> bool:
         assert self._limiter is not None
         within, warning = self._limiter.judge(message)
+        if not within:
+            self._tally.too_fast.add(message.size)
         if warning:
             self.tell("stream", {"name": "stderr", "text": warning}, bytes(message.parts[1]))
         return within
@@ -243,10 +263,10 @@ class Attachment:
         settings = self._settings
         self._limiter = (
             RateLimiter(settings, self._reactor.seconds)
-            if settings.limit_rate and not self._is_ours
+            if settings.limit_rate and not self.is_ours
             else None
         )
-        self._backlog.limit(settings.max_client_backlog, None, _SLOW)
+        self._backlog.limit(settings.max_client_backlog, None, _SLOW, self._tally.slow)
 
     def replace(self, client: IClient) -> None:
         """
@@ -275,7 +295,9 @@ class Attachment:
         self._paused = True
         # What is kept is limited in other ways.
         self._limiter = None
-        self._backlog.limit(settings.replay_bytes, settings.replay_messages, _AWAY)
+        self._backlog.limit(
+            settings.replay_bytes, settings.replay_messages, _AWAY, self._tally.away
+        )
         self.lags = False
         self._absence = self._reactor.callLater(settings.replay_seconds, self._give_up)
         self._left(self)
@@ -302,3 +324,5 @@ class Attachment:
             while self._backlog:
                 self._client.deliver(self._backlog.pop())
             self._client.close(code, reason)
+        else:
+            self._backlog.give_up()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from kgd.protocol.messages import USERNAME, Buffer, Outgoing, own_message
+from kgd.tally import Flow
 
 # What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
 DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
@@ -56,15 +57,17 @@ class Backlog:
         self._gap: _Gap | None = None
         self._dropping = False
         self.size = 0
-        self.limit(0, 0, "")
+        self.limit(0, 0, "", Flow())
 
-    def limit(self, size: int, messages: int | None, why: str) -> None:
+    def limit(self, size: int, messages: int | None, why: str, dropped: Flow) -> None:
         """
         Set the bounds.
 
         :param messages: ``None`` is no limit.
         :param why: What it means that they are exceeded, to go after "because".
+        :param dropped: Where to count what is dropped then.
         """
+        self._dropped = dropped
         self._most_bytes = size
         self._most_messages = messages
         self._why = why
@@ -98,6 +101,7 @@ class Backlog:
         if self._gap is None:
             self._gap = _Gap(message.parts[1], self._why)
             self._queue.append(self._gap)
+        self._dropped.add(message.size)
         self._gap.messages += 1
         self._gap.size += message.size
 
@@ -111,6 +115,17 @@ class Backlog:
             return first.notice(self._session, self._username)
         self.size -= first.size + OVERHEAD
         return first
+
+    def give_up(self) -> None:
+        """
+        Drop everything: nobody will take it.
+        """
+        for waiting in self._queue:
+            if isinstance(waiting, Outgoing):
+                self._dropped.add(waiting.size)
+        self._queue.clear()
+        self._gap = None
+        self.size = 0
 
     def put_back(self, messages: Sequence[Outgoing]) -> None:
         """

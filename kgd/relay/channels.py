@@ -14,7 +14,13 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from kgd.errors import MalformedMessage
-from kgd.interfaces import IAttachment, IChannels, IChannelsObserver, IClient
+from kgd.interfaces import (
+    ChannelsFigures,
+    IAttachment,
+    IChannels,
+    IChannelsObserver,
+    IClient,
+)
 from kgd.logs import make_logger
 from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Buffer, Outgoing, own_request, read_state
@@ -28,6 +34,7 @@ from kgd.relay.seeding import SeedRun
 from kgd.relay.sockets import KernelSocket, SocketFactory
 from kgd.relay.wires import Wires
 from kgd.settings import Settings
+from kgd.tally import Tally
 
 # After a process has ended, its last words may still be on their way through ZeroMQ's thread.
 LAST_WORDS = 0.025
@@ -54,6 +61,7 @@ class KernelChannels:
         kernel_id: str,
         observer: IChannelsObserver,
         closed: Callable[[KernelChannels], None],
+        tally: Tally,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -61,6 +69,7 @@ class KernelChannels:
         self._kernel_id = kernel_id
         self._observer = observer
         self._on_closed = closed
+        self._tally = tally
         self._session = os.urandom(16).hex()
         self._attachments: dict[str, Attachment] = {}
         # What iopub is fanned out to, so that nobody has to ask the dictionary for each message.
@@ -88,6 +97,18 @@ class KernelChannels:
         How many requests of clients to run code the kernel has not answered.
         """
         return sum(attachment.outstanding.code for attachment in self._audience)
+
+    def figures(self) -> ChannelsFigures:
+        """
+        How many clients there are, and what waits for them.
+        """
+        clients = [attachment for attachment in self._audience if not attachment.is_ours]
+        return ChannelsFigures(
+            present=sum(each.is_present for each in clients),
+            away=sum(not each.is_present for each in clients),
+            messages=sum(each.queued for each in clients),
+            size=sum(each.queued_size for each in clients),
+        )
 
     # --- the kernel's process comes and goes ---
 
@@ -312,6 +333,7 @@ class KernelChannels:
             left=self._left,
             forget=self._forget,
             lag_changed=self._lag_changed,
+            tally=self._tally,
         )
         self._attachments[attachment.session_id] = attachment
         self._audience = tuple(self._attachments.values())

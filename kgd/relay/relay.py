@@ -14,17 +14,21 @@ from kgd.protocol.connection import CurveKeys
 from kgd.relay.channels import KernelChannels
 from kgd.relay.sockets import SocketFactory, can_encrypt, new_curve_keys
 from kgd.settings import Settings
+from kgd.tally import Tally
 
 
 @implementer(IRelay)
 class Relay:
     """
     Owns the ZeroMQ context between :py:meth:`start` and :py:meth:`stop`.
+
+    :param tally: Where to count what passes; by default where nobody looks.
     """
 
-    def __init__(self, reactor: Any, settings: Settings) -> None:
+    def __init__(self, reactor: Any, settings: Settings, tally: Tally | None = None) -> None:
         self._reactor = reactor
         self._settings = settings
+        self._tally = tally or Tally()
         self._sockets: SocketFactory | None = None
         self._open: set[KernelChannels] = set()
 
@@ -40,7 +44,7 @@ class Relay:
                 f"--transport-encryption={wanted} is not possible, because ZeroMQ was built "
                 "without CurveZMQ; install another build of pyzmq, or leave encryption disabled"
             )
-        self._sockets = SocketFactory(self._reactor)
+        self._sockets = SocketFactory(self._reactor, self._tally)
 
     def open(self, kernel_id: str, observer: IChannelsObserver) -> IChannels:
         """
@@ -55,6 +59,7 @@ class Relay:
             kernel_id,
             observer,
             self._open.discard,
+            self._tally,
         )
         self._open.add(channels)
         return channels

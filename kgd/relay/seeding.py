@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.protocol.messages import USERNAME, Outgoing, Request, own_request
+from kgd.protocol.messages import USERNAME, Outgoing, Request, own_code
 
 
 class _Reply(msgspec.Struct):
@@ -56,23 +56,8 @@ class SeedRun:
         if self._at == len(self._pieces):
             self._succeeded()
             return
-        content = {
-            "code": self._pieces[self._at],
-            "silent": False,
-            "store_history": False,
-            "user_expressions": {},
-            "allow_stdin": False,
-            "stop_on_error": True,
-        }
-        encoded = msgspec.json.encode(content)
-        request = own_request(
-            "shell",
-            "execute_request",
-            encoded,
-            self._session,
-            time.time(),
-            username=self._username,
-        )
+        code = self._pieces[self._at]
+        request = own_code(code, self._session, time.time(), username=self._username)
         self._replied = self._idle = False
         self._current = request.msg_id
         self.asked.add(request.msg_id)

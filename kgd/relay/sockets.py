@@ -24,6 +24,7 @@ from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 from kgd.logs import make_logger
 from kgd.protocol.connection import CurveKeys
 from kgd.protocol.messages import Buffer
+from kgd.tally import Tally
 
 # What one socket may take of a reactor turn.
 TURN_MESSAGES = 128
@@ -76,8 +77,9 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]
 
     lingerPeriod = LINGER_MILLISECONDS
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, tally: Tally | None = None) -> None:
         self.reactor = reactor
+        self.tally = tally or Tally()
         super().__init__()
         self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
 
@@ -140,6 +142,8 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
     ) -> None:
         # The constructor of txZMQ reads from the socket already.
         self.socketType = kind
+        self._from_kernels = factory.tally.from_kernels
+        self._to_kernels = factory.tally.to_kernels
         self._received = received
         self._connected = connected
         self._paused = False
@@ -201,6 +205,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
 
         :return: Whether nothing is left.
         """
+        ahead, before = len(self._ahead), self._ahead_size
         try:
             for _ in range(AHEAD_MESSAGES):
                 if self._ahead_size >= AHEAD_BYTES:
@@ -211,6 +216,10 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
                 self._ahead_size += size
         except zmq.Again:
             return True
+        finally:
+            flow = self._from_kernels
+            flow.messages += len(self._ahead) - ahead
+            flow.size += self._ahead_size - before
         return False
 
     def _hand_over_some(self) -> bool:
@@ -291,9 +300,12 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         """
         if self.factory is None:
             return
+        size = sum(map(len, message))
+        self._to_kernels.messages += 1
+        self._to_kernels.size += size
         if self.queue or not self._sent(message):
             self.queue.append(message)
-            self.backlog += sum(map(len, message))
+            self.backlog += size
         self._look()
 
     def _sent(self, message: Sequence[Buffer]) -> bool:

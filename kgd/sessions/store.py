@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kgd.draining import Draining
 from kgd.errors import (
     GatewayError,
     InvalidRequest,
@@ -44,9 +45,12 @@ class SessionStore:
     longer stops nothing.
     """
 
-    def __init__(self, settings: Settings, kernels: IKernels) -> None:
+    def __init__(
+        self, settings: Settings, kernels: IKernels, draining: Draining | None = None
+    ) -> None:
         self._settings = settings
         self._kernels = kernels
+        self._draining = draining or Draining()
         self._sessions: dict[str, Session] = {}
         # Those who wait for a session that is being created, by its path.
         self._creating: dict[str, Waiters[Session]] = {}
@@ -106,6 +110,7 @@ class SessionStore:
         return waiter
 
     async def _create(self, path: str, kind: str, request: SessionRequest) -> Session:
+        self._draining.check()
         try:
             # If the id is that of a kernel that runs, this gives us that one.
             kernel = await self._kernels.start(

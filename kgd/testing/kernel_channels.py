@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 
 from zope.interface import implementer
 
-from kgd.interfaces import IAttachment, IChannels, IChannelsObserver, IClient, IRelay
+from kgd.interfaces import (
+    ChannelsFigures,
+    IAttachment,
+    IChannels,
+    IChannelsObserver,
+    IClient,
+    IRelay,
+)
 from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Request
 
@@ -95,6 +102,13 @@ class FakeChannels:
         How many clients are attached.
         """
         return sum(each.client is not None for each in self.attachments.values())
+
+    def figures(self) -> ChannelsFigures:
+        """
+        How many clients there are, and how many have left.
+        """
+        away = len(self.attachments) - self.connections
+        return ChannelsFigures(present=self.connections, away=away)
 
     def answer(self) -> None:
         """

@@ -21,6 +21,7 @@ import attrs
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
+from kgd.draining import Draining
 from kgd.errors import KernelLimitReached, KernelStartFailed, NoSuchKernel
 from kgd.interfaces import SHUT_DOWN, IKernel, IKernels, IKernelSpecs, KernelSpec, StartRequest
 from kgd.kernels.environment import check_client_environment
@@ -35,6 +36,7 @@ from kgd.testing.kernel_fakes import (
     FakeProcess,
     kernel_spec,
 )
+from kgd.waiters import Waiters
 
 __all__ = [
     "MISSING_EXECUTABLE",
@@ -106,6 +108,7 @@ class MemoryKernels:
     :ivar interrupted: The ids of kernels that were interrupted, in order.
     :ivar held: The ids of kernels that stand still.
     :ivar restarted: The ids of kernels that were restarted, in order.
+    :ivar draining: Whether :py:meth:`drain` was called.
     :ivar closed: Whether :py:meth:`stop_all` was called.
     :ivar prespawned: Whether :py:meth:`prespawn` was called.
     """
@@ -128,6 +131,8 @@ class MemoryKernels:
         self.held: set[str] = set()
         self.restarted: list[str] = []
         self.closed = False
+        self.draining = Draining()
+        self._drained: Waiters[None] = Waiters()
         self.prespawned = False
 
     def prespawn(self) -> Deferred[None]:
@@ -152,6 +157,7 @@ class MemoryKernels:
             kernel_id = check_kernel_id(request.kernel_id)
         if kernel_id in self._kernels:
             return self._kernels[kernel_id]
+        self.draining.check()
         if not self.has_room():
             raise KernelLimitReached("Resource Limit")
         settings = self._settings
@@ -233,6 +239,7 @@ class MemoryKernels:
         if reason != SHUT_DOWN:
             kernel.reason = self._reasons[kernel.kernel_id] = reason
         kernel.channels.close(1000, reason)
+        self._look_whether_drained()
 
     def _do(self, kernel_id: str, action: Callable[[MemoryKernel], None]) -> Deferred[None]:
         def do() -> None:
@@ -249,6 +256,25 @@ class MemoryKernels:
         for kernel in tuple(self._kernels.values()):
             self._stop(kernel)
         return succeed(None)
+
+    def spare(self) -> Sequence[IKernel]:
+        """
+        There are none.
+        """
+        return ()
+
+    def drain(self) -> Deferred[None]:
+        """
+        Refuse new kernels.
+        """
+        self.draining.ask()
+        drained = self._drained.wait()
+        self._look_whether_drained()
+        return drained
+
+    def _look_whether_drained(self) -> None:
+        if self.draining.is_on and not self._kernels:
+            self._drained.fire(None)
 
     def lose(self, kernel_id: str) -> None:
         """

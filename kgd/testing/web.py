@@ -15,6 +15,7 @@ from twisted.internet.testing import StringTransport
 
 from kgd.interfaces import IPersonality
 from kgd.settings import Settings
+from kgd.tally import Tally
 from kgd.web.gateway import GatewayResource
 from kgd.web.site import GatewaySite
 
@@ -69,11 +70,15 @@ class MemoryClient:
 
     :ivar clock: The time of the connections.
     :ivar transport: Of the latest connection.
+    :param tally: Where requests are counted.
     """
 
-    def __init__(self, settings: Settings, personality: IPersonality) -> None:
+    def __init__(
+        self, settings: Settings, personality: IPersonality, tally: Tally | None = None
+    ) -> None:
         self.clock = Clock()
-        self._site = GatewaySite(settings, GatewayResource(settings, personality), self.clock)
+        root = GatewayResource(settings, personality, tally)
+        self._site = GatewaySite(settings, root, self.clock)
         self._site.startFactory()
         self.transport = _Transport()
 

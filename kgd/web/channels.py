@@ -13,9 +13,10 @@ from typing import Any
 from twisted.web.resource import IResource
 
 from kgd import errors
-from kgd.interfaces import Access, IKernels
+from kgd.interfaces import Access, IGateway
 from kgd.protocol.framings import choose
-from kgd.settings import Settings
+from kgd.web.exchange import exchange_of
+from kgd.web.message_audit import MessageAudit
 from kgd.web.origins import is_allowed
 from kgd.web.routes import Route
 from kgd.web.websocket import ChannelsFactory, UpgradeResource
@@ -23,6 +24,7 @@ from kgd.web.websocket import ChannelsFactory, UpgradeResource
 LONGEST_SESSION_ID = 255  # bytes
 # 16 random bytes in base64.
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_ALSO_WITH_HANDSHAKES = (b"access-control-", b"x-request-id")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -31,16 +33,18 @@ class ChannelsAPI:
     Opens WebSockets on kernels.
     """
 
-    def __init__(self, reactor: Any, settings: Settings, kernels: IKernels) -> None:
-        self._reactor = reactor
-        self._settings = settings
-        self._kernels = kernels
+    def __init__(self, gateway: IGateway) -> None:
+        self._reactor = gateway.reactor
+        self._settings = gateway.settings
+        self._kernels = gateway.kernels
+        self._tally = gateway.tally
+        self._audit = MessageAudit(gateway.audit, gateway.settings)
         self._made: ChannelsFactory | None = None
 
     @property
     def _factory(self) -> ChannelsFactory:
         if self._made is None:
-            self._made = ChannelsFactory(self._reactor, self._settings)
+            self._made = ChannelsFactory(self._reactor, self._settings, self._tally)
         return self._made
 
     def routes(self) -> list[Route]:
@@ -73,11 +77,13 @@ class ChannelsAPI:
         kernel = self._kernels.get(kernel_id)
         self._check_upgrade(request)
         protocol: Any = self._factory.buildProtocol(request.client)
+        session_id = _session_id(request.args.get(b"session_id", [b""])[0])
         protocol.prepare(
             kernel,
-            _session_id(request.args.get(b"session_id", [b""])[0]),
+            session_id,
             choose(_tokens(header("sec-websocket-protocol")), self._settings.kernel_ws_protocol),
-            _cors_headers(request),
+            _own_headers(request),
+            self._audit.of(exchange_of(request).requester, kernel, session_id),
         )
         return UpgradeResource(protocol)
 
@@ -124,12 +130,12 @@ def _session_id(raw: bytes) -> str | None:
     return text or None
 
 
-def _cors_headers(request: Any) -> dict[str, str]:
+def _own_headers(request: Any) -> dict[str, str]:
     """
     What has been set for every response goes along with the handshake, too.
     """
     return {
         name.decode("ascii"): values[0].decode("latin-1")
         for name, values in request.responseHeaders.getAllRawHeaders()
-        if name.lower().startswith(b"access-control-")
+        if name.lower().startswith(_ALSO_WITH_HANDSHAKES)
     }

@@ -4,14 +4,19 @@ The root of what is served: CORS, then the token, then the personality.
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import Any
 
 from twisted.web.resource import IResource, Resource
 
 from kgd import errors
+from kgd.audit import Audit
 from kgd.interfaces import Access, IPersonality
+from kgd.requester import REQUESTER
 from kgd.settings import CORS, Settings
+from kgd.tally import Tally
 from kgd.web.errors import refuse
+from kgd.web.exchange import Exchange, Exchanges, exchange_of
 from kgd.web.origins import allow_origin_header, is_allowed
 from kgd.web.tokens import is_right, presented
 
@@ -19,12 +24,23 @@ from kgd.web.tokens import is_right, presented
 class GatewayResource(Resource):
     """
     Wraps the whole tree of a personality, so that no route can be forgotten.
+
+    :param tally: Where to count requests.
+    :param audit: Who wants to know with which token they come.
     """
 
     isLeaf = True
 
-    def __init__(self, settings: Settings, personality: IPersonality) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        personality: IPersonality,
+        tally: Tally | None = None,
+        audit: Audit | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._exchanges = Exchanges(settings, tally)
+        self._audit = audit or Audit()
         self._settings = settings
         self._personality = personality
         self._resource: IResource | None = None
@@ -35,7 +51,14 @@ class GatewayResource(Resource):
         """
         Answer, or pass the request on.
         """
-        self.prepare(request)
+        exchange = self.prepare(request)
+        exchange.watch()
+        # Whatever is logged from here on belongs to this request, and nothing after that does.
+        context = copy_context()
+        context.run(REQUESTER.set, exchange.requester)
+        return context.run(self._render, request)
+
+    def _render(self, request: Any) -> Any:
         if request.method == b"OPTIONS" and self._answers_options(request):
             return b""
         try:
@@ -46,10 +69,12 @@ class GatewayResource(Resource):
             self._resource = self._personality.resource()
         return self._resource.render(request)  # type: ignore[no-untyped-call]
 
-    def prepare(self, request: Any) -> None:
+    def prepare(self, request: Any) -> Exchange:
         """
         Set the headers that every response has, also one that is refused before it gets here.
         """
+        exchange = self._exchanges.begin(request)
+        request.setHeader(b"X-Request-Id", exchange.requester.request_id.encode("ascii"))
         request.setHeader(b"Server", b"kgd")
         origin = request.getHeader(b"origin")
         value, varies = allow_origin_header(
@@ -62,6 +87,7 @@ class GatewayResource(Resource):
             request.setHeader(b"Access-Control-Allow-Origin", value.encode("latin-1"))
         for name, constant in self._cors:
             request.setHeader(name, constant)
+        return exchange
 
     def _answers_options(self, request: Any) -> bool:
         """
@@ -99,9 +125,12 @@ class GatewayResource(Resource):
         if access is Access.UNKNOWN:
             raise errors.NoSuchResource("")
         if access is not Access.PUBLIC:
-            token = presented(request.args, request.getHeader(b"authorization"))
+            query = request.uri.partition(b"?")[2]
+            token = presented(query, request.getHeader(b"authorization"))
             if not is_right(token, self._settings.auth_token):
                 raise errors.Unauthorized("")
+            if self._audit.is_on:
+                exchange_of(request).requester.token = self._audit.fingerprint(token)
         if access is Access.GUARDED:
             # Clients may send any bytes, and Twisted itself would insist on UTF-8.
             origin, host = (

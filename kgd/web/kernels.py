@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from kgd import errors
+from kgd.draining import Draining
 from kgd.interfaces import IKernels, StartRequest
 from kgd.settings import Settings
 from kgd.web.body import read_object, text_or_none
@@ -28,6 +29,7 @@ class KernelsAPI:
 
     _settings: Settings
     _kernels: IKernels
+    _draining: Draining = attrs.field(factory=Draining)
 
     def routes(self) -> list[Route]:
         """
@@ -55,7 +57,8 @@ class KernelsAPI:
         """
         ``POST /api/kernels``.
         """
-        if not self._kernels.has_room():
+        # Whoever is refused because of draining is told so by whom the kernels belong to.
+        if not self._kernels.has_room() and not self._draining.is_on:
             raise errors.KernelLimitReached("Resource Limit")
         kernel = await self._kernels.start(_start_request(read_object(request)))
         location = f"{self._settings.base_url}/api/kernels/{kernel.kernel_id}"

@@ -17,6 +17,7 @@ from werkzeug.routing import BaseConverter
 
 from kgd.interfaces import Access
 from kgd.web.errors import refuse
+from kgd.web.exchange import set_route
 
 
 @attrs.frozen
@@ -91,6 +92,7 @@ class RouteTable:
         rule = rule.replace("<spec_name>", "<spec_name:spec_name>")
 
         def serve(request: Any, **variables: str) -> Any:
+            set_route(request, route.rule)
             return route.handler(request, **variables)
 
         serve.__name__ = endpoint
@@ -98,7 +100,7 @@ class RouteTable:
         self._access[endpoint] = route.access
         if "<" not in rule and not inspect.iscoroutinefunction(route.handler):
             for method in methods:
-                self._constant[method.encode(), rule.encode()] = route.handler
+                self._constant[method.encode(), rule.encode()] = serve
 
     def resource(self) -> IResource:
         """

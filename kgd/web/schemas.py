@@ -86,6 +86,7 @@ _STATUS = _object(
     last_activity=_TIME,
     started=_TIME,
 )
+_DRAIN = _object("draining kernels", draining="boolean", kernels="integer")
 _ME = {"identity": _values({}), "permissions": _values({"type": "array", "items": _TEXT})}
 _START = _object("", name="string", path="string", env=_values(_TEXT), kernel_id="string")
 _WANTED = {
@@ -104,6 +105,7 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], bool]] = {
 ANSWERS: dict[tuple[str, str], tuple[HTTPStatus, dict[str, Any] | None]] = {
     ("GET", "/api"): (HTTPStatus.OK, _ref("ApiInfo")),
     ("GET", "/api/status"): (HTTPStatus.OK, _STATUS),
+    ("POST", "/api/drain"): (HTTPStatus.ACCEPTED, _DRAIN),
     ("GET", "/api/me"): (HTTPStatus.OK, _object("identity permissions", **_ME)),
     ("GET", "/api/kernels"): (HTTPStatus.OK, _list("Kernel")),
     ("POST", "/api/kernels"): (HTTPStatus.CREATED, _ref("Kernel")),

@@ -1,10 +1,9 @@
 """
-HTTP itself: limits, the access log, and TCP without Nagle's algorithm.
+HTTP itself: limits, and TCP without Nagle's algorithm.
 """
 
 from __future__ import annotations
 
-import re
 from io import BytesIO
 from typing import Any
 
@@ -12,7 +11,6 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
 from kgd import errors
-from kgd.logs import is_logged, make_logger
 from kgd.settings import Settings
 from kgd.web.errors import refuse
 from kgd.web.gateway import GatewayResource
@@ -22,17 +20,6 @@ from kgd.web.proxies import client_address, is_secure
 # the answer; closing at once would make its system throw the answer away.
 LINGER = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
-
-_TOKEN = re.compile(r"([?&]token=)[^&]*", re.IGNORECASE)
-_log = make_logger()
-
-
-def scrubbed(uri: str) -> str:
-    """
-    :return: The URI without the token in it, and without anything that a terminal obeys.
-    """
-    printable = "".join(char if char.isprintable() else "?" for char in uri)
-    return _TOKEN.sub(r"\1***", printable)
 
 
 class GatewayRequest(Request):
@@ -93,7 +80,7 @@ class GatewayRequest(Request):
         self._refused = True
         self.content = BytesIO()
         site = self.channel.site
-        site.root.prepare(self)
+        exchange = site.root.prepare(self)
         limit = site.max_body_size
         body = refuse(self, errors.BodyTooLarge(f"the body may have at most {limit} bytes"))
         self.setHeader(b"Connection", b"close")  # type: ignore[no-untyped-call]
@@ -102,6 +89,7 @@ class GatewayRequest(Request):
             lines += [name + b": " + value for value in values]
         transport = self.channel.transport
         transport.write(b"\r\n".join([*lines, b"", body]))
+        exchange.end(self.code)
         call = site.reactor.callLater(LINGER, transport.abortConnection)
         self.notifyFinish().addErrback(lambda _: call.active() and call.cancel())
 
@@ -158,14 +146,5 @@ class GatewaySite(Site):
 
     def log(self, request: Any) -> None:
         """
-        A line for each request, as loud as its outcome is bad.
+        The root does that, wherever it is mounted.
         """
-        level = "debug" if request.code < 400 else "info" if request.code < 500 else "warn"
-        if is_logged(level):
-            getattr(_log, level)(
-                "{code} {method} {uri} ({client})",
-                code=request.code,
-                method=scrubbed(request.method.decode("latin-1")),
-                uri=scrubbed(request.uri.decode("latin-1")),
-                client=getattr(request.getClientAddress(), "host", "-"),
-            )

@@ -22,6 +22,7 @@ _NO_USE = frozenset(
         b"/api/swagger.yaml",
         b"/healthz",
         b"/metrics",
+        b"/readyz",
     }
 )
 

@@ -7,12 +7,14 @@ transport: the relay has encoded them, once for all clients.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.python.failure import Failure
+from twisted.web.http import SWITCHING as SWITCHING_PROTOCOLS
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
@@ -21,8 +23,10 @@ from kgd import errors
 from kgd.interfaces import IAttachment, IClient, IKernel
 from kgd.logs import make_logger
 from kgd.protocol.framings import Framing
-from kgd.protocol.messages import Outgoing
+from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
+from kgd.tally import Tally
+from kgd.web.exchange import exchange_of
 from kgd.web.sending import unsent, write_at_once
 from kgd.web.unacknowledged import Sweep, Unacknowledged
 
@@ -51,18 +55,27 @@ class ChannelsProtocol(WebSocketServerProtocol):
     transport: Any
 
     def prepare(
-        self, kernel: IKernel, session_id: str | None, framing: Framing, headers: dict[str, str]
+        self,
+        kernel: IKernel,
+        session_id: str | None,
+        framing: Framing,
+        headers: dict[str, str],
+        audit: Callable[[Request], None] | None = None,
     ) -> None:
         """
         Say what this connection is for, before it is made.
 
         :param headers: To send with the handshake.
+        :param audit: Called with each request, if it is to be written down.
         """
         self._kernel = kernel
         self._session_id = session_id
         self.framing = framing
         self._encode = framing.encode
         self._headers = headers
+        self._audit = audit
+        self._from_client = self.factory.tally.from_clients
+        self._to_client = self.factory.tally.to_clients
         self._frames: list[bytes] = []
         self._messages: list[tuple[Outgoing, int]] = []
         self._unflushed = 0
@@ -92,8 +105,13 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         if self._attachment is None:
             return
+        self._from_client.messages += 1
+        self._from_client.size += len(payload)
         try:
-            self._attachment.send(self.framing.decode(payload, isBinary))
+            request = self.framing.decode(payload, isBinary)
+            if self._audit is not None:
+                self._audit(request)
+            self._attachment.send(request)
         except errors.MalformedMessage as error:
             text_in_v1 = self.framing.subprotocol is not None and not isBinary
             self.close(CANNOT_ACCEPT if text_in_v1 else INVALID_PAYLOAD, error.reason)
@@ -151,8 +169,10 @@ class ChannelsProtocol(WebSocketServerProtocol):
             self._flushing = None
         frames, self._frames = self._frames, []
         messages, self._messages = self._messages, []
-        self._unflushed = 0
+        size, self._unflushed = self._unflushed, 0
         if frames and self.state == self.STATE_OPEN:
+            self._to_client.messages += len(messages)
+            self._to_client.size += size
             write_at_once(self.transport, frames)
             self._sent.wrote(messages)
 
@@ -232,8 +252,9 @@ class ChannelsFactory(WebSocketServerFactory):
     protocol = ChannelsProtocol
     noisy = False
 
-    def __init__(self, reactor: Any, settings: Settings) -> None:
+    def __init__(self, reactor: Any, settings: Settings, tally: Tally) -> None:
         super().__init__(reactor=reactor, server="")  # type: ignore[no-untyped-call]
+        self.tally = tally
         self.sweep = Sweep(reactor)
         interval = settings.ws_ping_interval
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
@@ -269,6 +290,8 @@ class UpgradeResource(Resource):
         Autobahn reads the handshake once more. It gets only the headers that it needs, because its
         idea of where a header ends differs from Twisted's.
         """
+        # HTTP will hear no more of it.
+        exchange_of(request).end(SWITCHING_PROTOCOLS)
         transport, request.channel.transport = request.channel.transport, None
         if hasattr(transport, "wrappedProtocol"):  # TLS, which is a protocol itself
             transport.wrappedProtocol = self._protocol

@@ -273,7 +273,7 @@ class ParityTests(NotebookTestCase):
         port = gateway.port
         for path in (
             "/not/an/endpoint", "/_api/source", "/public", "/public/", "/public/x", "/", "/api",
-            "/api/kernels", "/api/kernelspecs", "/api/sessions", "/metrics", "/hello/", "/Hello",
+            "/api/kernels", "/api/kernelspecs", "/api/sessions", "/api/drain", "/hello/", "/Hello",
         ):  # fmt: skip
             response = await http(port, "GET", path)
             self.assertEqual((response.code, response.json), (404, NOT_FOUND), path)
@@ -1069,7 +1069,10 @@ class StartTests(NotebookTestCase):
                 ),
                 (("--seed-uri=fine.ipynb", "--cell-parser=no.such"), "--cell-parser=no.such"),
                 (("--seed-uri=fine.ipynb", "--seed-uri=none.ipynb"), "fine and none"),
-                (("--seed-uri=fine.ipynb", "--seed-uri=/n=lost.ipynb"), "fakelang2000"),
+                (
+                    ("--seed-uri=fine.ipynb", "--seed-uri=/n=lost.ipynb"),
+                    "lost cannot be served: No such kernel: fakelang2000",
+                ),
             )
         ]
         for options, words, gateway in launched:

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from kgd.audit import Audit
 from kgd.errors import (
     InvalidRequest,
     KernelLimitReached,
@@ -26,7 +27,9 @@ from kgd.kernels.kernel import Kernel
 from kgd.kernels.ports import PortLeases
 from kgd.kernels.registry import KernelRegistry
 from kgd.kernels.runtime import RuntimeDirectory
+from kgd.requester import Requester
 from kgd.settings import Settings
+from kgd.tally import Tally
 from kgd.testing.kernels import (
     FakeChannels,
     FakeKernelSpecs,
@@ -90,6 +93,22 @@ class MemoryRuntime(RuntimeDirectory):
         self.listening.discard(name)
 
 
+class RecordingAudit(Audit):
+    """
+    Remembers what would be written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[tuple[str, str]] = []
+
+    def record(self, event: str, requester: Requester | None = None, **fields: Any) -> None:
+        """
+        Something was done.
+        """
+        self.records.append((event, fields["kernel_id"]))
+
+
 class Rig:
     """
     A registry, and everything below it in our hands.
@@ -102,6 +121,8 @@ class Rig:
         self.runtime = MemoryRuntime()
         self.ports = PortLeases(range(5000, 5200), lambda _port: True)
         self.wall = 1000.0
+        self.tally = Tally()
+        self.audit = RecordingAudit()
         self.settings = settings or Settings()
         self.kernels = KernelRegistry(
             self.clock,
@@ -114,6 +135,8 @@ class Rig:
             lambda: self.wall,
             self.ports,
             self.clock.seconds,
+            self.tally,
+            self.audit,
         )
 
     @property

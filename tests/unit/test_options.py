@@ -50,10 +50,9 @@ class TableTests(SynchronousTestCase):
         Each reader that can be wrong says so, naming the option, the value and what would do.
         """
         for option in OPTIONS:
-            if option.read.__name__ in (
+            if option.is_switch or option.read.__name__ in (
                 "text",
                 "names",
-                "switch",
                 "notebook_uri",
                 "stickiness",
                 "absolute",

@@ -48,6 +48,7 @@ EVERY_ROUTE = [
     ("GET", "/api/me"),
     ("PATCH", "/api/me"),
     ("GET", "/metrics"),
+    ("POST", "/api/drain"),
 ]
 
 
@@ -76,9 +77,9 @@ class APITestCase(SynchronousTestCase):
         """
         self.settings = Settings(**settings)
         self.kernels = MemoryKernels(self.settings, self.specs)
-        parts = Parts(Clock(), self.settings, self.kernels, self.specs, None)
-        self.personality = JupyterWebsocket(parts)
-        self.client = MemoryClient(self.settings, self.personality)
+        self.parts = Parts(Clock(), self.settings, self.kernels, self.specs, None)
+        self.personality = JupyterWebsocket(self.parts)
+        self.client = MemoryClient(self.settings, self.personality, self.parts.tally)
         self.addCleanup(self.client.close)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
@@ -262,6 +263,17 @@ class TokenTests(APITestCase):
         ):
             headers = {} if header is None else {"authorization": header}
             self.assertEqual(self.request("GET", path, **headers).code, 200, (path, header))
+
+    def test_other_arguments(self) -> None:
+        """
+        What looks like a token within another argument is none: it would not be taken for one
+        where tokens are kept secret.
+        """
+        for path in ("/api?a=1;token=right", "/api?;token=right"):
+            self.assertError(self.request("GET", path), 401, "")
+            response = self.request("GET", path.replace("right", "x"), authorization="token right")
+            self.assertEqual(response.code, 200)
+        self.assertEqual(self.request("GET", "/api?a=;&t%6fken=ri%67ht").code, 200)
 
     def test_no_token_needed(self) -> None:
         """
@@ -590,7 +602,7 @@ class SwaggerTests(APITestCase):
             pattern = pattern.replace("logo-64x64.png", "{file}")
             described.discard((method, pattern))
             self.assertIn(pattern, document["paths"])
-        public = ("/api/swagger.json", "/api/swagger.yaml", "/healthz")
+        public = ("/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz")
         self.assertEqual(described, {("GET", path) for path in public})
         names = ["ApiInfo", "Error", "Kernel", "KernelSpec", "KernelSpecFile", "Session"]
         self.assertEqual(sorted(document["definitions"]), names)

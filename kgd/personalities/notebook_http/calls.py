@@ -17,6 +17,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from kgd import errors
+from kgd.audit import Audit
 from kgd.logs import make_logger
 from kgd.notebook.api import Handler, Outputs, StoredFile
 from kgd.notebook.bodies import Body, read_body
@@ -27,9 +28,11 @@ from kgd.notebook.request import request_text
 from kgd.notebook.routing import Match
 from kgd.personalities.notebook_http.callers import caller_of
 from kgd.personalities.notebook_http.uploads import AT_ONCE, UploadDirectory
-from kgd.personalities.notebook_http.workers import Worker, Workers
+from kgd.personalities.notebook_http.worker import Worker
+from kgd.personalities.notebook_http.workers import Workers
 from kgd.personalities.notebook_http.writing import Stream, write_response
-from kgd.relay.executor import Code, Run
+from kgd.relay.executor import Run
+from kgd.relay.pieces import Code
 from kgd.settings import Settings
 from kgd.web.errors import refuse
 
@@ -51,6 +54,7 @@ class Counter:
     base: str
     workers: Workers
     uploads: UploadDirectory
+    audit: Audit
 
 
 class Call:
@@ -115,14 +119,29 @@ class Call:
         return value.decode("latin-1") if value is not None else None
 
     async def _serve(self, handler: Handler) -> None:
-        settings, request = self._settings, self._request
+        with self._counter.workers.expecting():
+            text, directory = await self._read_request()
+            try:
+                worker = await self._lend()
+            except BaseException:
+                self._remove(directory)
+                raise
+        outputs = await self._run(worker, self._codes(handler, text), directory, handler)
+        self._answer(handler, outputs)
+
+    async def _read_request(self) -> tuple[str, Path | None]:
+        """
+        :return: What ``REQUEST`` shall be, and where the files of the body are. Nothing else of it
+            stays in memory: many may wait for a kernel.
+        """
+        request = self._request
         body = await self._read_body()
         directory: Path | None = None
         files: list[StoredFile] = []
         if body.uploads:
             directory, files = await self._counter.uploads.store(body.uploads)
         try:
-            text = request_text(
+            return request_text(
                 method=request.method.decode("latin-1"),
                 url=request.uri,
                 headers=[
@@ -133,15 +152,11 @@ class Call:
                 parameters=self._match.parameters,
                 body=body,
                 files=files,
-                secret=bool(settings.auth_token),
-            )
-            worker = await self._lend()
+                secret=bool(self._settings.auth_token),
+            ), directory
         except BaseException:
             self._remove(directory)
             raise
-        codes = self._codes(handler, text)
-        outputs = await self._run(worker, codes, directory)
-        self._answer(handler, outputs)
 
     def _codes(self, handler: Handler, text: str) -> list[Code]:
         """
@@ -170,6 +185,7 @@ class Call:
 
     async def _read_body(self) -> Body:
         raw = self._request.content.read()
+        self._request.content.close()
         reading = partial(
             read_body,
             self._header(b"content-type"),
@@ -196,7 +212,7 @@ class Call:
             self._lending = None
 
     async def _run(
-        self, worker: Worker, codes: Sequence[Code], directory: Path | None
+        self, worker: Worker, codes: Sequence[Code], directory: Path | None, handler: Handler
     ) -> Sequence[Outputs]:
         """
         :return: The outputs of the code up to the piece that failed, or of all.
@@ -209,6 +225,7 @@ class Call:
             self._deadline = self._counter.reactor.callLater(timeout, self._time_out)
         try:
             run = worker.run(codes, self._too_much)
+            self._write_down(worker, run, handler)
             run.answered.addCallback(self._end)
             outputs = await self._ended
             if run.lost:
@@ -223,6 +240,20 @@ class Call:
             elif directory is not None:
                 run.settled.addCallback(lambda _: self._remove(directory))
             worker.give_back(run)
+
+    def _write_down(self, worker: Worker, run: Run, handler: Handler) -> None:
+        audit = self._counter.audit
+        if audit.is_on:
+            audit.record(
+                "executed",
+                kernel_id=worker.kernel_id,
+                method=self._request.method.decode("latin-1"),
+                endpoint=self._counter.base + self._match.endpoint.path,
+                msg_type="execute_request",
+                msg_id=run.pieces[self._main].msg_id,
+                size=sum(len(code.source.encode()) + len(code.metadata) for code in run.codes),
+                code=handler.source if audit.with_code else None,
+            )
 
     def _end(self, result: Any) -> None:
         if not self._ended.called:

@@ -4,7 +4,7 @@ One notebook that is served: one version of it, with kernels of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,9 @@ from kgd.notebook.swagger import swagger
 from kgd.personalities.notebook_http.calls import Call, Counter
 from kgd.personalities.notebook_http.loading import Loaded
 from kgd.personalities.notebook_http.uploads import UploadDirectory
-from kgd.personalities.notebook_http.workers import Crew, Workers
+from kgd.personalities.notebook_http.worker import Crew
+from kgd.personalities.notebook_http.workers import Workers
+from kgd.web.metrics import Values, gauge
 
 
 class Notebook:
@@ -54,6 +56,7 @@ class Notebook:
             base=self.base,
             workers=self.workers,
             uploads=uploads,
+            audit=gateway.audit,
         )
 
     def find(self, path: str) -> Match | None:
@@ -91,3 +94,20 @@ class Notebook:
         The same in OpenAPI 3.1.
         """
         return openapi(self.loaded.api, self.title, self.base)
+
+
+def metrics_of(notebooks: Iterable[Notebook]) -> Iterator[Any]:
+    """
+    :return: How busy the kernels of notebooks are.
+    """
+    crews = [(notebook.prefix or "/", notebook.workers) for notebook in notebooks]
+    states: Values = {
+        (prefix, state): count
+        for prefix, workers in crews
+        for state, count in workers.states().items()
+    }
+    text = "Kernels of a notebook: free, busy with a request, or not there at the moment"
+    yield gauge("kgd_notebook_workers", text, states, ["notebook", "state"])
+    depths: Values = {(prefix,): workers.depth for prefix, workers in crews}
+    text = "Requests that wait for a kernel of a notebook"
+    yield gauge("kgd_notebook_queue_length", text, depths, ["notebook"])

@@ -4,7 +4,7 @@ What is served beside the notebooks' endpoints: their descriptions, their source
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -29,15 +29,15 @@ class Pages:
     Makes the routes of these.
 
     :param notebooks: Those that are served at the moment.
-    :param stale: By prefix, why a newer version of a notebook is not served.
+    :param of_gateway: Routes of whoever watches the gateway; a notebook may have their paths.
     """
 
     def __init__(
-        self, settings: Settings, notebooks: Sequence[Notebook], stale: Mapping[str, str]
+        self, settings: Settings, notebooks: Sequence[Notebook], of_gateway: Iterable[Route]
     ) -> None:
         self._settings = settings
         self._notebooks = notebooks
-        self._stale = stale
+        self._of_gateway = of_gateway
 
     def routes(self) -> list[Route]:
         """
@@ -52,9 +52,9 @@ class Pages:
         if self._settings.static_path:
             routes.append(Route("/public/<path:name>", ("GET",), self._public, Access.PUBLIC))
         routes += [
-            Route(path, ("GET",), handler, Access.PUBLIC)
-            for path, handler in (("/healthz", self._health), ("/readyz", self._readiness))
-            if not any(notebook.defines(path) for notebook in self._notebooks)
+            route
+            for route in self._of_gateway
+            if not any(notebook.defines(route.rule) for notebook in self._notebooks)
         ]
         return routes
 
@@ -90,14 +90,6 @@ class Pages:
 
     def _public(self, request: Any, name: str) -> IResource:
         return file_resource(Path(self._settings.static_path), unquote(name))
-
-    def _health(self, request: Any) -> bytes:
-        return encoded_answer(request, b"ok\n", b"text/plain; charset=utf-8")
-
-    def _readiness(self, request: Any) -> bytes:
-        lines = ["ok", *(f"{prefix or '/'} is out of date" for prefix in self._stale)]
-        text = "".join(f"{line}\n" for line in lines)
-        return encoded_answer(request, text.encode("utf-8"), b"text/plain; charset=utf-8")
 
 
 def _guarded(path: str, make: Callable[[], tuple[bytes, bytes]]) -> Route:

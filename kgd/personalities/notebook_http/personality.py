@@ -4,6 +4,7 @@ The personality ``notebook_http``: annotated notebooks as HTTP APIs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,28 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from kgd.errors import ConfigurationError, GatewayError, KernelLimitReached
-from kgd.interfaces import Access, IGateway, IPersonality
+from kgd.errors import ConfigurationError, GatewayError, InvalidRequest, KernelLimitReached
+from kgd.interfaces import Access, IDrainable, IGateway, IPersonality
 from kgd.logs import make_logger
 from kgd.notebook.routing import Match
 from kgd.personalities.notebook_http.loading import Source, find_parser, find_sources, load
-from kgd.personalities.notebook_http.notebooks import Notebook
+from kgd.personalities.notebook_http.notebooks import Notebook, metrics_of
 from kgd.personalities.notebook_http.pages import Pages
 from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.watching import Watcher
+from kgd.waiters import Waiters
+from kgd.web.errors import refuse
+from kgd.web.exchange import set_route
+from kgd.web.health import HealthAPI
+from kgd.web.metrics import MetricsAPI
 from kgd.web.routes import RouteTable
+from kgd.web.status import StatusAPI
 
 # In place of a prefix.
 _LIST = "the list of notebooks"
 
 
-@implementer(IPersonality)
+@implementer(IPersonality, IDrainable)
 class NotebookHTTP:
     """
     Serves all notebooks that ``--seed-uri`` names, each below its prefix.
@@ -59,6 +66,13 @@ class NotebookHTTP:
         self._fixed: set[str] = set()
         self._reloading: Deferred[None] = succeed(None)
         self._stopped = False
+        # How many requests are being served, and who waits for the last one's end.
+        self._serving = 0
+        self._drained: Waiters[None] = Waiters()
+        self._status = StatusAPI(gateway.kernels, time.time)
+        health = HealthAPI(lambda: self._is_ready, self._remarks)
+        metrics = MetricsAPI(gateway, self._status, lambda: metrics_of(self._notebooks.values()))
+        self._of_gateway = [*health.routes(), *metrics.routes()]
         self._watcher = Watcher(gateway.reactor, self._files, self._changed)
 
     # --- coming and going ---
@@ -104,7 +118,7 @@ class NotebookHTTP:
     def _serve(self, notebooks: Iterable[Notebook]) -> None:
         ordered = sorted(notebooks, key=lambda notebook: -len(notebook.prefix))
         self._notebooks = {notebook.prefix: notebook for notebook in ordered}
-        pages = Pages(self._gateway.settings, ordered, self._stale)
+        pages = Pages(self._gateway.settings, ordered, self._of_gateway)
         self._table = RouteTable(pages.routes())
         self._pages = self._table.resource()
         self._fixed = {route.rule for route in self._table.routes if "<" not in route.rule}
@@ -118,6 +132,27 @@ class NotebookHTTP:
         for notebook in self._notebooks.values():
             notebook.workers.abandon()
         return succeed(None)
+
+    def drain(self) -> Deferred[None]:
+        """
+        Refuse new requests, and wait for the end of those that there are.
+        """
+        drained = self._drained.wait()
+        self._look_whether_drained()
+        return drained
+
+    def _look_whether_drained(self) -> None:
+        if self._gateway.draining.is_on and not self._serving:
+            self._drained.fire(None)
+
+    @property
+    def _is_ready(self) -> bool:
+        notebooks = self._notebooks.values()
+        is_hopeless = bool(notebooks) and all(each.workers.is_hopeless for each in notebooks)
+        return not (self._gateway.draining.is_on or is_hopeless)
+
+    def _remarks(self) -> Iterable[str]:
+        return (f"{prefix or '/'} is out of date" for prefix in self._stale)
 
     # --- new versions ---
 
@@ -163,7 +198,7 @@ class NotebookHTTP:
         for source in sources:
             if files is None or source.path in files or source.prefix not in self._notebooks:
                 await self._renew(source)
-        for prefix in set(self._notebooks) - {source.prefix for source in sources}:
+        for prefix in {*self._notebooks, *self._stale} - {source.prefix for source in sources}:
             self._replace(prefix, None)
 
     async def _renew(self, source: Source) -> None:
@@ -172,7 +207,7 @@ class NotebookHTTP:
         except GatewayError as error:
             self._stale[source.prefix] = str(error)
             self._log.error(
-                "{title} cannot be reloaded, so its older version stays: {error}",
+                "{title} cannot be reloaded, so what is served stays as it is: {error}",
                 title=source.title,
                 error=str(error),
             )
@@ -210,7 +245,11 @@ class NotebookHTTP:
             access = self._table.access(path)
             if access is not Access.UNKNOWN:
                 return access
-        return Access.UNKNOWN if self._find(path) is None else Access.ANY_ORIGIN
+        try:
+            return Access.UNKNOWN if self._find(path) is None else Access.ANY_ORIGIN
+        except InvalidRequest:
+            # What is wrong with it is not for those without a token.
+            return Access.ANY_ORIGIN
 
     def methods(self, path: str) -> Sequence[str]:
         """
@@ -238,14 +277,26 @@ class NotebookHTTP:
         """
         path = b"/" + b"/".join(request.postpath)
         text = path.decode("ascii")
+        self._status.note(request)
         if self._is_fixed(text) and self._table.access(text) is not Access.UNKNOWN:
             return self._pages.render(request)  # type: ignore[no-untyped-call]
-        found = self._find(text)
+        try:
+            found = self._find(text)
+            self._gateway.draining.check()
+        except GatewayError as error:
+            return refuse(request, error)
         assert found is not None, "requests for anything else are refused before"
         notebook, match = found
+        set_route(request, notebook.prefix + match.endpoint.path)
+        self._serving += 1
         serving = Deferred.fromCoroutine(notebook.serve(request, match))
         serving.addErrback(lambda failure: self._log.failure("a request got no answer", failure))
+        serving.addCallback(lambda _: self._served())
         return NOT_DONE_YET
+
+    def _served(self) -> None:
+        self._serving -= 1
+        self._look_whether_drained()
 
 
 class _Root(Resource):

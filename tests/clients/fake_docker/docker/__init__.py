@@ -1,6 +1,6 @@
 """
-As much of Docker as those need who have a gateway in a container: the command of the Dockerfile runs
-on this machine, on its loopback interface, and on the port that Docker would forward.
+As much of Docker as those need who have a gateway in a container: the command of the Dockerfile
+runs on this machine, on its loopback interface, and on the port that Docker would forward.
 """
 
 from __future__ import annotations

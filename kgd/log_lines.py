@@ -1,0 +1,198 @@
+"""
+From the events of a log to its lines: for people, or JSON for programs.
+
+Format: one event is one line; in JSON, an object with ``time`` (UTC, ISO 8601), ``level``,
+``namespace``, ``message`` and whatever else the event has. For people, a traceback follows its
+line, indented.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    eventAsText,
+    formatEvent,
+    formatTime,
+)
+from zope.interface import implementer
+
+from kgd.scrubbing import escaped
+
+FORMATS = ("text", "json")
+# Of one kind of event in a second; kernels' output has a limit of its own.
+MOST_A_SECOND = 100
+# Of so many kinds it is known how many there were.
+MOST_KINDS = 1000
+
+Write = Callable[[LogEvent], None]
+_OURS = frozenset({"time", "level", "namespace", "message", "traceback"})
+_OF_EVERY_EVENT = ("log_level", "log_namespace", "log_system", "log_time")
+# What the older module of Twisted's adds to each event.
+_OF_LEGACY = frozenset({"format", "isError", "system", "why", "failure", "printed"})
+
+
+class Lines:
+    """
+    Formats events.
+
+    :param scrub: Takes the secrets out of a text.
+    """
+
+    def __init__(self, scrub: Callable[[str], str]) -> None:
+        self._scrub = scrub
+
+    def _message(self, event: LogEvent) -> str:
+        # Some of Twisted's own have nothing but a failure.
+        return self._scrub(formatEvent(event) or "")
+
+    def _traceback(self, event: LogEvent) -> str:
+        if "log_failure" not in event:
+            return ""
+        text = eventAsText(event, True, False, False)
+        return self._scrub(text.removeprefix(formatEvent(event)).strip("\n"))
+
+    def text(self, event: LogEvent) -> str:
+        """
+        :return: A line, and the lines of a traceback, each with its end.
+        """
+        level = event.get("log_level")
+        source = event.get("log_system")
+        if source is None:
+            source = f"{event.get('log_namespace', '-')}#{level.name if level else '-'}"
+        request_id = event.get("request_id")
+        lines = [
+            f"{formatTime(event.get('log_time'))} [{source}] {escaped(self._message(event))}"
+            + (f" [request {request_id}]" if request_id else "")
+        ]
+        lines += [f"\t{escaped(line)}" for line in self._traceback(event).splitlines()]
+        return "".join(f"{line}\n" for line in lines)
+
+    def json(self, event: LogEvent) -> str:
+        """
+        :return: A JSON object on a line.
+        """
+        level = event.get("log_level")
+        shown: dict[str, Any] = {
+            "time": datetime.fromtimestamp(event.get("log_time") or 0, UTC).isoformat(),
+            "level": level.name if level else "info",
+            "namespace": event.get("log_namespace", ""),
+            "message": self._message(event),
+        }
+        for name, value in event.items():
+            if not (name.startswith("log_") or name in _OURS or name in _OF_LEGACY):
+                shown[name] = self._plain(value)
+        traceback = self._traceback(event)
+        if traceback:
+            shown["traceback"] = traceback
+        return json.dumps(shown) + "\n"
+
+    def _plain(self, value: Any) -> Any:
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float) and math.isfinite(value):
+            return value
+        return self._scrub(value if isinstance(value, str) else repr(value))
+
+
+class FloodGate:
+    """
+    Lets so many events of a kind pass in a second, then counts them, and says how many there were.
+
+    :param publish: Gets what passes.
+    :param clock: Seconds.
+    :param call_later: Calls a function after a number of seconds.
+    """
+
+    def __init__(
+        self,
+        publish: Write,
+        clock: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self._publish = publish
+        self._clock = clock
+        self._call_later = call_later
+        # Since when, how many there were, and the first that was left out.
+        self._kinds: dict[tuple[Any, ...], list[Any]] = {}
+
+    def __call__(self, event: LogEvent) -> None:
+        """
+        An event.
+        """
+        if event.get("log_unlimited"):
+            self._publish(event)
+            return
+        kind = (event.get("log_namespace"), event.get("log_level"), event.get("log_format"))
+        now = self._clock()
+        known = self._kinds.get(kind)
+        if known is None or not 0 <= now - known[0] < 1:
+            if known is not None:
+                self._tell(known)
+            elif len(self._kinds) >= MOST_KINDS:
+                self._forget()
+            known = self._kinds[kind] = [now, 0, None]
+        known[1] += 1
+        if known[1] <= MOST_A_SECOND:
+            self._publish(event)
+        elif known[2] is None:
+            known[2] = event
+            # There may be no other that could tell of them.
+            self._call_later(1.0, lambda: self._tell(known))
+
+    def _forget(self) -> None:
+        for known in self._kinds.values():
+            self._tell(known)
+        self._kinds.clear()
+
+    def _tell(self, known: list[Any]) -> None:
+        first, known[2] = known[2], None
+        if first is None:
+            return
+        left_out, known[1] = known[1] - MOST_A_SECOND, MOST_A_SECOND
+        self._publish(
+            {
+                **{key: first[key] for key in _OF_EVERY_EVENT if key in first},
+                "log_format": "{left_out} more lines like this were left out: {example}",
+                "left_out": left_out,
+                "example": formatEvent(first),
+            }
+        )
+
+
+@implementer(ILogObserver)
+class LogWriter:
+    """
+    Writes a log.
+
+    :param file: Opened, with ``write`` and ``flush``.
+    """
+
+    def __init__(
+        self,
+        file: TextIO,
+        format_name: str,
+        scrub: Callable[[str], str],
+        clock: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        lines = Lines(scrub)
+        self._line = lines.json if format_name == "json" else lines.text
+        self._file = file
+        self._gate = FloodGate(self._write, clock, call_later)
+
+    def __call__(self, event: LogEvent) -> None:
+        """
+        An event.
+        """
+        self._gate(event)
+
+    def _write(self, event: LogEvent) -> None:
+        self._file.write(self._line(event))
+        self._file.flush()

@@ -1,0 +1,100 @@
+"""
+Text on its way to a log.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kgd.scrubbing import Scrubber, escaped, passwords, scrubbed_uri
+
+
+class URITests(SynchronousTestCase):
+    """
+    What clients ask for.
+    """
+
+    def test_secrets(self) -> None:
+        """
+        Values of arguments that look like secrets are hidden, however their names are spelled.
+        """
+        for uri, expected in (
+            ("/api", "/api"),
+            ("/api?", "/api?"),
+            ("/api?x=1&y", "/api?x=1&y"),
+            ("/api?token=abc", "/api?token=***"),
+            ("/api?TOKEN=abc&x=1", "/api?TOKEN=***&x=1"),
+            ("/api?x=1&t%6Fken=abc", "/api?x=1&t%6Fken=***"),
+            ("/api?x=1;token=abc", "/api?x=1;token=***"),
+            ("/api?token=a=b", "/api?token=***"),
+            ("/api?access_token=a&Password=b", "/api?access_token=***&Password=***"),
+            ("/api?session_id=s", "/api?session_id=s"),
+            ("http://me:pw@host/api", "http://***@host/api"),
+            ("//me:p@w@host/api", "//***@host/api"),
+        ):
+            self.assertEqual(scrubbed_uri(uri), expected)
+
+    def test_unprintable(self) -> None:
+        """
+        Nothing that a terminal obeys is left.
+        """
+        self.assertEqual(scrubbed_uri("/a\x1b[31m\r\n\u202e"), "/a?[31m???")
+
+
+class ScrubberTests(SynchronousTestCase):
+    """
+    Any text.
+    """
+
+    def test_known(self) -> None:
+        """
+        Known secrets are hidden wherever they are, also percent-encoded or escaped.
+        """
+        scrub = Scrubber(["s3cret/wörd", ""])
+        for text, expected in (
+            ("it is s3cret/wörd.", "it is ***."),
+            ("s3cret%2Fw%C3%B6rd", "***"),
+            ("'s3cret/w\\xf6rd'", "'***'"),
+            ("s3cret", "s3cret"),
+        ):
+            self.assertEqual(scrub(text), expected)
+
+    def test_short(self) -> None:
+        """
+        A secret that is too short to be one does not make other words unreadable.
+        """
+        self.assertEqual(Scrubber(["a"])("a cat"), "a cat")
+
+    def test_forms(self) -> None:
+        """
+        What looks like a secret is hidden, too, and everything else stays.
+        """
+        scrub = Scrubber()
+        for text, expected in (
+            ("GET /api?token=wrong&x=1", "GET /api?token=***&x=1"),
+            ("Authorization: Bearer wrong", "Authorization: ***"),
+            ("{'Authorization': 'token wrong'}", "{'Authorization': '***'}"),
+            ("https://me:pw@host/x.ipynb failed", "https://***@host/x.ipynb failed"),
+            ("is available at http://127.0.0.1:8888", "is available at http://127.0.0.1:8888"),
+            ("a@b // c@d", "a@b // c@d"),
+        ):
+            self.assertEqual(scrub(text), expected)
+
+    def test_passwords(self) -> None:
+        """
+        Passwords of URIs are known as they stand there and as they are meant.
+        """
+        uris = ["/home/me/a.ipynb", "https://host/x", "https://me:p%40w@host/x"]
+        self.assertEqual(passwords(uris), ["p%40w", "p@w"])
+
+
+class EscapeTests(SynchronousTestCase):
+    """
+    Control characters.
+    """
+
+    def test_escaped(self) -> None:
+        """
+        Whatever is not harmless becomes an escape; tabs and letters stay.
+        """
+        self.assertEqual(escaped("a\tb\né\x1b\x9b\u2028"), "a\tb\\né\\x1b\\x9b\\u2028")
