@@ -143,7 +143,8 @@ class Daemon(Service):
         ready = self._gateway.when_ready()
         ready.addCallbacks(self._is_ready, self._failed)
         self._gateway.when_drained().addCallback(lambda _: self._stop_reactor())
-        self._gateway.startService()
+        # Not before there are handlers: who hears that it answers may tell it to stop.
+        self._reactor.callWhenRunning(self._gateway.startService)
 
     def stopService(self) -> Deferred[None]:
         """

@@ -16,6 +16,9 @@ from kgd.configuration.traits import FAMILIES, families_of
 from kgd.options import OPTIONS
 from kgd.settings import Settings
 
+# These come with the listeners.
+TLS = {"certfile", "keyfile", "client-ca"}
+
 
 def read(*arguments: str) -> tuple[Settings, Sequence[str]]:
     """
@@ -141,7 +144,7 @@ class TraitTests(SynchronousTestCase):
         """
         known = {option.name for option in OPTIONS}
         for family in FAMILIES:
-            self.assertEqual(set(family.options.values()) - known, set())
+            self.assertEqual(set(family.options.values()) - known - TLS, set())
             kinds = (family.options, family.actions, family.idle)
             self.assertEqual(sum(map(len, kinds)), len({trait for each in kinds for trait in each}))
         self.assertEqual(list(families_of("Nobody", "port")), [])

@@ -12,7 +12,7 @@ import attrs
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.configuration.command_line import Options
+from kgd.configuration.command_line import ACTIONS, Options
 from kgd.configuration.deciding import decide
 from kgd.configuration.given import from_environment
 from kgd.configuration.showing import environment_file
@@ -79,6 +79,31 @@ class TableTests(SynchronousTestCase):
         self.assertRaises(UsageError, parsed, "--sticky=a header")
         self.assertRaises(UsageError, parsed, "--comment-prefix=lua")
         self.assertRaises(UsageError, parsed, "--static-path=/nowhere")
+
+    def test_jkg_options(self) -> None:
+        """
+        Every option that the Jupyter Kernel Gateway has, and its users set, is one.
+        """
+        known = {name for option in OPTIONS for name in (option.name, *option.aliases)}
+        known |= {f"no-{option.name}" for option in OPTIONS if option.is_switch} | set(ACTIONS)
+        wanted = """
+            ip port port-retries listen base-url auth-token allow-origin allow-credentials
+            allow-headers allow-methods expose-headers max-age trust-xheaders max-kernels seed-uri
+            prespawn-count default-kernel-name force-kernel-name env-process-whitelist api
+            ssl-version ws-ping-interval log-level config generate-config show-config
+            show-config-json debug version help list-kernels env-whitelist cell-parser
+            comment-prefix allow-notebook-download static-path cull-idle-timeout cull-interval
+            cull-connected cull-busy buffer-offline-messages no-buffer-offline-messages
+            kernel-info-timeout allowed-message-types allow-tracebacks no-allow-tracebacks
+            traceback-replacement-message untracked-message-types root-dir transport-encryption
+            shutdown-wait-time autorestart no-autorestart transport kernel-ip connection-dir
+            restart-limit time-to-dead stable-start-time limit-rate no-limit-rate
+            iopub-msg-rate-limit iopub-data-rate-limit rate-limit-window kernel-ws-protocol
+            signature-scheme username allowed-kernelspecs ensure-native-kernel
+            no-ensure-native-kernel max-message-size max-body-size max-buffered-bytes seed-timeout
+            cell-timeout pool-queue-limit metrics no-metrics allow-origin-list
+        """
+        self.assertEqual(set(wanted.split()) - known, set())
 
     def test_defaults(self) -> None:
         """
@@ -215,6 +240,19 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(parsed("--transport=IPC").transport, "ipc")
         error = self.assertRaises(UsageError, parsed, "--transport=pigeon")
         self.assertIn("auto, tcp, ipc", str(error))
+        self.assertEqual(parsed("--signature-scheme=HMAC-sha512").signature_scheme, "hmac-sha512")
+        for wrong in ("hmac-", "hmac-shake_128", "sha256", "hmac-md17"):
+            self.assertRaises(UsageError, parsed, f"--signature-scheme={wrong}")
+        for value, address in (
+            ("localhost", "127.0.0.1"),
+            ("*", "0.0.0.0"),
+            ("10.0.0.1", "10.0.0.1"),
+        ):
+            self.assertEqual(parsed(f"--kernel-ip={value}").kernel_ip, address)
+        for wrong in ("::1", "kernels.example", "1.2.3"):
+            self.assertRaises(UsageError, parsed, f"--kernel-ip={wrong}")
+        self.assertIsNone(parsed("--max-kernels=none", KGD_MAX_KERNELS="5").max_kernels)
+        self.assertEqual(parsed("--max-kernels=0").max_kernels, 0)
         self.assertEqual(parsed("--kernel-ws-protocol=").kernel_ws_protocol, "")
         self.assertEqual(parsed("--kernel-ws-protocol=legacy").kernel_ws_protocol, "")
         self.assertIsNone(parsed().kernel_ws_protocol)
