@@ -153,6 +153,8 @@ class ReadingTests(SynchronousTestCase):
             KG_MAX_KERNELS="1", KG_FORCE_KERNEL_NAME="f", KG_DEFAULT_KERNEL_NAME="d",
             KG_WS_PING_INTERVAL_SECS="2", KG_LIST_KERNELS="True", KG_API="x",
             KG_ENV_WHITELIST="A, B,", KG_ENV_PROCESS_WHITELIST="C",
+            KG_SEED_URI="/n.ipynb", KG_PRESPAWN_COUNT="1", KG_SSL_VERSION="3",
+            KG_TRUST_XHEADERS="false",
         )  # fmt: skip
         self.assertEqual(
             (settings.ip, settings.port, settings.port_retries, settings.auth_token),
@@ -174,6 +176,19 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual((settings.ws_ping_interval, settings.list_kernels), (2, True))
         self.assertEqual((settings.api, settings.env_whitelist), ("x", {"A", "B"}))
         self.assertEqual(settings.env_process_whitelist, {"C"})
+        self.assertEqual((settings.seed_uri, settings.prespawn_count), (("/n.ipynb",), 1))
+        self.assertIs(settings.trust_xheaders, False)
+        self.assertIs(parsed(KG_TRUST_XHEADERS="true").trust_xheaders, True)
+        self.assertIs(parsed().trust_xheaders, False)
+
+    def test_idle(self) -> None:
+        """
+        Options that change nothing are read, and said to be such, with the reason.
+        """
+        (remark,) = decide(from_environment({"KG_SSL_VERSION": "3"})).remarks
+        self.assertIn("--ssl-version changes nothing (in the variable KG_SSL_VERSION): TLS", remark)
+        error = self.assertRaises(UsageError, parsed, KG_SSL_VERSION="x")
+        self.assertIn("--ssl-version is 'x'", str(error))
 
     def test_switches(self) -> None:
         """
