@@ -15,6 +15,7 @@ from kgd.notebook.bodies import Body, read_arguments
 
 _TOKEN = "token"  # noqa: S105 - the argument's name
 _AUTHORIZATION = "Authorization"
+_REFERER = "Referer"
 
 
 def request_text(
@@ -43,6 +44,9 @@ def request_text(
     named = _read_headers(headers)
     if secret:
         named.pop(_AUTHORIZATION, None)
+        if _REFERER in named:
+            # A page that was asked for with the token asks for more.
+            named[_REFERER] = _referer(headers)
         if args.pop(_TOKEN, None) is not None:
             url = _without_token(path, query)
     rest = {
@@ -84,11 +88,20 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
+def _referer(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """
+    :return: Where the request says that it comes from, without the token.
+    """
+    last = [value for name, value in headers if name.lower() == b"referer"][-1]
+    path, _, query = last.partition(b"?")
+    return _text(_without_token(path, query) if query else last)
+
+
 def _without_token(path: bytes, query: bytes) -> bytes:
     kept = [
         pair
         for pair in query.split(b"&")
-        if unquote_plus(pair.partition(b"=")[0].decode("utf-8")) != _TOKEN
+        if unquote_plus(pair.partition(b"=")[0].decode("latin-1")) != _TOKEN
     ]
     return path + b"?" + b"&".join(kept) if kept else path
 

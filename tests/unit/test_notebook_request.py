@@ -148,6 +148,19 @@ class RequestTextTests(SynchronousTestCase):
             self.assertEqual(json.loads(found)["headers"], {})
             self.assertNotIn("token", json.loads(found)["args"])
 
+    def test_secret_referer(self) -> None:
+        """
+        Nor is it where the request says that it comes from, of which the rest stays.
+        """
+        for came, shown in (
+            (b"http://x/", "http://x/"),
+            (b"http://x/?token=s3cret", "http://x/"),
+            (b"http://x/?\xe9=1&t%6Fken=s3cret&b", "http://x/?\xe9=1&b"),
+        ):
+            found = text(headers=[(b"referer", b"first"), (b"Referer", came)], secret=True)
+            self.assertNotIn("s3cret", found)
+            self.assertEqual(json.loads(found)["headers"], {"Referer": shown})
+
     def test_no_secret(self) -> None:
         """
         Without a token both are the notebook's own.
