@@ -15,7 +15,7 @@ from kgd.notebook.bodies import Body, read_arguments
 
 _TOKEN = "token"  # noqa: S105 - the argument's name
 _AUTHORIZATION = "Authorization"
-_REFERER = "Referer"
+_REFERER = b"referer"
 
 
 def request_text(
@@ -36,19 +36,22 @@ def request_text(
     :return: JSON in printable ASCII.
     :raises kgd.errors.InvalidRequest: when the query is not text.
     """
-    path, _, query = url.partition(b"?")
+    query = url.partition(b"?")[2]
     try:
         args = read_arguments(query.decode("utf-8")) if query else {}
     except UnicodeDecodeError:
         raise InvalidRequest("the query is not UTF-8; percent-encode its bytes as such") from None
+    if secret:
+        # A page that was opened with ?token= says so to whatever it asks for.
+        headers = [
+            (name, _without_token(value) if name.lower() == _REFERER else value)
+            for name, value in headers
+        ]
     named = _read_headers(headers)
     if secret:
         named.pop(_AUTHORIZATION, None)
-        if _REFERER in named:
-            # A page that was asked for with the token asks for more.
-            named[_REFERER] = _referer(headers)
-        if args.pop(_TOKEN, None) is not None:
-            url = _without_token(path, query)
+        args.pop(_TOKEN, None)
+        url = _without_token(url)
     rest = {
         "args": args,
         "path": dict(parameters),
@@ -88,21 +91,14 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _referer(headers: Sequence[tuple[bytes, bytes]]) -> str:
-    """
-    :return: Where the request says that it comes from, without the token.
-    """
-    last = [value for name, value in headers if name.lower() == b"referer"][-1]
-    path, _, query = last.partition(b"?")
-    return _text(_without_token(path, query) if query else last)
-
-
-def _without_token(path: bytes, query: bytes) -> bytes:
+def _without_token(url: bytes) -> bytes:
+    path, _, query = url.partition(b"?")
+    pairs = query.split(b"&")
     kept = [
-        pair
-        for pair in query.split(b"&")
-        if unquote_plus(pair.partition(b"=")[0].decode("latin-1")) != _TOKEN
+        pair for pair in pairs if unquote_plus(pair.partition(b"=")[0].decode("latin-1")) != _TOKEN
     ]
+    if len(kept) == len(pairs):
+        return url
     return path + b"?" + b"&".join(kept) if kept else path
 
 

@@ -5,7 +5,9 @@ The kernels of one notebook, and the requests that wait for one.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -45,10 +47,14 @@ class Workers:
         self._idle: deque[Worker] = deque()
         self._waiting: deque[_Waiting] = deque()
         self._places: OrderedDict[str, Worker] = OrderedDict()
+        # How many of them have each worker: whoever keeps no cookies is a new one each time.
+        self._callers: Counter[Worker] = Counter()
         # How long a request has one, on average; in seconds.
         self._usual = 0.1
         self._lent_at: dict[Worker, float] = {}
-        self._closed = False
+        self._closed = self._abandoned = False
+        # How many requests are being read, or wait.
+        self._expected = 0
 
     async def start(self) -> None:
         """
@@ -64,6 +70,19 @@ class Workers:
             await DeferredList(starting)
             first.subFailure.raiseException()
 
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """
+        Somebody is going to ask for a worker, or asks and waits: until then they stay.
+        """
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            if self._closed and not self._expected:
+                self._close_idle()
+
     def lend(self, caller: str | None = None) -> Deferred[Worker]:
         """
         :param caller: Whoever gets the same worker each time; ``None`` gets the one that has been
@@ -77,7 +96,9 @@ class Workers:
                 self._idle.remove(worker)
                 self._lend(worker)
                 return succeed(worker)
-        if self._closed:
+        if self._abandoned:
+            raise Unavailable("the gateway is shutting down", 1)
+        if self._closed and not self._expected:
             raise Unavailable("the notebook is being replaced; try again", 1)
         if len(self._waiting) >= self._crew.queue_limit:
             raise Unavailable(
@@ -102,10 +123,11 @@ class Workers:
     def _place_of(self, caller: str) -> Worker:
         place = self._places.pop(caller, None)
         if place is None:
-            taken = list(self._places.values())
-            place = min(self._all, key=taken.count)
             if len(self._places) >= MOST_CALLERS:
-                self._places.popitem(last=False)
+                _, former = self._places.popitem(last=False)
+                self._callers[former] -= 1
+            place = min(self._all, key=self._callers.__getitem__)
+            self._callers[place] += 1
         self._places[caller] = place
         return place
 
@@ -135,7 +157,7 @@ class Workers:
                 self._lend(worker)
                 waiting.deferred.callback(worker)
                 return
-        if self._closed:
+        if self._closed and not self._expected:
             worker.close()
         else:
             self._idle.append(worker)
@@ -180,16 +202,21 @@ class Workers:
         goes when nobody needs it.
         """
         self._closed = True
-        self._idle.clear()
+        if not self._expected:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        idle, self._idle = self._idle, deque()
         for worker in self._all:
-            if not self._waiting and not worker.is_lent:
+            # Whoever waits while one is idle waits for another one.
+            if worker in idle or not (self._waiting or worker.is_lent):
                 worker.close()
 
     def abandon(self) -> None:
         """
         The gateway ends.
         """
-        self._closed = True
+        self._closed = self._abandoned = True
         self._idle.clear()
         waiting, self._waiting = self._waiting, deque()
         for each in waiting:
