@@ -131,7 +131,7 @@ class DrainTests(GatewayTestCase):
 
     async def test_nothing_to_do(self) -> None:
         """
-        A gateway that has nothing to do ends at once; asking while it starts is early enough. To be
+        A gateway that has nothing to do ends at once, even if it has only just begun. To be
         stopped while it is drained is nothing special.
         """
         gateway = await self.gateway()
@@ -162,6 +162,8 @@ class MetricsTests(GatewayTestCase):
 
         kernel_id = await self.start_kernel(port)
         client = await self.connect(port, kernel_id, query="?session_id=s")
+        # As long as it does not answer, it is asked again and again.
+        await client.execute("ready")
         before = await metrics()
         self.assertEqual(before['kgd_attachments{state="present"}'], 1)
         # What the kernel says of itself has no parent, and may come at any time.
