@@ -376,7 +376,7 @@ OPTIONS = (
     ),
     Option(
         "queue-size",
-        "Most bytes in them together; more are refused with 503. Files are not counted, they wait on "
+        "Most bytes in them together; more are refused with 503. Files do not count: they are on "
         "the disk.",
         size,
     ),
