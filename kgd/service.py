@@ -198,6 +198,8 @@ class Gateway(Service):
             self._log.info("drained: there is nothing left to do")
         # The last answers are on their way.
         await deferLater(self._parts.reactor, LAST_ANSWERS)
+        # Whoever is told stops us, which must not stop this.
+        self._draining = succeed(None)
         self._drained.fire(None)
 
     def reload(self) -> Deferred[None]:

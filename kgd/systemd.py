@@ -30,6 +30,7 @@ class Systemd:
 
     def __init__(self, reactor: Any, environ: MutableMapping[str, str]) -> None:
         self._address = environ.pop("NOTIFY_SOCKET", "")
+        self._has_failed = False
         self._watchdog_pid = environ.pop("WATCHDOG_PID", "")
         microseconds = environ.pop("WATCHDOG_USEC", "")
         self._timeout = int(microseconds) / 1e6 if microseconds.isdecimal() else 0.0
@@ -80,6 +81,11 @@ class Systemd:
             try:
                 sender.sendto(state.encode(), address)
             except OSError as error:
-                self._log.warn(
-                    "systemd cannot be told {state}: {error}", state=state, error=error.strerror
-                )
+                if not self._has_failed:
+                    self._log.warn(
+                        "systemd cannot be told {state}: {error}",
+                        state=state,
+                        error=error.strerror,
+                    )
+                # It would be the same again and again.
+                self._has_failed = True

@@ -1,7 +1,8 @@
 """
 What ``twistd kgd`` runs: the options, and the service made of them.
 
-This is the only module that knows every concrete class. Making the service opens nothing.
+This is the only module that knows every concrete class. Making the service opens nothing
+but the log.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from typing import Any
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
-from twisted.python.usage import UsageError
 
 from kgd.audit import Audit
 from kgd.configuration.command_line import Options
@@ -123,8 +124,8 @@ class Daemon(Service):
         """
         Become part of an application; twistd looks there for somebody who writes the log.
         """
-        if self._log_writer is not None:
-            parent.setComponent(ILogObserver, self._log_writer)
+        if self._log_writer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._log_writer)  # type: ignore[no-untyped-call]
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
@@ -137,7 +138,9 @@ class Daemon(Service):
         # What has been imported stays for ever; the garbage collector need not look at it again.
         gc.collect()
         gc.freeze()
-        # The reactor installs its own handlers first.
+        # Signals may come as soon as it is said that the gateway answers; but the reactor installs
+        # its own handlers when it begins to run.
+        self._handle_signals()
         self._reactor.callWhenRunning(self._handle_signals)
         self._systemd.started()
         ready = self._gateway.when_ready()
@@ -279,9 +282,12 @@ def log_writer(
         name = "twistd.log"
     file = terminal
     if name and name != "-":
-        file = LogFile.fromFullPath(name)  # type: ignore[no-untyped-call]
+        try:
+            file = LogFile.fromFullPath(name)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            sys.exit(f"--logfile={name} cannot be written: {error.strerror}")
     elif not of_twistd.get("nodaemon", True):
-        raise UsageError("a daemon cannot log to stdout; name a file with --logfile")
+        sys.exit("a daemon cannot log to stdout; name a file with --logfile")
     scrub = Scrubber(
         [settings.auth_token, *passwords(split_prefix(uri)[1] for uri in settings.seed_uri)]
     )

@@ -86,12 +86,12 @@ class Exchange:
     :ivar route: The pattern of what is asked for.
     """
 
-    __slots__ = ("_exchanges", "_over", "_request", "began", "requester", "route")
+    __slots__ = ("_exchanges", "_request", "began", "requester", "route")
 
     def __init__(self, exchanges: Exchanges, request: Any) -> None:
         self._exchanges = exchanges
+        # Until the end only: each has the other.
         self._request = request
-        self._over = False
         self.began = exchanges.monotonic()
         self.route = _UNKNOWN
         self.requester = Requester(
@@ -103,8 +103,9 @@ class Exchange:
         """
         See to it that the end is noticed.
         """
-        self._request.notifyFinish().addCallbacks(
-            lambda _: self.end(self._request.code), lambda _: self.end(HUNG_UP)
+        request = self._request
+        request.notifyFinish().addCallbacks(
+            lambda _: self.end(request.code), lambda _: self.end(HUNG_UP)
         )
 
     def end(self, code: int) -> None:
@@ -113,9 +114,9 @@ class Exchange:
 
         :param code: The status with which it was answered.
         """
-        if not self._over:
-            self._over = True
-            self._exchanges.ended(self, self._request, code)
+        request, self._request = self._request, None
+        if request is not None:
+            self._exchanges.ended(self, request, code)
 
 
 def exchange_of(request: Any) -> Exchange:

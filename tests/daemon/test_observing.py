@@ -4,6 +4,7 @@ The daemon as those see it who run it: systemd, draining, metrics, logs, the aud
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,6 @@ from typing import Any
 from urllib.parse import quote
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
@@ -52,10 +52,8 @@ class SystemdTests(GatewayTestCase):
             said: list[bytes] = []
 
             def heard(what: bytes, listener: Any = listener, said: Any = said) -> bool:
-                try:
+                with contextlib.suppress(BlockingIOError):
                     said.append(listener.recv(1000))
-                except BlockingIOError:
-                    pass
                 return any(each.startswith(what) for each in said)
 
             gateway = await self.gateway(
@@ -133,7 +131,7 @@ class DrainTests(GatewayTestCase):
 
     async def test_nothing_to_do(self) -> None:
         """
-        A gateway that has nothing to do ends at once; asking while it starts is early enough. To be
+        A gateway that has nothing to do ends at once, even if it has only just begun. To be
         stopped while it is drained is nothing special.
         """
         gateway = await self.gateway()
@@ -164,6 +162,8 @@ class MetricsTests(GatewayTestCase):
 
         kernel_id = await self.start_kernel(port)
         client = await self.connect(port, kernel_id, query="?session_id=s")
+        # As long as it does not answer, it is asked again and again.
+        await client.execute("ready")
         before = await metrics()
         self.assertEqual(before['kgd_attachments{state="present"}'], 1)
         # What the kernel says of itself has no parent, and may come at any time.
@@ -234,10 +234,10 @@ class LogTests(GatewayTestCase):
         (available,) = [line for line in lines if "is available at " in line["message"]]
         self.assertTrue(available["message"].endswith(available["url"]))
         ours = [line["namespace"] for line in lines if line.get("request_id") == "mine-1"]
-        self.assertEqual(ours, ["kgd.kernels.work", "kgd.web.exchange"])
+        self.assertEqual(ours, ["kgd.kernels.work.KernelWork", "kgd.web.exchange"])
         (opened,) = [line for line in lines if line.get("code") == 101]
         self.assertIn("/channels", opened["uri"])
-        printed = [line["line"] for line in lines if line["namespace"] == "kgd.kernels.process"]
+        printed = [line["line"] for line in lines if "line" in line]
         self.assertEqual(printed, ["one", "t\\x1bwo"])
 
     async def test_file(self) -> None:
@@ -315,6 +315,7 @@ class AuditTests(GatewayTestCase):
             f"--audit-log={path}",
             "--cull-idle-timeout=0.5",
             "--cull-interval=0.1",
+            "--cull-connected",
             env={"KG_AUTH_TOKEN": "sesame-sesame"},
         )
         port, auth = gateway.port, {"Authorization": "token sesame-sesame"}
@@ -411,13 +412,9 @@ class SecretsTests(GatewayTestCase):
 
         root = Resource()
         root.putChild(b"seed.ipynb", Guarded(content, "application/json"))
-        port = reactor.listenTCP(0, Site(root), interface="127.0.0.1")
-
-        async def stop() -> None:
-            stopping: Deferred[None] = port.stopListening()
-            await stopping
-
-        self.addCleanup(stop)
+        site: Any = Site(root)
+        port: Any = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
         return int(port.getHost().port)
 
     def assert_clean(self, what: str, text: str) -> None:
@@ -453,11 +450,11 @@ class SecretsTests(GatewayTestCase):
                     ]
         # Absolute targets, and what is no HTTP.
         for request in (
-            f"GET http://me:{RIGHT}@x/api?token={quoted[WRONG]} HTTP/1.1\r\nHost: x\r\n"
-            "Connection: close\r\n\r\n",
-            f"GET /api?token={RIGHT} {RIGHT} HTTP/9\r\n\r\n",
+            f"GET http://me:{RIGHT}@x/api?token={quoted[WRONG]} HTTP/1.1",
+            f"GET /api?token={RIGHT} {RIGHT} HTTP/9",
         ):
-            answer = await raw(port, request.encode())
+            rest = "\r\nHost: x\r\nConnection: close\r\n\r\n"
+            answer = await raw(port, (request + rest).encode())
             answers.append(Response(0, {}, answer))
         return answers
 
@@ -494,7 +491,7 @@ class SecretsTests(GatewayTestCase):
                 self.assert_clean("a kernel's environment", env)
             assert gateway.transport is not None
             children = children_of(gateway.transport.pid)
-            self.assertEqual(len(children), 2)
+            self.assertGreaterEqual(len(children), 2)
             for pid in children:
                 for name in ("environ", "cmdline"):
                     content = Path(f"/proc/{pid}/{name}").read_bytes()

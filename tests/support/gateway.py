@@ -69,7 +69,8 @@ class GatewayProcess(ProcessProtocol):
         if not self.url and _AVAILABLE in self.output:
             line = self.output.split(_AVAILABLE, 1)[1]
             if "\n" in line:
-                self.url = line.split()[0]
+                # In a log of JSON, more follows.
+                self.url = line.split()[0].split('"')[0]
 
     errReceived = outReceived
 

@@ -186,7 +186,7 @@ class NotebookHTTP:
         return done
 
     async def _reload(self, files: set[Path] | None) -> None:
-        if self._stopped:
+        if self._stopped or self._gateway.draining.is_on:
             return
         self._stale.pop(_LIST, None)
         try:
