@@ -39,6 +39,8 @@ from kgd.waiters import Waiters
 GOING_AWAY = 1001
 # A personality that does not stop keeps nobody from stopping.
 PATIENCE = 5.0
+# Programs that start a gateway wait for this line, and take the port from its end.
+AVAILABLE = "Jupyter Kernel Gateway kgd {version} is available at {url}"
 # How long what has just been answered may take to leave.
 LAST_ANSWERS = 0.25
 
@@ -156,23 +158,19 @@ class Gateway(Service):
         except BaseException:
             await self._stop()
             raise
-        for announcement in self.announcements():
-            self._log.info("{announcement}", announcement=announcement)
+        for url in self.urls():
+            self._log.info(AVAILABLE, version=__version__, url=url)
         if settings.metrics:
             self._lag.start()
         self._draining = self._parts.draining.when_asked()
         self._draining.addCallback(lambda _: Deferred.fromCoroutine(self._drain()))
         self._draining.addErrback(self._drain_failed)
 
-    def announcements(self) -> list[str]:
+    def urls(self) -> list[str]:
         """
-        :return: A line for each port that is open. Programs wait for one, and read the port in it.
+        :return: Where the gateway answers.
         """
-        base_url = self._parts.settings.base_url
-        return [
-            f"Jupyter Kernel Gateway kgd {__version__} is available at {port.url(base_url)}"
-            for port in self._ports
-        ]
+        return [port.url(self._parts.settings.base_url) for port in self._ports]
 
     def _drain_failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):  # type: ignore[no-untyped-call]

@@ -27,6 +27,7 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
+from kgd import __version__
 from kgd.audit import Audit
 from kgd.configuration.command_line import Options
 from kgd.errors import ConfigurationError
@@ -34,7 +35,7 @@ from kgd.fetching import split_prefix
 from kgd.log_lines import LogWriter
 from kgd.logs import is_logged, make_logger, set_level
 from kgd.scrubbing import Scrubber, passwords
-from kgd.service import Gateway, Parts
+from kgd.service import AVAILABLE, Gateway, Parts
 from kgd.settings import Settings
 from kgd.stderr import STDERR, UnblockedStream
 from kgd.systemd import Systemd
@@ -164,8 +165,8 @@ class Daemon(Service):
     def _is_ready(self, _result: None) -> None:
         self._systemd.ready()
         if self._announce is not None:
-            for line in self._gateway.announcements():
-                self._announce(f"{line}\n")
+            for url in self._gateway.urls():
+                self._announce(AVAILABLE.format(version=__version__, url=url) + "\n")
 
     def _handle_signals(self) -> None:
         for signum in (signal.SIGTERM, signal.SIGINT):

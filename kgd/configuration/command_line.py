@@ -52,6 +52,7 @@ class Options(UsageOptions):
         self.settings: Settings
         self._config = ""
         self._force = False
+        self._generates = False
         self._action: Callable[[Decided], str] | None = None
         super().__init__()  # type: ignore[no-untyped-call]
 
@@ -87,7 +88,8 @@ class Options(UsageOptions):
         """
         environ = os.environ
         chosen = self._config or environ.get("KGD_CONFIG") or environ.get("KG_CONFIG") or ""
-        if self._action is _generate:
+        if self._generates:
+            # Before anything is read: a file that is broken must not prevent it.
             self._write_config(chosen)
         files = read_files(absolute(chosen), environ)
         decided = decide(self.said, from_environment(environ), *files.sources)
@@ -125,7 +127,7 @@ class Options(UsageOptions):
         Write a file with every option in it, commented out, where it will be found or to the file
         that --config names, and stop.
         """
-        self._action = _generate
+        self._generates = True
 
     def opt_force(self) -> None:
         """
@@ -171,13 +173,6 @@ class Options(UsageOptions):
         """
         print(__version__)  # noqa: T201
         sys.exit(0)
-
-
-def _generate(_decided: Decided) -> str:
-    """
-    Stands for what is done without deciding anything: a broken file must not prevent it.
-    """
-    return ""
 
 
 def _install(option: Option) -> None:
