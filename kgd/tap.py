@@ -1,7 +1,8 @@
 """
 What ``twistd kgd`` runs: the options, and the service made of them.
 
-This is the only module that knows every concrete class. Making the service opens nothing.
+What only a process of its own has is done here, and nowhere else: signals, the exit status, limits
+of the system, the garbage collector. Making the service opens nothing.
 """
 
 from __future__ import annotations
@@ -23,43 +24,10 @@ from twisted.python.failure import Failure
 from kgd.errors import ConfigurationError
 from kgd.logs import make_logger, set_level
 from kgd.options import Options
-from kgd.service import Gateway, Parts
+from kgd.service import Gateway
 from kgd.settings import Settings
 
 __all__ = ["Options", "makeService"]
-
-
-def make_gateway(reactor: Any, settings: Settings) -> Gateway:
-    """
-    Join the pieces.
-    """
-    # Importing txZMQ chooses a reactor, so it has to wait until ours has been chosen.
-    import txaio
-
-    from kgd.kernels.process import LocalLauncher
-    from kgd.kernels.registry import KernelRegistry
-    from kgd.kernels.runtime import RuntimeDirectory
-    from kgd.kernels.specs import InstalledKernelSpecs
-    from kgd.personalities.loader import load
-    from kgd.relay.relay import Relay
-    from kgd.web.gateway import GatewayResource
-    from kgd.web.site import GatewaySite
-
-    # Autobahn's timers.
-    txaio.use_twisted()  # type: ignore[no-untyped-call]
-    txaio.config.loop = reactor  # type: ignore[attr-defined]
-    specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
-    relay = Relay(reactor, settings)
-    runtime = RuntimeDirectory()
-    kernels = KernelRegistry(
-        reactor, settings, specs, LocalLauncher(reactor), relay, runtime, os.environ
-    )
-    return Gateway(
-        Parts(reactor, settings, kernels, specs, runtime),
-        relay,
-        lambda gateway: load(settings.api, gateway),
-        lambda personality: GatewaySite(settings, GatewayResource(settings, personality), reactor),
-    )
 
 
 class Daemon(Service):
@@ -170,5 +138,5 @@ def makeService(options: Options) -> IService:
 
     settings: Settings = options.settings
     set_level(settings.log_level)
-    daemon: IService = Daemon(reactor, make_gateway(reactor, settings))
+    daemon: IService = Daemon(reactor, Gateway(reactor, settings, listens=True))
     return daemon

@@ -43,7 +43,7 @@ class JupyterWebsocket:
                 *status.routes(),
                 *MeAPI().routes(),
                 *MetricsAPI(gateway.kernels, status).routes(),
-                *SwaggerAPI(settings, self._routes).routes(),
+                *SwaggerAPI(self._routes).routes(),
                 *KernelsAPI(settings, gateway.kernels).routes(),
                 *ChannelsAPI(gateway.reactor, settings, gateway.kernels).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),

@@ -73,7 +73,9 @@ class MemoryClient:
 
     def __init__(self, settings: Settings, personality: IPersonality) -> None:
         self.clock = Clock()
-        self._site = GatewaySite(settings, GatewayResource(settings, personality), self.clock)
+        self._site = GatewaySite(
+            settings, GatewayResource(settings, personality, personality.resource()), self.clock
+        )
         self._site.startFactory()
         self.transport = _Transport()
 

@@ -17,7 +17,7 @@ from kgd.errors import ConfigurationError
 from kgd.interfaces import Access, IGateway, IPersonality, IPersonalityMaker
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.personalities.loader import load
-from kgd.service import Parts
+from kgd.parts import Parts
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
 

@@ -31,6 +31,7 @@ from kgd.personalities.notebook_http.workers import Worker, Workers
 from kgd.personalities.notebook_http.writing import Stream, write_response
 from kgd.relay.executor import Code, Run
 from kgd.settings import Settings
+from kgd.web.base import base_url
 from kgd.web.errors import refuse
 
 
@@ -41,14 +42,14 @@ class Counter:
 
     :ivar language: The one that the notebook is written in.
     :ivar by_metadata: Whether code can look into the metadata of its request.
-    :ivar base: The path before all of its endpoints, the gateway's base URL included.
+    :ivar prefix: The path before all of its endpoints, below the base URL.
     """
 
     reactor: Any
     settings: Settings
     language: str
     by_metadata: bool
-    base: str
+    prefix: str
     workers: Workers
     uploads: UploadDirectory
 
@@ -188,7 +189,8 @@ class Call:
     async def _lend(self) -> Worker:
         if self._has_left:
             raise CancelledError
-        caller = caller_of(self._request, self._settings.sticky, self._counter.base or "/")
+        home = base_url(self._request) + self._counter.prefix
+        caller = caller_of(self._request, self._settings.sticky, home or "/")
         self._lending = self._counter.workers.lend(caller)
         try:
             return await self._lending
@@ -296,8 +298,8 @@ class Call:
         )
         if response.fault:
             self._log.warn(
-                "{base}{path}: {fault}",
-                base=self._counter.base,
+                "{prefix}{path}: {fault}",
+                prefix=self._counter.prefix,
                 path=self._match.endpoint.path,
                 fault=response.fault,
             )
