@@ -15,7 +15,7 @@ import resource
 import signal
 import sys
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,11 +23,22 @@ from twisted.python.failure import Failure
 
 from kgd.errors import ConfigurationError
 from kgd.logs import make_logger, set_level
-from kgd.options import Options
+from kgd.personalities.loader import plugins
+from kgd.plugin_options import options_with
 from kgd.service import Gateway
 from kgd.settings import Settings
 
+if TYPE_CHECKING:
+    from kgd.options import Options as CommandLine
+
 __all__ = ["Options", "makeService"]
+
+
+def Options() -> CommandLine:
+    """
+    :return: The options after ``twistd kgd``.
+    """
+    return options_with(plugins())
 
 
 class Daemon(Service):
@@ -130,7 +141,7 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, KEPT)
 
 
-def makeService(options: Options) -> IService:
+def makeService(options: CommandLine) -> IService:
     """
     :return: The service for ``twistd``.
     """

@@ -79,9 +79,18 @@ def load(api: str, gateway: IGateway) -> IPersonality:
     """
     maker: Any = _find(api)
     _verify(IPersonalityMaker, maker, f"the maker of --api={api}")
+    return make(maker, gateway)
+
+
+def make(maker: IPersonalityMaker, gateway: IGateway) -> IPersonality:
+    """
+    :param gateway: As for :py:func:`load`.
+    :return: What the maker makes, with the options that the settings name.
+    :raises ConfigurationError: when it does not keep its promises.
+    """
     options = options_of(maker, gateway.settings.personality_options)
-    personality: IPersonality = maker.make(attrs.evolve(gateway, options=options))  # type: ignore[misc]
-    _verify(IPersonality, personality, f"what --api={api} makes")
+    personality = maker.make(attrs.evolve(gateway, options=options))  # type: ignore[misc]
+    _verify(IPersonality, personality, f"what the personality {maker.name} makes")
     return personality
 
 
@@ -153,9 +162,10 @@ def _member(member: Any) -> str:
     return str(getattr(member, "__name__", member))
 
 
-async def resource_of(personality: IPersonality, api: str) -> IResource:
+async def resource_of(personality: IPersonality, name: str) -> IResource:
     """
-    :return: What the personality serves, which may also be a Klein application.
+    :param name: Of the personality, for the error.
+    :return: What it serves, which may also be a Klein application.
     :raises ConfigurationError: when it is something else.
     """
     found = await called(personality.resource)
@@ -163,8 +173,8 @@ async def resource_of(personality: IPersonality, api: str) -> IResource:
         found = found.resource()
     if not IResource.providedBy(found):
         raise ConfigurationError(
-            f"what --api={api} makes does not fit: its resource() gives {type(found).__name__}, "
-            "which is neither an IResource nor a Klein application"
+            f"what the personality {name} makes does not fit: its resource() gives "
+            f"{type(found).__name__}, which is neither an IResource nor a Klein application"
         )
     return found
 

@@ -12,6 +12,7 @@ import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.web.resource import IResource
 
 from kgd.interfaces import IPersonality
 from kgd.settings import Settings
@@ -67,15 +68,17 @@ class MemoryClient:
     """
     Sends requests to a personality as it is served by a gateway with these settings.
 
+    :param resource: What the personality serves, if it does not say so at once.
     :ivar clock: The time of the connections.
     :ivar transport: Of the latest connection.
     """
 
-    def __init__(self, settings: Settings, personality: IPersonality) -> None:
+    def __init__(
+        self, settings: Settings, personality: IPersonality, resource: IResource | None = None
+    ) -> None:
         self.clock = Clock()
-        self._site = GatewaySite(
-            settings, GatewayResource(settings, personality, personality.resource()), self.clock
-        )
+        root = GatewayResource(settings, personality, resource or personality.resource())
+        self._site = GatewaySite(settings, root, self.clock)
         self._site.startFactory()
         self.transport = _Transport()
 

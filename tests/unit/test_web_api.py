@@ -20,8 +20,8 @@ from zope.interface.verify import verifyObject
 
 from kgd import errors
 from kgd.interfaces import IPersonality, StartRequest
-from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.parts import Parts
+from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.settings import CORS, Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels, kernel_spec
 from kgd.testing.web import MemoryClient, Response
