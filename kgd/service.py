@@ -91,6 +91,13 @@ class Gateway(Service):
             return self._waiting.wait()
         return fail(self._outcome) if isinstance(self._outcome, Failure) else succeed(None)
 
+    @property
+    def ports(self) -> list[Any]:
+        """
+        The ``IListeningPort`` of each port of its own.
+        """
+        return [listening.port for listening in self._ports]
+
     def startService(self) -> None:
         """
         Begin to start; what comes of it is said by :py:meth:`when_ready`.
@@ -108,8 +115,8 @@ class Gateway(Service):
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         assert isinstance(error, Exception)
-        if isinstance(error, CancelledError):
-            # It is being stopped.
+        if not self.running:
+            # It is being stopped, which looks like this or that to whoever was at work.
             self._waiting.fail(CancelledError)
             return
         self._outcome = failure
