@@ -401,7 +401,7 @@ class AnswerTests(NotebookTestCase):
         HEAD comes with GET, PATCH may be annotated, and OPTIONS tells what there is, or runs.
         """
         await self.serve(
-            HI, "# PATCH /hi\nprint('patched')", "# OPTIONS /o\nprint('mine')",
+            HI, "# PATCH /hi\nprint('patched')", "# OPTIONS /o\nprint('mine')", "# GET /p/:x",
             options=("--auth-token=s", "--allow-origin=*"),
         )  # fmt: skip
         token = {"Authorization": "token s"}
@@ -416,6 +416,8 @@ class AnswerTests(NotebookTestCase):
         preflight = {"Access-Control-Request-Method": "GET", "Origin": "http://x"}
         asked = await self.get("/o", "OPTIONS", headers=preflight)
         self.assertEqual((asked.code, asked.body), (200, b""))
+        self.assertEqual((await self.get("/p/%ff")).code, 401)
+        self.assertEqual((await self.get("/p/%ff", headers=token)).code, 400)
         wrong = await self.get("/hi", "DELETE", headers=token)
         self.assertEqual((wrong.code, wrong.headers["allow"]), (405, options.headers["allow"]))
 

@@ -12,16 +12,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import KernelStartFailed, Unavailable
 from kgd.interfaces import Seed
-from kgd.personalities.notebook_http.workers import (
+from kgd.personalities.notebook_http.worker import (
     GRACE,
     LONGEST_PAUSE,
-    MOST_CALLERS,
     SHORTEST_PAUSE,
     Crew,
     Worker,
-    Workers,
 )
-from kgd.relay.executor import Code, Run
+from kgd.personalities.notebook_http.workers import MOST_CALLERS, Workers
+from kgd.relay.executor import Run
+from kgd.relay.pieces import Code
 from kgd.settings import Settings
 from kgd.testing.kernels import MemoryKernel, MemoryKernels
 from tests.support.scripted import Script

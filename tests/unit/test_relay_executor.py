@@ -13,7 +13,8 @@ from zope.interface.verify import verifyObject
 from kgd.interfaces import IClient, StartRequest
 from kgd.notebook.api import Failed, Outputs
 from kgd.protocol.messages import own_message
-from kgd.relay.executor import RESPONSE_TYPE, Code, Executor, Run
+from kgd.relay.executor import Executor, Run
+from kgd.relay.pieces import RESPONSE_TYPE, Code
 from kgd.testing.kernels import MemoryKernel, MemoryKernels
 from tests.support.scripted import Script
 

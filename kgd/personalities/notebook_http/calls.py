@@ -27,9 +27,11 @@ from kgd.notebook.request import request_text
 from kgd.notebook.routing import Match
 from kgd.personalities.notebook_http.callers import caller_of
 from kgd.personalities.notebook_http.uploads import AT_ONCE, UploadDirectory
-from kgd.personalities.notebook_http.workers import Worker, Workers
+from kgd.personalities.notebook_http.worker import Worker
+from kgd.personalities.notebook_http.workers import Workers
 from kgd.personalities.notebook_http.writing import Stream, write_response
-from kgd.relay.executor import Code, Run
+from kgd.relay.executor import Run
+from kgd.relay.pieces import Code
 from kgd.settings import Settings
 from kgd.web.base import base_url
 from kgd.web.errors import refuse
