@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from kgd.errors import KernelLost, ResponseTooLarge
 from kgd.interfaces import IKernel
 from kgd.notebook.api import Outputs
-from kgd.relay.executor import Code, Executor
+from kgd.relay.executor import Executor
+from kgd.relay.pieces import Code
 
 
 def run(kernel: IKernel, source: str, limit: int) -> Deferred[Outputs]:

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,6 +18,7 @@ from twisted.application.service import MultiService
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.utils import getProcessOutput
 from twisted.logger import globalLogPublisher
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -248,3 +250,17 @@ class EmbeddingTests(GatewayTestCase):
         found = Path(f"/proc/{pid}/environ").read_text().split("\0")
         self.assertIn("OURS=1", found)
         self.assertNotIn("HOME", " ".join(found))
+
+    async def test_cheap_import(self) -> None:
+        """
+        Importing kgd imports nothing else; what it has for applications chooses no reactor.
+        """
+        code = (
+            "import sys, kgd; print('twisted' in sys.modules, 'kgd.settings' in sys.modules);"
+            "kgd.Gateway, kgd.Settings; print('twisted.internet.reactor' in sys.modules);"
+            "print(hasattr(kgd, 'nothing'))"
+        )
+        printed = await getProcessOutput(
+            sys.executable, ["-c", code], env=self.environment(), errortoo=True, reactor=reactor
+        )
+        self.assertEqual(printed.decode().split(), ["False", "False", "False", "False"])

@@ -65,16 +65,3 @@ class InstalledTests(TestCase):
             "print('twisted.internet.reactor' in sys.modules)"
         )
         self.assertEqual((await self.run_isolated("-c", code)).strip(), "False")
-
-    async def test_cheap_import(self) -> None:
-        """
-        Importing kgd imports nothing else; what it has for applications chooses no reactor.
-        """
-        code = (
-            "import sys, kgd; print('twisted' in sys.modules, 'kgd.settings' in sys.modules);"
-            "kgd.Gateway, kgd.Settings; print('twisted.internet.reactor' in sys.modules);"
-            "print(hasattr(kgd, 'nothing'))"
-        )
-        self.assertEqual(
-            (await self.run_isolated("-c", code)).split(), ["False", "False", "False", "False"]
-        )
