@@ -34,13 +34,6 @@ GOING_AWAY = 1001
 PATIENCE = 5.0
 
 
-def _assemble(reactor: Any, settings: Settings, environ: Mapping[str, str]) -> House:
-    # That chooses a reactor, if none has been chosen.
-    from kgd.assembly import assemble
-
-    return assemble(reactor, settings, environ)
-
-
 class Gateway(Service):
     """
     A gateway, to be part of an application's services, or a process of its own.
@@ -54,7 +47,6 @@ class Gateway(Service):
         mounted is the base URL.
     :param listens: Whether the gateway opens ports of its own, as the settings say.
     :param environ: What kernels find in their environment; that of the process if not given.
-    :param assemble: Joins the pieces, for tests.
     """
 
     _log = make_logger()
@@ -66,13 +58,11 @@ class Gateway(Service):
         *,
         listens: bool = False,
         environ: Mapping[str, str] | None = None,
-        assemble: Callable[[Any, Settings, Mapping[str, str]], House] = _assemble,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._listens = listens
         self._environ = os.environ if environ is None else environ
-        self._assemble = assemble
         self._mounted = MountedResource(settings)
         self.resource: IResource = self._mounted
         self._house: House | None = None
@@ -129,9 +119,12 @@ class Gateway(Service):
             self._log.failure("cannot start", failure)
 
     async def _start(self) -> None:
+        # Importing this chooses a reactor, if none has been chosen.
+        from kgd.assembly import assemble
+
         settings = self._settings
         try:
-            self._house = self._assemble(self._reactor, settings, self._environ)
+            self._house = assemble(self._reactor, settings, self._environ)
             parts = self._house.parts
             parts.runtime.open()
             self._house.relay.start()
