@@ -27,7 +27,7 @@ class Run:
 
     :ivar answered: Fires with the outputs of the pieces up to the one that failed, or of all. Never
         fails.
-    :ivar settled: Fires when the kernel has nothing of this left to do.
+    :ivar settled: Fires when the kernel has nothing of this left to do, or has been left.
     :param too_much: Called once when the outputs are more than ``limit`` bytes.
     """
 
@@ -76,7 +76,14 @@ class Run:
         self.is_settled = all(piece.is_done for piece in self.pieces)
         if not self.answered.called:
             self._answer()
-        if self.is_settled and not self.settled.called:
+        if self.is_settled:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """
+        Nothing more of this is of interest; what it needed can go.
+        """
+        if not self.settled.called:
             self.settled.callback(None)
 
     def _answer(self) -> None:
@@ -182,5 +189,7 @@ class Executor:
         """
         Have nothing to do with the kernel any more.
         """
-        self._waiting.clear()
+        waiting, self._waiting = self._waiting, {}
         self._attachment.detach(self)
+        for run, _ in waiting.values():
+            run.abandon()

@@ -227,7 +227,9 @@ class ExecutorTests(SynchronousTestCase):
         client = self.script.attachment.client
         assert client is not None
         client.deliver(own_message("stream", b'{"text":"x"}', "k", time.time()))
+        self.assertNoResult(run.settled)
         self.executor.leave()
         self.assertIsNone(self.script.attachment.client)
         self.script.end(request)
         self.assertNoResult(run.answered)
+        self.successResultOf(run.settled)

@@ -118,14 +118,28 @@ class Call:
         return value.decode("latin-1") if value is not None else None
 
     async def _serve(self, handler: Handler) -> None:
-        settings, request = self._settings, self._request
+        text, directory = await self._read_request()
+        try:
+            worker = await self._lend()
+        except BaseException:
+            self._remove(directory)
+            raise
+        outputs = await self._run(worker, self._codes(handler, text), directory)
+        self._answer(handler, outputs)
+
+    async def _read_request(self) -> tuple[str, Path | None]:
+        """
+        :return: What ``REQUEST`` shall be, and where the files of the body are. Nothing else of it
+            stays in memory: many may wait for a kernel.
+        """
+        request = self._request
         body = await self._read_body()
         directory: Path | None = None
         files: list[StoredFile] = []
         if body.uploads:
             directory, files = await self._counter.uploads.store(body.uploads)
         try:
-            text = request_text(
+            return request_text(
                 method=request.method.decode("latin-1"),
                 url=request.uri,
                 headers=[
@@ -136,15 +150,11 @@ class Call:
                 parameters=self._match.parameters,
                 body=body,
                 files=files,
-                secret=bool(settings.auth_token),
-            )
-            worker = await self._lend()
+                secret=bool(self._settings.auth_token),
+            ), directory
         except BaseException:
             self._remove(directory)
             raise
-        codes = self._codes(handler, text)
-        outputs = await self._run(worker, codes, directory)
-        self._answer(handler, outputs)
 
     def _codes(self, handler: Handler, text: str) -> list[Code]:
         """
@@ -173,6 +183,7 @@ class Call:
 
     async def _read_body(self) -> Body:
         raw = self._request.content.read()
+        self._request.content.close()
         reading = partial(
             read_body,
             self._header(b"content-type"),

@@ -164,7 +164,7 @@ class NotebookHTTP:
         for source in sources:
             if files is None or source.path in files or source.prefix not in self._notebooks:
                 await self._renew(source)
-        for prefix in set(self._notebooks) - {source.prefix for source in sources}:
+        for prefix in {*self._notebooks, *self._stale} - {source.prefix for source in sources}:
             self._replace(prefix, None)
 
     async def _renew(self, source: Source) -> None:
@@ -173,7 +173,7 @@ class NotebookHTTP:
         except GatewayError as error:
             self._stale[source.prefix] = str(error)
             self._log.error(
-                "{title} cannot be reloaded, so its older version stays: {error}",
+                "{title} cannot be reloaded, so what is served stays as it is: {error}",
                 title=source.title,
                 error=str(error),
             )

@@ -5,7 +5,7 @@ The kernels of one notebook, and the requests that wait for one.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from typing import Any
 
 import attrs
@@ -45,6 +45,8 @@ class Workers:
         self._idle: deque[Worker] = deque()
         self._waiting: deque[_Waiting] = deque()
         self._places: OrderedDict[str, Worker] = OrderedDict()
+        # How many of them have each worker: whoever keeps no cookies is a new one each time.
+        self._callers: Counter[Worker] = Counter()
         # How long a request has one, on average; in seconds.
         self._usual = 0.1
         self._lent_at: dict[Worker, float] = {}
@@ -102,10 +104,11 @@ class Workers:
     def _place_of(self, caller: str) -> Worker:
         place = self._places.pop(caller, None)
         if place is None:
-            taken = list(self._places.values())
-            place = min(self._all, key=taken.count)
             if len(self._places) >= MOST_CALLERS:
-                self._places.popitem(last=False)
+                _, former = self._places.popitem(last=False)
+                self._callers[former] -= 1
+            place = min(self._all, key=self._callers.__getitem__)
+            self._callers[place] += 1
         self._places[caller] = place
         return place
 
@@ -166,9 +169,10 @@ class Workers:
         goes when nobody needs it.
         """
         self._closed = True
-        self._idle.clear()
+        idle, self._idle = self._idle, deque()
         for worker in self._all:
-            if not self._waiting and not worker.is_lent:
+            # Whoever waits while one is idle waits for another one.
+            if worker in idle or not (self._waiting or worker.is_lent):
                 worker.close()
 
     def abandon(self) -> None:
