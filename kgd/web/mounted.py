@@ -5,17 +5,16 @@ A gateway in the tree of another application, whose HTTP server is not ours.
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 from urllib.parse import parse_qs
 
 from twisted.web.resource import IResource, Resource
 
 from kgd import errors
+from kgd.notebook.request import without_token
 from kgd.settings import Settings
 from kgd.web.errors import refuse
-
-_TOKEN = re.compile(rb"(?<=[?&])token=[^&]*&?", re.IGNORECASE)
+from kgd.web.tokens import presented
 
 
 class MountedResource(Resource):
@@ -52,9 +51,28 @@ class MountedResource(Resource):
         Take back what Twisted's own server does to requests, and ours does not.
         """
         request.defaultContentType = None
-        query = request.uri.partition(b"?")[2]
-        # A field of a form that was posted is no argument of the query.
-        request.args = parse_qs(query, keep_blank_values=True)
         if self._settings.auth_token:
-            # It is in the arguments, and has no business in the application's access log.
-            request.uri = _TOKEN.sub(b"", request.uri).rstrip(b"?&")
+            _hide_token(request)
+        # A field of a form that was posted is no argument of the query.
+        request.args = parse_qs(_query(request), keep_blank_values=True)
+
+
+def _query(request: Any) -> bytes:
+    query: bytes = request.uri.partition(b"?")[2]
+    return query
+
+
+def _hide_token(request: Any) -> None:
+    """
+    Move the token from the query, which gets into the application's access log, to where that does
+    not look.
+    """
+    headers = request.requestHeaders
+    token = presented(_query(request), None)
+    if token is not None:
+        # The one in the query counts.
+        headers.setRawHeaders(b"Authorization", [b"token " + token])
+        request.uri = without_token(request.uri)
+    referer = request.getHeader(b"referer")
+    if referer is not None:
+        headers.setRawHeaders(b"Referer", [without_token(referer)])

@@ -205,9 +205,14 @@ class EmbeddingTests(GatewayTestCase):
             response = await http(self.port, "POST", "/k/api/kernels", body, form | headers)
             self.assertEqual((response.code, body[:12]), (code, body[:12]))
             self.assertEqual(response.headers["content-type"], "application/json")
-        for query in ("?token=secret", "?a=b&token=secret&c=d", "?Token=x&token=secret"):
-            response = await http(self.port, "GET", f"/k/api/kernels{query}")
+        for query in ("?token=secret", "?a=b&token=secret&c=d", "?Token=x&to%6Ben=secret"):
+            response = await http(
+                self.port, "GET", f"/k/api/kernels{query}", headers={"Referer": f"http://x/{query}"}
+            )
             self.assertEqual(response.code, 200)
+        for query in ("?token=", "?token=wrong&token=secret"):
+            refused = await http(self.port, "GET", f"/k/api/me{query}", headers=TOKEN)
+            self.assertEqual(refused.code, 401)
         started = await http(self.port, "POST", "/k/api/kernels?token=secret", {})
         deleted = await http(
             self.port, "DELETE", f"/k/api/kernels/{started.json['id']}", headers=TOKEN
