@@ -38,7 +38,6 @@ setup(
         "prometheus_client>=0.20",
         "pyzmq>=26",
         "twisted[tls]>=26.4",
-        "txaio>=25.6",
         "txzmq>=1.0",
         "werkzeug>=3.0.6",
         "zope.interface>=6.4",

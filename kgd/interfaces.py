@@ -8,7 +8,7 @@ waiters at once; each gets a Deferred of its own, so that cancelling one harms n
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from zope.interface import Attribute, Interface
 
 from kgd.audit import Audit
 from kgd.draining import Draining
-from kgd.notebook.api import NotebookAPI, NotebookSource
+from kgd.notebook.api import NotebookAPI, NotebookSource, Outputs
 from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
@@ -620,6 +620,20 @@ class IGateway(Interface):
     draining: Draining = Attribute("Whether nothing new is to be begun any more.")
     tally: Tally = Attribute("What has happened.")
     audit: Audit = Attribute("Where it is written down who did what.")
+    options: Mapping[str, Any] = Attribute(
+        "What was chosen for the options that the personality's maker has, by their names."
+    )
+
+    def run(kernel: IKernel, source: str) -> Deferred[Outputs]:
+        """
+        Run code in a kernel, when it is ready and has done what it was asked before.
+
+        :return: Fires with what has come of it, which may be an error of the code's. Fails with
+            :py:exc:`kgd.errors.KernelStartFailed` or :py:exc:`kgd.errors.KernelLost` when the
+            kernel is gone, and with :py:exc:`kgd.errors.ResponseTooLarge` for more output than
+            ``--max-response-size``. The code goes on when nobody waits for it any more;
+            :py:meth:`IKernels.interrupt` ends it.
+        """
 
     def private_directory(name: str) -> Path:
         """
@@ -628,9 +642,32 @@ class IGateway(Interface):
         """
 
 
+@attrs.frozen
+class PersonalityOption:
+    """
+    An option of a personality that is no part of kgd. As ``--<personality>-<name>`` it is an option
+    of the command line, ``KGD_<PERSONALITY>_<NAME>`` is its variable, and its value is in
+    :py:attr:`IGateway.options`.
+
+    :ivar name: In lower case, with dashes.
+    :ivar help: A sentence for the manual.
+    :ivar read: Turns text into the value. ValueError means that this text is not right, and the
+        first sentence of the docstring says what would be. ``kgd.options`` has readers for numbers,
+        sizes and more; with its ``switch`` the option needs no value.
+    :ivar default: The value when nobody says anything.
+    """
+
+    name: str
+    help: str
+    read: Callable[[str], Any] = str
+    default: Any = None
+
+
 class IPersonality(Interface):
     """
     What the gateway looks like from outside.
+
+    Those methods that return a Deferred here may also be coroutines, or return nothing.
     """
 
     def start() -> Deferred[None]:
@@ -640,8 +677,8 @@ class IPersonality(Interface):
 
     def stop() -> Deferred[None]:
         """
-        Undo :py:meth:`start`; also called after it failed. The kernels are stopped afterwards,
-        whatever happens here.
+        Undo :py:meth:`start`; also called after it failed, and maybe twice. The kernels are stopped
+        afterwards, whatever happens here.
         """
 
     def reload() -> Deferred[None]:
@@ -651,7 +688,11 @@ class IPersonality(Interface):
 
     def resource() -> IResource:
         """
-        :return: What to serve below the base URL. Requests that the guard refuses never reach it.
+        Called once, after :py:meth:`start`.
+
+        :return: What to serve below the base URL: a leaf, which finds the path in ``postpath``,
+            percent-encoded as it came; a tree of resources; or a Klein application. Requests that
+            the guard refuses never reach it.
         """
 
     def access(path: str) -> Access:
@@ -684,7 +725,8 @@ class IDrainable(Interface):
 
 class IPersonalityMaker(Interface):
     """
-    Makes a personality; named by ``--api``.
+    Makes a personality; named by ``--api``. It may have ``options``, a sequence of
+    :py:class:`PersonalityOption`.
     """
 
     name: str = Attribute("The name to give to --api, in snake_case.")

@@ -482,14 +482,16 @@ OPTIONS = (
 )
 
 
-def _read(option: Option, value: str, source: str) -> Any:
+def read_value(option: Option, value: str, source: str) -> Any:
     """
     :param source: Where the value comes from, for the error.
+    :raises UsageError: when it will not do.
     """
     try:
         return option.read(value)
     except ValueError:
-        right = (option.read.__doc__ or "").strip().rstrip(".")
+        # A reader of somebody else's may say nothing.
+        right = (option.read.__doc__ or "something else").strip().rstrip(".")
         raise UsageError(
             f"{source} is {value!r}, which will not do; it takes: {right[0].lower()}{right[1:]}"
         ) from None
@@ -504,12 +506,12 @@ def settings_from(given: Mapping[str, Sequence[str]], environ: Mapping[str, str]
     values: dict[str, Any] = {}
     for option in OPTIONS:
         if option.name in given:
-            read = [_read(option, value, f"--{option.name}") for value in given[option.name]]
+            read = [read_value(option, value, f"--{option.name}") for value in given[option.name]]
         else:
             variable = next((name for name in option.environment if environ.get(name)), None)
             if variable is None:
                 continue
-            read = [_read(option, environ[variable], variable)]
+            read = [read_value(option, environ[variable], variable)]
         if not option.many:
             values[option.field] = read[-1]
         elif option.read is names:
@@ -555,7 +557,7 @@ class Options(UsageOptions):
         self.settings = settings_from(self.given, os.environ)
 
 
-def _install(option: Option) -> None:
+def install(option: Option, options: type[Options]) -> None:
     """
     Add the methods by which Twisted recognizes an option.
     """
@@ -571,13 +573,13 @@ def _install(option: Option) -> None:
 
     if option.read is switch:
         off.__doc__ = f"The opposite of --{option.name}."
-        setattr(Options, f"opt_no_{option.field}", off)
+        setattr(options, f"opt_no_{option.field}", off)
     taker = on if option.read is switch else store
     taker.__doc__ = option.help
-    setattr(Options, f"opt_{option.field}", taker)
+    setattr(options, f"opt_{option.field}", taker)
     if option.short is not None:
-        setattr(Options, f"opt_{option.short}", taker)
+        setattr(options, f"opt_{option.short}", taker)
 
 
 for _option in OPTIONS:
-    _install(_option)
+    install(_option, Options)

@@ -5,6 +5,7 @@ The settings of one gateway: a frozen, typed value that the options make and eve
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -42,6 +43,8 @@ class Settings:
     """
 
     api: str = "jupyter_websocket"
+    # Of a personality that others have made.
+    personality_options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     ip: str = "127.0.0.1"
     port: int = 8888
     port_retries: int = 50

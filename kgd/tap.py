@@ -1,8 +1,9 @@
 """
 What ``twistd kgd`` runs: the options, and the service made of them.
 
-This is the only module that knows every concrete class. Making the service opens nothing
-but the log.
+What only a process of its own has is done here, and nowhere else: signals, the exit status, limits
+of the system, the garbage collector, where the log goes. Making the service opens nothing but the
+log.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import time
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,64 +27,28 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
-from kgd.audit import Audit
 from kgd.errors import ConfigurationError
 from kgd.fetching import split_prefix
 from kgd.log_lines import LogWriter
 from kgd.logs import make_logger, set_level
-from kgd.options import Options
+from kgd.personalities.loader import plugins
+from kgd.plugin_options import options_with
 from kgd.scrubbing import Scrubber, passwords
-from kgd.service import Gateway, Parts
+from kgd.service import Gateway
 from kgd.settings import Settings
 from kgd.systemd import Systemd
-from kgd.tally import Tally
+
+if TYPE_CHECKING:
+    from kgd.options import Options as CommandLine
 
 __all__ = ["Options", "makeService"]
 
 
-def make_gateway(reactor: Any, settings: Settings) -> Gateway:
+def Options() -> CommandLine:
     """
-    Join the pieces.
+    :return: The options after ``twistd kgd``.
     """
-    # Importing txZMQ chooses a reactor, so it has to wait until ours has been chosen.
-    import txaio
-
-    from kgd.kernels.process import LocalLauncher
-    from kgd.kernels.registry import KernelRegistry
-    from kgd.kernels.runtime import RuntimeDirectory
-    from kgd.kernels.specs import InstalledKernelSpecs
-    from kgd.personalities.loader import load
-    from kgd.relay.relay import Relay
-    from kgd.web.gateway import GatewayResource
-    from kgd.web.site import GatewaySite
-
-    # Autobahn's timers.
-    txaio.use_twisted()  # type: ignore[no-untyped-call]
-    txaio.config.loop = reactor  # type: ignore[attr-defined]
-    specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
-    tally = Tally()
-    audit = Audit(settings.audit_log, settings.audit_code)
-    relay = Relay(reactor, settings, tally)
-    runtime = RuntimeDirectory()
-    kernels = KernelRegistry(
-        reactor,
-        settings,
-        specs,
-        LocalLauncher(reactor),
-        relay,
-        runtime,
-        os.environ,
-        tally=tally,
-        audit=audit,
-    )
-    return Gateway(
-        Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit),
-        relay,
-        lambda gateway: load(settings.api, gateway),
-        lambda personality: GatewaySite(
-            settings, GatewayResource(settings, personality, tally, audit), reactor
-        ),
-    )
+    return options_with(plugins())
 
 
 class Daemon(Service):
@@ -214,7 +179,7 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, KEPT)
 
 
-def makeService(options: Options) -> IService:
+def makeService(options: CommandLine) -> IService:
     """
     :return: The service for ``twistd``.
     """
@@ -224,7 +189,7 @@ def makeService(options: Options) -> IService:
     set_level(settings.log_level)
     daemon: IService = Daemon(
         reactor,
-        make_gateway(reactor, settings),
+        Gateway(reactor, settings, listens=True),
         Systemd(reactor, os.environ),
         log_writer(reactor, settings, options.parent or {}),
     )

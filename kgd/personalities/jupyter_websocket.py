@@ -48,7 +48,7 @@ class JupyterWebsocket:
                 *HealthAPI(lambda: not draining.is_on).routes(),
                 *MetricsAPI(gateway, status).routes(),
                 *DrainAPI(draining, gateway.kernels).routes(),
-                *SwaggerAPI(settings, self._routes).routes(),
+                *SwaggerAPI(self._routes).routes(),
                 *KernelsAPI(settings, gateway.kernels, draining).routes(),
                 *ChannelsAPI(gateway).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),

@@ -12,6 +12,7 @@ import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.web.resource import IResource
 
 from kgd.interfaces import IPersonality
 from kgd.settings import Settings
@@ -68,16 +69,21 @@ class MemoryClient:
     """
     Sends requests to a personality as it is served by a gateway with these settings.
 
+    :param resource: What the personality serves, if it does not say so at once.
     :ivar clock: The time of the connections.
     :ivar transport: Of the latest connection.
     :param tally: Where requests are counted.
     """
 
     def __init__(
-        self, settings: Settings, personality: IPersonality, tally: Tally | None = None
+        self,
+        settings: Settings,
+        personality: IPersonality,
+        resource: IResource | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.clock = Clock()
-        root = GatewayResource(settings, personality, tally)
+        root = GatewayResource(settings, personality, resource or personality.resource(), tally)
         self._site = GatewaySite(settings, root, self.clock)
         self._site.startFactory()
         self.transport = _Transport()

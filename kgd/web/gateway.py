@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from twisted.web.resource import IResource, Resource
+from twisted.web.error import UnsupportedMethod
+from twisted.web.resource import IResource, Resource, getChildForRequest
+from twisted.web.server import NOT_DONE_YET
 
 from kgd import errors
 from kgd.audit import Audit
@@ -15,6 +18,7 @@ from kgd.interfaces import Access, IPersonality
 from kgd.requester import REQUESTER
 from kgd.settings import CORS, Settings
 from kgd.tally import Tally
+from kgd.web.base import note_base, take_base
 from kgd.web.errors import refuse
 from kgd.web.exchange import Exchange, Exchanges, exchange_of
 from kgd.web.origins import allow_origin_header, is_allowed
@@ -35,6 +39,7 @@ class GatewayResource(Resource):
         self,
         settings: Settings,
         personality: IPersonality,
+        resource: IResource,
         tally: Tally | None = None,
         audit: Audit | None = None,
     ) -> None:
@@ -43,7 +48,7 @@ class GatewayResource(Resource):
         self._audit = audit or Audit()
         self._settings = settings
         self._personality = personality
-        self._resource: IResource | None = None
+        self._resource = resource
         self._base = settings.base_url.encode("utf-8")
         self._cors = constant_cors_headers(settings.cors)
 
@@ -56,18 +61,22 @@ class GatewayResource(Resource):
         # Whatever is logged from here on belongs to this request, and nothing after that does.
         context = copy_context()
         context.run(REQUESTER.set, exchange.requester)
-        return context.run(self._render, request)
+        return context.run(self._answer, request)
 
-    def _render(self, request: Any) -> Any:
-        if request.method == b"OPTIONS" and self._answers_options(request):
-            return b""
+    def _answer(self, request: Any) -> Any:
         try:
-            self._admit(request)
-        except errors.GatewayError as error:
+            base, path = self._split(request)
+            if request.method == b"OPTIONS" and self._answers_options(request, path):
+                return b""
+            self._admit(request, path)
+            request.prepath = base.split(b"/")[1:]
+            note_base(request, base)
+            return _render(self._resource, request, path)
+        except UnsupportedMethod as error:
+            allowed: list[bytes] = list(error.allowedMethods)
+            return refuse(request, errors.NoSuchMethod([each.decode("ascii") for each in allowed]))
+        except Exception as error:
             return refuse(request, error)
-        if self._resource is None:
-            self._resource = self._personality.resource()
-        return self._resource.render(request)  # type: ignore[no-untyped-call]
 
     def prepare(self, request: Any) -> Exchange:
         """
@@ -89,12 +98,22 @@ class GatewayResource(Resource):
             request.setHeader(name, constant)
         return exchange
 
-    def _answers_options(self, request: Any) -> bool:
+    def _split(self, request: Any) -> tuple[bytes, str | None]:
+        """
+        :return: The base URL, and what was asked for below it; ``None`` when that cannot be there.
+        """
+        base = take_base(request, self._base)
+        path = request.path
+        if not path.startswith(base + b"/") or not path.isascii():
+            return base, None
+        return base, path[len(base) :].decode("ascii")
+
+    def _answers_options(self, request: Any, path: str | None) -> bool:
         """
         Whether ``OPTIONS`` is not for the personality: it needs no token, and runs nothing.
         """
         try:
-            methods = self._personality.methods(self._path(request))
+            methods = self._personality.methods(path) if path is not None else ()
         except errors.GatewayError:
             return True
         if methods:
@@ -103,25 +122,16 @@ class GatewayResource(Resource):
         is_preflight = request.requestHeaders.hasHeader(b"access-control-request-method")
         return is_preflight or "OPTIONS" not in methods
 
-    def _path(self, request: Any) -> str:
-        """
-        :return: What was asked for, below the base URL.
-        :raises errors.NoSuchResource: when it is not there.
-        """
-        path = request.path
-        if not path.startswith(self._base + b"/"):
-            raise errors.NoSuchResource("")
-        try:
-            return path[len(self._base) :].decode("ascii")  # type: ignore[no-any-return]
-        except UnicodeDecodeError:
-            raise errors.NoSuchResource("") from None
-
-    def _admit(self, request: Any) -> None:
+    def _admit(self, request: Any, path: str | None) -> None:
         """
         :raises errors.GatewayError: unless the request may be served.
         """
-        text = self._path(request)
-        access = self._personality.access(text)
+        access = self._personality.access(path) if path is not None else Access.UNKNOWN
+        if not isinstance(access, Access):
+            # Whoever forgot to say shall not let everybody in.
+            raise TypeError(
+                f"access({path!r}) of the personality is {access!r}, which is no Access"
+            )
         if access is Access.UNKNOWN:
             raise errors.NoSuchResource("")
         if access is not Access.PUBLIC:
@@ -139,9 +149,21 @@ class GatewayResource(Resource):
             )
             if not is_allowed(origin, host, self._settings.cors.allow_origin):
                 raise errors.CrossOriginRefused("")
-        # Klein would decode and split the path again; an encoded slash is no separator.
-        request.prepath = self._base.split(b"/")[1:]
-        request.postpath = text.encode("ascii").split(b"/")[1:]
+
+
+def _render(resource: IResource, request: Any, path: str | None) -> Any:
+    """
+    :param path: Below the base URL; that it is there has been seen to.
+    """
+    assert path is not None
+    segments = path.encode("ascii").split(b"/")[1:]
+    # Klein would decode and split the path again; an encoded slash is no separator. In a tree of
+    # plain resources, a child has the name that was encoded.
+    request.postpath = segments if resource.isLeaf else list(map(unquote_to_bytes, segments))
+    body = getChildForRequest(resource, request).render(request)  # type: ignore[no-untyped-call]
+    if body is not NOT_DONE_YET and not isinstance(body, bytes):
+        raise TypeError(f"the personality has answered with {type(body)} instead of bytes")
+    return body
 
 
 def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:

@@ -486,11 +486,11 @@ class GatewayTestCase(TestCase):
         await process.ready()
         return process
 
-    async def start_kernel(self, port: int, **body: Any) -> str:
+    async def start_kernel(self, port: int, *, base: str = "", **body: Any) -> str:
         """
         :return: The new kernel's id.
         """
-        response = await http(port, "POST", "/api/kernels", body)
+        response = await http(port, "POST", f"{base}/api/kernels", body)
         self.assertEqual(response.code, 201, response.body)
         return str(response.json["id"])
 
@@ -500,6 +500,7 @@ class GatewayTestCase(TestCase):
         kernel_id: str,
         *,
         v1: bool = False,
+        base: str = "",
         query: str = "",
         headers: Any = None,
         protocol: type[Channels] = Channels,
@@ -509,7 +510,7 @@ class GatewayTestCase(TestCase):
         """
         client: Any
         factory = WebSocketClientFactory(
-            f"ws://127.0.0.1:{port}/api/kernels/{kernel_id}/channels{query}",
+            f"ws://127.0.0.1:{port}{base}/api/kernels/{kernel_id}/channels{query}",
             protocols=[V1] if v1 else None,
             headers=headers,
             reactor=reactor,

@@ -20,8 +20,8 @@ from zope.interface.verify import verifyObject
 
 from kgd import errors
 from kgd.interfaces import IPersonality, StartRequest
+from kgd.parts import Parts
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
-from kgd.service import Parts
 from kgd.settings import CORS, Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels, kernel_spec
 from kgd.testing.web import MemoryClient, Response
@@ -79,7 +79,7 @@ class APITestCase(SynchronousTestCase):
         self.kernels = MemoryKernels(self.settings, self.specs)
         self.parts = Parts(Clock(), self.settings, self.kernels, self.specs, None)
         self.personality = JupyterWebsocket(self.parts)
-        self.client = MemoryClient(self.settings, self.personality, self.parts.tally)
+        self.client = MemoryClient(self.settings, self.personality, tally=self.parts.tally)
         self.addCleanup(self.client.close)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Response:

@@ -1,0 +1,62 @@
+"""
+Which classes a gateway is made of.
+
+Only here are all of them known. Importing this module chooses a reactor, because txZMQ does: it has
+to wait until the application has chosen its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from kgd.audit import Audit
+from kgd.interfaces import IRelay
+from kgd.kernels.process import LocalLauncher
+from kgd.kernels.registry import KernelRegistry
+from kgd.kernels.runtime import RuntimeDirectory
+from kgd.kernels.specs import InstalledKernelSpecs
+from kgd.lag import LagMeter
+from kgd.parts import Parts
+from kgd.relay.relay import Relay
+from kgd.settings import Settings
+from kgd.tally import Tally
+
+
+@attrs.frozen
+class House:
+    """
+    All that a gateway starts and stops, but its personality.
+    """
+
+    parts: Parts
+    relay: IRelay
+    lag: LagMeter
+
+
+def assemble(reactor: Any, settings: Settings, environ: Mapping[str, str]) -> House:
+    """
+    Join the pieces; nothing is opened.
+
+    :param environ: What kernels find in their environment.
+    """
+    specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
+    tally = Tally()
+    audit = Audit(settings.audit_log, settings.audit_code)
+    relay = Relay(reactor, settings, tally)
+    runtime = RuntimeDirectory()
+    kernels = KernelRegistry(
+        reactor,
+        settings,
+        specs,
+        LocalLauncher(reactor),
+        relay,
+        runtime,
+        environ,
+        tally=tally,
+        audit=audit,
+    )
+    parts = Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit)
+    return House(parts, relay, LagMeter(reactor, tally))
