@@ -40,6 +40,7 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
     from kgd.kernels.registry import KernelRegistry
     from kgd.kernels.runtime import RuntimeDirectory
     from kgd.kernels.specs import InstalledKernelSpecs
+    from kgd.kernels.watchdog import Watchdog
     from kgd.personalities.loader import load
     from kgd.relay.relay import Relay
     from kgd.web.gateway import GatewayResource
@@ -50,10 +51,11 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
     txaio.config.loop = reactor  # type: ignore[attr-defined]
     specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
     relay = Relay(reactor, settings)
-    runtime = RuntimeDirectory()
-    kernels = KernelRegistry(
-        reactor, settings, specs, LocalLauncher(reactor), relay, runtime, os.environ
+    runtime = RuntimeDirectory(
+        user=settings.kernel_user, keeps=settings.keep_kernels, watchdog=Watchdog(reactor)
     )
+    launcher = LocalLauncher(reactor, runtime=runtime)
+    kernels = KernelRegistry(reactor, settings, specs, launcher, relay, runtime, os.environ)
     return Gateway(
         Parts(reactor, settings, kernels, specs, runtime),
         relay,

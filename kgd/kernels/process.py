@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kgd.errors import KernelStartFailed
-from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess
+from kgd.interfaces import NO_LIMITS, Ended, IKernelLauncher, IKernelProcess, Limits
 from kgd.kernels.oom import OUT_OF_MEMORY, OutOfMemoryKills
+from kgd.kernels.orders import orders
 from kgd.kernels.output import LINES_A_SECOND, OutputLines
+from kgd.kernels.runtime import RuntimeDirectory
+from kgd.kernels.watchdog import Watchdog
 from kgd.logs import make_logger
 from kgd.waiters import Waiters
 
@@ -30,6 +34,13 @@ _OUTPUTS = (1, 2)
 # What may still be in the pipe of an ended process: Linux lets it grow up to this.
 _PIPE_SIZE = 1024 * 1024
 _READ_SIZE = 64 * 1024
+# What to say of a process that a limit has ended, by the signal that the system sends then.
+_LIMIT_REACHED = {
+    signal.SIGXCPU: "it has used all the processor time that it may have; use less, or raise "
+    "--kernel-cpu-seconds or the kernelspec's cpu_seconds",
+    signal.SIGXFSZ: "it has written a larger file than it may; write less, or raise "
+    "--kernel-file-size or the kernelspec's file_size",
+}
 
 
 def find_executable(name: str, env: Mapping[str, str], cwd: str) -> str | None:
@@ -49,28 +60,47 @@ def find_executable(name: str, env: Mapping[str, str], cwd: str) -> str | None:
 @implementer(IKernelLauncher)
 class LocalLauncher:
     """
-    Starts kernels on this machine, with the reactor's ``spawnProcess``.
+    Starts kernels on this machine, with the reactor's ``spawnProcess``. They have the soft limit of
+    open files that holds when the launcher is made.
 
     :param oom: Knows whether the system killed a process because memory ran out.
+    :param runtime: Knows as whom kernels run, and what becomes of them when the gateway is killed.
     """
 
-    def __init__(self, reactor: Any, oom: OutOfMemoryKills | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        oom: OutOfMemoryKills | None = None,
+        runtime: RuntimeDirectory | None = None,
+    ) -> None:
         self._reactor = reactor
         self._oom = oom or OutOfMemoryKills()
+        self._runtime = runtime or RuntimeDirectory()
+        self._open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     def launch(
-        self, kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+        self,
+        kernel_id: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        limits: Limits = NO_LIMITS,
     ) -> Deferred[IKernelProcess]:
         """
         Start a process, and do not wait for anything.
         """
         try:
-            return succeed(self._launch(kernel_id, argv, env, cwd))
+            return succeed(self._launch(kernel_id, argv, env, cwd, limits))
         except KernelStartFailed as error:
             return fail(error)
 
     def _launch(
-        self, kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+        self,
+        kernel_id: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        limits: Limits,
     ) -> IKernelProcess:
         if not argv:
             raise KernelStartFailed("The kernelspec has no argv; mend its kernel.json")
@@ -81,8 +111,16 @@ class LocalLauncher:
                 "kernelspec's kernel.json"
             )
         lc_ctype = f"={env['LC_CTYPE']}" if "LC_CTYPE" in env else ""
-        wrapper = [sys.executable, "-I", "-S", _WRAPPER, cwd, lc_ctype, executable, *argv]
-        process = LocalProcess(self._reactor, kernel_id, self._oom)
+        runtime = self._runtime
+        ordered = orders(
+            limits,
+            runtime.user,
+            parent_pid=None if runtime.keeps else os.getpid(),
+            open_files=self._open_files,
+        )
+        wrapper = [sys.executable, "-I", "-S", _WRAPPER, cwd, lc_ctype, runtime.output(kernel_id),
+                   ordered, executable, *argv]  # fmt: skip
+        process = LocalProcess(self._reactor, kernel_id, self._oom, runtime.watchdog)
         try:
             # Without a path, so that the reactor can use posix_spawn.
             self._reactor.spawnProcess(process, sys.executable, wrapper, env=dict(env), path=None)
@@ -105,8 +143,11 @@ class LocalProcess(ProcessProtocol):
     pid: int = 0
     transport: Any
 
-    def __init__(self, reactor: Any, kernel_id: str, oom: OutOfMemoryKills) -> None:
+    def __init__(
+        self, reactor: Any, kernel_id: str, oom: OutOfMemoryKills, watchdog: Watchdog | None
+    ) -> None:
         self._kernel_id = kernel_id
+        self._watchdog = watchdog
         self._oom = oom
         self._oom_before = oom.read()
         self._we_killed = False
@@ -151,6 +192,8 @@ class LocalProcess(ProcessProtocol):
         The process runs. A kernel reads its input from ZeroMQ.
         """
         self.pid = self.transport.pid
+        if self._watchdog is not None:
+            self._watchdog.watch(self.pid)
         self.transport.closeStdin()
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
@@ -167,6 +210,8 @@ class LocalProcess(ProcessProtocol):
         # in the moment since the leader was reaped.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        if self._watchdog is not None:
+            self._watchdog.forget(self.pid)
         signum = getattr(reason.value, "signal", None)
         self._ended = Ended(getattr(reason.value, "exitCode", None), signum, self._cause_of(signum))
         for child_fd in _OUTPUTS:
@@ -176,7 +221,7 @@ class LocalProcess(ProcessProtocol):
 
     def _cause_of(self, signum: int | None) -> str:
         if signum != signal.SIGKILL or self._we_killed:
-            return ""
+            return _LIMIT_REACHED.get(signal.Signals(signum), "") if signum is not None else ""
         return OUT_OF_MEMORY if self._oom.happened_since(self._oom_before) else ""
 
     def _drain(self, child_fd: int) -> None:

@@ -1,0 +1,88 @@
+"""
+The user that kernels run as, if it is another than the gateway's.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from kgd.errors import ConfigurationError
+
+
+@attrs.frozen(kw_only=True)
+class KernelUser:
+    """
+    A user of this system.
+
+    :ivar groups: All of its groups, ``gid`` among them.
+    """
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+    shell: str
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """
+        What its programs expect to find.
+        """
+        return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.shell}
+
+    def may_enter(self, directory: Path) -> bool:
+        """
+        Whether it can reach what is in a directory, as far as owners and modes tell.
+        """
+        found = directory.resolve()
+        return self.uid == 0 or all(self._may_pass(each) for each in (found, *found.parents))
+
+    def _may_pass(self, directory: Path) -> bool:
+        found = directory.stat()
+        if found.st_uid == self.uid:
+            return bool(found.st_mode & stat.S_IXUSR)
+        if found.st_gid in self.groups:
+            return bool(found.st_mode & stat.S_IXGRP)
+        return bool(found.st_mode & stat.S_IXOTH)
+
+
+def find_user(wanted: str) -> KernelUser:
+    """
+    :param wanted: The name of a user, maybe with a group after a colon.
+    :raises kgd.errors.ConfigurationError: when there is none, or we may not act for it.
+    """
+    said = f"--kernel-user={wanted}"
+    if os.geteuid() != 0:
+        raise ConfigurationError(
+            f"{said} needs a gateway that runs as root, and this one does not; start it as root "
+            "(without --uid), or leave the option out"
+        )
+    name, colon, group = wanted.partition(":")
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigurationError(
+            f"{said}: there is no user {name!r} on this system; create it, or name another"
+        ) from None
+    try:
+        gid = grp.getgrnam(group).gr_gid if colon else entry.pw_gid
+    except KeyError:
+        raise ConfigurationError(
+            f"{said}: there is no group {group!r} on this system; create it, or name another"
+        ) from None
+    return KernelUser(
+        name=entry.pw_name,
+        uid=entry.pw_uid,
+        gid=gid,
+        groups=tuple(os.getgrouplist(entry.pw_name, gid)),
+        home=entry.pw_dir,
+        shell=entry.pw_shell or "/bin/sh",
+    )
