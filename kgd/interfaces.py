@@ -609,8 +609,16 @@ class IGateway(Interface):
 
     def private_directory(name: str) -> Path:
         """
-        :return: A directory that nobody else can enter, made for this name if it is not there. It
-            goes with the gateway.
+        :return: A directory that nobody else can list or write to, made for this name if it is
+            not there. It goes with the gateway.
+        """
+
+    def hand_over(*paths: Path) -> None:
+        """
+        Let kernels have files and directories of ours, which they could otherwise not read if
+        they run as another user. First what is in a directory, then the directory.
+
+        :raises OSError:
         """
 
 

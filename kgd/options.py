@@ -17,6 +17,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from kgd.fetching import is_remote, split_prefix
+from kgd.jail import jailed
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
 from kgd.settings import CORS, MEBIBYTE, Settings, size_in_bytes
@@ -563,7 +564,8 @@ class Options(UsageOptions):
         """
         Read everything at once, so that an error stops twistd before anything has begun.
         """
-        self.settings = settings_from(self.given, os.environ)
+        settings = settings_from(self.given, os.environ)
+        self.settings = jailed(settings, self.parent["chroot"] if self.parent else None)
 
 
 def _install(option: Option) -> None:

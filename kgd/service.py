@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import implementer
 
 from kgd import __version__
+from kgd.descriptors import Turnstile
 from kgd.interfaces import IGateway, IKernels, IKernelSpecs, IPersonality, IRelay
 from kgd.listening import Listening, listen
 from kgd.logs import make_logger
@@ -32,8 +33,8 @@ class Parts:
     """
     The pieces of a gateway, for its personality.
 
-    :ivar runtime: Something with ``open()``, ``close()`` and ``directory(name)`` for files that go
-        with the gateway.
+    :ivar runtime: Something with ``open()``, ``close()``, ``directory(name)`` and
+        ``hand_over(path)`` for files that go with the gateway.
     """
 
     reactor: Any
@@ -47,6 +48,12 @@ class Parts:
         Make a directory in the runtime directory.
         """
         return self.runtime.directory(name)  # type: ignore[no-any-return]
+
+    def hand_over(self, *paths: Path) -> None:
+        """
+        Let kernels have files of ours.
+        """
+        self.runtime.hand_over(*paths)
 
 
 class Gateway(Service):
@@ -74,6 +81,7 @@ class Gateway(Service):
         self._load = load
         self._serve = serve
         self._ports: list[Listening] = []
+        self._turnstile = Turnstile(parts.reactor)
         self._personality: IPersonality | None = None
         self._starting: Deferred[None] = succeed(None)
         self._ready: list[Deferred[None]] = []
@@ -116,6 +124,8 @@ class Gateway(Service):
             self._ports = await listen(
                 self._parts.reactor, settings, self._serve(self._personality)
             )
+            for port in self._ports:
+                self._turnstile.guard(port.port)
         except BaseException:
             await self._stop()
             raise
@@ -148,6 +158,7 @@ class Gateway(Service):
         """
         ports, self._ports = self._ports, []
         personality, self._personality = self._personality, None
+        self._turnstile.stop()
         for port in ports:
             await self._bounded("closing a port", port.port.stopListening)
         for kernel in self._parts.kernels.list():

@@ -10,9 +10,9 @@ import atexit
 import ctypes
 import gc
 import os
-import resource
 import signal
 import sys
+from collections.abc import MutableMapping
 from types import FrameType
 from typing import Any
 
@@ -20,6 +20,7 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from kgd.descriptors import complaint, raise_limit
 from kgd.errors import ConfigurationError
 from kgd.logs import make_logger, set_level
 from kgd.options import Options
@@ -74,16 +75,22 @@ class Daemon(Service):
 
     _log = make_logger()
 
-    def __init__(self, reactor: Any, gateway: Gateway) -> None:
+    def __init__(self, reactor: Any, gateway: Gateway, max_kernels: int | None) -> None:
         self._reactor = reactor
         self._gateway = gateway
+        self._max_kernels = max_kernels
+        self._uid = os.geteuid()
 
     def startService(self) -> None:
         """
         Start the gateway, and stop the process when that fails.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        raise_descriptor_limit()
+        if os.geteuid() != self._uid:
+            become_at_home(os.environ)
+        too_few = complaint(raise_limit(), self._max_kernels)
+        if too_few:
+            self._log.warn("{too_few}", too_few=too_few)
         keep_freed_memory()
         # What has been imported stays for ever; the garbage collector need not look at it again.
         gc.collect()
@@ -138,13 +145,18 @@ def _exit_with_failure() -> None:
     os._exit(1)
 
 
-def raise_descriptor_limit() -> None:
+def become_at_home(environment: MutableMapping[str, str]) -> None:
     """
-    Every client takes several descriptors, and every kernel some more: allow as many as we may.
+    After ``twistd --uid``: what says who we are, and where our own files are, shall be true again,
+    for us and for the kernels.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    from kgd.kernels.environment import as_user
+    from kgd.kernels.users import own_environment
+
+    changed = as_user(environment, own_environment())
+    for name in set(environment) - set(changed):
+        del environment[name]
+    environment.update(changed)
 
 
 # Of glibc's malloc.h.
@@ -172,5 +184,5 @@ def makeService(options: Options) -> IService:
 
     settings: Settings = options.settings
     set_level(settings.log_level)
-    daemon: IService = Daemon(reactor, make_gateway(reactor, settings))
+    daemon: IService = Daemon(reactor, make_gateway(reactor, settings), settings.max_kernels)
     return daemon

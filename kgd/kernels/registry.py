@@ -8,6 +8,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
@@ -184,6 +185,11 @@ class KernelRegistry:
             parent_pid=None if settings.keep_kernels else os.getpid(),
         )
         cwd = working_directory(settings.root_dir, request.path)
+        if user is not None and not user.may_enter(Path(cwd)):
+            raise KernelStartFailed(
+                f"Kernels run as {user.name}, who cannot enter the directory {cwd}; let them, or "
+                "choose another one with --root-dir"
+            )
         seed = request.seed or self._seed
         if seed is not None and (seed.kernel_name != spec.name or not seed.cells):
             seed = None

@@ -91,10 +91,11 @@ class RuntimeDirectory:
         """
         if self._user_name:
             self.user = find_user(self._user_name)
-        if self._base is None:
-            self._base = _usual_base(self.user)
-        parent = self._base / "kgd"
+        parent = Path(_VARIABLE)
         try:
+            if self._base is None:
+                self._base = _usual_base(self.user)
+            parent = self._base / "kgd"
             _make_private(parent, self._mode)
             self._sweep(parent)
             self._make(parent)
@@ -251,7 +252,9 @@ class RuntimeDirectory:
         """
         self._mend()
         path = self.path / name
-        path.mkdir(mode=self._mode, exist_ok=True)
+        if not path.is_dir():
+            path.mkdir(mode=_OURS_ALONE)
+            path.chmod(self._mode)
         return path
 
     def remove(self, kernel_id: str) -> None:
@@ -324,7 +327,21 @@ def _usual_base(user: KernelUser | None) -> Path:
     if user is not None:
         # What is below root's home, nobody else can get to.
         return Path("/run")
-    return Path(jupyter_runtime_dir()).absolute()
+    usual = Path(jupyter_runtime_dir()).absolute()
+    nearest = next(each for each in (usual, *usual.parents) if each.exists())
+    if os.access(nearest, os.W_OK) or _is_ours(Path.home()):
+        return usual
+    # An account without a home, like nobody's.
+    own = Path(tempfile.gettempdir(), f"kgd-{os.geteuid()}")
+    _make_private(own, _OURS_ALONE)
+    return own
+
+
+def _is_ours(directory: Path) -> bool:
+    try:
+        return directory.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _sockets_in(directory: Path) -> Path:
@@ -338,7 +355,9 @@ def _make_private(directory: Path, mode: int) -> None:
 
     :param mode: Whether others may pass through it. Other gateways may need that as it is.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True, mode=mode)
+    if not directory.parent.is_dir():
+        directory.parent.mkdir(parents=True, mode=_OURS_ALONE)
+        directory.parent.chmod(mode)
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=mode)
     found = directory.lstat()

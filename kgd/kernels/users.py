@@ -22,21 +22,14 @@ class KernelUser:
     A user of this system.
 
     :ivar groups: All of its groups, ``gid`` among them.
+    :ivar environment: What its programs expect to find.
     """
 
     name: str
     uid: int
     gid: int
     groups: tuple[int, ...]
-    home: str
-    shell: str
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """
-        What its programs expect to find.
-        """
-        return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.shell}
+    environment: Mapping[str, str]
 
     def may_enter(self, directory: Path) -> bool:
         """
@@ -52,6 +45,28 @@ class KernelUser:
         if found.st_gid in self.groups:
             return bool(found.st_mode & stat.S_IXGRP)
         return bool(found.st_mode & stat.S_IXOTH)
+
+
+def own_environment() -> Mapping[str, str]:
+    """
+    :return: What programs expect to find about the user that the gateway runs as.
+    """
+    uid = os.geteuid()
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        # Nobody has to have a name.
+        return {"HOME": "/", "USER": str(uid), "LOGNAME": str(uid)}
+    return _environment(entry)
+
+
+def _environment(entry: pwd.struct_passwd) -> Mapping[str, str]:
+    return {
+        "HOME": entry.pw_dir,
+        "USER": entry.pw_name,
+        "LOGNAME": entry.pw_name,
+        "SHELL": entry.pw_shell or "/bin/sh",
+    }
 
 
 def find_user(wanted: str) -> KernelUser:
@@ -83,6 +98,5 @@ def find_user(wanted: str) -> KernelUser:
         uid=entry.pw_uid,
         gid=gid,
         groups=tuple(os.getgrouplist(entry.pw_name, gid)),
-        home=entry.pw_dir,
-        shell=entry.pw_shell or "/bin/sh",
+        environment=_environment(entry),
     )

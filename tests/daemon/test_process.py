@@ -9,10 +9,13 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
+from http.client import HTTPConnection
 from pathlib import Path
 
 from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
 
 from tests.support.gateway import (
     TINY_KERNEL,
@@ -22,6 +25,7 @@ from tests.support.gateway import (
     alive,
     children_of,
     http,
+    stdout,
     until,
 )
 
@@ -79,6 +83,23 @@ def kill_group(pgid: int) -> None:
     """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pgid, signal.SIGKILL)
+
+
+def processor_time(pid: int) -> float:
+    """
+    :return: How many seconds of it a process has used.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def post_kernel(connection: HTTPConnection) -> tuple[int, str]:
+    """
+    Ask for a kernel; blocks.
+    """
+    connection.request("POST", "/api/kernels", "{}")
+    response = connection.getresponse()
+    return response.status, response.read().decode()
 
 
 class KilledTests(GatewayTestCase):
@@ -162,6 +183,98 @@ class KilledTests(GatewayTestCase):
         self.assertTrue(any(kernel_id in name for name in self.leftovers()))
         gateway = await self.gateway()
         self.assertFalse(any(kernel_id in name for name in self.leftovers()))
+
+
+class FewDescriptorsTests(GatewayTestCase):
+    """
+    Too few open files.
+    """
+
+    def few(self, count: int, soft: int | None = None) -> tuple[str, ...]:
+        """
+        :return: What starts a gateway with so many.
+        """
+        lower = f"ulimit -Sn {soft or count} && ulimit -Hn {count}"
+        return ("/bin/sh", "-c", f'{lower} && exec "$@"', "sh")
+
+    async def test_complaint(self) -> None:
+        """
+        A limit that is too low for the kernels that there may be is said in one line; one that is
+        not is not.
+        """
+        for options, says in (
+            (("--max-kernels=100",), "--max-kernels=100 needs about 1664"),
+            (("--max-kernels=10",), ""),
+            ((), "only 256 files may be open at a time, which is very little"),
+        ):
+            gateway = await self.gateway(*options, through=self.few(256))
+            lines = [line for line in gateway.output.splitlines() if "files may be open" in line]
+            self.assertEqual(len(lines), 1 if says else 0, gateway.output)
+            self.assertIn(says, "".join(lines))
+            await gateway.stop()
+
+    async def test_kernels_have_the_usual_limit(self) -> None:
+        """
+        The gateway takes what it may, kernels get what was there before.
+        """
+        say = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE), flush=True)"
+        self.add_spec("say", [sys.executable, "-c", say, "{connection_file}"])
+        gateway = await self.gateway(through=self.few(2000, 1000))
+        limits = Path(f"/proc/{pid_of(gateway)}/limits").read_text()
+        self.assertRegex(limits, r"Max open files +2000 +2000")
+        await self.start_kernel(gateway.port, name="say")
+        await until(lambda: "(1000, 2000)" in gateway.output, lambda: gateway.output)
+
+    async def test_running_out(self) -> None:
+        """
+        When hundreds connect at once, what is open goes on, without a spinning reactor and with one
+        line in the log; when they have gone, everybody is served again.
+        """
+        gateway = await self.gateway(through=self.few(256))
+        kernel_id = await self.start_kernel(gateway.port)
+        client = await self.connect(gateway.port, kernel_id)
+        await client.execute("hello")
+        crowd = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(400)]
+        for each in crowd:
+            self.addCleanup(each.close)
+        await until(lambda: "almost all of the 256 files" in gateway.output, lambda: gateway.output)
+        used = processor_time(pid_of(gateway))
+        for number in range(20):
+            self.assertEqual(stdout(await client.execute(f"hello {number}")), f"hello {number}")
+        self.assertLess(processor_time(pid_of(gateway)) - used, 1.0)
+        for each in crowd:
+            each.close()
+        another = await self.start_kernel(gateway.port)
+        other = await self.connect(gateway.port, another)
+        self.assertEqual(stdout(await other.execute("hello")), "hello")
+        self.assertIn("new connections are accepted again", gateway.output)
+        self.assertEqual(gateway.output.count("almost all of"), 1)
+        self.assertNotIn("EMFILE", gateway.output)
+        self.assertNotIn("Traceback", gateway.output)
+        self.assertEqual(stdout(await client.execute("bye")), "bye")
+
+    async def test_kernels_and_clients(self) -> None:
+        """
+        When kernels and clients take all there is, those that find none are told so, and those
+        that are there go on.
+        """
+        gateway = await self.gateway(through=self.few(128))
+        kernel_id = await self.start_kernel(gateway.port)
+        client = await self.connect(gateway.port, kernel_id)
+        await client.execute("hello")
+        # These are there before anything is scarce.
+        early = [HTTPConnection("127.0.0.1", gateway.port, timeout=30) for _ in range(20)]
+        for each in early:
+            self.addCleanup(each.close)
+            each.connect()
+        for each in early:
+            status, answer = await deferToThread(post_kernel, each)
+            if status != 201:
+                break
+        self.assertEqual(status, 500)
+        self.assertIn("open files", answer)
+        self.assertEqual(stdout(await client.execute("still here")), "still here")
+        self.assertNotIn("Traceback", gateway.output)
 
 
 class KeptTests(GatewayTestCase):

@@ -451,21 +451,27 @@ class GatewayTestCase(TestCase):
         twistd: tuple[str, ...] = (),
         env: Mapping[str, str] | None = None,
         daemonize: bool = False,
+        through: tuple[str, ...] = (),
     ) -> GatewayProcess:
         """
         Start a gateway, without waiting for it.
 
         :param twistd: Options for twistd itself.
+        :param through: What becomes the gateway, with the gateway's command line after it.
         :param daemonize: Let ``twistd`` run it, instead of ``python -m kgd``.
         """
         process = GatewayProcess()
         before = [*twistd, "--"] if twistd else []
-        reactor.spawnProcess(
-            process,
-            sys.executable,
+        command = (
             [sys.executable, "-m", "kgd", *before, *options]
             if not daemonize
-            else [sys.executable, "-c", DAEMONIZE, *twistd, "kgd", *options],
+            else [sys.executable, "-c", DAEMONIZE, *twistd, "kgd", *options]
+        )
+        argv = [*through, *command]
+        reactor.spawnProcess(
+            process,
+            argv[0],
+            argv,
             env=self.environment(**(env or {})),
             path=str(self.home / "work"),
         )

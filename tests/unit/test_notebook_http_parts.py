@@ -256,7 +256,7 @@ class UploadsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.home = Path(self.mktemp()).resolve()
         self.home.mkdir()
-        self.uploads = UploadDirectory(Clock(), lambda: self.home)
+        self.uploads = UploadDirectory(Clock(), lambda: self.home, lambda *paths: None)
 
     def store(self, *files: Upload) -> Any:
         """
