@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from importlib.util import cache_from_source
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from kgd.errors import KernelStartFailed
 from kgd.interfaces import NO_LIMITS, Ended, IKernelLauncher, IKernelProcess, Limits
+from kgd.kernels import exec_kernel
 from kgd.kernels.oom import OUT_OF_MEMORY, OutOfMemoryKills
 from kgd.kernels.orders import orders
 from kgd.kernels.output import LINES_A_SECOND, OutputLines
@@ -29,7 +30,9 @@ from kgd.logs import make_logger
 from kgd.waiters import Waiters
 
 _log = make_logger()
-_WRAPPER = str(Path(__file__).with_name("exec_kernel.py"))
+# Compiled, if possible: every kernel would wait for that otherwise.
+_COMPILED = cache_from_source(exec_kernel.__file__)
+_WRAPPER = _COMPILED if os.path.isfile(_COMPILED) else exec_kernel.__file__
 _OUTPUTS = (1, 2)
 # What may still be in the pipe of an ended process: Linux lets it grow up to this.
 _PIPE_SIZE = 1024 * 1024

@@ -15,6 +15,8 @@ import attrs
 
 from kgd.errors import ConfigurationError
 
+_NO_SHELLS = ("/nologin", "/false")
+
 
 @attrs.frozen(kw_only=True)
 class KernelUser:
@@ -61,11 +63,14 @@ def own_environment() -> Mapping[str, str]:
 
 
 def _environment(entry: pwd.struct_passwd) -> Mapping[str, str]:
+    shell = entry.pw_shell
+    # Accounts that nobody logs in to have one that does nothing.
+    usable = shell and not shell.endswith(_NO_SHELLS)
     return {
         "HOME": entry.pw_dir,
         "USER": entry.pw_name,
         "LOGNAME": entry.pw_name,
-        "SHELL": entry.pw_shell or "/bin/sh",
+        "SHELL": shell if usable else "/bin/sh",
     }
 
 
