@@ -66,7 +66,7 @@ class RuntimeDirectory:
     ) -> None:
         given = base or os.environ.get(_VARIABLE)
         # Now, because twistd may leave the directory.
-        self._base = Path(given).absolute() if given else None
+        self._base = Path(os.path.abspath(given)) if given else None
         self._user_name = user
         self.user: KernelUser | None = None
         self.keeps = keeps

@@ -8,16 +8,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
+import shutil
 import signal
 import socket
+import stat
+import subprocess
 import sys
 from http.client import HTTPConnection
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SkipTest
 
 from tests.support.gateway import (
+    ROOT,
     TINY_KERNEL,
     WATCHDOG,
     GatewayProcess,
@@ -100,6 +106,14 @@ def post_kernel(connection: HTTPConnection) -> tuple[int, str]:
     connection.request("POST", "/api/kernels", "{}")
     response = connection.getresponse()
     return response.status, response.read().decode()
+
+
+def end(pid: int) -> None:
+    """
+    Kill a process that may be there no more.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 class KilledTests(GatewayTestCase):
@@ -353,3 +367,222 @@ class KeptTests(GatewayTestCase):
         self.assertEqual(response.code, 204)
         self.assertEqual(await gateway.stop(), 0)
         self.assertEqual(self.leftovers(), [])
+
+
+# Runs a command where everybody can get to the Python that runs here, which may be in somebody's
+# home, without changing anything for others.
+OPEN_HOME = """
+set -e
+mount -t tmpfs -o mode=755 none /mnt
+mkdir /mnt/python
+mount --bind "$1" /mnt/python
+mount -t tmpfs -o mode=755 none "$2"
+mkdir -p "$1"
+mount --bind /mnt/python "$1"
+shift 2
+exec "$@"
+"""
+NOBODY = "nobody"
+
+
+def closed_to_others(path: Path) -> list[Path]:
+    """
+    :return: The directories on the way to a file that others cannot enter, the nearest first.
+    """
+    return [each for each in path.parents if not each.stat().st_mode & 0o001]
+
+
+class UserTests(GatewayTestCase):
+    """
+    Other users, and other roots.
+    """
+
+    def for_everybody(self) -> tuple[str, ...]:
+        """
+        Let other users get to the gateway's directories.
+
+        :return: What lets a gateway run where they can use our Python.
+        :raises SkipTest: when that cannot be had.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("only root can change the user")
+        for each in closed_to_others(self.home / "work" / "x"):
+            if each.is_relative_to(Path.cwd()):
+                each.chmod(0o711)
+        if closed_to_others(ROOT / "kgd") or closed_to_others(self.home):
+            raise SkipTest("other users cannot enter the directory of these tests")
+        prefix = Path(sys.base_prefix)
+        closed = closed_to_others(prefix)
+        if not closed:
+            return ()
+        unshare = shutil.which("unshare") or "/usr/bin/unshare"
+        through = (unshare, "-m", "/bin/sh", "-c", OPEN_HOME, "sh", str(prefix), str(closed[-1]))
+        if subprocess.run([*through, "true"], capture_output=True, check=False).returncode:
+            raise SkipTest(f"other users cannot use the Python in {prefix}")
+        return through
+
+    def own(self, *paths: Path) -> pwd.struct_passwd:
+        """
+        Give directories to nobody.
+        """
+        nobody = pwd.getpwnam(NOBODY)
+        for path in paths:
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        return nobody
+
+    def add_introvert(self) -> None:
+        """
+        Install a kernelspec whose kernel says who it is.
+        """
+        code = (
+            "import os, runpy, sys\n"
+            "print('I am', os.getresuid(), os.getresgid(), os.getgroups(), os.environ['HOME'],"
+            " os.environ['USER'], flush=True)\n"
+            "sys.argv = sys.argv[1:]\n"
+            "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        )
+        argv = [sys.executable, "-c", code, str(TINY_KERNEL), "-f", "{connection_file}"]
+        self.add_spec("introvert", argv, metadata={"supported_transports": ["ipc"]})
+
+    async def answers(self, port: int, name: str) -> None:
+        """
+        Use a kernel.
+        """
+        client = await self.connect(port, await self.start_kernel(port, name=name))
+        self.assertEqual(stdout(await client.execute("hello")), "hello")
+
+    async def test_uid(self) -> None:
+        """
+        ``twistd --uid`` lets the gateway, its files and its kernels be that user's; relative paths
+        are those of the directory where twistd was started; pid file and log file work.
+        """
+        through = self.for_everybody()
+        work = self.home / "work"
+        nobody = self.own(self.runtime, work)
+        self.add_introvert()
+        (work / "public").mkdir()
+        (work / "public" / "page").write_text("hello")
+        options = ("--port=0", "--static-path=public")
+        process = self.launch(
+            *options,
+            twistd=(f"--uid={NOBODY}", "--rundir=/", "--umask=022", "--pidfile=the.pid",
+                    "--logfile=the.log"),
+            env={"JUPYTER_RUNTIME_DIR": os.path.relpath(self.runtime, work)},
+            daemonize=True,
+            through=through,
+        )  # fmt: skip
+        self.assertEqual(await process.ended(), 0, process.output)
+        log = work / "the.log"
+        await until(lambda: "is available at" in log.read_text(), log.read_text)
+        pid = int((work / "the.pid").read_text())
+        self.addCleanup(end, pid)
+        port = int(log.read_text().split("is available at http://127.0.0.1:")[1].split()[0])
+        owned = [*self.runtime.rglob("*")]
+        self.assertEqual({path.stat().st_uid for path in owned}, {nobody.pw_uid})
+        await self.answers(port, "introvert")
+        ids = f"{3 * (nobody.pw_uid,)} {3 * (nobody.pw_gid,)}"
+        self.assertIn(f"I am {ids}", log.read_text())
+        self.assertIn(f"{nobody.pw_dir} {NOBODY}", log.read_text())
+        os.kill(pid, signal.SIGTERM)
+        await until(lambda: not alive(pid), "the daemon ends")
+        self.assertFalse((work / "the.pid").exists())
+        self.assertEqual(self.leftovers(), [])
+        self.assertNotIn("Traceback", log.read_text())
+
+    async def test_chroot(self) -> None:
+        """
+        In a jail, paths that were given outside are found inside; others are refused at once.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("only root can change the root")
+        process = self.launch(
+            f"--root-dir={self.home}", "--static-path=/usr", twistd=(f"--chroot={self.home}",)
+        )
+        self.assertEqual(await process.ended(), 1)
+        self.assertIn("--static-path is '/usr', which is not below --chroot=", process.output)
+        gateway = await self.gateway(f"--root-dir={self.home}/work", twistd=("--chroot=/",))
+        await self.answers(gateway.port, "tiny")
+
+    async def test_kernel_user(self) -> None:
+        """
+        With ``--kernel-user`` kernels are that user's, who gets their connection files and sockets
+        and nothing else; the gateway can still do what it wants with them.
+        """
+        through = self.for_everybody()
+        nobody = pwd.getpwnam(NOBODY)
+        self.runtime.chmod(0o711)
+        self.add_introvert()
+        gateway = await self.gateway(f"--kernel-user={NOBODY}", through=through)
+        self.assertEqual(Path(f"/proc/{pid_of(gateway)}").stat().st_uid, 0)
+        for name in ("introvert", "tiny"):
+            await self.answers(gateway.port, name)
+        ids = f"{3 * (nobody.pw_uid,)} {3 * (nobody.pw_gid,)}"
+        self.assertIn(f"I am {ids}", gateway.output)
+        modes = {}
+        for path in self.runtime.rglob("*"):
+            found = path.stat()
+            modes[path.name.split("-")[0]] = (found.st_uid, oct(stat.S_IMODE(found.st_mode)))
+        (own,) = self.runtime.glob("kgd/*")
+        theirs = nobody.pw_uid
+        # The sockets' own modes are the kernel's choice.
+        self.assertEqual(modes.pop("1")[0], theirs)
+        self.assertEqual(
+            modes,
+            {
+                "kgd": (0, "0o711"),
+                own.name: (0, "0o711"),
+                "lock": (0, "0o600"),
+                "s": (theirs, "0o700"),
+                "kernel": (theirs, "0o600"),
+            },
+        )
+        kernels = children_of(pid_of(gateway))
+        self.assertEqual(await gateway.stop(), 0)
+        self.assertEqual([pid for pid in kernels if alive(pid)], [])
+        self.assertEqual(self.leftovers(), [])
+
+    async def test_wrong_kernel_user(self) -> None:
+        """
+        A user that cannot be had is said in one line, before anything begins; a directory that the
+        user cannot enter, when a kernel is started.
+        """
+        process = self.launch("--port=0", "--kernel-user=kgd-no-such-user")
+        self.assertEqual(await process.ended(), 1)
+        self.assertIn("cannot start: --kernel-user=kgd-no-such-user", process.output)
+        self.assertNotIn("Traceback", process.output)
+        if os.geteuid() != 0:
+            return
+        # It is 0700, and so nobody else's.
+        process = self.launch("--port=0", f"--kernel-user={NOBODY}")
+        self.assertEqual(await process.ended(), 1)
+        self.assertIn("cannot get to the runtime directory", process.output)
+        self.runtime.chmod(0o711)
+        (self.home / "work").chmod(0o700)
+        gateway = await self.gateway(f"--kernel-user={NOBODY}")
+        response = await http(gateway.port, "POST", "/api/kernels")
+        self.assertEqual(response.code, 500)
+        self.assertIn("--root-dir", response.json["message"])
+
+
+class LimitsTests(GatewayTestCase):
+    """
+    Limits of kernelspecs.
+    """
+
+    async def test_of_a_kernelspec(self) -> None:
+        """
+        A kernelspec's limits win over the settings'; nonsense in one is told to whoever wants such
+        a kernel, with its name.
+        """
+        say = "import resource; print('data', resource.getrlimit(resource.RLIMIT_DATA), flush=True)"
+        argv = [sys.executable, "-c", say, "{connection_file}"]
+        for name, memory in (("more", "2GiB"), ("wrong", "much")):
+            self.add_spec(name, argv, metadata={"kgd": {"limits": {"memory": memory}}})
+        self.add_spec("usual", argv)
+        gateway = await self.gateway("--kernel-memory=1GiB", "--restart-limit=0")
+        for name, size in (("more", 2**31), ("usual", 2**30)):
+            await self.start_kernel(gateway.port, name=name)
+            await until(lambda: f"data {(size, size)}" in gateway.output, "it says so")  # noqa: B023
+        response = await http(gateway.port, "POST", "/api/kernels", {"name": "wrong"})
+        self.assertEqual(response.code, 500)
+        self.assertIn("of the kernelspec wrong have 'much' as memory", response.json["message"])
