@@ -9,8 +9,8 @@ sockets begin (``""`` if it has none).
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,18 +69,20 @@ def living(directory: Path) -> Iterator[tuple[str, str]]:
 
 def sweep(directory: Path, sockets_in: Path) -> int:
     """
-    Remove what belongs to no kernel that was kept and runs.
+    Remove what belongs to no kernel that was kept and runs, unless there is no such kernel at all.
 
+    :param directory: A gateway's runtime directory.
     :param sockets_in: Where sockets are.
     :return: How many such kernels there are.
     """
     found = [*living(directory)]
+    if not found:
+        return 0
     files = {f"{stem}{suffix}" for stem, _ in found for suffix in (".json", ".log", SUFFIX)}
-    for file in directory.iterdir():
-        if file.name.startswith("kernel-") and file.name not in files:
-            file.unlink(missing_ok=True)
     prefixes = tuple(f"{sockets}-" for _, sockets in found if sockets)
-    for file in sockets_in.glob("*-[0-9]"):
-        if not file.name.startswith(prefixes):
-            os.unlink(file)
+    surplus = [file for file in directory.glob("kernel-*") if file.name not in files]
+    surplus += [file for file in sockets_in.glob("*-[0-9]") if not file.name.startswith(prefixes)]
+    for file in surplus:
+        with contextlib.suppress(OSError):
+            file.unlink()
     return len(found)

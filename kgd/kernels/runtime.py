@@ -167,12 +167,10 @@ class RuntimeDirectory:
 
         :return: How many these are.
         """
-        with contextlib.suppress(OSError):
-            count = kept.sweep(path, _sockets_in(path))
-            if count:
-                return count
-        shutil.rmtree(path, ignore_errors=True)
-        return 0
+        count = kept.sweep(path, _sockets_in(path))
+        if not count:
+            shutil.rmtree(path, ignore_errors=True)
+        return count
 
     def connection_file(self, kernel_id: str) -> Path:
         """
