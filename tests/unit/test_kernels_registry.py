@@ -1050,7 +1050,8 @@ class KeepTests(Case):
         A kernel that runs is neither signalled nor waited for, its files stay, its clients are
         told, and whatever happens to it later is not ours. So it is with one that starts.
         """
-        for kernel in (self.ready(), self.start()):
+        for begin in (self.ready, self.start):
+            kernel = begin()
             self.assertNotIn("JPY_PARENT_PID", self.rig.process.env)
             process, channels = self.rig.process, self.channels
             self.successResultOf(self.kernels.stop_all())
