@@ -99,7 +99,8 @@ class GatewayResource(Resource):
         if access is Access.UNKNOWN:
             raise errors.NoSuchResource("")
         if access is not Access.PUBLIC:
-            token = presented(request.args, request.getHeader(b"authorization"))
+            query = request.uri.partition(b"?")[2]
+            token = presented(query, request.getHeader(b"authorization"))
             if not is_right(token, self._settings.auth_token):
                 raise errors.Unauthorized("")
         if access is Access.GUARDED:
