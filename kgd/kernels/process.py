@@ -38,7 +38,7 @@ _OUTPUTS = (1, 2)
 _PIPE_SIZE = 1024 * 1024
 _READ_SIZE = 64 * 1024
 # What to say of a process that a limit has ended, by the signal that the system sends then.
-_LIMIT_REACHED = {
+_LIMIT_REACHED: dict[int, str] = {
     signal.SIGXCPU: "it has used all the processor time that it may have; use less, or raise "
     "--kernel-cpu-seconds or the kernelspec's cpu_seconds",
     signal.SIGXFSZ: "it has written a larger file than it may; write less, or raise "
@@ -224,7 +224,7 @@ class LocalProcess(ProcessProtocol):
 
     def _cause_of(self, signum: int | None) -> str:
         if signum != signal.SIGKILL or self._we_killed:
-            return _LIMIT_REACHED.get(signal.Signals(signum), "") if signum is not None else ""
+            return "" if signum is None else _LIMIT_REACHED.get(signum, "")
         return OUT_OF_MEMORY if self._oom.happened_since(self._oom_before) else ""
 
     def _drain(self, child_fd: int) -> None:

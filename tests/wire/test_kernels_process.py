@@ -187,6 +187,7 @@ class LocalLauncherTests(TestCase):
             (0, lambda process: os.kill(process.pid, signal.SIGKILL), ""),
             (1, lambda process: os.kill(process.pid, signal.SIGTERM), ""),
             (1, lambda process: process.signal(signal.SIGKILL), ""),
+            (1, lambda process: os.kill(process.pid, signal.SIGRTMIN + 6), ""),
         ):
             counter.write_text("oom_kill 0\n")
             self.oom = OutOfMemoryKills(self.directory / "proc", self.directory / "cgroup")
