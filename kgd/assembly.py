@@ -7,7 +7,6 @@ to wait until the application has chosen its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -18,10 +17,12 @@ from kgd.kernels.process import LocalLauncher
 from kgd.kernels.registry import KernelRegistry
 from kgd.kernels.runtime import RuntimeDirectory
 from kgd.kernels.specs import InstalledKernelSpecs
+from kgd.kernels.watchdog import Watchdog
 from kgd.lag import LagMeter
 from kgd.parts import Parts
 from kgd.relay.relay import Relay
 from kgd.settings import Settings
+from kgd.surroundings import Surroundings
 from kgd.tally import Tally
 
 
@@ -36,25 +37,28 @@ class House:
     lag: LagMeter
 
 
-def assemble(reactor: Any, settings: Settings, environ: Mapping[str, str]) -> House:
+def assemble(reactor: Any, settings: Settings, surroundings: Surroundings) -> House:
     """
     Join the pieces; nothing is opened.
-
-    :param environ: What kernels find in their environment.
     """
     specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
     tally = Tally()
     audit = Audit(settings.audit_log, settings.audit_code)
     relay = Relay(reactor, settings, tally)
-    runtime = RuntimeDirectory()
+    runtime = RuntimeDirectory(
+        surroundings.runtime,
+        user=settings.kernel_user,
+        keeps=settings.keep_kernels,
+        watchdog=Watchdog(reactor),
+    )
     kernels = KernelRegistry(
         reactor,
         settings,
         specs,
-        LocalLauncher(reactor),
+        LocalLauncher(reactor, runtime=runtime, open_files=surroundings.open_files),
         relay,
         runtime,
-        environ,
+        surroundings.environ,
         tally=tally,
         audit=audit,
     )

@@ -107,6 +107,30 @@ class Ended:
         return f"{how}: {self.cause}" if self.cause else how
 
 
+@attrs.frozen(kw_only=True)
+class Limits:
+    """
+    How much of the machine each process of a kernel may use; 0 is no limit.
+
+    :ivar memory: Bytes that only it can write to.
+    :ivar cpu_seconds: Seconds of processor time.
+    :ivar open_files: At a time; 0 is the number that is usual.
+    :ivar processes: Processes and threads of the user that it runs as, at a time.
+    :ivar file_size: Bytes in a file that it writes.
+    :ivar nice: How much nicer than the gateway it is to others, from 0 to 19.
+    """
+
+    memory: int = 0
+    cpu_seconds: int = 0
+    open_files: int = 0
+    processes: int = 0
+    file_size: int = 0
+    nice: int = 0
+
+
+NO_LIMITS = Limits()
+
+
 class IKernelSpecs(Interface):
     """
     The kernelspecs that are installed here.
@@ -155,13 +179,18 @@ class IKernelLauncher(Interface):
     """
 
     def launch(
-        kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+        kernel_id: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        limits: Limits = NO_LIMITS,
     ) -> Deferred[IKernelProcess]:
         """
         Start a process in a session of its own, without any inherited descriptor, its output
         going to the log.
 
         :param env: The complete environment; nothing is inherited.
+        :param limits: To be applied before any of the kernel's own code runs.
         :return: Fires when the process runs; fails with :py:exc:`kgd.errors.KernelStartFailed`.
         """
 
@@ -637,8 +666,16 @@ class IGateway(Interface):
 
     def private_directory(name: str) -> Path:
         """
-        :return: A directory that nobody else can enter, made for this name if it is not there. It
-            goes with the gateway.
+        :return: A directory that nobody else can list or write to, made for this name if it is
+            not there. It goes with the gateway.
+        """
+
+    def hand_over(*paths: Path) -> None:
+        """
+        Let kernels have files and directories of ours, which they could otherwise not read if
+        they run as another user. First what is in a directory, then the directory.
+
+        :raises OSError:
         """
 
 

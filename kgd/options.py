@@ -17,10 +17,11 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from kgd.fetching import is_remote, split_prefix
+from kgd.jail import jailed
 from kgd.log_lines import FORMATS
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
-from kgd.settings import CORS, MEBIBYTE, Settings
+from kgd.settings import CORS, MEBIBYTE, Settings, size_in_bytes
 
 Reader = Callable[[str], Any]
 
@@ -66,10 +67,17 @@ def size(value: str) -> int:
     """
     A number of bytes, with KiB, MiB or GiB after it if you like.
     """
-    for suffix, factor in (("KiB", 1024), ("MiB", MEBIBYTE), ("GiB", 1024 * MEBIBYTE)):
-        if value.endswith(suffix):
-            return whole_number(value.removesuffix(suffix)) * factor
-    return whole_number(value)
+    return size_in_bytes(value)
+
+
+def niceness(value: str) -> int:
+    """
+    A whole number from 0 to 19.
+    """
+    number = whole_number(value)
+    if number > 19:
+        raise ValueError
+    return number
 
 
 def names(value: str) -> frozenset[str]:
@@ -309,6 +317,46 @@ OPTIONS = (
     Option("kernel-info-timeout", "Seconds in which a kernel has to begin to answer.", seconds),
     Option("shutdown-wait-time", "Seconds that a kernel gets to end before it is killed.", seconds),
     Option("restart-limit", "How often in a row a dying kernel is started again.", whole_number),
+    Option(
+        "keep-kernels",
+        "Leave the kernels running when the gateway ends, however it ends, with their connection "
+        "files in its runtime directory. What they print goes to kernel-ID.log there.",
+        switch,
+    ),
+    Option(
+        "kernel-memory",
+        "Most bytes of memory for each process of a kernel (RLIMIT_DATA); 0 is no limit. A "
+        'kernelspec may say otherwise, for this and the next five, with "kgd": {"limits": '
+        '{"memory": "2GiB", "cpu_seconds": 3600}} and so on in its metadata.',
+        size,
+    ),
+    Option(
+        "kernel-cpu-seconds",
+        "Most seconds of processor time for each process of a kernel; 0 is no limit.",
+        whole_number,
+    ),
+    Option(
+        "kernel-open-files",
+        "Most files that each process of a kernel may have open; 0 leaves the limit that the "
+        "gateway was started with.",
+        whole_number,
+    ),
+    Option(
+        "kernel-processes",
+        "Most processes and threads of the user that kernels run as, all of that user's counted; "
+        "0 is no limit, and root has none. It goes well with --kernel-user.",
+        whole_number,
+    ),
+    Option("kernel-file-size", "Most bytes in a file that a kernel writes; 0 is no limit.", size),
+    Option(
+        "kernel-nice",
+        "How much nicer kernels are to others than the gateway, from 0 to 19.",
+        niceness,
+    ),
+    Option(
+        "kernel-user",
+        "User that kernels run as, maybe with a group, like jane:staff, when the gateway is root.",
+    ),
     Option(
         "transport",
         "How kernels are reached: tcp, ipc (Unix sockets in a private directory), or auto, "
@@ -554,7 +602,8 @@ class Options(UsageOptions):
         """
         Read everything at once, so that an error stops twistd before anything has begun.
         """
-        self.settings = settings_from(self.given, os.environ)
+        settings = settings_from(self.given, os.environ)
+        self.settings = jailed(settings, self.parent["chroot"] if self.parent else None)
 
 
 def install(option: Option, options: type[Options]) -> None:

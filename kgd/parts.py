@@ -27,8 +27,8 @@ class Parts:
     """
     The pieces of a gateway, for its personality.
 
-    :ivar runtime: Something with ``open()``, ``close()`` and ``directory(name)`` for files that go
-        with the gateway.
+    :ivar runtime: Something with ``open()``, ``close()``, ``directory(name)`` and
+        ``hand_over(path)`` for files that go with the gateway.
     """
 
     reactor: Any
@@ -46,6 +46,12 @@ class Parts:
         Make a directory in the runtime directory.
         """
         return self.runtime.directory(name)  # type: ignore[no-any-return]
+
+    def hand_over(self, *paths: Path) -> None:
+        """
+        Let kernels have files of ours.
+        """
+        self.runtime.hand_over(*paths)
 
     def run(self, kernel: IKernel, source: str) -> Deferred[Outputs]:
         """

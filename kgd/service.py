@@ -4,7 +4,6 @@ The gateway as a service: what is begun and ended, in which order.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,14 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from kgd import __version__
+from kgd.descriptors import Turnstile
 from kgd.errors import ConfigurationError
 from kgd.interfaces import IDrainable, IPersonality
 from kgd.listening import Listening, listen
 from kgd.logs import make_logger
 from kgd.personalities.loader import called, load, resource_of
 from kgd.settings import Settings
+from kgd.surroundings import Surroundings
 from kgd.waiters import Waiters
 from kgd.web.gateway import GatewayResource
 from kgd.web.mounted import MountedResource
@@ -66,11 +67,12 @@ class Gateway(Service):
         self._reactor = reactor
         self._settings = settings
         self._listens = listens
-        self._environ = os.environ if environ is None else environ
+        self._surroundings = Surroundings.found(environ)
         self._mounted = MountedResource(settings)
         self.resource: IResource = self._mounted
         self._house: House | None = None
         self._ports: list[Listening] = []
+        self._turnstile = Turnstile(reactor)
         self._personality: IPersonality | None = None
         self._starting: Deferred[None] = succeed(None)
         self._outcome: Failure | bool | None = None
@@ -144,7 +146,7 @@ class Gateway(Service):
 
         settings = self._settings
         try:
-            self._house = house = assemble(self._reactor, settings, self._environ)
+            self._house = house = assemble(self._reactor, settings, self._surroundings)
             parts = house.parts
             parts.runtime.open()
             parts.audit.open()
@@ -162,6 +164,8 @@ class Gateway(Service):
             if self._listens:
                 site = GatewaySite(settings, served, self._reactor)
                 self._ports = await listen(self._reactor, settings, site)
+                for port in self._ports:
+                    self._turnstile.guard(port.port)
             self._mounted.served = served
         except BaseException:
             await self._stop()
@@ -237,6 +241,7 @@ class Gateway(Service):
         self._draining.cancel()
         ports, self._ports = self._ports, []
         personality, self._personality = self._personality, None
+        self._turnstile.stop()
         for port in ports:
             await self._bounded("closing a port", port.port.stopListening)
         if self._house is None:

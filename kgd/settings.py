@@ -22,6 +22,22 @@ def normalized_base_url(text: str) -> str:
     return f"/{path}" if path else ""
 
 
+def size_in_bytes(text: str) -> int:
+    """
+    :param text: A number that is not negative, maybe with KiB, MiB or GiB after it.
+    :raises ValueError:
+    """
+    factor = 1
+    for number, suffix in enumerate(("KiB", "MiB", "GiB"), 1):
+        if text.endswith(suffix):
+            text, factor = text.removesuffix(suffix), 1024**number
+            break
+    size = int(text) * factor
+    if size < 0:
+        raise ValueError
+    return size
+
+
 @attrs.frozen(kw_only=True)
 class CORS:
     """
@@ -63,6 +79,14 @@ class Settings:
     kernel_info_timeout: float = 30.0
     shutdown_wait_time: float = 5.0
     restart_limit: int = 5
+    keep_kernels: bool = False
+    kernel_memory: int | None = None
+    kernel_cpu_seconds: int | None = None
+    kernel_open_files: int | None = None
+    kernel_processes: int | None = None
+    kernel_file_size: int | None = None
+    kernel_nice: int = 0
+    kernel_user: str = ""
     transport: str = "auto"
     transport_encryption: str = "disabled"
     seed_uri: tuple[str, ...] = attrs.field(default=(), repr=False)

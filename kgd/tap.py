@@ -12,11 +12,10 @@ import atexit
 import ctypes
 import gc
 import os
-import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
+from kgd.descriptors import complaint, raise_limit
 from kgd.errors import ConfigurationError
 from kgd.fetching import split_prefix
 from kgd.log_lines import LogWriter
@@ -62,12 +62,19 @@ class Daemon(Service):
     _log = make_logger()
 
     def __init__(
-        self, reactor: Any, gateway: Gateway, systemd: Systemd, log_writer: LogWriter | None
+        self,
+        reactor: Any,
+        gateway: Gateway,
+        systemd: Systemd,
+        log_writer: LogWriter | None,
+        max_kernels: int | None,
     ) -> None:
         self._reactor = reactor
         self._gateway = gateway
         self._systemd = systemd
         self._log_writer = log_writer
+        self._max_kernels = max_kernels
+        self._uid = os.geteuid()
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -82,7 +89,11 @@ class Daemon(Service):
         Start the gateway, and stop the process when that fails.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        raise_descriptor_limit()
+        if os.geteuid() != self._uid:
+            become_at_home(os.environ)
+        too_few = complaint(raise_limit(), self._max_kernels)
+        if too_few:
+            self._log.warn("{too_few}", too_few=too_few)
         keep_freed_memory()
         # What has been imported stays for ever; the garbage collector need not look at it again.
         gc.collect()
@@ -153,13 +164,18 @@ def _exit_with_failure() -> None:
     os._exit(1)
 
 
-def raise_descriptor_limit() -> None:
+def become_at_home(environment: MutableMapping[str, str]) -> None:
     """
-    Every client takes several descriptors, and every kernel some more: allow as many as we may.
+    After ``twistd --uid``: what says who we are, and where our own files are, shall be true again,
+    for us and for the kernels.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    from kgd.kernels.environment import as_user
+    from kgd.kernels.users import own_environment
+
+    changed = as_user(environment, own_environment())
+    for name in set(environment) - set(changed):
+        del environment[name]
+    environment.update(changed)
 
 
 # Of glibc's malloc.h.
@@ -192,6 +208,7 @@ def makeService(options: CommandLine) -> IService:
         Gateway(reactor, settings, listens=True),
         Systemd(reactor, os.environ),
         log_writer(reactor, settings, options.parent or {}),
+        settings.max_kernels,
     )
     return daemon
 

@@ -96,6 +96,11 @@ class MemoryGateway:
         """
         return Path(tempfile.mkdtemp(prefix=f"kgd-{name}-"))
 
+    def hand_over(self, *paths: Path) -> None:
+        """
+        There is nobody to hand it over to.
+        """
+
 
 class PersonalityContract(SynchronousTestCase):
     """

@@ -34,6 +34,8 @@ TIMEOUT = 30
 V1 = "v1.kernel.websocket.jupyter.org"
 # The script ``twistd``, wherever it is installed.
 DAEMONIZE = "from twisted.scripts.twistd import run; run()"
+#: In the command line of a gateway's watchdog.
+WATCHDOG = b"/end_orphans.py\0"
 _AVAILABLE = "is available at "
 
 
@@ -450,21 +452,27 @@ class GatewayTestCase(TestCase):
         twistd: tuple[str, ...] = (),
         env: Mapping[str, str] | None = None,
         daemonize: bool = False,
+        through: tuple[str, ...] = (),
     ) -> GatewayProcess:
         """
         Start a gateway, without waiting for it.
 
         :param twistd: Options for twistd itself.
+        :param through: What becomes the gateway, with the gateway's command line after it.
         :param daemonize: Let ``twistd`` run it, instead of ``python -m kgd``.
         """
         process = GatewayProcess()
         before = [*twistd, "--"] if twistd else []
-        reactor.spawnProcess(
-            process,
-            sys.executable,
+        command = (
             [sys.executable, "-m", "kgd", *before, *options]
             if not daemonize
-            else [sys.executable, "-c", DAEMONIZE, *twistd, "kgd", *options],
+            else [sys.executable, "-c", DAEMONIZE, *twistd, "kgd", *options]
+        )
+        argv = [*through, *command]
+        reactor.spawnProcess(
+            process,
+            argv[0],
+            argv,
             env=self.environment(**(env or {})),
             path=str(self.home / "work"),
         )
@@ -558,16 +566,17 @@ def alive(pid: int) -> bool:
 
 def children_of(pid: int) -> list[int]:
     """
-    The processes that a process has started.
+    The processes that a process has started; of a gateway, without its watchdog.
     """
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(fields[1]) == pid:
+            if int(fields[1]) == pid and WATCHDOG not in command:
                 found.append(int(entry.name))
     return found
 

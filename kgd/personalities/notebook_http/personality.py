@@ -55,7 +55,7 @@ class NotebookHTTP:
                 " raise that, or lower --prespawn-count"
             )
         self._uploads = UploadDirectory(
-            gateway.reactor, lambda: gateway.private_directory("uploads")
+            gateway.reactor, lambda: gateway.private_directory("uploads"), gateway.hand_over
         )
         # By prefix; the longest first.
         self._notebooks: dict[str, Notebook] = {}
