@@ -577,6 +577,7 @@ class IGateway(Interface):
     settings: Settings = Attribute("The settings.")
     kernels: Any = Attribute("The IKernels.")
     kernel_specs: Any = Attribute("The IKernelSpecs.")
+    token: Any = Attribute("The kgd.auth.AuthToken; the guard asks it, before any resource.")
 
     def private_directory(name: str) -> Path:
         """

@@ -16,9 +16,12 @@ from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import implementer
 
 from kgd import __version__
+from kgd.auth import AuthToken
+from kgd.errors import ConfigurationError
 from kgd.interfaces import IGateway, IKernels, IKernelSpecs, IPersonality, IRelay
-from kgd.listening import Listening, listen
+from kgd.listening import Listeners
 from kgd.logs import make_logger
+from kgd.port_file import PortFile
 from kgd.settings import Settings
 
 GOING_AWAY = 1001
@@ -41,6 +44,7 @@ class Parts:
     kernels: IKernels
     kernel_specs: IKernelSpecs
     runtime: Any
+    token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
 
     def private_directory(self, name: str) -> Path:
         """
@@ -73,7 +77,8 @@ class Gateway(Service):
         self._relay = relay
         self._load = load
         self._serve = serve
-        self._ports: list[Listening] = []
+        self._listeners = Listeners(parts.reactor, parts.settings)
+        self._port_file = PortFile(parts.settings.port_file)
         self._personality: IPersonality | None = None
         self._starting: Deferred[None] = succeed(None)
         self._ready: list[Deferred[None]] = []
@@ -102,6 +107,9 @@ class Gateway(Service):
 
     async def _start(self) -> None:
         try:
+            self._parts.token.load()
+            self._listeners.prepare(has_token=self._parts.token.is_needed)
+            self._port_file.clear()
             self._parts.runtime.open()
             self._relay.start()
             self._personality = self._load(self._parts)
@@ -113,13 +121,12 @@ class Gateway(Service):
                     "with --default-kernel-name",
                     name=settings.default_kernel_name,
                 )
-            self._ports = await listen(
-                self._parts.reactor, settings, self._serve(self._personality)
-            )
+            await self._listeners.open(self._serve(self._personality))
+            self._port_file.write(self._listeners.places())
         except BaseException:
             await self._stop()
             raise
-        for port in self._ports:
+        for port in self._listeners.opened:
             self._log.info(
                 "Jupyter Kernel Gateway kgd {version} is available at {url}",
                 version=__version__,
@@ -128,8 +135,17 @@ class Gateway(Service):
 
     def reload(self) -> Deferred[None]:
         """
-        :return: Fires when the personality has read again what may have changed.
+        Read again what may have changed: certificates, the token, what the personality has read.
+        What is wrong is said in the log, and stays as it is.
+
+        :return: Fires when that is done.
         """
+        self._listeners.reload()
+        try:
+            if self._parts.token.load():
+                self._log.info("the token has changed; clients with the old one are turned away")
+        except ConfigurationError as error:
+            self._log.error("the token stays as it is: {reason}", reason=str(error))
         if self._personality is None:
             return succeed(None)
         return maybeDeferred(self._personality.reload)
@@ -146,8 +162,9 @@ class Gateway(Service):
         """
         Everything is stopped, whatever goes wrong with the rest.
         """
-        ports, self._ports = self._ports, []
+        ports, self._listeners.opened = self._listeners.opened, []
         personality, self._personality = self._personality, None
+        await self._bounded("removing the port file", self._port_file.remove)
         for port in ports:
             await self._bounded("closing a port", port.port.stopListening)
         for kernel in self._parts.kernels.list():

@@ -20,6 +20,7 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from kgd.auth import AuthToken, with_credential
 from kgd.errors import ConfigurationError
 from kgd.logs import make_logger, set_level
 from kgd.options import Options
@@ -48,17 +49,21 @@ def make_gateway(reactor: Any, settings: Settings) -> Gateway:
     # Autobahn's timers.
     txaio.use_twisted()  # type: ignore[no-untyped-call]
     txaio.config.loop = reactor  # type: ignore[attr-defined]
+    settings = with_credential(settings, os.environ)
     specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
     relay = Relay(reactor, settings)
     runtime = RuntimeDirectory()
+    token = AuthToken(settings, os.environ)
     kernels = KernelRegistry(
         reactor, settings, specs, LocalLauncher(reactor), relay, runtime, os.environ
     )
     return Gateway(
-        Parts(reactor, settings, kernels, specs, runtime),
+        Parts(reactor, settings, kernels, specs, runtime, token),
         relay,
         lambda gateway: load(settings.api, gateway),
-        lambda personality: GatewaySite(settings, GatewayResource(settings, personality), reactor),
+        lambda personality: GatewaySite(
+            settings, GatewayResource(settings, personality, token), reactor
+        ),
     )
 
 

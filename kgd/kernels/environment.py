@@ -45,6 +45,7 @@ def kernel_environment(
     *,
     inherit: Set[str],
     accept: Set[str],
+    hide: Set[str] = frozenset(),
     parent_pid: int,
 ) -> dict[str, str]:
     """
@@ -56,6 +57,7 @@ def kernel_environment(
     :param of_spec: The kernelspec's ``env``; ``${VAR}`` in it stands for what was chosen so far.
     :param inherit: Names of gateway variables to pass on beside the minimal set.
     :param accept: Names of client variables to accept beside ``KERNEL_*``.
+    :param hide: Names of variables that hold secrets of the gateway's, whatever else is said.
     """
     if wanted is None:
         env = {name: value for name, value in ours.items() if not _is_of_service(name)}
@@ -67,11 +69,11 @@ def kernel_environment(
             if name.startswith("KERNEL_") or name in accept
         }
     # Taken out before the kernelspec can spell them, and once more at the end.
-    env = _without_ours(env)
+    env = _without_ours(env, hide)
     env |= {name: Template(value).safe_substitute(env) for name, value in of_spec.items()}
     env["KERNEL_GATEWAY"] = "1"
     env["JPY_PARENT_PID"] = str(parent_pid)
-    return _without_ours(env)
+    return _without_ours(env, hide)
 
 
 def _is_of_service(name: str) -> bool:
@@ -82,8 +84,12 @@ def _is_minimal(name: str) -> bool:
     return name in _MINIMUM or name.startswith("LC_")
 
 
-def _without_ours(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if not name.startswith(_OURS)}
+def _without_ours(env: Mapping[str, str], hide: Set[str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in env.items()
+        if not name.startswith(_OURS) and name not in hide
+    }
 
 
 def check_client_environment(env: object) -> dict[str, str]:

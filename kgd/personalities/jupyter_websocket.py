@@ -45,7 +45,7 @@ class JupyterWebsocket:
                 *MetricsAPI(gateway.kernels, status).routes(),
                 *SwaggerAPI(settings, self._routes).routes(),
                 *KernelsAPI(settings, gateway.kernels).routes(),
-                *ChannelsAPI(gateway.reactor, settings, gateway.kernels).routes(),
+                *ChannelsAPI(gateway.reactor, settings, gateway.kernels, gateway.token).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                 *SessionsAPI(settings, sessions).routes(),
             ],

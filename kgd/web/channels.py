@@ -13,12 +13,13 @@ from typing import Any
 from twisted.web.resource import IResource
 
 from kgd import errors
+from kgd.auth import AuthToken
 from kgd.interfaces import Access, IKernels
 from kgd.protocol.framings import choose
 from kgd.settings import Settings
 from kgd.web.origins import is_allowed
 from kgd.web.routes import Route
-from kgd.web.websocket import ChannelsFactory, UpgradeResource
+from kgd.web.websocket import POLICY_VIOLATION, ChannelsFactory, UpgradeResource
 
 LONGEST_SESSION_ID = 255  # bytes
 # 16 random bytes in base64.
@@ -31,11 +32,14 @@ class ChannelsAPI:
     Opens WebSockets on kernels.
     """
 
-    def __init__(self, reactor: Any, settings: Settings, kernels: IKernels) -> None:
+    def __init__(
+        self, reactor: Any, settings: Settings, kernels: IKernels, token: AuthToken
+    ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._kernels = kernels
         self._made: ChannelsFactory | None = None
+        token.on_change(self._token_changed)
 
     @property
     def _factory(self) -> ChannelsFactory:
@@ -57,6 +61,12 @@ class ChannelsAPI:
             )
         ]
 
+    def _token_changed(self) -> None:
+        """
+        Whoever came with the old token has to come back with the new one.
+        """
+        self._factory.turn_away(POLICY_VIOLATION, "The gateway's token has changed")
+
     def open(self, request: Any, kernel_id: str) -> IResource:
         """
         Check a request for a WebSocket, in the order in which little is given away.
@@ -65,7 +75,8 @@ class ChannelsAPI:
         """
         header = request.requestHeaders.getRawHeaders
         origin, host = _first(header("origin")), _first(header("host"))
-        if not is_allowed(origin, host, self._settings.cors.allow_origin):
+        allowed = self._settings.cors.allow_origin
+        if not is_allowed(origin, host, allowed, secure=request.isSecure()):
             raise errors.ResourceForbidden(
                 "Cross origin websockets not allowed; the gateway's operator can allow an origin "
                 "with --allow-origin"

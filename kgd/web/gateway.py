@@ -1,5 +1,5 @@
 """
-The root of what is served: CORS, then the token, then the personality.
+The root of what is served: CORS, then the name, the token and the origin, then the personality.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from typing import Any
 from twisted.web.resource import IResource, Resource
 
 from kgd import errors
+from kgd.auth import AuthToken
 from kgd.interfaces import Access, IPersonality
 from kgd.settings import CORS, Settings
 from kgd.web.errors import refuse
+from kgd.web.hosts import HostGuard
 from kgd.web.origins import allow_origin_header, is_allowed
-from kgd.web.tokens import is_right, presented
+from kgd.web.tokens import presented
 
 
 class GatewayResource(Resource):
@@ -23,8 +25,12 @@ class GatewayResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, settings: Settings, personality: IPersonality) -> None:
+    def __init__(
+        self, settings: Settings, personality: IPersonality, token: AuthToken | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._token = AuthToken(settings) if token is None else token
+        self._hosts = HostGuard(settings, needs_token=self._token.is_needed)
         self._settings = settings
         self._personality = personality
         self._resource: IResource | None = None
@@ -36,9 +42,10 @@ class GatewayResource(Resource):
         Answer, or pass the request on.
         """
         self.prepare(request)
-        if request.method == b"OPTIONS" and self._answers_options(request):
-            return b""
         try:
+            self._hosts.check(request)
+            if request.method == b"OPTIONS" and self._answers_options(request):
+                return b""
             self._admit(request)
         except errors.GatewayError as error:
             return refuse(request, error)
@@ -75,6 +82,12 @@ class GatewayResource(Resource):
             allowed = sorted({*methods, "OPTIONS"})
             request.setHeader(b"Allow", ", ".join(allowed).encode("ascii"))
         is_preflight = request.requestHeaders.hasHeader(b"access-control-request-method")
+        if (
+            self._settings.allow_private_network
+            and request.getHeader(b"access-control-request-private-network") == b"true"
+            and self._is_allowed_origin(request)
+        ):
+            request.setHeader(b"Access-Control-Allow-Private-Network", b"true")
         return is_preflight or "OPTIONS" not in methods
 
     def _path(self, request: Any) -> str:
@@ -100,19 +113,22 @@ class GatewayResource(Resource):
             raise errors.NoSuchResource("")
         if access is not Access.PUBLIC:
             token = presented(request.args, request.getHeader(b"authorization"))
-            if not is_right(token, self._settings.auth_token):
+            if not self._token.admits(token):
                 raise errors.Unauthorized("")
-        if access is Access.GUARDED:
-            # Clients may send any bytes, and Twisted itself would insist on UTF-8.
-            origin, host = (
-                value.decode("latin-1") if value is not None else None
-                for value in map(request.getHeader, (b"origin", b"host"))
-            )
-            if not is_allowed(origin, host, self._settings.cors.allow_origin):
-                raise errors.CrossOriginRefused("")
+        if access is Access.GUARDED and not self._is_allowed_origin(request):
+            raise errors.CrossOriginRefused("")
         # Klein would decode and split the path again; an encoded slash is no separator.
         request.prepath = self._base.split(b"/")[1:]
         request.postpath = text.encode("ascii").split(b"/")[1:]
+
+    def _is_allowed_origin(self, request: Any) -> bool:
+        # Clients may send any bytes, and Twisted itself would insist on UTF-8.
+        origin, host = (
+            value.decode("latin-1") if value is not None else None
+            for value in map(request.getHeader, (b"origin", b"host"))
+        )
+        allowed = self._settings.cors.allow_origin
+        return is_allowed(origin, host, allowed, secure=request.isSecure())
 
 
 def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:

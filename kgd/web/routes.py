@@ -17,6 +17,7 @@ from werkzeug.routing import BaseConverter
 
 from kgd.interfaces import Access
 from kgd.web.errors import refuse
+from kgd.web.public import PUBLIC
 
 
 @attrs.frozen
@@ -95,6 +96,8 @@ class RouteTable:
 
         serve.__name__ = endpoint
         self._app.route(rule, methods=methods, endpoint=endpoint)(serve)
+        if route.access is Access.PUBLIC and route.rule not in PUBLIC:
+            raise ValueError(f"{route.rule} would need no token; kgd/web/public.py lists what may")
         self._access[endpoint] = route.access
         if "<" not in rule and not inspect.iscoroutinefunction(route.handler):
             for method in methods:

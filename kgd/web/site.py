@@ -7,9 +7,14 @@ from __future__ import annotations
 import re
 from io import BytesIO
 from typing import Any
+from urllib.parse import unquote_plus
 
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, ISSLTransport
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
+from zope.interface import implementer
 
 from kgd import errors
 from kgd.logs import is_logged, make_logger
@@ -22,7 +27,8 @@ from kgd.web.gateway import GatewayResource
 LINGER = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
 
-_TOKEN = re.compile(r"([?&]token=)[^&]*", re.IGNORECASE)
+# A name may be percent-encoded.
+_ARGUMENT = re.compile(r"([?&;][^?&;=]*=)([^?&;]*)")
 _log = make_logger()
 
 
@@ -31,7 +37,12 @@ def scrubbed(uri: str) -> str:
     :return: The URI without the token in it, and without anything that a terminal obeys.
     """
     printable = "".join(char if char.isprintable() else "?" for char in uri)
-    return _TOKEN.sub(r"\1***", printable)
+    return _ARGUMENT.sub(_without_token, printable)
+
+
+def _without_token(argument: re.Match[str]) -> str:
+    is_token = unquote_plus(argument[1][1:-1]).lower() == "token"
+    return f"{argument[1]}***" if is_token else argument[0]
 
 
 class GatewayRequest(Request):
@@ -96,18 +107,41 @@ class GatewayRequest(Request):
             super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
 
 
+@implementer(IHandshakeListener)
 class GatewayChannel(HTTPChannel):
     """
     One HTTP/1.1 connection.
     """
 
     transport: Any
+    site: Any
+    _handshake: IDelayedCall | None = None
+
+    def handshakeCompleted(self) -> None:
+        """
+        What comes is HTTP from now on, which has limits of its own.
+        """
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None and handshake.active():
+            handshake.cancel()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The client has gone.
+        """
+        self.handshakeCompleted()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def connectionMade(self) -> None:
         """
         A client has connected.
         """
         super().connectionMade()  # type: ignore[no-untyped-call]
+        site = self.site
+        if site.handshake_timeout and ISSLTransport.providedBy(self.transport):
+            self._handshake = site.reactor.callLater(
+                site.handshake_timeout, self.transport.abortConnection
+            )
         if hasattr(self.transport, "setTcpNoDelay"):
             try:
                 # Small frames would wait 40 ms for an acknowledgement.
@@ -134,6 +168,7 @@ class GatewaySite(Site):
         )
         self.reactor = reactor
         self.root = root
+        self.handshake_timeout = settings.tls_handshake_timeout
         self.max_body_size = settings.max_body_size
 
     def log(self, request: Any) -> None:

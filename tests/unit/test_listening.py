@@ -17,7 +17,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import ConfigurationError
-from kgd.listening import CONSECUTIVE, Listening, candidates, listen
+from kgd.listening import CONSECUTIVE, Listeners, Listening, candidates
 from kgd.settings import Settings
 
 
@@ -71,7 +71,14 @@ class ListenTests(SynchronousTestCase):
         :return: A Deferred of what is open.
         """
         self.reactor = BusyReactor()
-        return Deferred.fromCoroutine(listen(self.reactor, Settings(**settings), Factory()))
+        listeners = Listeners(self.reactor, Settings(auth_token="t", **settings))
+
+        async def listen() -> list[Listening]:
+            listeners.prepare(has_token=True)
+            await listeners.open(Factory())
+            return listeners.opened
+
+        return Deferred.fromCoroutine(listen())
 
     def test_next_port(self) -> None:
         """

@@ -133,7 +133,7 @@ class Call:
                 parameters=self._match.parameters,
                 body=body,
                 files=files,
-                secret=bool(settings.auth_token),
+                secret=settings.needs_token,
             )
             worker = await self._lend()
         except BaseException:
