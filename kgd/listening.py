@@ -189,17 +189,19 @@ class Listeners:
             endpoint = parse_endpoint(text)
             if endpoint.kind == "ssl":
                 return self._plan_tls(option, endpoint)
+            reach = endpoint.reach
             if endpoint.kind == "systemd":
                 description = self._inherited(endpoint)
+                reach = _reach_of_descriptor(description.fileno)
             else:
                 if endpoint.kind == "unix" and "mode" not in endpoint.arguments:
                     # Twisted's own lets every user of this machine in.
                     mode = "666" if self._has_token else "600"
                     text = written("unix", {**endpoint.arguments, "mode": mode})
                 description = serverFromString(self._reactor, text)  # type: ignore[no-untyped-call]
-        except _FAILURES as error:
+        except (ConfigurationError, *_FAILURES) as error:
             raise _cannot_listen(option, error) from None
-        return _Planned(option, endpoint.reach, description.listen)
+        return _Planned(option, reach, description.listen)
 
     def _plan_tls(self, option: str, endpoint: Endpoint) -> _Planned:
         """
@@ -324,6 +326,12 @@ class Listeners:
 
 def _cannot_listen(option: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"cannot listen on {option}: {error}")
+
+
+def _reach_of_descriptor(descriptor: int) -> Reach:
+    with socket.socket(fileno=os.dup(descriptor)) as found:
+        address = found.getsockname()
+    return reach_of(address[0]) if isinstance(address, tuple) else Reach.LOCAL
 
 
 def _listens(descriptor: int) -> bool:

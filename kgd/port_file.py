@@ -23,7 +23,7 @@ class PortFile:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path) if path else None
-        self._inode: int | None = None
+        self._written: tuple[int, int] | None = None
 
     def clear(self) -> None:
         """
@@ -31,11 +31,15 @@ class PortFile:
 
         :raises ConfigurationError: when that is not possible.
         """
-        if self._path is not None:
-            try:
-                self._path.unlink(missing_ok=True)
-            except OSError as error:
-                raise self._trouble(error) from None
+        if self._path is None:
+            return
+        try:
+            self._path.unlink(missing_ok=True)
+            # Whether it will be possible to write is better known before anything is started.
+            with NamedTemporaryFile(dir=self._path.parent):
+                pass
+        except OSError as error:
+            raise self._trouble(error) from None
 
     def write(self, places: Sequence[str]) -> None:
         """
@@ -52,7 +56,8 @@ class PortFile:
                 file.writelines(f"{place}\n" for place in places)
                 # Whoever waits for it may be another user.
                 os.fchmod(file.fileno(), 0o644)
-                self._inode = os.fstat(file.fileno()).st_ino
+                file.flush()
+                self._written = _identity(os.fstat(file.fileno()))
             os.replace(file.name, self._path)
         except OSError as error:
             raise self._trouble(error) from None
@@ -61,10 +66,10 @@ class PortFile:
         """
         Remove the file, unless it is another gateway's by now.
         """
-        inode, self._inode = self._inode, None
-        if self._path is not None and inode is not None:
+        written, self._written = self._written, None
+        if self._path is not None and written is not None:
             try:
-                if self._path.stat().st_ino == inode:
+                if _identity(self._path.stat()) == written:
                     self._path.unlink()
             except FileNotFoundError:
                 return
@@ -73,3 +78,10 @@ class PortFile:
         return ConfigurationError(
             f"--port-file={self._path} cannot be written: {error.strerror}; choose another place"
         )
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    """
+    :return: What tells a file from one that has taken its place; a number alone is used again.
+    """
+    return found.st_ino, found.st_mtime_ns

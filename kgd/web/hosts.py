@@ -40,7 +40,7 @@ def is_expected(hosts: Sequence[str], allowed: Set[str]) -> bool:
         return False
     name, whole = name_of(hosts[0]), hosts[0].strip().lower()
     return is_loopback(name) or any(
-        whole == each or (name and name == name_of(each) == each.strip("[]"))
+        whole == each or (name and name == each.strip("[]").rstrip("."))
         for each in map(str.lower, allowed)
     )
 

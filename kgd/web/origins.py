@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 
 # Scheme, host and port as browsers write them; a page without an origin of its own says "null".
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@\\\s:\[\]]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@*\\\s:\[\]]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
