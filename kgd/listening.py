@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
 from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import (
-    AdoptedStreamServerEndpoint,
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
     serverFromString,
@@ -24,6 +22,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from kgd.addresses import Endpoint, Reach, is_loopback, parse_endpoint, reach_of, written
 from kgd.errors import ConfigurationError
+from kgd.inherited import inherited_endpoint
 from kgd.logs import make_logger
 from kgd.settings import Settings
 from kgd.tls import ServerTLS, TLSFiles
@@ -31,9 +30,6 @@ from kgd.tls import ServerTLS, TLSFiles
 # Twisted's 50 is little for clients that all come at once.
 BACKLOG = 1024
 CONSECUTIVE = 5  # after so many neighbours of a taken port, others near it are tried at random
-# Where the descriptors begin that a service manager hands over, sd_listen_fds(3).
-FIRST_INHERITED = 3
-
 _FAILURES = (CannotListenError, ValueError, TypeError, LookupError, AttributeError, OSError)
 
 
@@ -191,8 +187,7 @@ class Listeners:
                 return self._plan_tls(option, endpoint)
             reach = endpoint.reach
             if endpoint.kind == "systemd":
-                description = self._inherited(endpoint)
-                reach = _reach_of_descriptor(description.fileno)
+                description, reach = inherited_endpoint(self._reactor, endpoint)
             else:
                 if endpoint.kind == "unix" and "mode" not in endpoint.arguments:
                     # Twisted's own lets every user of this machine in.
@@ -225,26 +220,6 @@ class Listeners:
         kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
         made = kind(self._reactor, port, backlog=backlog, interface=interface)
         return _Planned(option, endpoint.reach, made.listen, tls)
-
-    def _inherited(self, endpoint: Endpoint) -> Any:
-        """
-        A socket that a service manager has opened.
-
-        Twisted finds none when they come without names, as from ``systemd-socket-activate``; it has
-        read and removed the variables by the time we could look, but the descriptor is there.
-        """
-        try:
-            return serverFromString(self._reactor, endpoint.text)  # type: ignore[no-untyped-call]
-        except LookupError:
-            index = endpoint.arguments.get("index", "")
-            descriptor = FIRST_INHERITED + int(index) if index.isdecimal() else -1
-            if not _listens(descriptor):
-                raise LookupError(
-                    "the service manager has handed no such socket over; start the gateway by its "
-                    "socket unit, and see FileDescriptorName= there"
-                ) from None
-        family = getattr(socket, "AF_" + endpoint.arguments["domain"])
-        return AdoptedStreamServerEndpoint(self._reactor, descriptor, family)  # type: ignore[no-untyped-call]
 
     def _tls(self, certificate: str, key: str, **more: str) -> ServerTLS:
         settings = self._settings
@@ -326,20 +301,3 @@ class Listeners:
 
 def _cannot_listen(option: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"cannot listen on {option}: {error}")
-
-
-def _reach_of_descriptor(descriptor: int) -> Reach:
-    with socket.socket(fileno=os.dup(descriptor)) as found:
-        address = found.getsockname()
-    return reach_of(address[0]) if isinstance(address, tuple) else Reach.LOCAL
-
-
-def _listens(descriptor: int) -> bool:
-    """
-    Whether a descriptor is a socket that listens.
-    """
-    try:
-        with socket.socket(fileno=os.dup(descriptor)) as found:
-            return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-    except OSError:
-        return False
