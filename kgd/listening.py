@@ -151,11 +151,13 @@ class Listeners:
                     )
         for planned in self._planned:
             if planned.reach is Reach.REMOTE:
-                self._refuse_remote(planned.option)
+                self._check_remote(planned.option)
 
-    def _refuse_remote(self, option: str) -> None:
+    def _check_remote(self, option: str) -> None:
         """
-        :raises ConfigurationError: when everybody out there could run code here.
+        :param option: What other machines can reach.
+        :raises ConfigurationError: when everybody out there could run code here, and the operator
+            has not said that this is meant.
         """
         if self._has_token:
             return
@@ -189,10 +191,13 @@ class Listeners:
             if endpoint.kind == "systemd":
                 description, reach = inherited_endpoint(self._reactor, endpoint)
             else:
-                if endpoint.kind == "unix" and "mode" not in endpoint.arguments:
+                if (
+                    endpoint.kind == "unix"
+                    and not self._has_token
+                    and "mode" not in endpoint.arguments
+                ):
                     # Twisted's own lets every user of this machine in.
-                    mode = "666" if self._has_token else "600"
-                    text = written("unix", {**endpoint.arguments, "mode": mode})
+                    text = written("unix", {**endpoint.arguments, "mode": "600"})
                 description = serverFromString(self._reactor, text)  # type: ignore[no-untyped-call]
         except (ConfigurationError, *_FAILURES) as error:
             raise _cannot_listen(option, error) from None
@@ -213,7 +218,7 @@ class Listeners:
             chain=arguments.pop("extraCertChain", ""),
             dh_parameters=arguments.pop("dhParameters", ""),
         )
-        port, interface = int(arguments.pop("port")), arguments.pop("interface", "")
+        port, interface = int(arguments.pop("port", "")), arguments.pop("interface", "")
         backlog = int(arguments.pop("backlog", BACKLOG))
         if arguments:
             raise ValueError(f"{', '.join(arguments)} is not known")
@@ -253,7 +258,7 @@ class Listeners:
             listening = Listening(port, planned.tls is not None)
             self.opened.append(listening)
             if planned.reach is not Reach.REMOTE and not listening.is_local:
-                self._refuse_remote(planned.option)
+                self._check_remote(planned.option)
 
     async def _listen_near(self, factory: IProtocolFactory) -> Any:
         settings = self._settings

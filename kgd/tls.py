@@ -5,6 +5,8 @@ TLS for the gateway's ports: which versions and ciphers, and certificates that c
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,32 +63,40 @@ def make_context(files: TLSFiles) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_cipher_list(WITH_DH if files.dh_parameters else CIPHERS)
     certificate, *others = _certificates(files.certificate)
+    if files.chain:
+        others += _certificates(files.chain)
+    with _refusing(f"the certificate in {files.certificate}, or one that goes with it,"):
+        context.use_certificate(certificate)
+        for other in others:
+            context.add_extra_chain_cert(other)
     key = _key(files.key)
-    context.use_certificate(certificate)
-    for other in [*others, *(_certificates(files.chain) if files.chain else [])]:
-        context.add_extra_chain_cert(other)
-    try:
+    with _refusing(f"with the certificate in {files.certificate}, the key in {files.key}"):
         context.use_privatekey(key)
         context.check_privatekey()
-    except SSL.Error:
-        raise ConfigurationError(
-            f"the key in {files.key} is not that of the first certificate in {files.certificate}"
-        ) from None
     if files.client_ca:
         _certificates(files.client_ca)
-        context.load_verify_locations(files.client_ca)
-        # Clients with several certificates learn which will do.
-        context.load_client_ca(os.fsencode(files.client_ca))
+        with _refusing(f"what is in {files.client_ca}"):
+            context.load_verify_locations(files.client_ca)
+            # Clients with several certificates learn which will do.
+            context.load_client_ca(os.fsencode(files.client_ca))
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
     if files.dh_parameters:
         _read(files.dh_parameters)
-        try:
+        with _refusing(f"as Diffie-Hellman parameters, what is in {files.dh_parameters}"):
             context.load_tmp_dh(files.dh_parameters)
-        except SSL.Error:
-            raise ConfigurationError(
-                f"{files.dh_parameters} holds no Diffie-Hellman parameters in PEM"
-            ) from None
     return context
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """
+    Say in our words what OpenSSL does not take, and its reason.
+    """
+    try:
+        yield
+    except SSL.Error as error:
+        reason = error.args[0][-1][-1] if error.args and error.args[0] else "it does not say why"
+        raise ConfigurationError(f"OpenSSL does not take {what}: {reason}") from None
 
 
 def _read(path: str) -> bytes:

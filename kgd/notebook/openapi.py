@@ -112,7 +112,11 @@ def _operation(verb: str, handler: Handler) -> dict[str, Any]:
     """
     described: dict[str, Any] = {}
     if handler.description:
-        described["summary"] = handler.description.partition("\n")[0].lstrip("#").strip()
+        first = handler.description.strip().split("\n\n", 1)[0]
+        if first.startswith("#"):
+            # A heading needs no blank line after it.
+            first = first.partition("\n")[0].lstrip("#")
+        described["summary"] = " ".join(first.split())
         described["description"] = handler.description
     if verb in ("PUT", "POST", "PATCH", "DELETE"):
         content = _content((), handler.request_examples) or dict(_ANY_BODY)

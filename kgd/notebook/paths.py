@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 from urllib.parse import quote, unquote_to_bytes
 
@@ -23,6 +23,7 @@ _SPECIAL = re.compile(rf"(:{_NAME}|\.\*)")
 
 # What a path may hold as it is (RFC 3986, section 3.3), besides letters, digits and "-._~".
 _PLAIN = "/%:@!$&'()*+,;="
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 
 
 @attrs.frozen
@@ -113,9 +114,9 @@ def ordered(paths: Iterable[str], key: Callable[[str], Any] = precedence) -> lis
 def encoded(text: str) -> str:
     """
     Percent-encode what cannot be in a request's path as it is. What has been encoded already
-    stays as it is.
+    stays so; ``%c3`` and ``%C3`` are the same, and become alike.
     """
-    return quote(text, safe=_PLAIN, errors="replace")
+    return _ENCODED.sub(lambda found: found[0].upper(), quote(text, safe=_PLAIN, errors="replace"))
 
 
 def decoded(text: str) -> str:
@@ -129,23 +130,63 @@ def decoded(text: str) -> str:
 
 def compile_path(path: str) -> re.Pattern[str]:
     """
+    Paths are compared before anybody is asked for a token, so no request may make that take long.
+    Therefore what may be found where it occurs first is not looked for elsewhere (``(?>...)``).
+
     :return: What a percent-encoded path has to match fully; a group for each of the
         :py:func:`parameters`. Paths that match the same have the same pattern.
     :raises kgd.errors.InvalidNotebook: when two parameters have the same name.
     """
     # Groups cannot be called "a-b"; so they have no names at all.
     parameters(path)
-    return re.compile("".join(map(_pattern, pieces(path))))
+    first, *others = _blocks(path)
+    if not others:
+        return re.compile(_pattern(first, ends="path"))
+    *middle, last = others
+    pattern = _pattern(first, ends="wildcard")
+    for block in filter(None, middle):
+        pattern += f"(?>.*?{_pattern(block, ends='wildcard')})"
+    return re.compile(f"{pattern}.*{_pattern(last, ends='path')}")
 
 
-def _pattern(piece: Piece) -> str:
-    match piece.kind:
-        case "parameter":
-            return "([^/]+)"
-        case "wildcard":
-            return ".*"
-        case _:
-            return re.escape(encoded(piece.text))
+def _blocks(path: str) -> list[list[Piece]]:
+    """
+    :return: What is between the wildcards.
+    """
+    blocks: list[list[Piece]] = [[]]
+    for piece in pieces(path):
+        if piece.kind == "wildcard":
+            blocks.append([])
+        else:
+            blocks[-1].append(piece)
+    return blocks
+
+
+def _pattern(block: Sequence[Piece], ends: Literal["path", "wildcard"]) -> str:
+    """
+    :param ends: What ends with the block, or comes after it.
+    """
+    rest = list(block)
+    pattern = ""
+    while rest:
+        piece = rest.pop(0)
+        if piece.kind == "text":
+            pattern += _literal(piece)
+        elif not rest:
+            # A wildcard takes what follows the first character, whatever that is.
+            pattern += "([^/]+)" if ends == "path" else "(?=([^/]+))[^/]"
+        elif rest[0].kind == "parameter":
+            pattern += "([^/])"
+        elif ends == "path" and len(rest) == 1:
+            # Text at the end need not be where it occurs first.
+            pattern += "([^/]+)"
+        else:
+            pattern += f"(?>([^/]+?){_literal(rest.pop(0))})"
+    return pattern
+
+
+def _literal(piece: Piece) -> str:
+    return re.escape(encoded(piece.text))
 
 
 def template(path: str) -> str:

@@ -15,6 +15,7 @@ from kgd.notebook.bodies import Body, read_arguments
 
 _TOKEN = "token"  # noqa: S105 - the argument's name
 _AUTHORIZATION = "Authorization"
+_REFERER = b"referer"
 
 
 def request_text(
@@ -35,16 +36,22 @@ def request_text(
     :return: JSON in printable ASCII.
     :raises kgd.errors.InvalidRequest: when the query is not text.
     """
-    path, _, query = url.partition(b"?")
+    query = url.partition(b"?")[2]
     try:
         args = read_arguments(query.decode("utf-8")) if query else {}
     except UnicodeDecodeError:
         raise InvalidRequest("the query is not UTF-8; percent-encode its bytes as such") from None
+    if secret:
+        # A page that was opened with ?token= says so to whatever it asks for.
+        headers = [
+            (name, _without_token(value) if name.lower() == _REFERER else value)
+            for name, value in headers
+        ]
     named = _read_headers(headers)
     if secret:
         named.pop(_AUTHORIZATION, None)
-        if args.pop(_TOKEN, None) is not None:
-            url = _without_token(path, query)
+        args.pop(_TOKEN, None)
+        url = _without_token(url)
     rest = {
         "args": args,
         "path": dict(parameters),
@@ -84,12 +91,14 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _without_token(path: bytes, query: bytes) -> bytes:
+def _without_token(url: bytes) -> bytes:
+    path, _, query = url.partition(b"?")
+    pairs = query.split(b"&")
     kept = [
-        pair
-        for pair in query.split(b"&")
-        if unquote_plus(pair.partition(b"=")[0].decode("utf-8")) != _TOKEN
+        pair for pair in pairs if unquote_plus(pair.partition(b"=")[0].decode("latin-1")) != _TOKEN
     ]
+    if len(kept) == len(pairs):
+        return url
     return path + b"?" + b"&".join(kept) if kept else path
 
 

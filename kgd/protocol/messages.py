@@ -236,6 +236,23 @@ def own_request(
     return Request(channel, read_header(header), (header, b"{}", metadata, content))
 
 
+def own_code(source: str, session: str, now: float, metadata: bytes = b"{}") -> Request:
+    """
+    A request of the gateway's own to run code, with nobody there to be asked for input.
+    """
+    content = {
+        "code": source,
+        "silent": False,
+        # A kernel keeps all of its history for ever.
+        "store_history": False,
+        "user_expressions": {},
+        "allow_stdin": False,
+        "stop_on_error": True,
+    }
+    encoded = msgspec.json.encode(content)
+    return own_request("shell", "execute_request", encoded, session, now, metadata)
+
+
 def own_message(
     msg_type: str,
     content: bytes,

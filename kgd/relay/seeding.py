@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.protocol.messages import Outgoing, Request, own_request
+from kgd.protocol.messages import Outgoing, Request, own_code
 
 
 class _Reply(msgspec.Struct):
@@ -54,16 +54,7 @@ class SeedRun:
         if self._at == len(self._pieces):
             self._succeeded()
             return
-        content = {
-            "code": self._pieces[self._at],
-            "silent": False,
-            "store_history": False,
-            "user_expressions": {},
-            "allow_stdin": False,
-            "stop_on_error": True,
-        }
-        encoded = msgspec.json.encode(content)
-        request = own_request("shell", "execute_request", encoded, self._session, time.time())
+        request = own_code(self._pieces[self._at], self._session, time.time())
         self._replied = self._idle = False
         self._current = request.msg_id
         self.asked.add(request.msg_id)

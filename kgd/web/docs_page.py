@@ -25,6 +25,7 @@ HEADERS = (
     (b"Content-Security-Policy", _POLICY),
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Referrer-Policy", b"no-referrer"),
+    (b"Cache-Control", b"no-store"),
 )
 
 _MEDIA_TYPES = {

@@ -38,11 +38,14 @@ def confined(root: Path, name: str) -> Path:
     if ".." in name.split("/"):
         raise errors.ResourceForbidden("")
     base = root.resolve()
-    path = (base / name).resolve()
-    if not path.is_relative_to(base):
+    try:
+        path = (base / name).resolve()
+        is_directory, is_file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError):
+        # No file has a name as long as this, or the links go round in circles.
+        raise errors.NoSuchResource("") from None
+    if is_directory or not path.is_relative_to(base):
         raise errors.ResourceForbidden("")
-    if path.is_dir():
-        raise errors.ResourceForbidden("")
-    if not path.is_file():
+    if not is_file:
         raise errors.NoSuchResource("")
     return path

@@ -112,7 +112,8 @@ class GatewayResource(Resource):
         if access is Access.UNKNOWN:
             raise errors.NoSuchResource("")
         if access is not Access.PUBLIC:
-            token = presented(request.args, request.getHeader(b"authorization"))
+            query = request.uri.partition(b"?")[2]
+            token = presented(query, request.getHeader(b"authorization"))
             if not self._token.admits(token):
                 raise errors.Unauthorized("")
         if access is Access.GUARDED and not self._is_allowed_origin(request):

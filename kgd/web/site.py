@@ -28,7 +28,7 @@ LINGER = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
 
 # A name may be percent-encoded.
-_ARGUMENT = re.compile(r"([?&;][^?&;=]*=)([^?&;]*)")
+_ARGUMENT = re.compile(r"([?&][^?&=]*=)[^&]*")
 _log = make_logger()
 
 

@@ -5,21 +5,23 @@ The token in a request: where a client may put it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qsl
 
 _SCHEME = re.compile(rb"\s*(?:token|bearer)\s+(.*?)\s*", re.IGNORECASE | re.DOTALL)
 
 
-def presented(args: Mapping[bytes, Sequence[bytes]], authorization: bytes | None) -> bytes | None:
+def presented(query: bytes, authorization: bytes | None) -> bytes | None:
     """
-    The query argument wins over the header, even when it is empty.
+    The query argument wins over the header, even when it is empty. Only ``&`` is between arguments:
+    where the token is taken out of a query, it must be found just as it is found here.
 
-    :param args: The query's arguments.
+    :param query: As it was sent.
     :param authorization: The ``Authorization`` header.
     :return: The token, or ``None`` when there is none.
     """
-    given = args.get(b"token")
-    if given:
-        return given[0]
+    if query:
+        for name, value in parse_qsl(query.decode("latin-1"), True, encoding="latin-1"):
+            if name == "token":
+                return value.encode("latin-1")
     found = _SCHEME.fullmatch(authorization or b"")
     return found[1] if found else None

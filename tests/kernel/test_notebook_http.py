@@ -1069,7 +1069,10 @@ class StartTests(NotebookTestCase):
                 ),
                 (("--seed-uri=fine.ipynb", "--cell-parser=no.such"), "--cell-parser=no.such"),
                 (("--seed-uri=fine.ipynb", "--seed-uri=none.ipynb"), "fine and none"),
-                (("--seed-uri=fine.ipynb", "--seed-uri=/n=lost.ipynb"), "fakelang2000"),
+                (
+                    ("--seed-uri=fine.ipynb", "--seed-uri=/n=lost.ipynb"),
+                    "lost cannot be served: No such kernel: fakelang2000",
+                ),
             )
         ]
         for options, words, gateway in launched:

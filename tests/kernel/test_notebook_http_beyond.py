@@ -294,7 +294,8 @@ class BodyTests(NotebookTestCase):
 
     async def test_files(self) -> None:
         """
-        Files and raw bytes are there while the cell runs, and gone afterwards; even when it dies.
+        Files and raw bytes are there while the cell runs, and gone afterwards; even when it
+        dies, or cannot be stopped.
         """
         await self.serve(
             "# POST /files\nfiles = request()['files']\n"
@@ -302,6 +303,9 @@ class BodyTests(NotebookTestCase):
             "open(each['path'], 'rb').read().hex(), each['path']) for each in found] "
             "for field, found in files.items()}))",
             "# POST /die\nos._exit(1)",
+            "# POST /deaf\nwhile True:\n  try:\n    while True: time.sleep(0.01)\n"
+            "  except KeyboardInterrupt: pass",
+            options=("--request-timeout=5",),
         )
         raw = b"\xff\x00\xfe"
         form = (
@@ -324,11 +328,48 @@ class BodyTests(NotebookTestCase):
         headers = {"Content-Type": "application/octet-stream"}
         response = await self.get("/die", "POST", body=raw, headers=headers)
         self.assertEqual(response.code, 502)
+        response = await self.get("/deaf", "POST", body=raw, headers=headers)
+        self.assertEqual(response.code, 504)
         await until(lambda: not list(self.runtime.rglob("request-*")), "files are removed")
         for path in paths:
             self.assertFalse(Path(path).exists())
         for body in (b"\xff", form):
             self.assertEqual((await self.get("/files", "POST", body=body)).code, 400)
+
+    async def test_waiting(self) -> None:
+        """
+        A file that has been written does not stay in memory as well, however long its request
+        waits.
+        """
+        gateway = await self.serve(
+            "# GET /wait\nwait()",
+            "# POST /file\nprint(request()['files']['body'][0]['size'])",
+        )
+        assert gateway.transport is not None
+        status = Path(f"/proc/{gateway.transport.pid}/status")
+
+        def memory() -> int:
+            return int(status.read_text().partition("VmRSS:")[2].split()[0]) * 1024
+
+        valve = self.valve()
+        running = self.asking(f"/wait?valve={valve.path}")
+        before, size = memory(), 30_000_000
+        headers = {"Content-Type": "application/octet-stream"}
+        waiting = [
+            self.asking("/file", method="POST", body=b"\xff" * size, headers=headers)
+            for _ in range(3)
+        ]
+
+        def written() -> bool:
+            sizes = [path.stat().st_size for path in self.runtime.rglob("request-*/*")]
+            return sizes == [size] * 3
+
+        await until(written, "all are on the disk")
+        await until(lambda: memory() - before < size, "they are there only")
+        valve.open()
+        await running
+        for each in waiting:
+            self.assertEqual((await each).body, b"%d\n" % size)
 
     async def test_limits(self) -> None:
         """
@@ -401,7 +442,7 @@ class AnswerTests(NotebookTestCase):
         HEAD comes with GET, PATCH may be annotated, and OPTIONS tells what there is, or runs.
         """
         await self.serve(
-            HI, "# PATCH /hi\nprint('patched')", "# OPTIONS /o\nprint('mine')",
+            HI, "# PATCH /hi\nprint('patched')", "# OPTIONS /o\nprint('mine')", "# GET /p/:x",
             options=("--auth-token=s", "--allow-origin=*"),
         )  # fmt: skip
         token = {"Authorization": "token s"}
@@ -416,6 +457,8 @@ class AnswerTests(NotebookTestCase):
         preflight = {"Access-Control-Request-Method": "GET", "Origin": "http://x"}
         asked = await self.get("/o", "OPTIONS", headers=preflight)
         self.assertEqual((asked.code, asked.body), (200, b""))
+        self.assertEqual((await self.get("/p/%ff")).code, 401)
+        self.assertEqual((await self.get("/p/%ff", headers=token)).code, 400)
         wrong = await self.get("/hi", "DELETE", headers=token)
         self.assertEqual((wrong.code, wrong.headers["allow"]), (405, options.headers["allow"]))
 
@@ -576,6 +619,10 @@ class ManyTests(NotebookTestCase):
         await self.readiness(b"ok\n")
         self.write(python_notebook("# GET /v\nprint(4)"), "many/m.ipynb")
         await self.version(b"4\n", "/m/v")
+        other = self.write(b"{", "many/other.ipynb")
+        await self.readiness(b"ok\n/other is out of date\n")
+        other.unlink()
+        await self.readiness(b"ok\n")
         path.unlink()
         await self.version(b'{"reason":"Not Found","message":""}', "/n/v")
         await until(lambda: len(self.kernels(gateway)) == 2, "its kernels are gone")

@@ -18,7 +18,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 from zope.interface.verify import verifyObject
 
-from kgd.errors import ConfigurationError, InvalidNotebook, NoSuchKernelSpec, Unavailable
+from kgd.errors import (
+    ConfigurationError,
+    InvalidNotebook,
+    NoSuchKernelSpec,
+    NoSuchResource,
+    ResourceForbidden,
+    Unavailable,
+)
 from kgd.interfaces import ICellParser
 from kgd.notebook.api import Response, Upload
 from kgd.personalities.notebook_http import uploads
@@ -35,6 +42,7 @@ from kgd.personalities.notebook_http.watching import INTERVAL, Watcher
 from kgd.personalities.notebook_http.writing import Stream, write_response
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs
+from kgd.web.files import confined
 from tests.support.notebooks import SIMPLE_API, UNKNOWN_KERNEL, notebook, python_notebook
 
 
@@ -291,6 +299,41 @@ class UploadsTests(SynchronousTestCase):
         self.home.rmdir()
         upload = Upload(field="f", name="", type="", content=b"1")
         self.failureResultOf(self.store(upload), Unavailable)
+
+
+class FilesTests(SynchronousTestCase):
+    """
+    What is served as it is.
+    """
+
+    def setUp(self) -> None:
+        self.root = Path(self.mktemp())
+        self.root.mkdir()
+        (self.root / "a").write_text("a")
+
+    def test_there(self) -> None:
+        """
+        A file is found, also by a link that stays inside.
+        """
+        (self.root / "b").symlink_to("a")
+        for name in ("a", "b", "./a"):
+            self.assertEqual(confined(self.root, name), (self.root / "a").resolve())
+
+    def test_outside(self) -> None:
+        """
+        Neither a directory nor anything outside is, whatever leads to it.
+        """
+        (self.root / "out").symlink_to("/etc")
+        for name in ("", ".", "..", "a/..", "../x", "out", "out/passwd", "out/none"):
+            self.assertRaises(ResourceForbidden, confined, self.root, name)
+
+    def test_nothing(self) -> None:
+        """
+        What cannot be the name of a file is the name of none.
+        """
+        (self.root / "circle").symlink_to("circle")
+        for name in ("none", "a/x", "circle", "x" * 300, "x/" * 3000, "\0", "\\a", "/etc/passwd"):
+            self.assertRaises(NoSuchResource, confined, self.root, name)
 
 
 class CallersTests(SynchronousTestCase):

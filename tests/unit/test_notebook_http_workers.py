@@ -4,6 +4,8 @@ The kernels of a notebook, on kernels without processes.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,16 +14,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import KernelStartFailed, Unavailable
 from kgd.interfaces import Seed
-from kgd.personalities.notebook_http.workers import (
+from kgd.personalities.notebook_http.worker import (
     GRACE,
     LONGEST_PAUSE,
-    MOST_CALLERS,
     SHORTEST_PAUSE,
     Crew,
     Worker,
-    Workers,
 )
-from kgd.relay.executor import Code, Run
+from kgd.personalities.notebook_http.workers import MOST_CALLERS, Workers
+from kgd.relay.executor import Run
+from kgd.relay.pieces import Code
 from kgd.settings import Settings
 from kgd.testing.kernels import MemoryKernel, MemoryKernels
 from tests.support.scripted import Script
@@ -302,6 +304,18 @@ class WorkersTests(SynchronousTestCase):
             self.lent(str(number)).give_back(None)
         self.assertEqual(len(self.workers._places), MOST_CALLERS)
 
+    def test_many_callers(self) -> None:
+        """
+        They are spread evenly, and it takes no longer to find a place for one more.
+        """
+        self.crew(20)
+        started = time.monotonic()
+        for number in range(MOST_CALLERS + 2000):
+            self.lent(str(number)).give_back(None)
+        self.assertLess(time.monotonic() - started, 8)
+        taken = Counter(self.workers._places.values()).values()
+        self.assertEqual(set(taken), {MOST_CALLERS // 20})
+
     def test_close(self) -> None:
         """
         Workers that nobody has go at once, the others when they are given back; those who wait are
@@ -320,6 +334,20 @@ class WorkersTests(SynchronousTestCase):
         one.give_back(None)
         self.assertEqual(self.kernels.list(), ())
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_close_while_others_wait(self) -> None:
+        """
+        Nor of those that nobody waits for, while somebody waits for another one.
+        """
+        self.crew(2)
+        one = self.lent("one")
+        waiting = self.workers.lend("one")
+        self.workers.close()
+        self.assertEqual(len(self.kernels.list()), 1)
+        one.give_back(None)
+        self.assertIs(self.successResultOf(waiting), one)
+        one.give_back(None)
+        self.assertEqual(self.kernels.list(), ())
 
     def test_close_while_idle(self) -> None:
         """

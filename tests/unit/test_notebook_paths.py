@@ -5,6 +5,8 @@ Comment prefixes, paths with parameters, and the way from a request to an endpoi
 from __future__ import annotations
 
 import math
+import re
+import time
 from urllib.parse import quote
 
 from hypothesis import given
@@ -19,6 +21,7 @@ from kgd.notebook.paths import (
     is_constant,
     ordered,
     parameters,
+    pieces,
     template,
 )
 from kgd.notebook.prefixes import comment_prefix
@@ -150,6 +153,51 @@ class PathTests(SynchronousTestCase):
         self.assertEqual(self.groups("/caf\xe9/a b", "/caf%C3%A9/a%20b"), ())
         self.assertEqual(self.groups("/a%20b", "/a%20b"), ())
 
+    def test_several_in_a_segment(self) -> None:
+        """
+        A parameter ends where the text after it occurs first, unless the path ends with that. One
+        right before a wildcard is all of the segment's rest.
+        """
+        self.assertEqual(self.groups("/:a-:b", "/x-y-z"), ("x", "y-z"))
+        self.assertEqual(self.groups("/:a-:b-:c", "/--x"), None)
+        self.assertEqual(self.groups("/:a-:b-:c", "/-----"), ("-", "-", "-"))
+        self.assertEqual(self.groups("/:name.txt", "/a.txt.txt"), ("a.txt",))
+        self.assertEqual(self.groups("/:a.*-z/:b", "/x-z-z/y"), ("x-z-z", "y"))
+        self.assertEqual(self.groups("/:a:b", "/xyz"), ("x", "yz"))
+
+    @given(
+        st.lists(st.sampled_from([":a", ":b", ":c", ".*", "-", "/", "x", "-x", "/x-"]), max_size=7),
+        st.text("-/xy", max_size=9),
+    )
+    def test_as_an_expression(self, parts: list[str], request: str) -> None:
+        """
+        The paths that match are those that match when everything is tried everywhere.
+        """
+        path, request = "/" + "".join(parts), f"/{request}"
+        plain = {"parameter": "[^/]+", "wildcard": ".*"}
+        try:
+            matches = self.groups(path, request) is not None
+        except InvalidNotebook:
+            return
+        expression = "".join(plain.get(piece.kind, re.escape(piece.text)) for piece in pieces(path))
+        self.assertEqual(matches, re.fullmatch(expression, request) is not None)
+
+    def test_long_requests(self) -> None:
+        """
+        No request takes long to compare, however little it fits.
+        """
+        for path, request in (
+            ("/:a-:b-:c", "-" * 16_000 + "/"),
+            ("/:a-:b/x", "-" * 16_000),
+            ("/:a:b:c/x", "-" * 16_000),
+            ("/.*/.*/.*/.*/x", "/" * 16_000),
+            ("/.*/:a/.*/:b/.*/x", "/a" * 8_000),
+            ("/:a.*/:b.*/:c.*x", "/a" * 8_000),
+        ):
+            started = time.monotonic()
+            self.assertIsNone(self.groups(path, "/" + request))
+            self.assertLess(time.monotonic() - started, 1.0, path)
+
     def test_first_parameter(self) -> None:
         """
         Its segment is counted from 0.
@@ -235,6 +283,9 @@ class RouterTests(SynchronousTestCase):
         found = router("/a", "/a/", "/A")
         for path in ("/a", "/a/", "/A"):
             self.assertFound(found, path, path)
+        for request in ("/%C3%A9", "/%c3%a9"):
+            self.assertFound(router("/\xe9"), request, "/\xe9")
+            self.assertFound(router("/%c3%A9"), request, "/%c3%A9")
         for path in ("", "/", "a", "/a//", "//a", "/b"):
             self.assertIsNone(found.find(path), path)
 

@@ -148,6 +148,23 @@ class RequestTextTests(SynchronousTestCase):
             self.assertEqual(json.loads(found)["headers"], {})
             self.assertNotIn("token", json.loads(found)["args"])
 
+    def test_secret_of_the_page_before(self) -> None:
+        """
+        A browser tells from which page a request comes, and that may have been opened with a token.
+        """
+        for address, told in (
+            (b"http://x/p?a=\xff&%74oken=s3cret", b"http://x/p?a=\xff"),
+            (b"http://x/p?token=s3cret", b"http://x/p"),
+            (b"http://x/p?", b"http://x/p?"),
+        ):
+            headers = [(b"Referer", address), (b"X-Referer", b"/?token=mine")]
+            found = request(headers=headers, secret=True)["headers"]
+            self.assertEqual(
+                found, {"Referer": told.decode("latin-1"), "X-Referer": "/?token=mine"}
+            )
+            found = request(headers=headers[:1])["headers"]
+            self.assertEqual(found, {"Referer": address.decode("latin-1")})
+
     def test_no_secret(self) -> None:
         """
         Without a token both are the notebook's own.

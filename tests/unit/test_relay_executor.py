@@ -13,7 +13,8 @@ from zope.interface.verify import verifyObject
 from kgd.interfaces import IClient, StartRequest
 from kgd.notebook.api import Failed, Outputs
 from kgd.protocol.messages import own_message
-from kgd.relay.executor import RESPONSE_TYPE, Code, Executor, Run
+from kgd.relay.executor import Executor, Run
+from kgd.relay.pieces import RESPONSE_TYPE, Code
 from kgd.testing.kernels import MemoryKernel, MemoryKernels
 from tests.support.scripted import Script
 
@@ -226,7 +227,9 @@ class ExecutorTests(SynchronousTestCase):
         client = self.script.attachment.client
         assert client is not None
         client.deliver(own_message("stream", b'{"text":"x"}', "k", time.time()))
+        self.assertNoResult(run.settled)
         self.executor.leave()
         self.assertIsNone(self.script.attachment.client)
         self.script.end(request)
         self.assertNoResult(run.answered)
+        self.successResultOf(run.settled)

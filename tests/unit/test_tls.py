@@ -5,10 +5,13 @@ TLS in memory: versions, ciphers, certificates.
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -188,6 +191,25 @@ class TLSTests(SynchronousTestCase):
         tls.reload()
         self.assertEqual(served(), "next")
 
+    def weak(self) -> None:
+        """
+        Write a certificate with a key that anybody could find out.
+        """
+        key = rsa.generate_private_key(65537, 1024)
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "weak")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+        ).sign(key, hashes.SHA256())
+        (self.home / "weak.pem").write_bytes(
+            certificate.public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+
     def test_errors(self) -> None:
         """
         What is wrong with a file is said with its name; nobody is asked for a passphrase.
@@ -202,13 +224,15 @@ class TLSTests(SynchronousTestCase):
             )
         )
         (self.home / "junk").write_bytes(b"junk")
+        self.weak()
         for files, name, word in (
             (self.files("none"), "none", "No such file"),
             (self.files("junk"), "junk", "no certificate"),
             (self.files(key="junk"), "junk", "no private key"),
             (self.files(key="server.crt"), "server.crt", "no private key"),
-            (self.files(key="other.key"), "other.key", "not that of"),
+            (self.files(key="other.key"), "other.key", "does not take"),
             (self.files(key="locked.key"), "locked.key", "passphrase"),
+            (self.files("weak.pem", "weak.pem"), "weak.pem", "too small"),
             (self.files(client_ca="junk"), "junk", "no certificate"),
             (self.files(chain="none"), "none", "No such file"),
             (self.files(dh_parameters="junk"), "junk", "Diffie-Hellman"),

@@ -263,6 +263,17 @@ class TokenTests(APITestCase):
             headers = {} if header is None else {"authorization": header}
             self.assertEqual(self.request("GET", path, **headers).code, 200, (path, header))
 
+    def test_other_arguments(self) -> None:
+        """
+        What looks like a token within another argument is none: it would not be taken for one
+        where tokens are kept secret.
+        """
+        for path in ("/api?a=1;token=right", "/api?;token=right"):
+            self.assertError(self.request("GET", path), 401, "")
+            response = self.request("GET", path.replace("right", "x"), authorization="token right")
+            self.assertEqual(response.code, 200)
+        self.assertEqual(self.request("GET", "/api?a=;&t%6fken=ri%67ht").code, 200)
+
     def test_no_token_needed(self) -> None:
         """
         Preflights, the description and what does not exist need none.

@@ -184,6 +184,7 @@ class HeaderTests(SynchronousTestCase):
                 b"Content-Type": b"text/html; charset=utf-8",
                 b"X-Content-Type-Options": b"nosniff",
                 b"Referrer-Policy": b"no-referrer",
+                b"Cache-Control": b"no-store",
             },
         )
 

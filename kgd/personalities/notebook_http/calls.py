@@ -27,9 +27,11 @@ from kgd.notebook.request import request_text
 from kgd.notebook.routing import Match
 from kgd.personalities.notebook_http.callers import caller_of
 from kgd.personalities.notebook_http.uploads import AT_ONCE, UploadDirectory
-from kgd.personalities.notebook_http.workers import Worker, Workers
+from kgd.personalities.notebook_http.worker import Worker
+from kgd.personalities.notebook_http.workers import Workers
 from kgd.personalities.notebook_http.writing import Stream, write_response
-from kgd.relay.executor import Code, Run
+from kgd.relay.executor import Run
+from kgd.relay.pieces import Code
 from kgd.settings import Settings
 from kgd.web.errors import refuse
 
@@ -115,14 +117,28 @@ class Call:
         return value.decode("latin-1") if value is not None else None
 
     async def _serve(self, handler: Handler) -> None:
-        settings, request = self._settings, self._request
+        text, directory = await self._read_request()
+        try:
+            worker = await self._lend()
+        except BaseException:
+            self._remove(directory)
+            raise
+        outputs = await self._run(worker, self._codes(handler, text), directory)
+        self._answer(handler, outputs)
+
+    async def _read_request(self) -> tuple[str, Path | None]:
+        """
+        :return: What ``REQUEST`` shall be, and where the files of the body are. Nothing else of it
+            stays in memory: many may wait for a kernel.
+        """
+        request = self._request
         body = await self._read_body()
         directory: Path | None = None
         files: list[StoredFile] = []
         if body.uploads:
             directory, files = await self._counter.uploads.store(body.uploads)
         try:
-            text = request_text(
+            return request_text(
                 method=request.method.decode("latin-1"),
                 url=request.uri,
                 headers=[
@@ -133,15 +149,11 @@ class Call:
                 parameters=self._match.parameters,
                 body=body,
                 files=files,
-                secret=settings.needs_token,
-            )
-            worker = await self._lend()
+                secret=self._settings.needs_token,
+            ), directory
         except BaseException:
             self._remove(directory)
             raise
-        codes = self._codes(handler, text)
-        outputs = await self._run(worker, codes, directory)
-        self._answer(handler, outputs)
 
     def _codes(self, handler: Handler, text: str) -> list[Code]:
         """
@@ -170,6 +182,7 @@ class Call:
 
     async def _read_body(self) -> Body:
         raw = self._request.content.read()
+        self._request.content.close()
         reading = partial(
             read_body,
             self._header(b"content-type"),

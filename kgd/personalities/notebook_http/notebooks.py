@@ -17,7 +17,8 @@ from kgd.notebook.swagger import swagger
 from kgd.personalities.notebook_http.calls import Call, Counter
 from kgd.personalities.notebook_http.loading import Loaded
 from kgd.personalities.notebook_http.uploads import UploadDirectory
-from kgd.personalities.notebook_http.workers import Crew, Workers
+from kgd.personalities.notebook_http.worker import Crew
+from kgd.personalities.notebook_http.workers import Workers
 
 
 class Notebook:

@@ -13,7 +13,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from kgd.errors import ConfigurationError, GatewayError, KernelLimitReached
+from kgd.errors import ConfigurationError, GatewayError, InvalidRequest, KernelLimitReached
 from kgd.interfaces import Access, IGateway, IPersonality
 from kgd.logs import make_logger
 from kgd.notebook.routing import Match
@@ -22,6 +22,7 @@ from kgd.personalities.notebook_http.notebooks import Notebook
 from kgd.personalities.notebook_http.pages import Pages
 from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.watching import Watcher
+from kgd.web.errors import refuse
 from kgd.web.routes import RouteTable
 
 # In place of a prefix.
@@ -163,7 +164,7 @@ class NotebookHTTP:
         for source in sources:
             if files is None or source.path in files or source.prefix not in self._notebooks:
                 await self._renew(source)
-        for prefix in set(self._notebooks) - {source.prefix for source in sources}:
+        for prefix in {*self._notebooks, *self._stale} - {source.prefix for source in sources}:
             self._replace(prefix, None)
 
     async def _renew(self, source: Source) -> None:
@@ -172,7 +173,7 @@ class NotebookHTTP:
         except GatewayError as error:
             self._stale[source.prefix] = str(error)
             self._log.error(
-                "{title} cannot be reloaded, so its older version stays: {error}",
+                "{title} cannot be reloaded, so what is served stays as it is: {error}",
                 title=source.title,
                 error=str(error),
             )
@@ -210,7 +211,11 @@ class NotebookHTTP:
             access = self._table.access(path)
             if access is not Access.UNKNOWN:
                 return access
-        return Access.UNKNOWN if self._find(path) is None else Access.ANY_ORIGIN
+        try:
+            return Access.UNKNOWN if self._find(path) is None else Access.ANY_ORIGIN
+        except InvalidRequest:
+            # What is wrong with it is not for those without a token.
+            return Access.ANY_ORIGIN
 
     def methods(self, path: str) -> Sequence[str]:
         """
@@ -240,7 +245,10 @@ class NotebookHTTP:
         text = path.decode("ascii")
         if self._is_fixed(text) and self._table.access(text) is not Access.UNKNOWN:
             return self._pages.render(request)  # type: ignore[no-untyped-call]
-        found = self._find(text)
+        try:
+            found = self._find(text)
+        except InvalidRequest as error:
+            return refuse(request, error)
         assert found is not None, "requests for anything else are refused before"
         notebook, match = found
         serving = Deferred.fromCoroutine(notebook.serve(request, match))

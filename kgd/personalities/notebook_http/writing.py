@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from kgd.notebook.api import Response
 
+LINGER = 5.0
 _WITHOUT_BODY = (204, 205, 304)
 
 
@@ -93,10 +94,15 @@ class Stream:
 
     def cut(self) -> None:
         """
-        Let the client see that something is missing.
+        Let the client see that something is missing: what there is has no end.
         """
-        self._request.unregisterProducer()
-        self._request.channel.transport.abortConnection()
+        request = self._request
+        request.unregisterProducer()
+        request.loseConnection()
+        # A client that does not read what is left has this long.
+        transport = request.channel.transport
+        call = request.channel.site.reactor.callLater(LINGER, transport.abortConnection)
+        request.notifyFinish().addErrback(lambda _: call.active() and call.cancel())
 
     def pauseProducing(self) -> None:
         """

@@ -52,11 +52,14 @@ function block(text, label) {
   return make("pre", { tabindex: "0", role: "region", "aria-label": label }, text);
 }
 
-// `code` in a line of text.
+// `code`, **strong** and *emphasised* text in a line.
 function inline(text) {
-  return text.split(/(`[^`]+`)/).map(piece => {
-    const code = /^`([^`]+)`$/.exec(piece);
-    return code ? make("code", {}, code[1]) : piece;
+  const pieces = text.split(/(`[^`]+`|\*\*(?=\S)[^*]*[^*\s]\*\*|\*(?=\S)[^*]*[^*\s]\*)/);
+  return pieces.map((piece, number) => {
+    if (number % 2 === 0) return piece;
+    if (piece[0] === "`") return make("code", {}, piece.slice(1, -1));
+    if (piece[1] === "*") return make("strong", {}, piece.slice(2, -2));
+    return make("em", {}, piece.slice(1, -1));
   });
 }
 
@@ -67,7 +70,8 @@ function prose(markdown) {
   let fence = null;
   for (const text of textOf(markdown).split(/\r?\n/)) {
     const heading = /^#{1,6}\s+(.*)/.exec(text);
-    const item = /^\s*[-*+]\s+(.*)/.exec(text);
+    // A paragraph may go on with "1999. That was" in its next line.
+    const item = /^\s*(?:[-*+]|(\d{1,9})[.)])\s+(.*)/.exec(text);
     if (/^\s*```/.test(text)) {
       fence = fence ? null : block("", "Example");
       if (fence) shown.append(fence);
@@ -77,17 +81,30 @@ function prose(markdown) {
     } else if (heading) {
       shown.append(make("h5", {}, inline(heading[1])));
       open = null;
-    } else if (item) {
-      if (open?.tagName !== "UL") shown.append((open = make("ul")));
-      open.append(make("li", {}, inline(item[1])));
+    } else if (item && !(item[1] > 1 && open?.tagName === "P")) {
+      const [, number, rest] = item;
+      const list = number ? "OL" : "UL";
+      if (open?.tagName !== list) {
+        shown.append((open = number ? make("ol", { start: number }) : make("ul")));
+      }
+      open.append(make("li", {}, inline(rest)));
     } else if (!text.trim()) {
       open = null;
     } else {
       if (!open) shown.append((open = make("p")));
-      (open.tagName === "UL" ? open.lastChild : open).append(...inline(`${text} `));
+      (open.tagName === "P" ? open : open.lastChild).append(...inline(`${text} `));
     }
   }
   return shown;
+}
+
+// A description without its beginning, where that is a heading or a paragraph and the same as the
+// summary, which is above it.
+function details({ summary, description }) {
+  const text = textOf(description).trim();
+  const [first] = text.split(text[0] === "#" ? "\n" : /\n\s*\n/, 1);
+  const plain = first.replace(/^#+/, "").trim().replace(/\s+/g, " ");
+  return plain === textOf(summary).trim() ? text.slice(first.length).trim() : text;
 }
 
 // All examples for a body: media type and text.
@@ -108,6 +125,14 @@ function parametersOf(item, operation) {
 // ------------------------------------------------------------------ showing answers
 
 const since = started => `${Math.round(performance.now() - started)} ms`;
+
+// Reads JSON; where the browser can, numbers are written as they were when they are shown.
+function parsed(json) {
+  return JSON.parse(json, (_, value, context) => {
+    const differs = typeof value === "number" && context && context.source !== String(value);
+    return differs && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
+  });
+}
 
 // Indents JSON and leaves its values as they are: parsed, large numbers would change.
 function indented(json) {
@@ -140,6 +165,8 @@ class Answer {
     this.rest = make("div");
     this.node = make("section", { class: "answer", "aria-label": "Answer" }, this.line, this.rest);
     this.url = null;
+    this.begun = "";
+    this.size = 0;
   }
 
   say(text, kind) {
@@ -150,6 +177,14 @@ class Answer {
   clear() {
     URL.revokeObjectURL(this.url);
     this.rest.replaceChildren();
+    this.begun = "";
+    this.size = 0;
+  }
+
+  // There was none, or it is not whole.
+  fail(error, started) {
+    const cut = `${this.begun} · broken off after ${since(started)} · ${this.size} bytes`;
+    this.say(this.begun ? cut : `No answer: ${error.message}`, "bad");
   }
 
   // Shows what comes as it comes.
@@ -157,13 +192,13 @@ class Answer {
     const kind = response.ok ? "good" : "bad";
     const status = `${response.status} ${response.statusText}`.trim();
     const type = response.headers.get("content-type") ?? "";
+    this.begun = status;
     this.say(`${status} · receiving`, kind);
     const headers = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
     this.rest.append(folded({ class: "headers" }, "Headers", () => block(headers, "Headers")));
     const pre = block("", "Body");
     const decoder = TEXT.test(type) ? new TextDecoder() : null;
     const chunks = [];
-    let size = 0;
     let text = "";
     const add = piece => {
       if (text.length < MOST_CHARACTERS) pre.append(piece.slice(0, MOST_CHARACTERS - text.length));
@@ -174,12 +209,12 @@ class Answer {
     const reader = response.body?.getReader();
     for (let next = await reader?.read(); next && !next.done; next = await reader.read()) {
       chunks.push(next.value);
-      size += next.value.length;
+      this.size += next.value.length;
       if (decoder) add(decoder.decode(next.value, { stream: true }));
     }
     if (decoder) add(decoder.decode());
     const hint = response.status === 401 ? " · the token is at the top of the page" : "";
-    this.say(`${status} · ${since(started)} · ${size} bytes${hint}`, kind);
+    this.say(`${status} · ${since(started)} · ${this.size} bytes${hint}`, kind);
     this.finish(pre, type, text, chunks);
   }
 
@@ -370,8 +405,8 @@ class Trial {
       const response = await fetch(this.address(), { cache: "no-store", ...this.request() });
       await this.answer.show(response, started);
     } catch (error) {
-      const stopped = this.running.signal.aborted && `Stopped after ${since(started)}`;
-      this.answer.say(stopped || `No answer: ${error.message}`, "bad");
+      if (this.running.signal.aborted) this.answer.say(`Stopped after ${since(started)}`, "bad");
+      else this.answer.fail(error, started);
     }
     this.running = null;
     // A button that is disabled would lose the focus.
@@ -391,11 +426,12 @@ function examples(content, use) {
 }
 
 function mediaTypes(content) {
-  return Object.keys(content ?? {}).map(type => make("code", { class: "type" }, type));
+  // Lines break at the blanks.
+  return Object.keys(content ?? {}).flatMap(type => [make("code", { class: "type" }, type), " "]);
 }
 
 function description(operation, parameters, trial) {
-  const shown = make("div", { class: "about" }, prose(operation.description));
+  const shown = make("div", { class: "about" }, prose(details(operation)));
   const { requestBody, responses } = operation;
   if (parameters.length) {
     shown.append(make("h4", {}, "Parameters"), make("ul", {}, parameters.map(each =>
@@ -424,7 +460,7 @@ function endpoint(token, api, id, method, path, item, operation) {
   const cells = operation["x-kgd-cells"] ?? [];
   const where = `${cells.length > 1 ? "cells" : "cell"} ${cells.join(", ")}`;
   const summary = [badge(method), make("code", { class: "path" }, path),
-    make("span", { class: "about" }, textOf(operation.summary)),
+    make("span", { class: "about" }, inline(textOf(operation.summary))),
     operation["x-kgd-streamed"] ? make("span", { class: "mark" }, "streamed") : null,
     cells.length ? make("span", { class: "cells" }, where) : null];
   // A notebook may have many endpoints, of which few are looked at.
@@ -437,9 +473,11 @@ function endpoint(token, api, id, method, path, item, operation) {
 
 function notebook(token, api, number) {
   const { info, paths } = api.document;
+  // A notebook seldom has a version; it is said to have this one then.
+  const version = info?.version === "0.0.0" ? "" : textOf(info?.version);
   const links = make("ul");
   const section = make("section", { class: "notebook", "aria-label": api.title },
-    make("h2", {}, api.title, " ", make("span", { class: "hint" }, textOf(info?.version))),
+    make("h2", {}, api.title, " ", make("span", { class: "hint" }, version)),
     make("p", { class: "base" }, make("code", {}, location.origin + api.base)),
     prose(info?.description));
   for (const [path, item] of Object.entries(paths ?? {})) {
@@ -482,7 +520,7 @@ function filter(words) {
 }
 
 function start() {
-  const apis = JSON.parse(document.getElementById("apis").textContent);
+  const apis = parsed(document.getElementById("apis").textContent);
   const token = line({ type: "password", value: takeToken() });
   const search = make("input", { type: "search", input: () => filter(search.value) });
   const notebooks = apis.map((api, number) => notebook(token, api, number));
