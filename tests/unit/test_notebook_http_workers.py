@@ -349,6 +349,20 @@ class WorkersTests(SynchronousTestCase):
         one.give_back(None)
         self.assertEqual(self.kernels.list(), ())
 
+    def test_close_while_expected(self) -> None:
+        """
+        Whoever is about to ask for a worker gets one; then they go.
+        """
+        self.crew(2)
+        with self.workers.expecting():
+            self.workers.close()
+            worker = self.lent()
+            self.assertEqual(len(self.kernels.list()), 2)
+        self.assertEqual(len(self.kernels.list()), 1)
+        worker.give_back(None)
+        self.assertEqual(self.kernels.list(), ())
+        self.assertRaises(Unavailable, self.workers.lend)
+
     def test_close_while_idle(self) -> None:
         """
         Nothing is left of workers that have nothing to do.
@@ -368,6 +382,8 @@ class WorkersTests(SynchronousTestCase):
         self.script(worker).die()
         self.workers.abandon()
         self.refusal(waiting)
+        with self.workers.expecting():
+            self.assertRaises(Unavailable, self.workers.lend)
         worker.give_back(run)
         self.clock.advance(1000)
         self.assertEqual(len(self.kernels.list()), 1)

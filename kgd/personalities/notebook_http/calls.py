@@ -117,12 +117,13 @@ class Call:
         return value.decode("latin-1") if value is not None else None
 
     async def _serve(self, handler: Handler) -> None:
-        text, directory = await self._read_request()
-        try:
-            worker = await self._lend()
-        except BaseException:
-            self._remove(directory)
-            raise
+        with self._counter.workers.expecting():
+            text, directory = await self._read_request()
+            try:
+                worker = await self._lend()
+            except BaseException:
+                self._remove(directory)
+                raise
         outputs = await self._run(worker, self._codes(handler, text), directory)
         self._answer(handler, outputs)
 

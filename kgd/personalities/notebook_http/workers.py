@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -50,7 +52,9 @@ class Workers:
         # How long a request has one, on average; in seconds.
         self._usual = 0.1
         self._lent_at: dict[Worker, float] = {}
-        self._closed = False
+        self._closed = self._abandoned = False
+        # How many requests are being read, or wait.
+        self._expected = 0
 
     async def start(self) -> None:
         """
@@ -66,6 +70,19 @@ class Workers:
             await DeferredList(starting)
             first.subFailure.raiseException()
 
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """
+        Somebody is going to ask for a worker, or asks and waits: until then they stay.
+        """
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            if self._closed and not self._expected:
+                self._close_idle()
+
     def lend(self, caller: str | None = None) -> Deferred[Worker]:
         """
         :param caller: Whoever gets the same worker each time; ``None`` gets the one that has been
@@ -79,7 +96,9 @@ class Workers:
                 self._idle.remove(worker)
                 self._lend(worker)
                 return succeed(worker)
-        if self._closed:
+        if self._abandoned:
+            raise Unavailable("the gateway is shutting down", 1)
+        if self._closed and not self._expected:
             raise Unavailable("the notebook is being replaced; try again", 1)
         if len(self._waiting) >= self._crew.queue_limit:
             raise Unavailable(
@@ -138,7 +157,7 @@ class Workers:
                 self._lend(worker)
                 waiting.deferred.callback(worker)
                 return
-        if self._closed:
+        if self._closed and not self._expected:
             worker.close()
         else:
             self._idle.append(worker)
@@ -169,6 +188,10 @@ class Workers:
         goes when nobody needs it.
         """
         self._closed = True
+        if not self._expected:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
         idle, self._idle = self._idle, deque()
         for worker in self._all:
             # Whoever waits while one is idle waits for another one.
@@ -179,7 +202,7 @@ class Workers:
         """
         The gateway ends.
         """
-        self._closed = True
+        self._closed = self._abandoned = True
         self._idle.clear()
         waiting, self._waiting = self._waiting, deque()
         for each in waiting:
