@@ -449,6 +449,12 @@ OPTIONS = (
         whole_number,
     ),
     Option(
+        "queue-size",
+        "Most bytes in them together; more are refused with 503. Files do not count: they are on "
+        "the disk.",
+        size,
+    ),
+    Option(
         "interrupt-on-disconnect",
         "Interrupt the code of a request when its client hangs up.",
         switch,

@@ -85,6 +85,7 @@ class Settings:
     static_path: str = ""
     request_timeout: float = 600.0
     queue_limit: int = 1000
+    queue_size: int = 512 * MEBIBYTE
     interrupt_on_disconnect: bool = False
     reset_kernels: bool = False
     sticky: str = ""

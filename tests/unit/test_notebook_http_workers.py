@@ -44,7 +44,13 @@ class WorkersTests(SynchronousTestCase):
         """
         :return: Workers, ready.
         """
-        usual = {"reset": False, "queue_limit": 3, "patience": 60.0, "response_limit": 1000}
+        usual = {
+            "reset": False,
+            "queue_limit": 3,
+            "queue_size": 100,
+            "patience": 60.0,
+            "response_limit": 1000,
+        }
         crew = Crew(kernel_name="python3", seed=SEED, count=count, **(usual | more))
         self.workers = Workers(self.clock, self.kernels, crew)
         self.starting = Deferred.fromCoroutine(self.workers.start())
@@ -127,6 +133,22 @@ class WorkersTests(SynchronousTestCase):
         self.clock.advance(61)
         self.assertIn("within 60 s", str(self.refusal(waiting[2])))
         self.assertEqual(self.workers.depth, 0)
+
+    def test_large_requests(self) -> None:
+        """
+        Those that wait have room for so many bytes together; who does not have to wait needs none.
+        """
+        self.crew(1)
+        worker = self.successResultOf(self.workers.lend(size=1000))
+        first = self.workers.lend(size=60)
+        self.assertRaises(Unavailable, self.workers.lend, size=41)
+        second = self.workers.lend(size=40)
+        worker.give_back(None)
+        self.successResultOf(first)
+        self.workers.lend(size=60).addErrback(lambda _: None)
+        self.assertNoResult(second)
+        self.workers.abandon()
+        self.refusal(second)
 
     def test_patient(self) -> None:
         """

@@ -120,7 +120,7 @@ class Call:
         with self._counter.workers.expecting():
             text, directory = await self._read_request()
             try:
-                worker = await self._lend()
+                worker = await self._lend(len(text))
             except BaseException:
                 self._remove(directory)
                 raise
@@ -199,11 +199,11 @@ class Call:
         if directory is not None:
             self._counter.uploads.remove(directory)
 
-    async def _lend(self) -> Worker:
+    async def _lend(self, size: int) -> Worker:
         if self._has_left:
             raise CancelledError
         caller = caller_of(self._request, self._settings.sticky, self._counter.base or "/")
-        self._lending = self._counter.workers.lend(caller)
+        self._lending = self._counter.workers.lend(caller, size)
         try:
             return await self._lending
         finally:

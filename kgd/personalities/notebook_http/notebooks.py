@@ -41,6 +41,7 @@ class Notebook:
                 count=settings.prespawn_count or 1,
                 reset=settings.reset_kernels,
                 queue_limit=settings.queue_limit,
+                queue_size=settings.queue_size,
                 patience=settings.request_timeout,
                 response_limit=settings.max_response_size,
             ),

@@ -35,6 +35,7 @@ class Crew:
     :ivar count: How many there are.
     :ivar reset: Whether each request gets a kernel that nobody has used before.
     :ivar queue_limit: How many requests may wait for one.
+    :ivar queue_size: How large they may be together, in bytes.
     :ivar patience: How long each of them may wait, in seconds; 0 is for ever.
     :ivar response_limit: How much output a request may have, in bytes.
     """
@@ -44,6 +45,7 @@ class Crew:
     count: int
     reset: bool
     queue_limit: int
+    queue_size: int
     patience: float
     response_limit: int
 

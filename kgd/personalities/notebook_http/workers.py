@@ -27,9 +27,11 @@ class _Waiting:
     A request that waits.
 
     :ivar place: The only worker that will do, or ``None``.
+    :ivar size: Its size in bytes.
     """
 
     place: Worker | None
+    size: int
     deferred: Deferred[Worker] = attrs.field(factory=Deferred)
 
 
@@ -83,10 +85,11 @@ class Workers:
             if self._closed and not self._expected:
                 self._close_idle()
 
-    def lend(self, caller: str | None = None) -> Deferred[Worker]:
+    def lend(self, caller: str | None = None, size: int = 0) -> Deferred[Worker]:
         """
         :param caller: Whoever gets the same worker each time; ``None`` gets the one that has been
             free for the longest time.
+        :param size: How large the request is that may have to wait, in bytes.
         :return: Fires with a worker that is not anybody else's until it is given back. Cancel it
             to wait no longer. Fails with :py:exc:`kgd.errors.Unavailable`.
         """
@@ -100,12 +103,16 @@ class Workers:
             raise Unavailable("the gateway is shutting down", 1)
         if self._closed and not self._expected:
             raise Unavailable("the notebook is being replaced; try again", 1)
-        if len(self._waiting) >= self._crew.queue_limit:
+        waiting_size = sum(waiting.size for waiting in self._waiting)
+        if (
+            len(self._waiting) >= self._crew.queue_limit
+            or waiting_size + size > self._crew.queue_size
+        ):
             raise Unavailable(
                 "too many requests wait for a kernel already; try again later", self._retry_after()
             )
         self._check_hope(place)
-        waiting = _Waiting(place)
+        waiting = _Waiting(place, size)
         waiting.deferred = Deferred(lambda _: self._waiting.remove(waiting))
         self._waiting.append(waiting)
         if self._crew.patience:
