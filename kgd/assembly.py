@@ -7,11 +7,14 @@ to wait until the application has chosen its own.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 
 from kgd.audit import Audit
+from kgd.auth import AuthToken
 from kgd.interfaces import IRelay
 from kgd.kernels.process import LocalLauncher
 from kgd.kernels.registry import KernelRegistry
@@ -37,12 +40,17 @@ class House:
     lag: LagMeter
 
 
-def assemble(reactor: Any, settings: Settings, surroundings: Surroundings) -> House:
+def assemble(
+    reactor: Any, settings: Settings, surroundings: Surroundings, on_secret: Callable[[str], object]
+) -> House:
     """
     Join the pieces; nothing is opened.
+
+    :param on_secret: Called with every token.
     """
     specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
     tally = Tally()
+    token = AuthToken(settings, os.environ, on_secret)
     audit = Audit(settings.audit_log, settings.audit_code)
     relay = Relay(reactor, settings, tally)
     runtime = RuntimeDirectory(
@@ -62,5 +70,5 @@ def assemble(reactor: Any, settings: Settings, surroundings: Surroundings) -> Ho
         tally=tally,
         audit=audit,
     )
-    parts = Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit)
+    parts = Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit, token=token)
     return House(parts, relay, LagMeter(reactor, tally))

@@ -664,6 +664,8 @@ class IGateway(Interface):
             :py:meth:`IKernels.interrupt` ends it.
         """
 
+    token: Any = Attribute("The kgd.auth.AuthToken; the guard asks it, before any resource.")
+
     def private_directory(name: str) -> Path:
         """
         :return: A directory that nobody else can list or write to, made for this name if it is

@@ -10,11 +10,21 @@ from typing import Any
 import attrs
 from twisted.python.usage import UsageError
 
+from kgd.addresses import with_paths
 from kgd.fetching import is_remote, split_prefix
 from kgd.settings import Settings
 
 # The settings that hold an absolute path each.
-_PATHS = ("root_dir", "static_path", "audit_log")
+_PATHS = (
+    "root_dir",
+    "static_path",
+    "port_file",
+    "certfile",
+    "keyfile",
+    "client_ca",
+    "auth_token_file",
+    "audit_log",
+)
 
 
 def jailed(settings: Settings, root: str | None) -> Settings:
@@ -31,6 +41,10 @@ def jailed(settings: Settings, root: str | None) -> Settings:
         for name in _PATHS
         if getattr(settings, name)
     }
+    changes["listen"] = tuple(
+        with_paths(endpoint, lambda path: _below(top, "listen", path))
+        for endpoint in settings.listen
+    )
     changes["seed_uri"] = tuple(_source(top, source) for source in settings.seed_uri)
     return attrs.evolve(settings, **changes)
 

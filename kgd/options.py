@@ -16,12 +16,15 @@ import attrs
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
+from kgd.addresses import with_absolute_paths
+from kgd.auth import CREDENTIAL
 from kgd.fetching import is_remote, split_prefix
 from kgd.jail import jailed
 from kgd.log_lines import FORMATS
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
 from kgd.settings import CORS, MEBIBYTE, Settings, size_in_bytes
+from kgd.web.origins import normalized
 
 Reader = Callable[[str], Any]
 
@@ -191,19 +194,36 @@ def directory(value: str) -> str:
     return path
 
 
+def path(value: str) -> str:
+    """
+    The path of a file.
+    """
+    # Whoever becomes a daemon leaves the directory.
+    return os.path.abspath(value) if value else ""
+
+
+def endpoint(value: str) -> str:
+    """
+    An endpoint as Twisted writes them.
+    """
+    return with_absolute_paths(value)
+
+
+def origins(value: str) -> str:
+    """
+    An asterisk, or origins like https://hub.example:8443 with commas between them.
+    """
+    each = [origin.strip() for origin in value.split(",") if origin.strip()]
+    if not all(origin == "*" or normalized(origin.removesuffix("/")) for origin in each):
+        raise ValueError
+    return ",".join(each)
+
+
 def maybe_directory(value: str) -> str:
     """
     An existing directory, or nothing.
     """
     return directory(value) if value else ""
-
-
-def maybe_file(value: str) -> str:
-    """
-    The name of a file, or nothing.
-    """
-    # Whoever becomes a daemon leaves the directory.
-    return os.path.abspath(value) if value else ""
 
 
 @attrs.frozen
@@ -274,8 +294,30 @@ OPTIONS = (
     Option(
         "listen",
         "Endpoint to listen on, as Twisted writes them, like tcp:8888:interface=127.0.0.1; "
-        "instead of --ip and --port, and as often as you like.",
+        "instead of --ip and --port, and as often as you like. Without a token, a Unix socket is "
+        "for the gateway's own user only, unless mode= says otherwise.",
+        endpoint,
         many=True,
+    ),
+    Option(
+        "port-file",
+        "File to write when the gateway answers, and to remove at the end. It has a line for each "
+        "endpoint: the number of its port, or the path of its socket.",
+        path,
+    ),
+    Option("certfile", "Certificate, and those above it, in PEM: serve over TLS.", path),
+    Option("keyfile", "Key of the certificate, in PEM, if it is not in --certfile.", path),
+    Option(
+        "client-ca",
+        "Certificates of authorities, in PEM: every client needs a certificate from one of them. "
+        "Also for --listen=ssl:.",
+        path,
+    ),
+    Option("tls-min", "Oldest version of TLS. Also for --listen=ssl:.", one_of("1.2", "1.3")),
+    Option(
+        "tls-handshake-timeout",
+        "Seconds in which the handshake of TLS has to be done; 0 is no limit.",
+        seconds,
     ),
     Option("base-url", "Path that comes before every route."),
     Option(
@@ -283,7 +325,40 @@ OPTIONS = (
         "Token that every client has to present; none means that everybody is let in. "
         "Others can see a command line: the variable keeps it to itself.",
     ),
-    Option("allow-origin", "Origin that web pages may come from: *, one, or several with commas."),
+    Option(
+        "auth-token-file",
+        "File that holds the token. It is read again on SIGHUP; when the token is another one "
+        "then, open WebSockets are closed.",
+        path,
+    ),
+    Option("auth-token-env", "Name of a variable that holds the token. No kernel gets it."),
+    Option(
+        "auth-token-credential",
+        "Name of the systemd credential that holds the token. Without any of these options, it is "
+        f"{CREDENTIAL}, if there is one of this name.",
+    ),
+    Option(
+        "insecure-no-auth",
+        "Listen without a token where other machines can connect. Everybody there can run code.",
+        switch,
+    ),
+    Option(
+        "allowed-hosts",
+        "Names in the Host header to answer to, besides those of loopback, when the gateway is on "
+        "loopback without a token; * is all of them.",
+        names,
+        many=True,
+    ),
+    Option(
+        "allow-origin",
+        "Origin that web pages may come from: *, one like https://hub.example, or several.",
+        origins,
+    ),
+    Option(
+        "allow-private-network",
+        "Tell browsers that these pages may come from public networks to this private one.",
+        switch,
+    ),
     Option("allow-credentials", "Value of Access-Control-Allow-Credentials."),
     Option("allow-headers", "Value of Access-Control-Allow-Headers."),
     Option("allow-methods", "Value of Access-Control-Allow-Methods."),
@@ -516,7 +591,7 @@ OPTIONS = (
     Option(
         "audit-log",
         "File to which to append, as JSON, who started, used and stopped which kernel.",
-        maybe_file,
+        path,
     ),
     Option("audit-code", "Write the code that is run to the audit log, too.", switch),
     Option("metrics", "Serve metrics for Prometheus at /metrics.", switch),

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from kgd.audit import Audit
+from kgd.auth import AuthToken
 from kgd.draining import Draining
 from kgd.interfaces import IGateway, IKernel, IKernels, IKernelSpecs
 from kgd.notebook.api import Outputs
@@ -39,6 +40,7 @@ class Parts:
     draining: Draining = attrs.field(factory=Draining)
     tally: Tally = attrs.field(factory=Tally)
     audit: Audit = attrs.field(factory=Audit)
+    token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
     def private_directory(self, name: str) -> Path:

@@ -18,9 +18,10 @@ from kgd import __version__
 from kgd.descriptors import Turnstile
 from kgd.errors import ConfigurationError
 from kgd.interfaces import IDrainable, IPersonality
-from kgd.listening import Listening, listen
+from kgd.listening import Listeners
 from kgd.logs import make_logger
 from kgd.personalities.loader import called, load, resource_of
+from kgd.port_file import PortFile
 from kgd.settings import Settings
 from kgd.surroundings import Surroundings
 from kgd.waiters import Waiters
@@ -52,6 +53,8 @@ class Gateway(Service):
         mounted is the base URL.
     :param listens: Whether the gateway opens ports of its own, as the settings say.
     :param environ: What kernels find in their environment; that of the process if not given.
+    :param on_secret: Called with every token that the gateway comes to know, so that a log can
+        leave it out.
     """
 
     _log = make_logger()
@@ -63,15 +66,18 @@ class Gateway(Service):
         *,
         listens: bool = False,
         environ: Mapping[str, str] | None = None,
+        on_secret: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._listens = listens
         self._surroundings = Surroundings.found(environ)
+        self._on_secret = on_secret
         self._mounted = MountedResource(settings)
         self.resource: IResource = self._mounted
         self._house: House | None = None
-        self._ports: list[Listening] = []
+        self._listeners = Listeners(reactor, settings)
+        self._port_file = PortFile(settings.port_file if listens else "")
         self._turnstile = Turnstile(reactor)
         self._personality: IPersonality | None = None
         self._starting: Deferred[None] = succeed(None)
@@ -94,7 +100,7 @@ class Gateway(Service):
         """
         The ``IListeningPort`` of each port of its own.
         """
-        return [listening.port for listening in self._ports]
+        return [listening.port for listening in self._listeners.opened]
 
     def when_drained(self) -> Deferred[None]:
         """
@@ -146,15 +152,23 @@ class Gateway(Service):
 
         settings = self._settings
         try:
-            self._house = house = assemble(self._reactor, settings, self._surroundings)
+            self._house = house = assemble(
+                self._reactor, settings, self._surroundings, self._on_secret
+            )
             parts = house.parts
+            parts.token.load()
+            if self._listens:
+                self._listeners.prepare(has_token=parts.token.is_needed)
+            self._port_file.clear()
             parts.runtime.open()
             parts.audit.open()
             house.relay.start()
             self._personality = load(settings.api, parts)
             await called(self._personality.start)
             root = await resource_of(self._personality, settings.api)
-            served = GatewayResource(settings, self._personality, root, parts.tally, parts.audit)
+            served = GatewayResource(
+                settings, self._personality, root, parts.tally, parts.audit, parts.token
+            )
             if not parts.kernel_specs.has(settings.default_kernel_name):
                 self._log.warn(
                     "the default kernel {name!r} is not installed; install it, or choose another "
@@ -162,15 +176,15 @@ class Gateway(Service):
                     name=settings.default_kernel_name,
                 )
             if self._listens:
-                site = GatewaySite(settings, served, self._reactor)
-                self._ports = await listen(self._reactor, settings, site)
-                for port in self._ports:
-                    self._turnstile.guard(port.port)
+                await self._listeners.open(GatewaySite(settings, served, self._reactor))
+                for listening in self._listeners.opened:
+                    self._turnstile.guard(listening.port)
+                self._port_file.write(self._listeners.places())
             self._mounted.served = served
         except BaseException:
             await self._stop()
             raise
-        for port in self._ports:
+        for port in self._listeners.opened:
             self._log.info(
                 "Jupyter Kernel Gateway kgd {version} is available at {url}",
                 version=__version__,
@@ -212,13 +226,22 @@ class Gateway(Service):
 
     def reload(self) -> Deferred[None]:
         """
-        :return: Fires when the personality has read again what may have changed, and the audit log
-            has been opened again.
+        Read again what may have changed: certificates, the token, what the personality has read;
+        and open the audit log again. What is wrong is said in the log, and stays as it is.
+
+        :return: Fires when that is done.
         """
         if self._house is None or self._personality is None:
             return succeed(None)
+        parts = self._house.parts
+        self._listeners.reload()
         try:
-            self._house.parts.audit.open()
+            if parts.token.load():
+                self._log.info("the token has changed; clients with the old one are turned away")
+        except ConfigurationError as error:
+            self._log.error("the token stays as it is: {reason}", reason=str(error))
+        try:
+            parts.audit.open()
         except ConfigurationError as error:
             self._log.error("{reason}; the file that was open stays so", reason=str(error))
         return called(self._personality.reload)
@@ -239,9 +262,10 @@ class Gateway(Service):
         """
         self._mounted.served = None
         self._draining.cancel()
-        ports, self._ports = self._ports, []
+        ports, self._listeners.opened = self._listeners.opened, []
         personality, self._personality = self._personality, None
         self._turnstile.stop()
+        await self._bounded("removing the port file", self._port_file.remove)
         for port in ports:
             await self._bounded("closing a port", port.port.stopListening)
         if self._house is None:

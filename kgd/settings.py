@@ -65,9 +65,21 @@ class Settings:
     port: int = 8888
     port_retries: int = 50
     listen: tuple[str, ...] = ()
+    port_file: str = ""
+    certfile: str = ""
+    keyfile: str = ""
+    client_ca: str = ""
+    tls_min: str = "1.2"
+    tls_handshake_timeout: float = 10.0
     base_url: str = attrs.field(default="", converter=normalized_base_url)
     auth_token: str = attrs.field(default="", repr=False)
+    auth_token_file: str = ""
+    auth_token_env: str = ""
+    auth_token_credential: str = ""
+    insecure_no_auth: bool = False
+    allowed_hosts: frozenset[str] = frozenset()
     cors: CORS = attrs.field(factory=CORS)
+    allow_private_network: bool = False
     max_kernels: int | None = None
     default_kernel_name: str = "python3"
     force_kernel_name: str = ""
@@ -140,3 +152,15 @@ class Settings:
     metrics: bool = True
     metrics_public: bool = False
     drain_timeout: float = 600.0
+
+    @property
+    def needs_token(self) -> bool:
+        """
+        Whether clients have to present a token, wherever it comes from.
+        """
+        return bool(
+            self.auth_token
+            or self.auth_token_file
+            or self.auth_token_env
+            or self.auth_token_credential
+        )

@@ -26,6 +26,7 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
+from kgd.auth import with_credential
 from kgd.descriptors import complaint, raise_limit
 from kgd.errors import ConfigurationError
 from kgd.fetching import split_prefix
@@ -201,21 +202,27 @@ def makeService(options: CommandLine) -> IService:
     """
     from twisted.internet import reactor
 
-    settings: Settings = options.settings
+    settings = with_credential(options.settings, os.environ)
     set_level(settings.log_level)
+    scrub = Scrubber(
+        [settings.auth_token, *passwords(split_prefix(uri)[1] for uri in settings.seed_uri)]
+    )
     daemon: IService = Daemon(
         reactor,
-        Gateway(reactor, settings, listens=True),
+        Gateway(reactor, settings, listens=True, on_secret=scrub.add),
         Systemd(reactor, os.environ),
-        log_writer(reactor, settings, options.parent or {}),
+        log_writer(reactor, settings, options.parent or {}, scrub),
         settings.max_kernels,
     )
     return daemon
 
 
-def log_writer(reactor: Any, settings: Settings, of_twistd: Mapping[str, Any]) -> LogWriter | None:
+def log_writer(
+    reactor: Any, settings: Settings, of_twistd: Mapping[str, Any], scrub: Scrubber
+) -> LogWriter | None:
     """
     :param of_twistd: The options of twistd.
+    :param scrub: Takes secrets out of what is written.
     :return: What writes the log to where twistd would; ``None`` if that has a writer of its own.
     """
     if of_twistd.get("syslog") or of_twistd.get("logger"):
@@ -231,7 +238,4 @@ def log_writer(reactor: Any, settings: Settings, of_twistd: Mapping[str, Any]) -
             sys.exit(f"--logfile={name} cannot be written: {error.strerror}")
     elif not of_twistd.get("nodaemon", True):
         sys.exit("a daemon cannot log to stdout; name a file with --logfile")
-    scrub = Scrubber(
-        [settings.auth_token, *passwords(split_prefix(uri)[1] for uri in settings.seed_uri)]
-    )
     return LogWriter(file, settings.log_format, scrub, time.monotonic, reactor.callLater)

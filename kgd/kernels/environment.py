@@ -50,6 +50,7 @@ def kernel_environment(
     *,
     inherit: Set[str],
     accept: Set[str],
+    hide: Set[str] = frozenset(),
     parent_pid: int | None,
 ) -> dict[str, str]:
     """
@@ -61,6 +62,7 @@ def kernel_environment(
     :param of_spec: The kernelspec's ``env``; ``${VAR}`` in it stands for what was chosen so far.
     :param inherit: Names of gateway variables to pass on beside the minimal set.
     :param accept: Names of client variables to accept beside ``KERNEL_*``.
+    :param hide: Names of variables that hold secrets of the gateway's, whatever else is said.
     :param parent_pid: Without which process a kernel should end, or ``None`` if it should not.
     """
     if wanted is None:
@@ -73,13 +75,13 @@ def kernel_environment(
             if name.startswith("KERNEL_") or name in accept
         }
     # Taken out before the kernelspec can spell them, and once more at the end.
-    env = _without_ours(env)
+    env = _without_ours(env, hide)
     env |= {name: Template(value).safe_substitute(env) for name, value in of_spec.items()}
     env["KERNEL_GATEWAY"] = "1"
     env.pop("JPY_PARENT_PID", None)
     if parent_pid is not None:
         env["JPY_PARENT_PID"] = str(parent_pid)
-    return _without_ours(env)
+    return _without_ours(env, hide)
 
 
 def as_user(ours: Mapping[str, str], of_user: Mapping[str, str]) -> dict[str, str]:
@@ -98,8 +100,12 @@ def _is_minimal(name: str) -> bool:
     return name in _MINIMUM or name.startswith("LC_")
 
 
-def _without_ours(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if not name.startswith(_OURS)}
+def _without_ours(env: Mapping[str, str], hide: Set[str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in env.items()
+        if not name.startswith(_OURS) and name not in hide
+    }
 
 
 def check_client_environment(env: object) -> dict[str, str]:

@@ -199,6 +199,7 @@ class KernelRegistry:
             spec.env,
             inherit=settings.env_process_whitelist,
             accept=settings.env_whitelist,
+            hide={settings.auth_token_env},
             parent_pid=None if settings.keep_kernels else os.getpid(),
         )
         cwd = working_directory(settings.root_dir, request.path)

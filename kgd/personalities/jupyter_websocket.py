@@ -22,6 +22,7 @@ from kgd.web.kernels import KernelsAPI
 from kgd.web.kernelspecs import KernelSpecsAPI
 from kgd.web.me import MeAPI
 from kgd.web.metrics import MetricsAPI
+from kgd.web.public import PUBLIC
 from kgd.web.routes import Route, RouteTable
 from kgd.web.sessions import SessionsAPI
 from kgd.web.status import StatusAPI
@@ -55,6 +56,7 @@ class JupyterWebsocket:
                 *SessionsAPI(settings, sessions).routes(),
             ],
             status.note,
+            PUBLIC,
         )
 
     def _routes(self) -> tuple[Route, ...]:

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from kgd.audit import Audit
+from kgd.auth import AuthToken
 from kgd.draining import Draining
 from kgd.errors import GatewayError
 from kgd.interfaces import (
@@ -69,6 +70,7 @@ class MemoryGateway:
     draining: Draining = attrs.field(factory=Draining)
     tally: Tally = attrs.field(factory=Tally)
     audit: Audit = attrs.field(factory=Audit)
+    token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     outputs: list[Outputs | Exception] = attrs.field(factory=list)
     ran: list[tuple[IKernel, str]] = attrs.field(factory=list)
 

@@ -20,14 +20,19 @@ from kgd.tally import Tally
 from kgd.web.gateway import GatewayResource
 from kgd.web.site import GatewaySite
 
+# Of a documentation network: not this machine's, to which web pages have special ways.
+ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 8888)
+
 
 class _Transport(StringTransport):
     """
     Remembers how a connection ends.
     """
 
-    def __init__(self) -> None:
-        super().__init__(peerAddress=IPv4Address("TCP", "127.0.0.1", 54321))  # type: ignore[no-untyped-call]
+    def __init__(self, host: object) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            hostAddress=host, peerAddress=IPv4Address("TCP", "127.0.0.1", 54321)
+        )
         self.aborted = False
         self.no_delay: bool | None = None
 
@@ -73,6 +78,7 @@ class MemoryClient:
     :ivar clock: The time of the connections.
     :ivar transport: Of the latest connection.
     :param tally: Where requests are counted.
+    :param host: The gateway's own address.
     """
 
     def __init__(
@@ -81,18 +87,20 @@ class MemoryClient:
         personality: IPersonality,
         resource: IResource | None = None,
         tally: Tally | None = None,
+        host: object = ELSEWHERE,
     ) -> None:
         self.clock = Clock()
         root = GatewayResource(settings, personality, resource or personality.resource(), tally)
         self._site = GatewaySite(settings, root, self.clock)
         self._site.startFactory()
-        self.transport = _Transport()
+        self._host = host
+        self.transport = _Transport(host)
 
     def connect(self) -> Any:
         """
         :return: A connection's protocol, for bytes to be given to its ``dataReceived``.
         """
-        self.transport = _Transport()
+        self.transport = _Transport(self._host)
         protocol = self._site.buildProtocol(self.transport.getPeer())  # type: ignore[no-untyped-call]
         assert protocol is not None
         protocol.makeConnection(self.transport)

@@ -1,5 +1,5 @@
 """
-The root of what is served: CORS, then the token, then the personality.
+The root of what is served: CORS, then the name, the token and the origin, then the personality.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from kgd import errors
 from kgd.audit import Audit
+from kgd.auth import AuthToken
 from kgd.interfaces import Access, IPersonality
 from kgd.requester import REQUESTER
 from kgd.settings import CORS, Settings
@@ -21,8 +22,9 @@ from kgd.tally import Tally
 from kgd.web.base import note_base, take_base
 from kgd.web.errors import refuse
 from kgd.web.exchange import Exchange, Exchanges, exchange_of
+from kgd.web.hosts import HostGuard
 from kgd.web.origins import allow_origin_header, is_allowed
-from kgd.web.tokens import is_right, presented
+from kgd.web.tokens import presented
 
 
 class GatewayResource(Resource):
@@ -31,6 +33,7 @@ class GatewayResource(Resource):
 
     :param tally: Where to count requests.
     :param audit: Who wants to know with which token they come.
+    :param token: What they have to present; by default, what the settings hold themselves.
     """
 
     isLeaf = True
@@ -42,10 +45,13 @@ class GatewayResource(Resource):
         resource: IResource,
         tally: Tally | None = None,
         audit: Audit | None = None,
+        token: AuthToken | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._exchanges = Exchanges(settings, tally)
         self._audit = audit or Audit()
+        self._token = AuthToken(settings) if token is None else token
+        self._hosts = HostGuard(settings, needs_token=self._token.is_needed)
         self._settings = settings
         self._personality = personality
         self._resource = resource
@@ -65,6 +71,7 @@ class GatewayResource(Resource):
 
     def _answer(self, request: Any) -> Any:
         try:
+            self._hosts.check(request)
             base, path = self._split(request)
             if request.method == b"OPTIONS" and self._answers_options(request, path):
                 return b""
@@ -120,6 +127,12 @@ class GatewayResource(Resource):
             allowed = sorted({*methods, "OPTIONS"})
             request.setHeader(b"Allow", ", ".join(allowed).encode("ascii"))
         is_preflight = request.requestHeaders.hasHeader(b"access-control-request-method")
+        if (
+            self._settings.allow_private_network
+            and request.getHeader(b"access-control-request-private-network") == b"true"
+            and self._is_allowed_origin(request)
+        ):
+            request.setHeader(b"Access-Control-Allow-Private-Network", b"true")
         return is_preflight or "OPTIONS" not in methods
 
     def _admit(self, request: Any, path: str | None) -> None:
@@ -137,18 +150,21 @@ class GatewayResource(Resource):
         if access is not Access.PUBLIC:
             query = request.uri.partition(b"?")[2]
             token = presented(query, request.getHeader(b"authorization"))
-            if not is_right(token, self._settings.auth_token):
+            if not self._token.admits(token):
                 raise errors.Unauthorized("")
             if self._audit.is_on:
                 exchange_of(request).requester.token = self._audit.fingerprint(token)
-        if access is Access.GUARDED:
-            # Clients may send any bytes, and Twisted itself would insist on UTF-8.
-            origin, host = (
-                value.decode("latin-1") if value is not None else None
-                for value in map(request.getHeader, (b"origin", b"host"))
-            )
-            if not is_allowed(origin, host, self._settings.cors.allow_origin):
-                raise errors.CrossOriginRefused("")
+        if access is Access.GUARDED and not self._is_allowed_origin(request):
+            raise errors.CrossOriginRefused("")
+
+    def _is_allowed_origin(self, request: Any) -> bool:
+        # Clients may send any bytes, and Twisted itself would insist on UTF-8.
+        origin, host = (
+            value.decode("latin-1") if value is not None else None
+            for value in map(request.getHeader, (b"origin", b"host"))
+        )
+        allowed = self._settings.cors.allow_origin
+        return is_allowed(origin, host, allowed, secure=request.isSecure())
 
 
 def _render(resource: IResource, request: Any, path: str | None) -> Any:

@@ -51,7 +51,7 @@ class MountedResource(Resource):
         Take back what Twisted's own server does to requests, and ours does not.
         """
         request.defaultContentType = None
-        if self._settings.auth_token:
+        if self._settings.needs_token:
             _hide_token(request)
         # A field of a form that was posted is no argument of the query.
         request.args = parse_qs(_query(request), keep_blank_values=True)

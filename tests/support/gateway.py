@@ -165,17 +165,20 @@ class _Raw(Protocol):
         self.lost = True
 
 
-async def raw(port: int, request: bytes) -> bytes:
+async def raw(port: int, request: bytes, endpoint: Any = None) -> bytes:
     """
     Send these bytes, and return all that comes until the server closes.
+
+    :param endpoint: Where to, if not to this port over plain TCP.
     """
     protocol = _Raw(request)
-    endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
+    endpoint = endpoint or HostnameEndpoint(reactor, "127.0.0.1", port)
     await endpoint.connect(Factory.forProtocol(lambda: protocol))
     try:
         await until(lambda: protocol.lost, lambda: f"the server closes: {protocol.received!r}")
     finally:
-        protocol.transport.abortConnection()  # type: ignore[union-attr]
+        if not protocol.lost:
+            protocol.transport.abortConnection()  # type: ignore[union-attr]
     return protocol.received
 
 
@@ -185,23 +188,27 @@ async def http(
     path: str,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
+    endpoint: Any = None,
 ) -> Response:
     """
     Make one request on a connection of its own.
 
     :param body: Bytes, or what to send as JSON.
+    :param endpoint: As for :py:func:`raw`.
     """
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     lines = [
         f"{method} {path} HTTP/1.1",
-        f"Host: 127.0.0.1:{port}",
         "Connection: close",
-        *(f"{name}: {value}" for name, value in (headers or {}).items()),
+        *(
+            f"{name}: {value}"
+            for name, value in {"Host": f"127.0.0.1:{port}", **(headers or {})}.items()
+        ),
         *([f"Content-Length: {len(data)}"] if data or method in ("POST", "PATCH") else []),
         "",
         "",
     ]
-    answer = await raw(port, "\r\n".join(lines).encode() + data)
+    answer = await raw(port, "\r\n".join(lines).encode() + data, endpoint)
     head, _, rest = answer.partition(b"\r\n\r\n")
     first, *fields = head.decode("latin-1").split("\r\n")
     parsed = dict(field.lower().split(": ", 1)[:1] + field.split(": ", 1)[1:] for field in fields)
@@ -494,11 +501,13 @@ class GatewayTestCase(TestCase):
         await process.ready()
         return process
 
-    async def start_kernel(self, port: int, *, base: str = "", **body: Any) -> str:
+    async def start_kernel(
+        self, port: int, *, base: str = "", endpoint: Any = None, headers: Any = None, **body: Any
+    ) -> str:
         """
         :return: The new kernel's id.
         """
-        response = await http(port, "POST", f"{base}/api/kernels", body)
+        response = await http(port, "POST", f"{base}/api/kernels", body, headers, endpoint)
         self.assertEqual(response.code, 201, response.body)
         return str(response.json["id"])
 
@@ -512,6 +521,7 @@ class GatewayTestCase(TestCase):
         query: str = "",
         headers: Any = None,
         protocol: type[Channels] = Channels,
+        endpoint: Any = None,
     ) -> Channels:
         """
         Open a WebSocket on a kernel.
@@ -526,7 +536,8 @@ class GatewayTestCase(TestCase):
         factory.protocol = protocol
         # Without time-outs, so that no timer outlives a test.
         factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0)
-        client = await HostnameEndpoint(reactor, "127.0.0.1", port).connect(factory)
+        endpoint = endpoint or HostnameEndpoint(reactor, "127.0.0.1", port)
+        client = await endpoint.connect(factory)
         self.addCleanup(self._drop, client)
         await until(lambda: client.opened or client.closed, "the WebSocket opens")
         self.assertTrue(client.opened, f"refused: {client.closed}")

@@ -33,11 +33,14 @@ class JailTests(SynchronousTestCase):
             root_dir="/jail/work",
             static_path="/jail",
             audit_log="/jail/audit.log",
+            certfile="/jail/etc/c.pem",
+            listen=("unix:/jail/s", "tcp:0"),
             seed_uri=("/jail/a b.ipynb", "/p=/jail/nb.ipynb", "https://host/jail", "file:///nb"),
         )
         found = jailed(settings, "/jail/")
         self.assertEqual((found.root_dir, found.static_path), ("/work", "/"))
-        self.assertEqual(found.audit_log, "/audit.log")
+        self.assertEqual((found.audit_log, found.certfile), ("/audit.log", "/etc/c.pem"))
+        self.assertEqual(found.listen, ("unix:address=/s", "tcp:0"))
         self.assertEqual(
             found.seed_uri, ("/a b.ipynb", "/p=/nb.ipynb", "https://host/jail", "file:///nb")
         )

@@ -15,6 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.options import OPTIONS, Options, settings_from
 from kgd.settings import CORS, MEBIBYTE, Settings, normalized_base_url
 
+# Readers that take any text, or check more than these texts can show.
+EXCEPTIONS = ("text", "names", "switch", "notebook_uri", "stickiness", "path", "endpoint")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -47,14 +49,7 @@ class TableTests(SynchronousTestCase):
         Each reader that can be wrong says so, naming the option, the value and what would do.
         """
         for option in OPTIONS:
-            if option.read.__name__ in (
-                "text",
-                "names",
-                "switch",
-                "notebook_uri",
-                "stickiness",
-                "maybe_file",
-            ):
+            if option.read.__name__ in EXCEPTIONS:
                 continue
             for value in ("-1", "x", "1e999", "nan"):
                 error = self.assertRaises(UsageError, parsed, f"--{option.name}={value}")
@@ -175,6 +170,33 @@ class ReadingTests(SynchronousTestCase):
         )
         self.assertEqual(settings.env_whitelist, {"A", "B", "C"})
         self.assertEqual(settings.listen, ("a,b", "c"))
+
+    def test_files_and_endpoints(self) -> None:
+        """
+        Files are where they are from here, wherever the gateway goes.
+        """
+        settings = parsed(
+            "--certfile=c", "--keyfile=/k", "--auth-token-file=t", "--listen=unix:s",
+            KG_CLIENT_CA="a", KGD_PORT_FILE="",
+        )  # fmt: skip
+        here = Path.cwd()
+        self.assertEqual((settings.certfile, settings.keyfile), (f"{here}/c", "/k"))
+        self.assertEqual((settings.auth_token_file, settings.client_ca), (f"{here}/t", f"{here}/a"))
+        self.assertEqual((settings.listen, settings.port_file), ((f"unix:address={here}/s",), ""))
+        self.assertTrue(settings.needs_token)
+        environ = {"KG_CERTFILE": "/c", "KG_KEYFILE": "/k"}
+        self.assertEqual(parsed(**environ).keyfile, "/k")
+        self.assertEqual(parsed(**environ).certfile, "/c")
+
+    def test_origins(self) -> None:
+        """
+        An origin is one with a scheme; what could never match is an error.
+        """
+        given = parsed("--allow-origin= http://a.com, https://b.com:8443/ ")
+        self.assertEqual(given.cors.allow_origin, "http://a.com,https://b.com:8443/")
+        self.assertEqual(parsed("--allow-origin=*").cors.allow_origin, "*")
+        for wrong in ("null", "a.com", "a.com:80", "http://", "http://a.com/b", "http://*.a.com"):
+            self.assertRaises(UsageError, parsed, f"--allow-origin={wrong}")
 
     def test_sizes(self) -> None:
         """

@@ -153,7 +153,7 @@ class Call:
                 parameters=self._match.parameters,
                 body=body,
                 files=files,
-                secret=bool(self._settings.auth_token),
+                secret=self._settings.needs_token,
             ), directory
         except BaseException:
             self._remove(directory)
