@@ -11,7 +11,7 @@ from pathlib import Path
 from kgd.configuration.command_line import ACTIONS, Options
 from kgd.configuration.showing import environment_file
 from kgd.configuration.traits import FAMILIES
-from kgd.options import OPTIONS, Option
+from kgd.options import OPTIONS, Option, switch_or_failures
 
 DOCS = Path(__file__).parent
 ENVIRONMENT = DOCS.parent / "etc" / "kgd.env"
@@ -109,6 +109,8 @@ def _row(option: Option) -> str:
     names = [f"`--{name}`" for name in (option.name, *option.aliases)]
     if option.is_switch:
         names.append(f"`--no-{option.name}`")
+    if option.read is switch_or_failures:
+        names.append(f"`--{option.name}-failures`")
     if option.short:
         names.append(f"`-{option.short}`")
     variables = ", ".join(f"`{name}`" for name in option.environment)

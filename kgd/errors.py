@@ -34,6 +34,12 @@ class Unauthorized(GatewayError):
     """
 
 
+class HostRefused(GatewayError):
+    """
+    The gateway was asked for under a name that is not its own.
+    """
+
+
 class CrossOriginRefused(GatewayError):
     """
     A web page of another origin asked, and that origin is not allowed.

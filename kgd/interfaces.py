@@ -8,7 +8,7 @@ waiters at once; each gets a Deferred of its own, so that cancelling one harms n
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from zope.interface import Attribute, Interface
 
 from kgd.audit import Audit
 from kgd.draining import Draining
-from kgd.notebook.api import NotebookAPI, NotebookSource
+from kgd.notebook.api import NotebookAPI, NotebookSource, Outputs
 from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
@@ -107,6 +107,30 @@ class Ended:
         return f"{how}: {self.cause}" if self.cause else how
 
 
+@attrs.frozen(kw_only=True)
+class Limits:
+    """
+    How much of the machine each process of a kernel may use; 0 is no limit.
+
+    :ivar memory: Bytes that only it can write to.
+    :ivar cpu_seconds: Seconds of processor time.
+    :ivar open_files: At a time; 0 is the number that is usual.
+    :ivar processes: Processes and threads of the user that it runs as, at a time.
+    :ivar file_size: Bytes in a file that it writes.
+    :ivar nice: How much nicer than the gateway it is to others, from 0 to 19.
+    """
+
+    memory: int = 0
+    cpu_seconds: int = 0
+    open_files: int = 0
+    processes: int = 0
+    file_size: int = 0
+    nice: int = 0
+
+
+NO_LIMITS = Limits()
+
+
 class IKernelSpecs(Interface):
     """
     The kernelspecs that are installed here.
@@ -155,13 +179,18 @@ class IKernelLauncher(Interface):
     """
 
     def launch(
-        kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+        kernel_id: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        limits: Limits = NO_LIMITS,
     ) -> Deferred[IKernelProcess]:
         """
         Start a process in a session of its own, without any inherited descriptor, its output
         going to the log.
 
         :param env: The complete environment; nothing is inherited.
+        :param limits: To be applied before any of the kernel's own code runs.
         :return: Fires when the process runs; fails with :py:exc:`kgd.errors.KernelStartFailed`.
         """
 
@@ -620,17 +649,66 @@ class IGateway(Interface):
     draining: Draining = Attribute("Whether nothing new is to be begun any more.")
     tally: Tally = Attribute("What has happened.")
     audit: Audit = Attribute("Where it is written down who did what.")
+    options: Mapping[str, Any] = Attribute(
+        "What was chosen for the options that the personality's maker has, by their names."
+    )
+
+    def run(kernel: IKernel, source: str) -> Deferred[Outputs]:
+        """
+        Run code in a kernel, when it is ready and has done what it was asked before.
+
+        :return: Fires with what has come of it, which may be an error of the code's. Fails with
+            :py:exc:`kgd.errors.KernelStartFailed` or :py:exc:`kgd.errors.KernelLost` when the
+            kernel is gone, and with :py:exc:`kgd.errors.ResponseTooLarge` for more output than
+            ``--max-response-size``. The code goes on when nobody waits for it any more;
+            :py:meth:`IKernels.interrupt` ends it.
+        """
+
+    token: Any = Attribute("The kgd.auth.AuthToken; the guard asks it, before any resource.")
 
     def private_directory(name: str) -> Path:
         """
-        :return: A directory that nobody else can enter, made for this name if it is not there. It
-            goes with the gateway.
+        :return: A directory that nobody else can list or write to, made for this name if it is
+            not there. It goes with the gateway.
         """
+
+    def hand_over(*paths: Path) -> None:
+        """
+        Let kernels have files and directories of ours, which they could otherwise not read if
+        they run as another user. First what is in a directory, then the directory.
+
+        :raises OSError:
+        """
+
+
+@attrs.frozen
+class PersonalityOption:
+    """
+    An option of a personality that is no part of kgd. As ``--<personality>-<name>`` it is an option
+    of the command line, ``KGD_<PERSONALITY>_<NAME>`` is its variable, and its value is in
+    :py:attr:`IGateway.options`.
+
+    :ivar name: In lower case, with dashes.
+    :ivar help: A sentence for the manual.
+    :ivar read: Turns text into the value. ValueError means that this text is not right, and the
+        first sentence of the docstring says what would be. ``kgd.options`` has readers for numbers,
+        sizes and more; with its ``switch`` the option needs no value.
+    :ivar default: The value when nobody says anything.
+    :ivar secret: Whether nobody may see it: ``--show-config``, errors and the log leave it out.
+    """
+
+    name: str
+    help: str
+    read: Callable[[str], Any] = str
+    default: Any = None
+    secret: bool = False
 
 
 class IPersonality(Interface):
     """
     What the gateway looks like from outside.
+
+    Those methods that return a Deferred here may also be coroutines, or return nothing.
     """
 
     def start() -> Deferred[None]:
@@ -640,8 +718,8 @@ class IPersonality(Interface):
 
     def stop() -> Deferred[None]:
         """
-        Undo :py:meth:`start`; also called after it failed. The kernels are stopped afterwards,
-        whatever happens here.
+        Undo :py:meth:`start`; also called after it failed, and maybe twice. The kernels are stopped
+        afterwards, whatever happens here.
         """
 
     def reload() -> Deferred[None]:
@@ -651,7 +729,11 @@ class IPersonality(Interface):
 
     def resource() -> IResource:
         """
-        :return: What to serve below the base URL. Requests that the guard refuses never reach it.
+        Called once, after :py:meth:`start`.
+
+        :return: What to serve below the base URL: a leaf, which finds the path in ``postpath``,
+            percent-encoded as it came; a tree of resources; or a Klein application. Requests that
+            the guard refuses never reach it.
         """
 
     def access(path: str) -> Access:
@@ -684,7 +766,8 @@ class IDrainable(Interface):
 
 class IPersonalityMaker(Interface):
     """
-    Makes a personality; named by ``--api``.
+    Makes a personality; named by ``--api``. It may have ``options``, a sequence of
+    :py:class:`PersonalityOption`.
     """
 
     name: str = Attribute("The name to give to --api, in snake_case.")

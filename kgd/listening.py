@@ -4,21 +4,33 @@ Opening the gateway's own ports.
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.address import UNIXAddress
+from twisted.internet.endpoints import (
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from kgd.addresses import Endpoint, Reach, is_loopback, parse_endpoint, reach_of, written
 from kgd.errors import ConfigurationError
+from kgd.inherited import inherited_endpoint
+from kgd.logs import make_logger
 from kgd.settings import Settings
+from kgd.tls import ServerTLS, TLSFiles
 
 # Twisted's 50 is little for clients that all come at once.
 BACKLOG = 1024
 CONSECUTIVE = 5  # after so many neighbours of a taken port, others near it are tried at random
+_FAILURES = (CannotListenError, ValueError, TypeError, LookupError, AttributeError, OSError)
 
 
 def candidates(port: int, retries: int, chance: random.Random) -> Iterator[int]:
@@ -48,11 +60,31 @@ class Listening:
     port: Any
     is_secure: bool = False
 
+    @property
+    def place(self) -> str:
+        """
+        What a local client has to know: the number of the port, or the path of the socket.
+        """
+        address = self.port.getHost()
+        if isinstance(address, UNIXAddress):
+            return os.fsdecode(address.name or b"")
+        return str(getattr(address, "port", address))
+
+    @property
+    def is_local(self) -> bool:
+        """
+        Whether only this machine can connect to it.
+        """
+        address = self.port.getHost()
+        return isinstance(address, UNIXAddress) or is_loopback(getattr(address, "host", ""))
+
     def url(self, base_url: str) -> str:
         """
         :return: Where the gateway answers, for people and for programs that wait to be told.
         """
         address = self.port.getHost()
+        if isinstance(address, UNIXAddress):
+            return f"unix:{self.place}"
         host = getattr(address, "host", None)
         if host is None:
             return str(address)
@@ -61,38 +93,216 @@ class Listening:
         return f"{scheme}://{shown}:{address.port}{base_url}"
 
 
-async def listen(reactor: Any, settings: Settings, factory: IProtocolFactory) -> list[Listening]:
+@attrs.frozen
+class _Planned:
     """
-    Open the ports that the settings name.
+    Something to listen on that has been looked at, and is not open.
 
-    :raises ConfigurationError: when one cannot be opened; then none stays open.
+    :ivar option: As the operator gave it.
+    :ivar tls: What makes it secure, if it is.
     """
-    if not settings.listen:
-        return [Listening(await _listen_near(reactor, settings, factory))]
-    opened: list[Listening] = []
-    for description in settings.listen:
-        try:
-            endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
-            port = await endpoint.listen(factory)
-        except (CannotListenError, ValueError, TypeError, LookupError, OSError) as error:
-            for each in opened:
-                await each.port.stopListening()
-            raise ConfigurationError(f"cannot listen on --listen={description}: {error}") from None
-        opened.append(Listening(port, description.startswith("ssl:")))
-    return opened
+
+    option: str
+    reach: Reach
+    open: Callable[[IProtocolFactory], Awaitable[Any]]
+    tls: ServerTLS | None = None
 
 
-async def _listen_near(reactor: Any, settings: Settings, factory: IProtocolFactory) -> Any:
-    endpoint_class = TCP6ServerEndpoint if ":" in settings.ip else TCP4ServerEndpoint
-    for port in candidates(settings.port, settings.port_retries, random.Random()):
-        endpoint = endpoint_class(reactor, port, backlog=BACKLOG, interface=settings.ip)
+class Listeners:
+    """
+    Everything that a gateway listens on.
+
+    :ivar opened: What is open.
+    """
+
+    _log = make_logger()
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._planned: list[_Planned] = []
+        self._has_token = False
+        self.opened: list[Listening] = []
+
+    def prepare(self, *, has_token: bool) -> None:
+        """
+        Find out what can be wrong before anything is started: read certificates, and look at what
+        could be reached from outside.
+
+        :param has_token: Whether clients need a token.
+        :raises ConfigurationError: when something cannot work, or must not be.
+        """
+        settings = self._settings
+        self._has_token = has_token
+        if settings.listen:
+            self._planned = [self._plan(text) for text in settings.listen]
+        else:
+            self._planned = [self._plan_port()]
+        if not any(planned.tls for planned in self._planned):
+            for option, value in (
+                ("--certfile", settings.certfile),
+                ("--keyfile", settings.keyfile),
+                ("--client-ca", settings.client_ca),
+            ):
+                if value:
+                    raise ConfigurationError(
+                        f"{option}={value} would protect nothing: give --certfile for --ip and "
+                        "--port, or --listen an endpoint that starts with ssl:"
+                    )
+        for planned in self._planned:
+            if planned.reach is Reach.REMOTE:
+                self._check_remote(planned.option)
+
+    def _check_remote(self, option: str) -> None:
+        """
+        :param option: What other machines can reach.
+        :raises ConfigurationError: when everybody out there could run code here, and the operator
+            has not said that this is meant.
+        """
+        if self._has_token:
+            return
+        if not self._settings.insecure_no_auth:
+            raise ConfigurationError(
+                f"other machines can reach {option}, and without a token everybody could run code "
+                "here; set one with --auth-token-file or KG_AUTH_TOKEN, listen on 127.0.0.1, or "
+                "say --insecure-no-auth if that is what you want"
+            )
+        self._log.warn(
+            "no token is needed, and other machines can reach {option}: everybody there can run "
+            "code here",
+            option=option,
+        )
+
+    # --- what there is to listen on ---
+
+    def _plan_port(self) -> _Planned:
+        settings = self._settings
+        tls = self._tls(settings.certfile, settings.keyfile) if settings.certfile else None
+        option = f"--ip={settings.ip}" if settings.ip else "--ip= (all addresses)"
+        return _Planned(option, reach_of(settings.ip), self._listen_near, tls)
+
+    def _plan(self, text: str) -> _Planned:
+        option = f"--listen={text}"
         try:
-            return await endpoint.listen(factory)  # type: ignore[no-untyped-call]
-        except CannotListenError as error:
-            problem = error.socketError
-        except OSError as error:
-            problem = error
-    raise ConfigurationError(
-        f"cannot listen on port {settings.port} of {settings.ip or 'any address'}, nor on "
-        f"{settings.port_retries} others: {problem}; choose another with --port or --ip"
-    )
+            endpoint = parse_endpoint(text)
+            if endpoint.kind == "ssl":
+                return self._plan_tls(option, endpoint)
+            reach = endpoint.reach
+            if endpoint.kind == "systemd":
+                description, reach = inherited_endpoint(self._reactor, endpoint)
+            else:
+                if (
+                    endpoint.kind == "unix"
+                    and not self._has_token
+                    and "mode" not in endpoint.arguments
+                ):
+                    # Twisted's own lets every user of this machine in.
+                    text = written("unix", {**endpoint.arguments, "mode": "600"})
+                description = serverFromString(self._reactor, text)  # type: ignore[no-untyped-call]
+        except (ConfigurationError, *_FAILURES) as error:
+            raise _cannot_listen(option, error) from None
+        return _Planned(option, reach, description.listen)
+
+    def _plan_tls(self, option: str, endpoint: Endpoint) -> _Planned:
+        """
+        What Twisted makes of ``ssl:``, but with our ciphers, and certificates that can change.
+        """
+        settings, arguments = self._settings, dict(endpoint.arguments)
+        method = arguments.pop("sslmethod", "TLS_METHOD")
+        if method not in ("TLS_METHOD", "TLS_SERVER_METHOD", "SSLv23_METHOD", "TLSv1_2_METHOD"):
+            raise ValueError(f"sslmethod={method} is not safe; leave it out, and see --tls-min")
+        key = arguments.pop("privateKey", settings.keyfile or settings.certfile or "server.pem")
+        tls = self._tls(
+            arguments.pop("certKey", settings.certfile or key),
+            key,
+            chain=arguments.pop("extraCertChain", ""),
+            dh_parameters=arguments.pop("dhParameters", ""),
+        )
+        port, interface = int(arguments.pop("port", "")), arguments.pop("interface", "")
+        backlog = int(arguments.pop("backlog", BACKLOG))
+        if arguments:
+            raise ValueError(f"{', '.join(arguments)} is not known")
+        kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
+        made = kind(self._reactor, port, backlog=backlog, interface=interface)
+        return _Planned(option, endpoint.reach, made.listen, tls)
+
+    def _tls(self, certificate: str, key: str, **more: str) -> ServerTLS:
+        settings = self._settings
+        return ServerTLS(
+            TLSFiles(
+                certificate=certificate,
+                key=key or certificate,
+                client_ca=settings.client_ca,
+                minimum=settings.tls_min,
+                **more,
+            )
+        )
+
+    # --- open ---
+
+    async def open(self, factory: IProtocolFactory) -> None:
+        """
+        Listen.
+
+        :raises ConfigurationError: when that is not possible, or would let others in; what has been
+            opened by then is in :py:attr:`opened`.
+        """
+        for planned in self._planned:
+            served = factory
+            if planned.tls is not None:
+                served = TLSMemoryBIOFactory(planned.tls, False, factory, clock=self._reactor)
+            try:
+                port = await planned.open(served)
+            except _FAILURES as error:
+                raise _cannot_listen(planned.option, error) from None
+            listening = Listening(port, planned.tls is not None)
+            self.opened.append(listening)
+            if planned.reach is not Reach.REMOTE and not listening.is_local:
+                self._check_remote(planned.option)
+
+    async def _listen_near(self, factory: IProtocolFactory) -> Any:
+        settings = self._settings
+        endpoint_class = TCP6ServerEndpoint if ":" in settings.ip else TCP4ServerEndpoint
+        for port in candidates(settings.port, settings.port_retries, random.Random()):
+            endpoint = endpoint_class(self._reactor, port, backlog=BACKLOG, interface=settings.ip)
+            try:
+                return await endpoint.listen(factory)  # type: ignore[no-untyped-call]
+            except CannotListenError as error:
+                problem = error.socketError
+            except OSError as error:
+                problem = error
+        raise ConfigurationError(
+            f"cannot listen on port {settings.port} of {settings.ip or 'any address'}, nor on "
+            f"{settings.port_retries} others: {problem}; choose another with --port or --ip"
+        )
+
+    def reload(self) -> None:
+        """
+        Read certificates again, for clients that come from now on. One that is broken is said in
+        the log, and the one before it stays.
+        """
+        for planned in self._planned:
+            if planned.tls is None:
+                continue
+            try:
+                planned.tls.reload()
+            except ConfigurationError as error:
+                self._log.error(
+                    "{option} keeps its older certificate: {reason}",
+                    option=planned.option,
+                    reason=str(error),
+                )
+            else:
+                self._log.info(
+                    "the certificate of {option} has been read again", option=planned.option
+                )
+
+    def places(self) -> Sequence[str]:
+        """
+        :return: The ports and paths on which the gateway listens, in the order of the options.
+        """
+        return [listening.place for listening in self.opened]
+
+
+def _cannot_listen(option: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"cannot listen on {option}: {error}")

@@ -14,11 +14,14 @@ from typing import Any
 
 import attrs
 
+from kgd.addresses import with_absolute_paths
+from kgd.auth import CREDENTIAL
 from kgd.fetching import is_remote, shown, split_prefix
 from kgd.log_lines import FORMATS
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
-from kgd.settings import MEBIBYTE, Settings
+from kgd.settings import MEBIBYTE, Settings, size_in_bytes
+from kgd.web.origins import normalized
 
 Reader = Callable[[str], Any]
 
@@ -71,10 +74,17 @@ def size(value: str) -> int:
     """
     A number of bytes, with KiB, MiB or GiB after it if you like.
     """
-    for suffix, factor in (("KiB", 1024), ("MiB", MEBIBYTE), ("GiB", 1024 * MEBIBYTE)):
-        if value.endswith(suffix):
-            return whole_number(value.removesuffix(suffix)) * factor
-    return whole_number(value)
+    return size_in_bytes(value)
+
+
+def niceness(value: str) -> int:
+    """
+    A whole number from 0 to 19.
+    """
+    number = whole_number(value)
+    if number > 19:
+        raise ValueError
+    return number
 
 
 def names(value: str) -> frozenset[str]:
@@ -216,12 +226,29 @@ def directory(value: str) -> str:
     return path
 
 
-def absolute(value: str) -> str:
+def path(value: str) -> str:
     """
     A path, or nothing.
     """
     # Whoever becomes a daemon leaves the directory.
     return os.path.abspath(value) if value else ""
+
+
+def endpoint(value: str) -> str:
+    """
+    An endpoint as Twisted writes them.
+    """
+    return with_absolute_paths(value)
+
+
+def origins(value: str) -> str:
+    """
+    An asterisk, or origins like https://hub.example:8443 with commas between them.
+    """
+    each = [origin.strip() for origin in value.split(",") if origin.strip()]
+    if not all(origin == "*" or normalized(origin.removesuffix("/")) for origin in each):
+        raise ValueError
+    return ",".join(each)
 
 
 def maybe_directory(value: str) -> str:
@@ -279,6 +306,9 @@ class Option:
     :ivar aliases: Other names for it, on the command line and in files.
     :ivar show: From the value to what everybody may see of it.
     :ivar idle: For an option that is taken and changes nothing, and has no field: why that is so.
+    :ivar owner: The name of the personality that has brought this option along from another
+        distribution.
+    :ivar fallback: The default of such an option.
     """
 
     name: str
@@ -290,6 +320,15 @@ class Option:
     aliases: tuple[str, ...] = ()
     show: Callable[[Any], Any] = as_it_is
     idle: str = ""
+    owner: str = ""
+    fallback: Any = None
+
+    @property
+    def own_name(self) -> str:
+        """
+        What its owner calls it.
+        """
+        return self.name.removeprefix(f"{self.owner.replace('_', '-')}-")
 
     @property
     def field(self) -> str:
@@ -311,10 +350,15 @@ class Option:
         """
         What holds when nobody says anything.
         """
-        if self.idle:
-            return None
-        defaults = Settings()
-        return getattr(defaults if hasattr(defaults, self.field) else defaults.cors, self.field)
+        if self.idle or self.owner:
+            return self.fallback
+        return self.value_in(Settings())
+
+    def value_in(self, settings: Settings) -> Any:
+        """
+        :return: The value that settings have for an option of kgd's own.
+        """
+        return getattr(settings if hasattr(settings, self.field) else settings.cors, self.field)
 
     @property
     def is_switch(self) -> bool:
@@ -338,7 +382,7 @@ class Option:
             mapping. Secrets are left out.
         """
         if value is None:
-            return _NOTHING[self.read]
+            return _NOTHING.get(self.read, "")
         value = self.show(value)
         if self.read is size and value and value % MEBIBYTE == 0:
             return f"{value // MEBIBYTE}MiB"
@@ -346,9 +390,10 @@ class Option:
             return int(value)
         if isinstance(value, Set):
             return sorted(value)
-        if isinstance(value, tuple):
-            return list(value)
-        return dict(value) if isinstance(value, Mapping) else value
+        if isinstance(value, tuple | Mapping):
+            return list(value) if isinstance(value, tuple) else dict(value)
+        # A reader of somebody else's may make anything.
+        return value if isinstance(value, bool | int | float) else str(value)
 
     @property
     def default_text(self) -> str:
@@ -382,7 +427,8 @@ class Option:
         """
         What would be right, as a sentence.
         """
-        return " ".join((self.read.__doc__ or "").split())
+        # A reader of somebody else's may say nothing.
+        return " ".join((self.read.__doc__ or "Something else.").split())
 
 
 OPTIONS = (
@@ -393,8 +439,36 @@ OPTIONS = (
     Option(
         "listen",
         "Endpoint to listen on, as Twisted writes them, like tcp:8888:interface=127.0.0.1; "
-        "instead of --ip and --port, and as often as you like.",
+        "instead of --ip and --port, and as often as you like. Without a token, a Unix socket is "
+        "for the gateway's own user only, unless mode= says otherwise.",
+        endpoint,
         many=True,
+    ),
+    Option(
+        "port-file",
+        "File to write when the gateway answers, and to remove at the end. It has a line for each "
+        "endpoint: the number of its port, or the path of its socket.",
+        path,
+    ),
+    Option("certfile", "Certificate, and those above it, in PEM: serve over TLS.", path),
+    Option("keyfile", "Key of the certificate, in PEM, if it is not in --certfile.", path),
+    Option(
+        "client-ca",
+        "Certificates of authorities, in PEM: every client needs a certificate from one of them. "
+        "Also for --listen=ssl:.",
+        path,
+    ),
+    Option("tls-min", "Oldest version of TLS. Also for --listen=ssl:.", one_of("1.2", "1.3")),
+    Option(
+        "ssl-version",
+        "The number of a protocol of Python's ssl module, for those who have always given one.",
+        whole_number,
+        idle="all of them mean --tls-min=1.2 today, which is the default; say that instead",
+    ),
+    Option(
+        "tls-handshake-timeout",
+        "Seconds in which the handshake of TLS has to be done; 0 is no limit.",
+        seconds,
     ),
     Option("base-url", "Path that comes before every route."),
     Option(
@@ -404,9 +478,40 @@ OPTIONS = (
         show=hidden,
     ),
     Option(
+        "auth-token-file",
+        "File that holds the token. It is read again on SIGHUP; when the token is another one "
+        "then, open WebSockets are closed.",
+        path,
+    ),
+    Option("auth-token-env", "Name of a variable that holds the token. No kernel gets it."),
+    Option(
+        "auth-token-credential",
+        "Name of the systemd credential that holds the token. Without any of these options, it is "
+        f"{CREDENTIAL}, if there is one of this name.",
+    ),
+    Option(
+        "insecure-no-auth",
+        "Listen without a token where other machines can connect. Everybody there can run code.",
+        switch,
+    ),
+    Option(
+        "allowed-hosts",
+        "Names in the Host header to answer to, besides those of loopback, when the gateway is on "
+        "loopback without a token; * is all of them.",
+        names,
+        many=True,
+    ),
+    Option(
         "allow-origin",
-        "Origin that web pages may come from: *, one, or several with commas.",
+        "Origin that web pages may come from: *, one like https://hub.example, or several.",
+        origins,
+        many=True,
         aliases=("allow-origin-list",),
+    ),
+    Option(
+        "allow-private-network",
+        "Tell browsers that these pages may come from public networks to this private one.",
+        switch,
     ),
     Option("allow-credentials", "Value of Access-Control-Allow-Credentials."),
     Option("allow-headers", "Value of Access-Control-Allow-Headers."),
@@ -418,12 +523,6 @@ OPTIONS = (
         "Believe what X-Real-Ip, X-Forwarded-For, X-Scheme and X-Forwarded-Proto say of the "
         "client. Only for a gateway that nobody reaches but through a proxy that sets them.",
         switch,
-    ),
-    Option(
-        "ssl-version",
-        "The number of a protocol of Python's ssl module, for those who have always given one.",
-        whole_number,
-        idle="TLS 1.2 and newer are spoken, whatever it says",
     ),
     Option(
         "max-kernels",
@@ -481,6 +580,46 @@ OPTIONS = (
         idle="the system tells the gateway at once when a kernel has died",
     ),
     Option(
+        "keep-kernels",
+        "Leave the kernels running when the gateway ends, however it ends, with their connection "
+        "files in its runtime directory. What they print goes to kernel-ID.log there.",
+        switch,
+    ),
+    Option(
+        "kernel-memory",
+        "Most bytes of memory for each process of a kernel (RLIMIT_DATA); 0 is no limit. A "
+        'kernelspec may say otherwise, for this and the next five, with "kgd": {"limits": '
+        '{"memory": "2GiB", "cpu_seconds": 3600}} and so on in its metadata.',
+        size,
+    ),
+    Option(
+        "kernel-cpu-seconds",
+        "Most seconds of processor time for each process of a kernel; 0 is no limit.",
+        whole_number,
+    ),
+    Option(
+        "kernel-open-files",
+        "Most files that each process of a kernel may have open; 0 leaves the limit that the "
+        "gateway was started with.",
+        whole_number,
+    ),
+    Option(
+        "kernel-processes",
+        "Most processes and threads of the user that kernels run as, all of that user's counted; "
+        "0 is no limit, and root has none. It goes well with --kernel-user.",
+        whole_number,
+    ),
+    Option("kernel-file-size", "Most bytes in a file that a kernel writes; 0 is no limit.", size),
+    Option(
+        "kernel-nice",
+        "How much nicer kernels are to others than the gateway, from 0 to 19.",
+        niceness,
+    ),
+    Option(
+        "kernel-user",
+        "User that kernels run as, maybe with a group, like jane:staff, when the gateway is root.",
+    ),
+    Option(
         "transport",
         "How kernels are reached: tcp, ipc (Unix sockets in a private directory), or auto, "
         "which is ipc for ipykernel and for kernelspecs that have it in the list "
@@ -497,7 +636,7 @@ OPTIONS = (
         "connection-dir",
         "Directory below which connection files and kernels' sockets are kept, in a private one of "
         "the gateway's own; without it, Jupyter's runtime directory.",
-        absolute,
+        path,
     ),
     Option(
         "transport-encryption",
@@ -668,7 +807,7 @@ OPTIONS = (
     Option(
         "audit-log",
         "File to which to append, as JSON, who started, used and stopped which kernel.",
-        absolute,
+        path,
     ),
     Option("audit-code", "Write the code that is run to the audit log, too.", switch),
     Option("metrics", "Serve metrics for Prometheus at /metrics.", switch),

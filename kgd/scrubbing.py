@@ -69,14 +69,20 @@ class Scrubber:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        spellings = {
-            spelling
-            for secret in secrets
-            if len(secret) >= SHORTEST_SECRET
-            for spelling in (secret, quote(secret, safe=""), ascii(secret)[1:-1])
-        }
-        ordered = sorted(spellings, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._spellings: set[str] = set()
+        self._known: re.Pattern[str] | None = None
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: str) -> None:
+        """
+        :param secret: One more that is known from now on.
+        """
+        if len(secret) < SHORTEST_SECRET:
+            return
+        self._spellings |= {secret, quote(secret, safe=""), ascii(secret)[1:-1]}
+        ordered = sorted(self._spellings, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, ordered)))
 
     def __call__(self, text: str) -> str:
         """

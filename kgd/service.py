@@ -4,37 +4,34 @@ The gateway as a service: what is begun and ended, in which order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.defer import TimeoutError as TookTooLong
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.web.resource import IResource
 
 from kgd import __version__
-from kgd.audit import Audit
-from kgd.draining import Draining
+from kgd.descriptors import Turnstile
 from kgd.errors import ConfigurationError
-from kgd.interfaces import (
-    IDrainable,
-    IGateway,
-    IKernels,
-    IKernelSpecs,
-    IPersonality,
-    IRelay,
-)
-from kgd.lag import LagMeter
-from kgd.listening import Listening, listen
+from kgd.interfaces import IDrainable, IPersonality
+from kgd.listening import Listeners
 from kgd.logs import make_logger
+from kgd.personalities.loader import called, load, resource_of
+from kgd.port_file import PortFile
 from kgd.settings import Settings
-from kgd.tally import Tally
+from kgd.surroundings import Surroundings
 from kgd.waiters import Waiters
+from kgd.web.gateway import GatewayResource
+from kgd.web.mounted import MountedResource
+from kgd.web.site import GatewaySite
+
+if TYPE_CHECKING:
+    from kgd.assembly import House
+    from kgd.parts import Parts
 
 GOING_AWAY = 1001
 # A personality that does not stop keeps nobody from stopping.
@@ -45,72 +42,67 @@ AVAILABLE = "Jupyter Kernel Gateway kgd {version} is available at {url}"
 LAST_ANSWERS = 0.25
 
 
-@implementer(IGateway)
-@attrs.frozen
-class Parts:
-    """
-    The pieces of a gateway, for its personality.
-
-    :ivar runtime: Something with ``open()``, ``close()`` and ``directory(name)`` for files that go
-        with the gateway.
-    """
-
-    reactor: Any
-    settings: Settings
-    kernels: IKernels
-    kernel_specs: IKernelSpecs
-    runtime: Any
-    draining: Draining = attrs.field(factory=Draining)
-    tally: Tally = attrs.field(factory=Tally)
-    audit: Audit = attrs.field(factory=Audit)
-
-    def private_directory(self, name: str) -> Path:
-        """
-        Make a directory in the runtime directory.
-        """
-        return self.runtime.directory(name)  # type: ignore[no-any-return]
-
-
 class Gateway(Service):
     """
-    A gateway.
+    A gateway, to be part of an application's services, or a process of its own.
 
-    Nothing is opened before :py:meth:`startService`: ``twistd`` forks between making the service
-    and starting it.
+    Nothing is opened, and no thread is started, before :py:meth:`startService`: ``twistd`` forks
+    between making the service and starting it. There may be several in a process. One that has been
+    stopped can be started again.
 
-    :param load: Makes the personality.
-    :param serve: Makes the HTTP server around the personality.
+    :ivar resource: What the gateway serves, to be mounted in a tree of Twisted resources; it is
+        there from the beginning, and answers 503 as long as the gateway is not ready. Where it is
+        mounted is the base URL.
+    :param listens: Whether the gateway opens ports of its own, as the settings say.
+    :param environ: What kernels find in their environment; that of the process if not given.
+    :param on_secret: Called with every token that the gateway comes to know, so that a log can
+        leave it out.
     """
 
     _log = make_logger()
 
     def __init__(
         self,
-        parts: Parts,
-        relay: IRelay,
-        load: Callable[[IGateway], IPersonality],
-        serve: Callable[[IPersonality], IProtocolFactory],
+        reactor: Any,
+        settings: Settings,
+        *,
+        listens: bool = False,
+        environ: Mapping[str, str] | None = None,
+        on_secret: Callable[[str], object] = lambda _: None,
     ) -> None:
-        self._parts = parts
-        self._relay = relay
-        self._load = load
-        self._serve = serve
-        self._ports: list[Listening] = []
+        self._reactor = reactor
+        self._settings = settings
+        self._listens = listens
+        self._surroundings = Surroundings.found(environ)
+        self._on_secret = on_secret
+        self._mounted = MountedResource(settings)
+        self.resource: IResource = self._mounted
+        self._house: House | None = None
+        self._listeners = Listeners(reactor, settings)
+        self._port_file = PortFile(settings.port_file if listens else "")
+        self._turnstile = Turnstile(reactor)
         self._personality: IPersonality | None = None
         self._starting: Deferred[None] = succeed(None)
-        self._ready: list[Deferred[None]] = []
-        self._drained: Waiters[None] = Waiters()
+        self._outcome: Failure | bool | None = None
+        self._waiting: Waiters[None] = Waiters()
         self._draining: Deferred[None] = succeed(None)
-        self._lag = LagMeter(parts.reactor, parts.tally)
+        self._drained: Waiters[None] = Waiters()
 
     def when_ready(self) -> Deferred[None]:
         """
-        :return: Fires when the gateway listens, or fails with the reason why it does not; then
+        :return: Fires when the gateway can be used, or fails with the reason why it cannot; then
             it has undone what it had begun.
         """
-        ready: Deferred[None] = Deferred()
-        self._ready.append(ready)
-        return ready
+        if self._outcome is None:
+            return self._waiting.wait()
+        return fail(self._outcome) if isinstance(self._outcome, Failure) else succeed(None)
+
+    @property
+    def ports(self) -> list[Any]:
+        """
+        The ``IListeningPort`` of each port of its own.
+        """
+        return [listening.port for listening in self._listeners.opened]
 
     def when_drained(self) -> Deferred[None]:
         """
@@ -121,71 +113,107 @@ class Gateway(Service):
 
     def drain(self) -> None:
         """
-        Begin nothing new from now on.
+        Begin nothing new from now on; a gateway that has not been started has nothing to drain.
         """
-        self._parts.draining.ask()
+        if self._house is not None:
+            self._house.parts.draining.ask()
 
     def startService(self) -> None:
         """
         Begin to start; what comes of it is said by :py:meth:`when_ready`.
         """
         super().startService()  # type: ignore[no-untyped-call]
+        self._outcome = None
+        self._mounted.reason = "the gateway is starting; try again"
         self._starting = Deferred.fromCoroutine(self._start())
-        self._starting.addBoth(self._started)
+        self._starting.addCallbacks(self._started, self._failed)
 
-    def _started(self, result: Any) -> None:
-        waiting, self._ready = self._ready, []
-        for ready in waiting:
-            ready.callback(result)
+    def _started(self, _: None) -> None:
+        self._outcome = True
+        self._waiting.fire(None)
+
+    def _failed(self, failure: Failure) -> None:
+        error = failure.value
+        assert isinstance(error, Exception)
+        if not self.running:
+            # It is being stopped, which looks like this or that to whoever was at work.
+            self._waiting.fail(CancelledError)
+            return
+        self._outcome = failure
+        self._mounted.reason = "the gateway could not be started; its log says why"
+        if self._waiting:
+            self._waiting.fail(lambda: error)
+        elif failure.check(ConfigurationError):  # type: ignore[no-untyped-call]
+            self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
+        else:
+            self._log.failure("cannot start", failure)
 
     async def _start(self) -> None:
+        # Importing this chooses a reactor, if none has been chosen.
+        from kgd.assembly import assemble
+
+        settings = self._settings
         try:
-            self._parts.runtime.open()
-            self._parts.audit.open()
-            self._relay.start()
-            self._personality = self._load(self._parts)
-            await self._personality.start()
-            settings = self._parts.settings
-            if not self._parts.kernel_specs.has(settings.default_kernel_name):
+            self._house = house = assemble(
+                self._reactor, settings, self._surroundings, self._on_secret
+            )
+            parts = house.parts
+            parts.token.load()
+            if self._listens:
+                self._listeners.prepare(has_token=parts.token.is_needed)
+            self._port_file.clear()
+            parts.runtime.open()
+            parts.audit.open()
+            house.relay.start()
+            self._personality = load(settings.api, parts)
+            await called(self._personality.start)
+            root = await resource_of(self._personality, settings.api)
+            served = GatewayResource(
+                settings, self._personality, root, parts.tally, parts.audit, parts.token
+            )
+            if not parts.kernel_specs.has(settings.default_kernel_name):
                 self._log.warn(
                     "the default kernel {name!r} is not installed; install it, or choose another "
                     "with --default-kernel-name",
                     name=settings.default_kernel_name,
                 )
-            self._ports = await listen(
-                self._parts.reactor, settings, self._serve(self._personality)
-            )
+            if self._listens:
+                await self._listeners.open(GatewaySite(settings, served, self._reactor))
+                for listening in self._listeners.opened:
+                    self._turnstile.guard(listening.port)
+                self._port_file.write(self._listeners.places())
+            self._mounted.served = served
         except BaseException:
             await self._stop()
             raise
         for url in self.urls():
             self._log.info(AVAILABLE, version=__version__, url=url)
         if settings.metrics:
-            self._lag.start()
-        self._draining = self._parts.draining.when_asked()
-        self._draining.addCallback(lambda _: Deferred.fromCoroutine(self._drain()))
+            house.lag.start()
+        self._draining = parts.draining.when_asked()
+        self._draining.addCallback(lambda _: Deferred.fromCoroutine(self._drain(parts)))
         self._draining.addErrback(self._drain_failed)
 
     def urls(self) -> list[str]:
         """
         :return: Where the gateway answers.
         """
-        return [port.url(self._parts.settings.base_url) for port in self._ports]
+        return [port.url(self._settings.base_url) for port in self._listeners.opened]
 
     def _drain_failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):  # type: ignore[no-untyped-call]
             self._log.failure("cannot drain", failure)
 
-    async def _drain(self) -> None:
-        timeout = self._parts.settings.drain_timeout
+    async def _drain(self, parts: Parts) -> None:
+        timeout = self._settings.drain_timeout
         self._log.info("draining: nothing new is begun, and what there is may go on")
         personality = self._personality
         if IDrainable.providedBy(personality):
-            drained = personality.drain()
+            drained = called(personality.drain)
         else:
-            drained = self._parts.kernels.drain()
+            drained = parts.kernels.drain()
         if timeout:
-            drained.addTimeout(timeout, self._parts.reactor)
+            drained.addTimeout(timeout, self._reactor)
         try:
             await drained
         except TookTooLong:
@@ -195,23 +223,32 @@ class Gateway(Service):
         else:
             self._log.info("drained: there is nothing left to do")
         # The last answers are on their way.
-        await deferLater(self._parts.reactor, LAST_ANSWERS)
+        await deferLater(self._reactor, LAST_ANSWERS)
         # Whoever is told stops us, which must not stop this.
         self._draining = succeed(None)
         self._drained.fire(None)
 
     def reload(self) -> Deferred[None]:
         """
-        :return: Fires when the personality has read again what may have changed, and the audit log
-            has been opened again.
+        Read again what may have changed: certificates, the token, what the personality has read;
+        and open the audit log again. What is wrong is said in the log, and stays as it is.
+
+        :return: Fires when that is done.
         """
+        if self._house is None or self._personality is None:
+            return succeed(None)
+        parts = self._house.parts
+        self._listeners.reload()
         try:
-            self._parts.audit.open()
+            if parts.token.load():
+                self._log.info("the token has changed; clients with the old one are turned away")
+        except ConfigurationError as error:
+            self._log.error("the token stays as it is: {reason}", reason=str(error))
+        try:
+            parts.audit.open()
         except ConfigurationError as error:
             self._log.error("{reason}; the file that was open stays so", reason=str(error))
-        if self._personality is None:
-            return succeed(None)
-        return maybeDeferred(self._personality.reload)
+        return called(self._personality.reload)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -219,30 +256,38 @@ class Gateway(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         self._starting.cancel()
+        self._outcome = None
+        self._mounted.reason = "the gateway is shutting down"
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         """
         Everything is stopped, whatever goes wrong with the rest.
         """
-        self._lag.stop()
+        self._mounted.served = None
         self._draining.cancel()
-        ports, self._ports = self._ports, []
+        ports, self._listeners.opened = self._listeners.opened, []
         personality, self._personality = self._personality, None
+        self._turnstile.stop()
+        await self._bounded("removing the port file", self._port_file.remove)
         for port in ports:
             await self._bounded("closing a port", port.port.stopListening)
-        for kernel in self._parts.kernels.list():
+        if self._house is None:
+            return
+        self._house.lag.stop()
+        parts = self._house.parts
+        for kernel in parts.kernels.list():
             kernel.channels.dismiss(GOING_AWAY, "The gateway is shutting down")
         if personality is not None:
             await self._bounded("stopping the personality", personality.stop)
-        await self._bounded("stopping the kernels", self._parts.kernels.stop_all)
-        await self._bounded("stopping the relay", self._relay.stop)
-        await self._bounded("removing the runtime directory", self._parts.runtime.close)
-        self._parts.audit.close()
+        await self._bounded("stopping the kernels", parts.kernels.stop_all)
+        await self._bounded("stopping the relay", self._house.relay.stop)
+        await self._bounded("removing the runtime directory", parts.runtime.close)
+        parts.audit.close()
 
     async def _bounded(self, what: str, action: Callable[[], Any]) -> None:
-        stopping = maybeDeferred(action)
-        stopping.addTimeout(PATIENCE, self._parts.reactor)
+        stopping = called(action)
+        stopping.addTimeout(PATIENCE, self._reactor)
         try:
             await stopping
         except TookTooLong:

@@ -5,6 +5,7 @@ The settings of one gateway: a frozen, typed value that the options make and eve
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -50,6 +51,22 @@ def normalized_base_url(text: str) -> str:
     return f"/{path}" if path else ""
 
 
+def size_in_bytes(text: str) -> int:
+    """
+    :param text: A number that is not negative, maybe with KiB, MiB or GiB after it.
+    :raises ValueError:
+    """
+    factor = 1
+    for number, suffix in enumerate(("KiB", "MiB", "GiB"), 1):
+        if text.endswith(suffix):
+            text, factor = text.removesuffix(suffix), 1024**number
+            break
+    size = int(text) * factor
+    if size < 0:
+        raise ValueError
+    return size
+
+
 @attrs.frozen(kw_only=True)
 class CORS:
     """
@@ -71,14 +88,28 @@ class Settings:
     """
 
     api: str = "jupyter_websocket"
+    # Of a personality that others have made.
+    personality_options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     ip: str = "127.0.0.1"
     port: int = 8888
     port_retries: int = 50
     listen: tuple[str, ...] = ()
+    port_file: str = ""
+    certfile: str = ""
+    keyfile: str = ""
+    client_ca: str = ""
+    tls_min: str = "1.2"
+    tls_handshake_timeout: float = 10.0
     base_url: str = attrs.field(default="", converter=normalized_base_url)
     auth_token: str = attrs.field(default="", repr=False)
+    auth_token_file: str = ""
+    auth_token_env: str = ""
+    auth_token_credential: str = ""
+    insecure_no_auth: bool = False
+    allowed_hosts: frozenset[str] = frozenset()
     cors: CORS = attrs.field(factory=CORS)
     trust_xheaders: bool = False
+    allow_private_network: bool = False
     max_kernels: int | None = None
     default_kernel_name: str = "python3"
     force_kernel_name: str = ""
@@ -93,6 +124,14 @@ class Settings:
     restart_limit: int = 5
     autorestart: bool = True
     stable_start_time: float = 10.0
+    keep_kernels: bool = False
+    kernel_memory: int = 0
+    kernel_cpu_seconds: int = 0
+    kernel_open_files: int = 0
+    kernel_processes: int = 0
+    kernel_file_size: int = 0
+    kernel_nice: int = 0
+    kernel_user: str = ""
     transport: str = "auto"
     kernel_ip: str = "127.0.0.1"
     connection_dir: str = ""
@@ -151,3 +190,15 @@ class Settings:
     metrics: bool = True
     metrics_public: bool = False
     drain_timeout: float = 600.0
+
+    @property
+    def needs_token(self) -> bool:
+        """
+        Whether clients have to present a token, wherever it comes from.
+        """
+        return bool(
+            self.auth_token
+            or self.auth_token_file
+            or self.auth_token_env
+            or self.auth_token_credential
+        )

@@ -1,8 +1,9 @@
 """
 What ``twistd kgd`` runs: the options, and the service made of them.
 
-This is the only module that knows every concrete class. Making the service opens nothing
-but the log.
+What only a process of its own has is done here, and nowhere else: signals, the exit status, limits
+of the system, the garbage collector, where the log goes. Making the service opens nothing but the
+log.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ import atexit
 import ctypes
 import gc
 import os
-import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, MutableMapping
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,69 +27,33 @@ from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
 from kgd import __version__
-from kgd.audit import Audit
-from kgd.configuration.command_line import Options
+from kgd.auth import with_credential
+from kgd.descriptors import complaint, raise_limit
 from kgd.errors import ConfigurationError
 from kgd.fetching import split_prefix
 from kgd.log_lines import LogWriter
 from kgd.logs import is_logged, make_logger, set_level
+from kgd.personalities.loader import plugins
+from kgd.plugin_options import options_with
 from kgd.scrubbing import Scrubber, passwords
-from kgd.service import AVAILABLE, Gateway, Parts
+from kgd.service import AVAILABLE, Gateway
 from kgd.settings import Settings
 from kgd.stderr import STDERR, UnblockedStream
 from kgd.systemd import Systemd
-from kgd.tally import Tally
+
+if TYPE_CHECKING:
+    from kgd.configuration.command_line import Options as CommandLine
 
 __all__ = ["Options", "makeService"]
 
 _log = make_logger()
 
 
-def make_gateway(reactor: Any, settings: Settings) -> Gateway:
+def Options() -> CommandLine:
     """
-    Join the pieces.
+    :return: The options after ``twistd kgd``.
     """
-    # Importing txZMQ chooses a reactor, so it has to wait until ours has been chosen.
-    import txaio
-
-    from kgd.kernels.process import LocalLauncher
-    from kgd.kernels.registry import KernelRegistry
-    from kgd.kernels.runtime import RuntimeDirectory
-    from kgd.kernels.specs import InstalledKernelSpecs
-    from kgd.personalities.loader import load
-    from kgd.relay.relay import Relay
-    from kgd.web.gateway import GatewayResource
-    from kgd.web.site import GatewaySite
-
-    # Autobahn's timers.
-    txaio.use_twisted()  # type: ignore[no-untyped-call]
-    txaio.config.loop = reactor  # type: ignore[attr-defined]
-    specs = InstalledKernelSpecs(
-        allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
-    )
-    tally = Tally()
-    audit = Audit(settings.audit_log, settings.audit_code)
-    relay = Relay(reactor, settings, tally)
-    runtime = RuntimeDirectory(Path(settings.connection_dir) if settings.connection_dir else None)
-    kernels = KernelRegistry(
-        reactor,
-        settings,
-        specs,
-        LocalLauncher(reactor),
-        relay,
-        runtime,
-        os.environ,
-        tally=tally,
-        audit=audit,
-    )
-    return Gateway(
-        Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit),
-        relay,
-        lambda gateway: load(settings.api, gateway),
-        lambda personality: GatewaySite(
-            settings, GatewayResource(settings, personality, tally, audit), reactor
-        ),
-    )
+    return options_with(plugins())
 
 
 class Daemon(Service):
@@ -100,6 +63,7 @@ class Daemon(Service):
     twistd would end with the status of the signal that stopped it; for whoever supervises the
     daemon, being told to stop is no failure.
 
+    :param max_kernels: For which there ought to be enough descriptors.
     :param announce: Writes the lines that say where the gateway is. Somebody may wait for them who
         has silenced the log that they are in.
     """
@@ -113,13 +77,16 @@ class Daemon(Service):
         systemd: Systemd,
         log_writer: LogWriter | None,
         *,
+        max_kernels: int | None = None,
         announce: Callable[[str], object] | None = None,
     ) -> None:
         self._reactor = reactor
         self._gateway = gateway
         self._systemd = systemd
         self._log_writer = log_writer
+        self._max_kernels = max_kernels
         self._announce = announce
+        self._uid = os.geteuid()
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -134,7 +101,11 @@ class Daemon(Service):
         Start the gateway, and stop the process when that fails.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        raise_descriptor_limit()
+        if os.geteuid() != self._uid:
+            become_at_home(os.environ)
+        too_few = complaint(raise_limit(), self._max_kernels)
+        if too_few:
+            self._log.warn("{too_few}", too_few=too_few)
         keep_freed_memory()
         # What has been imported stays for ever; the garbage collector need not look at it again.
         gc.collect()
@@ -212,13 +183,18 @@ def _exit_with_failure() -> None:
     os._exit(1)
 
 
-def raise_descriptor_limit() -> None:
+def become_at_home(environment: MutableMapping[str, str]) -> None:
     """
-    Every client takes several descriptors, and every kernel some more: allow as many as we may.
+    After ``twistd --uid``: what says who we are, and where our own files are, shall be true again,
+    for us and for the kernels.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    from kgd.kernels.environment import as_user
+    from kgd.kernels.users import own_environment
+
+    changed = as_user(environment, own_environment())
+    for name in set(environment) - set(changed):
+        del environment[name]
+    environment.update(changed)
 
 
 # Of glibc's malloc.h.
@@ -238,23 +214,31 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, KEPT)
 
 
-def makeService(options: Options) -> IService:
+def makeService(options: CommandLine) -> IService:
     """
     :return: The service for ``twistd``.
     """
     from twisted.internet import reactor
 
-    settings: Settings = options.settings
+    settings = with_credential(options.settings, os.environ)
     set_level(settings.log_level)
     for remark in options.remarks:
         _log.warn("{remark}", remark=remark)
     of_twistd: Mapping[str, Any] = options.parent or {}
     stderr = UnblockedStream(STDERR) if options.drop_in else None
+    scrub = Scrubber(
+        [
+            settings.auth_token,
+            *passwords(split_prefix(uri)[1] for uri in settings.seed_uri),
+            *options.secrets,
+        ]
+    )
     daemon: IService = Daemon(
         reactor,
-        make_gateway(reactor, settings),
+        Gateway(reactor, settings, listens=True, on_secret=scrub.add),
         Systemd(reactor, os.environ),
-        log_writer(reactor, settings, of_twistd, stderr or sys.stdout),
+        log_writer(reactor, settings, of_twistd, stderr or sys.stdout, scrub),
+        max_kernels=settings.max_kernels,
         announce=stderr.write if stderr and not _is_plain(settings, of_twistd) else None,
     )
     return daemon
@@ -269,11 +253,12 @@ def _is_plain(settings: Settings, of_twistd: Mapping[str, Any]) -> bool:
 
 
 def log_writer(
-    reactor: Any, settings: Settings, of_twistd: Mapping[str, Any], terminal: Any
+    reactor: Any, settings: Settings, of_twistd: Mapping[str, Any], terminal: Any, scrub: Scrubber
 ) -> LogWriter | None:
     """
     :param of_twistd: The options of twistd.
     :param terminal: Where to write as long as those do not say otherwise.
+    :param scrub: Takes secrets out of what is written.
     :return: What writes the log to where twistd would; ``None`` if that has a writer of its own.
     """
     if of_twistd.get("syslog") or of_twistd.get("logger"):
@@ -289,7 +274,4 @@ def log_writer(
             sys.exit(f"--logfile={name} cannot be written: {error.strerror}")
     elif not of_twistd.get("nodaemon", True):
         sys.exit("a daemon cannot log to stdout; name a file with --logfile")
-    scrub = Scrubber(
-        [settings.auth_token, *passwords(split_prefix(uri)[1] for uri in settings.seed_uri)]
-    )
     return LogWriter(file, settings.log_format, scrub, time.monotonic, reactor.callLater)

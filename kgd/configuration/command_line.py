@@ -19,7 +19,9 @@ from kgd.configuration.files import absolute, default_path, read_files
 from kgd.configuration.given import ON_COMMAND_LINE, Given, Source, from_environment
 from kgd.configuration.showing import config_file, shown_as_json, shown_as_toml
 from kgd.configuration.spellings import Rewriter
-from kgd.options import OPTIONS, Option
+from kgd.configuration.table import OWN
+from kgd.jail import jailed
+from kgd.options import OPTIONS, Option, hidden, switch_or_failures
 from kgd.settings import Settings
 
 #: The options that are no rows of the table, because they are not settings; for the manual.
@@ -31,9 +33,11 @@ ACTIONS = (
 
 class Options(UsageOptions):
     """
+    :cvar table: The options that there are.
     :ivar given: What was on the command line, by option name.
     :ivar drop_in: Whether to behave as the Jupyter Kernel Gateway, where that is no harm.
     :ivar settings: What became of everything that was said.
+    :ivar secrets: Values of personalities' options that nobody may see.
     :ivar remarks: What the operator should know about that, one line each.
     """
 
@@ -45,9 +49,12 @@ class Options(UsageOptions):
         "--KernelGatewayApp.max_kernels=5, are understood, too."
     )
 
+    table = OWN
+
     def __init__(self) -> None:
         self.given: dict[str, list[str]] = {}
         self.drop_in = False
+        self.secrets: list[str] = []
         self.remarks: list[str] = []
         self.settings: Settings
         self._config = ""
@@ -63,7 +70,7 @@ class Options(UsageOptions):
         :raises UsageError: for what will not do.
         """
         arguments = sys.argv[1:] if options is None else options
-        rewriter = Rewriter(lenient="--drop-in" in arguments)
+        rewriter = Rewriter(self.table, lenient="--drop-in" in arguments)
         written = rewriter.rewrite(arguments)
         self.remarks = rewriter.remarks
         super().parseOptions(written)  # type: ignore[no-untyped-call]
@@ -91,12 +98,23 @@ class Options(UsageOptions):
         if self._generates:
             # Before anything is read: a file that is broken must not prevent it.
             self._write_config(chosen)
-        files = read_files(absolute(chosen), environ)
-        decided = decide(self.said, from_environment(environ), *files.sources)
+        files = read_files(absolute(chosen), environ, self.table)
+        decided = decide(
+            self.table, self.said, from_environment(environ, self.table), *files.sources
+        )
+        # What is shown are the paths of outside, as they were said.
+        settings = jailed(
+            decided.settings, self.parent["chroot"] if self.parent else None, self.table.rows
+        )
         if self._action is not None:
             print(self._action(decided), end="")  # noqa: T201
             sys.exit(0)
-        self.settings = decided.settings
+        self.settings = settings
+        self.secrets = [
+            str(value)
+            for option, value in decided.values
+            if value and option.owner and option.show is hidden
+        ]
         self.remarks += [*files.remarks, *decided.remarks]
 
     def _write_config(self, chosen: str) -> NoReturn:
@@ -107,7 +125,7 @@ class Options(UsageOptions):
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(config_file(), "utf-8")
+            path.write_text(config_file(self.table), "utf-8")
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
         print(f"wrote {path}")  # noqa: T201
@@ -175,7 +193,7 @@ class Options(UsageOptions):
         sys.exit(0)
 
 
-def _install(option: Option) -> None:
+def install(option: Option, options: type[Options]) -> None:
     """
     Add the methods by which Twisted recognizes an option.
     """
@@ -189,15 +207,23 @@ def _install(option: Option) -> None:
     def off(self: Options) -> None:
         self.given[option.name] = ["false"]
 
+    def failures(self: Options) -> None:
+        """
+        The same with the value failures.
+        """
+        self.given[option.name] = ["failures"]
+
     if option.is_switch:
         off.__doc__ = f"The opposite of --{option.name}."
-        setattr(Options, f"opt_no_{option.field}", off)
+        setattr(options, f"opt_no_{option.field}", off)
+    if option.read is switch_or_failures:
+        setattr(options, f"opt_{option.field}_failures", failures)
     taker = on if option.is_switch else store
     taker.__doc__ = option.help
-    setattr(Options, f"opt_{option.field}", taker)
+    setattr(options, f"opt_{option.field}", taker)
     if option.short is not None:
-        setattr(Options, f"opt_{option.short}", taker)
+        setattr(options, f"opt_{option.short}", taker)
 
 
 for _option in OPTIONS:
-    _install(_option)
+    install(_option, Options)

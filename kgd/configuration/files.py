@@ -7,7 +7,6 @@ of them are looked for where Jupyter looks for its own.
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ from typing import Any
 import attrs
 from twisted.python.usage import UsageError
 
-from kgd.configuration.given import BY_NAME, Given, Source, from_value, option_named
+from kgd.configuration.given import Source, from_mapping
+from kgd.configuration.table import Table
 
 NAME = "kgd.toml"
 _JUPYTERS = (".py", ".json")
@@ -36,7 +36,7 @@ class Files:
     remarks: Sequence[str] = ()
 
 
-def read_files(chosen: str, environ: Mapping[str, str]) -> Files:
+def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> Files:
     """
     :param chosen: The file to read instead of those that would be found, except for
         ``jupyter_config``, or the empty string.
@@ -45,10 +45,10 @@ def read_files(chosen: str, environ: Mapping[str, str]) -> Files:
     """
     directories = [] if environ.get("JUPYTER_NO_CONFIG") else _directories()
     found = [] if chosen else [each / NAME for each in directories if (each / NAME).is_file()]
-    sources = [read_toml(path) for path in found]
+    sources = [read_toml(path, table) for path in found]
     named = True
     if chosen and Path(chosen).suffix not in _JUPYTERS:
-        sources.append(read_toml(Path(chosen)))
+        sources.append(read_toml(Path(chosen), table))
         named = False
     # Importing traitlets takes time, and few need it.
     candidates = [each for each in directories if any(each.glob("jupyter*_config.*"))]
@@ -56,7 +56,7 @@ def read_files(chosen: str, environ: Mapping[str, str]) -> Files:
         return Files(sources)
     from kgd.configuration.jupyter_files import read_jupyter_files
 
-    jupyters = read_jupyter_files(candidates, Path(chosen) if chosen else None)
+    jupyters = read_jupyter_files(candidates, Path(chosen) if chosen else None, table)
     return Files([*sources, jupyters.source], jupyters.remarks)
 
 
@@ -75,7 +75,7 @@ def default_path() -> Path:
     return Path(jupyter_config_dir()) / NAME
 
 
-def read_toml(path: Path) -> Source:
+def read_toml(path: Path, table: Table) -> Source:
     """
     :raises UsageError: when the file cannot be read, or has a key that is no option.
     """
@@ -85,20 +85,7 @@ def read_toml(path: Path) -> Source:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UsageError(f"{path} is no TOML: {error}") from None
-    source: dict[str, Given] = {}
-    for key, value in content.items():
-        option = option_named(key)
-        if option is None:
-            raise UsageError(f"{path} has the key {key!r}, which is no option{_maybe(key)}")
-        if option.name in source:
-            raise UsageError(f"{path} has {option.name} twice, once as {key!r}; remove one of them")
-        source[option.name] = from_value(option, value, f"as {key} in {path}")
-    return source
-
-
-def _maybe(key: str) -> str:
-    near = difflib.get_close_matches(key.replace("_", "-"), BY_NAME, 1)
-    return f"; is {near[0]!r} meant?" if near else "; docs/options.md has all of them"
+    return from_mapping(content, table, f"{path} has", f"in {path}")
 
 
 def absolute(path: Any) -> str:

@@ -4,6 +4,7 @@ What somebody says about an option, and where they say it.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -11,11 +12,9 @@ from typing import Any
 import attrs
 from twisted.python.usage import UsageError
 
-from kgd.options import OPTIONS, Option, as_it_is
+from kgd.configuration.table import Table
+from kgd.options import Option, as_it_is
 
-BY_NAME: Mapping[str, Option] = {
-    name: option for option in OPTIONS for name in (option.name, *option.aliases)
-}
 ON_COMMAND_LINE = "on the command line"
 
 
@@ -35,13 +34,6 @@ class Given:
 Source = Mapping[str, Given]
 
 
-def option_named(name: str) -> Option | None:
-    """
-    :param name: With dashes or underscores; an alias will do.
-    """
-    return BY_NAME.get(name.replace("_", "-"))
-
-
 def wrong(option: Option, value: object, where: str) -> UsageError:
     """
     :return: The error for a value that will not do.
@@ -54,16 +46,40 @@ def wrong(option: Option, value: object, where: str) -> UsageError:
     )
 
 
-def from_environment(environ: Mapping[str, str]) -> Source:
+def from_environment(environ: Mapping[str, str], table: Table) -> Source:
     """
     :param environ: A variable that is empty counts as not set.
     """
     found = {}
-    for option in OPTIONS:
+    for option in table.rows:
         variable = next((name for name in option.environment if environ.get(name)), None)
         if variable is not None:
             found[option.name] = Given((environ[variable],), f"in the variable {variable}")
     return found
+
+
+def from_mapping(content: Mapping[str, Any], table: Table, has: str, where: str) -> Source:
+    """
+    :param content: Values by the name of the option, with dashes or underscores.
+    :param has: Who has them, to go before what is wrong.
+    :param where: To go behind it.
+    :raises UsageError: for a name that is no option, and for a value of another kind than the
+        option takes.
+    """
+    source: dict[str, Given] = {}
+    for key, value in content.items():
+        option = table.option_named(key)
+        if option is None:
+            raise UsageError(f"{has} the key {key!r}, which is no option{_maybe(key, table)}")
+        if option.name in source:
+            raise UsageError(f"{has} {option.name} twice, once as {key!r}; remove one of them")
+        source[option.name] = from_value(option, value, f"as {key} {where}")
+    return source
+
+
+def _maybe(key: str, table: Table) -> str:
+    near = difflib.get_close_matches(key.replace("_", "-"), table.by_name, 1)
+    return f"; is {near[0]!r} meant?" if near else "; docs/options.md has all of them"
 
 
 def from_value(option: Option, value: Any, where: str) -> Given:

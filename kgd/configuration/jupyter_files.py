@@ -19,8 +19,8 @@ from traitlets.config.loader import (
 )
 from twisted.python.usage import UsageError
 
-from kgd.configuration.given import Given, Source, from_value, option_named
-from kgd.configuration.traits import FAMILIES, KNOWN_CLASSES, Family, families_of
+from kgd.configuration.given import Given, Source, from_value
+from kgd.configuration.table import Table
 from kgd.options import Option
 
 _SHARED = "jupyter_config"
@@ -42,7 +42,9 @@ class JupyterFiles:
     remarks: Sequence[str]
 
 
-def read_jupyter_files(directories: Sequence[Path], chosen: Path | None) -> JupyterFiles:
+def read_jupyter_files(
+    directories: Sequence[Path], chosen: Path | None, table: Table
+) -> JupyterFiles:
     """
     :param directories: Where to look, strongest first.
     :param chosen: Read instead of what is found, except for ``jupyter_config``; of no matter here
@@ -56,11 +58,13 @@ def read_jupyter_files(directories: Sequence[Path], chosen: Path | None) -> Jupy
         config = _load(path)
         for name, trait in _entries(config):
             origins[name, trait] = path
-            if not _is_known(name, trait) and (name in KNOWN_CLASSES or path.stem != _SHARED):
+            if not any(table.families_of(name, trait)) and (
+                table.has_class(name) or path.stem != _SHARED
+            ):
                 remarks.append(f"{path} sets {name}.{trait}, which kgd does not know")
         merged.merge(config)
     source: dict[str, Given] = {}
-    for family in FAMILIES:
+    for family in table.families:
         for trait in (*family.options, *family.idle):
             holder = next((name for name in family.classes if (name, trait) in origins), None)
             if holder is None:
@@ -71,7 +75,7 @@ def read_jupyter_files(directories: Sequence[Path], chosen: Path | None) -> Jupy
                     f"{path} sets {holder}.{trait}, which changes nothing: {family.idle[trait]}"
                 )
                 continue
-            option = option_named(family.options[trait])
+            option = table.option_named(family.options[trait])
             if option is None or option.name in source:
                 continue
             value = _plain(merged[holder][trait], option)
@@ -136,14 +140,6 @@ def _entries(config: Config) -> Iterable[tuple[str, str]]:
         if isinstance(section, Config):
             for trait in section:
                 yield name, trait
-
-
-def _is_known(name: str, trait: str) -> bool:
-    return any(_does_something(family, trait) for family in families_of(name, trait))
-
-
-def _does_something(family: Family, trait: str) -> bool:
-    return trait not in family.options or option_named(family.options[trait]) is not None
 
 
 def _plain(value: Any, option: Option) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kgd.configuration.deciding import Decided
+from kgd.configuration.table import Table
 from kgd.options import OPTIONS, Option
 
 _WIDTH = 100
@@ -38,16 +39,11 @@ def shown_as_json(decided: Decided) -> str:
 
 
 def _effective(decided: Decided) -> Iterator[tuple[Option, Any, str]]:
-    settings = decided.settings
-    for option in OPTIONS:
-        if option.idle:
-            continue
-        holder = settings if hasattr(settings, option.field) else settings.cors
-        value = option.written(getattr(holder, option.field))
-        yield option, value, decided.where.get(option.name, "default")
+    for option, value in decided.values:
+        yield option, option.written(value), decided.where.get(option.name, "default")
 
 
-def config_file() -> str:
+def config_file(table: Table) -> str:
     """
     :return: A file with every option, commented out.
     """
@@ -56,7 +52,7 @@ def config_file() -> str:
         "the command line and than variables like KGD_PORT. Names may have dashes or underscores; "
         'sizes are numbers of bytes or text like "32MiB", times are in seconds.'
     )
-    for option in OPTIONS:
+    for option in table.rows:
         if option.idle:
             continue
         lines += ["", *_comment(f"{option.help} {option.takes}")]

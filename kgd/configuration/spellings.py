@@ -11,14 +11,13 @@ from typing import Any
 
 from twisted.python.usage import UsageError
 
-from kgd.configuration.given import BY_NAME, ON_COMMAND_LINE, from_value, option_named
-from kgd.configuration.traits import families_of
+from kgd.configuration.given import ON_COMMAND_LINE, from_value
+from kgd.configuration.table import Table
 from kgd.options import Option, number_or_none, switch
 
 _TRAIT = re.compile(r"--([A-Za-z_]\w*)\.(\w+)")
 # Those of our own options that are no rows of the table and take a value.
 VALUED_ACTIONS = frozenset({"config"})
-_SHORT = frozenset({"-c", *(f"-{option.short}" for option in BY_NAME.values() if option.short)})
 _OTHER_NAMES = {"--help-all": "--help", "--y": "--force"}
 
 
@@ -26,12 +25,15 @@ class Rewriter:
     """
     Brings a command line into the form that Twisted reads.
 
+    :param table: The options that there are.
     :param lenient: Whether traits that nobody knows are remarked upon instead of refused.
     :ivar remarks: What the operator should know, one line each.
     """
 
-    def __init__(self, *, lenient: bool) -> None:
+    def __init__(self, table: Table, *, lenient: bool) -> None:
         self.remarks: list[str] = []
+        self._table = table
+        self._short = {"-c", *(f"-{option.short}" for option in table.rows if option.short)}
         self._lenient = lenient
         self._words: list[str] = []
 
@@ -53,7 +55,7 @@ class Rewriter:
                 written += self._option(name, value if equals else None)
             else:
                 written.append(word)
-                if word in _SHORT:
+                if word in self._short:
                     written += self._words[:1]
                     del self._words[:1]
         return written
@@ -63,7 +65,7 @@ class Rewriter:
         One of ours: dashes or underscores, and switches with a value.
         """
         name = _OTHER_NAMES.get(word, word.replace("_", "-"))
-        option = option_named(name[2:])
+        option = self._table.option_named(name[2:])
         if option is not None:
             name = f"--{option.name}"
         if value is not None and option is not None and option.is_switch:
@@ -80,9 +82,9 @@ class Rewriter:
         One of the Jupyter Kernel Gateway's.
         """
         word = f"--{name}.{trait}"
-        families = list(families_of(name, trait))
+        families = list(self._table.families_of(name, trait))
         option_names = [each.options[trait] for each in families if trait in each.options]
-        options = [option for option in map(option_named, option_names) if option is not None]
+        options = [self._table.by_name[each] for each in option_names]
         actions = [each.actions[trait] for each in families if trait in each.actions]
         is_switch = all(option.is_switch for option in options) and (
             bool(options) or (bool(actions) and actions[0] not in VALUED_ACTIONS)
@@ -133,12 +135,14 @@ def _as_option(option: Option, value: str, word: str) -> Iterator[str]:
 
 def _turned(option: Option, value: str) -> str:
     try:
-        on = switch(value)
+        on = option.read(value)
     except ValueError:
         raise UsageError(
             f"--{option.name} is {value!r} {ON_COMMAND_LINE}, which will not do; give --"
-            f"{option.name} or --no-{option.name}, or one of 1, true, yes, on, 0, false, no, off"
+            f"{option.name} or --no-{option.name}, or {option.takes[0].lower()}{option.takes[1:-1]}"
         ) from None
+    if on is None:
+        return f"--{option.name}-failures"
     return f"--{option.name}" if on else f"--no-{option.name}"
 
 

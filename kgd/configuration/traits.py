@@ -7,7 +7,7 @@ The name of any class from which the one that is used inherits will do; that of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import attrs
 
@@ -93,7 +93,7 @@ FAMILIES = (
             "cull_idle_timeout cull_interval cull_connected cull_busy buffer_offline_messages "
             "kernel_info_timeout allowed_message_types allow_tracebacks "
             "traceback_replacement_message untracked_message_types root_dir default_kernel_name "
-            "transport_encryption"
+            "transport_encryption allowed_kernelspecs"
         ),
         idle=_all("kernel_manager_class", _PARTS)
         | _all("shared_context", "there is one ZeroMQ context for all kernels")
@@ -164,15 +164,3 @@ FAMILIES = (
         idle=_all("default_provisioner_name", "kernels are processes of this machine"),
     ),
 )  # fmt: skip
-KNOWN_CLASSES = frozenset(name for family in FAMILIES for name in family.classes)
-
-
-def families_of(name: str, trait: str) -> Iterator[Family]:
-    """
-    :return: Those in which a class of this name can have this trait.
-    """
-    for family in FAMILIES:
-        if name in family.classes and (
-            trait in family.options or trait in family.actions or trait in family.idle
-        ):
-            yield family

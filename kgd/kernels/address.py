@@ -25,9 +25,11 @@ class Place(Protocol):
     What one kernel listens on.
 
     :ivar transport: As connection files have it.
+    :ivar sockets: What the names of its Unix sockets begin with, if it has any.
     """
 
     transport: str
+    sockets: str
 
     def take(self, *, new: bool) -> tuple[str, list[int]]:
         """
@@ -50,6 +52,7 @@ class TCPPorts:
     """
 
     transport = "tcp"
+    sockets = ""
 
     def __init__(self, leases: PortLeases) -> None:
         self._leases = leases
@@ -84,19 +87,19 @@ class UnixSockets:
 
     def __init__(self, runtime: RuntimeDirectory, name: str) -> None:
         self._runtime = runtime
-        self._name = name
+        self.sockets = name
 
     def take(self, *, new: bool) -> tuple[str, list[int]]:
         """
         Remove what a killed process has left.
         """
-        return str(self._runtime.clear_sockets(self._name)), [*range(1, len(CHANNELS) + 1)]
+        return str(self._runtime.clear_sockets(self.sockets)), [*range(1, len(CHANNELS) + 1)]
 
     def give_back(self) -> None:
         """
         Remove the sockets.
         """
-        self._runtime.remove_sockets(self._name)
+        self._runtime.remove_sockets(self.sockets)
 
 
 class KernelAddress:
@@ -142,6 +145,19 @@ class KernelAddress:
         )
         # Anew for each process: some kernels remove the file when they end.
         return info, self._runtime.write(self._kernel_id, info.to_json())
+
+    @property
+    def file(self) -> Path:
+        """
+        The connection file.
+        """
+        return self._runtime.connection_file(self._kernel_id)
+
+    def launched(self, pid: int) -> None:
+        """
+        A process runs there now.
+        """
+        self._runtime.keep(self._kernel_id, pid, self._place.sockets)
 
     def give_up(self) -> None:
         """

@@ -11,7 +11,15 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from kgd.errors import KernelStartFailed
-from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess, KernelSpec, Seed
+from kgd.interfaces import (
+    NO_LIMITS,
+    Ended,
+    IKernelLauncher,
+    IKernelProcess,
+    KernelSpec,
+    Limits,
+    Seed,
+)
 from kgd.kernels.address import KernelAddress
 from kgd.kernels.command import kernel_command
 from kgd.kernels.events import KernelEvents
@@ -28,6 +36,7 @@ class Plan:
 
     :ivar env: The complete environment.
     :ivar cwd: The working directory.
+    :ivar limits: How much it may use.
     :ivar seed: What to run before clients are let in, if anything.
     :ivar revive: Whether another process follows when one that worked has died.
     """
@@ -36,6 +45,7 @@ class Plan:
     spec: KernelSpec
     env: Mapping[str, str] = attrs.field(repr=False)
     cwd: str
+    limits: Limits = NO_LIMITS
     seed: Seed | None = None
     revive: bool = True
 
@@ -105,10 +115,11 @@ class CurrentProcess:
         argv = kernel_command(
             plan.spec.argv, connection_file=file, resource_dir=plan.spec.directory
         )
-        return self._launcher.launch(plan.kernel_id, argv, plan.env, plan.cwd)
+        return self._launcher.launch(plan.kernel_id, argv, plan.env, plan.cwd, plan.limits)
 
     def _launched(self, process: IKernelProcess) -> None:
         self._process = process
+        self._address.launched(process.pid)
         said, self._said = self._said or [], None
         self._events.launched()
         for event in said:

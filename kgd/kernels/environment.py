@@ -33,6 +33,11 @@ _MINIMUM = frozenset(
     }
 )
 
+# What leads to a user's own sockets and files.
+_PERSONAL = frozenset(
+    {"DBUS_SESSION_BUS_ADDRESS", "JUPYTER_RUNTIME_DIR", "MAIL", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR"}
+)
+
 # Linux takes 128 KiB for one variable; the sum has to leave room for everything else.
 _LARGEST_VARIABLE = 128 * 1024 - 2
 _LARGEST_SUM = 512 * 1024
@@ -45,7 +50,8 @@ def kernel_environment(
     *,
     inherit: Set[str],
     accept: Set[str],
-    parent_pid: int,
+    hide: Set[str] = frozenset(),
+    parent_pid: int | None,
 ) -> dict[str, str]:
     """
     Choose the complete environment of a new kernel.
@@ -56,6 +62,8 @@ def kernel_environment(
     :param of_spec: The kernelspec's ``env``; ``${VAR}`` in it stands for what was chosen so far.
     :param inherit: Names of gateway variables to pass on beside the minimal set.
     :param accept: Names of client variables to accept beside ``KERNEL_*``.
+    :param hide: Names of variables that hold secrets of the gateway's, whatever else is said.
+    :param parent_pid: Without which process a kernel should end, or ``None`` if it should not.
     """
     if wanted is None:
         env = {name: value for name, value in ours.items() if not _is_of_service(name)}
@@ -67,11 +75,21 @@ def kernel_environment(
             if name.startswith("KERNEL_") or name in accept
         }
     # Taken out before the kernelspec can spell them, and once more at the end.
-    env = _without_ours(env)
+    env = _without_ours(env, hide)
     env |= {name: Template(value).safe_substitute(env) for name, value in of_spec.items()}
     env["KERNEL_GATEWAY"] = "1"
-    env["JPY_PARENT_PID"] = str(parent_pid)
-    return _without_ours(env)
+    env.pop("JPY_PARENT_PID", None)
+    if parent_pid is not None:
+        env["JPY_PARENT_PID"] = str(parent_pid)
+    return _without_ours(env, hide)
+
+
+def as_user(ours: Mapping[str, str], of_user: Mapping[str, str]) -> dict[str, str]:
+    """
+    :param of_user: What another user's programs expect.
+    :return: Our environment as that user should have it, without what leads to our own things.
+    """
+    return {name: value for name, value in ours.items() if name not in _PERSONAL} | dict(of_user)
 
 
 def _is_of_service(name: str) -> bool:
@@ -82,8 +100,12 @@ def _is_minimal(name: str) -> bool:
     return name in _MINIMUM or name.startswith("LC_")
 
 
-def _without_ours(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if not name.startswith(_OURS)}
+def _without_ours(env: Mapping[str, str], hide: Set[str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in env.items()
+        if not name.startswith(_OURS) and name not in hide
+    }
 
 
 def check_client_environment(env: object) -> dict[str, str]:

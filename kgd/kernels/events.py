@@ -67,6 +67,11 @@ class KernelEvents(Protocol):
         A user wants the kernel gone, or wants it gone sooner.
         """
 
+    def leave_asked(self) -> None:
+        """
+        The gateway ends; the process shall run on without it.
+        """
+
 
 class KernelEffects(Protocol):
     """
@@ -176,6 +181,11 @@ class KernelEffects(Protocol):
     def end_overdue(self) -> None:
         """
         The kernel has failed for good by not answering in time.
+        """
+
+    def end_left(self) -> None:
+        """
+        The process is not ours any more.
         """
 
     def end_unkillable(self) -> None:

@@ -194,6 +194,18 @@ class Kernel:
         self._work.events.stop_asked()
         return stopping
 
+    def leave(self) -> bool:
+        """
+        Leave the process as it is, and its connection file, for whoever comes after the gateway.
+
+        :return: Whether that was done. It is not for a kernel that has not run its seed yet, or
+            that is between two processes or at its end; such a one has to be stopped.
+        """
+        if self.is_ready or self.plan.seed is None:
+            self._work.hold(False)
+            self._work.events.leave_asked()
+        return self._work.gone
+
     # --- what the channels see ---
 
     def became_ready(self) -> None:

@@ -72,6 +72,7 @@ _TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
         (_on.patience_ended, _overdue, _do.overrun),
         (_on.restart_asked, _terminated_to_restart, _do.terminate),
         (_on.stop_asked, _terminated_to_stop, _do.terminate),
+        (_on.leave_asked, _ended, _do.end_left),
     ),
     _seeding: (
         (_on.became_ready, _running, _do.settle),
@@ -85,6 +86,7 @@ _TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
         (_on.process_ended, _resting, _do.rest),
         (_on.restart_asked, _asked_to_restart, _do.ask_to_restart),
         (_on.stop_asked, _asked_to_stop, _do.ask_to_stop),
+        (_on.leave_asked, _ended, _do.end_left),
     ),
     _overdue: (
         (_on.process_ended, _ended, _do.end_overdue),
@@ -162,7 +164,7 @@ _TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
     ),
 }
 # Events that may come in any state, and mean nothing in most.
-_STRAY = (_on.began_seeding, _on.seeding_failed, _on.became_ready, _on.hope_ended)
+_STRAY = (_on.began_seeding, _on.seeding_failed, _on.became_ready, _on.hope_ended, _on.leave_asked)
 
 
 def _add(state: Any, event: Callable[..., None], to: Any, *effects: Callable[..., None]) -> None:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from importlib.util import cache_from_source
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -18,18 +19,31 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kgd.errors import KernelStartFailed
-from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess
+from kgd.interfaces import NO_LIMITS, Ended, IKernelLauncher, IKernelProcess, Limits
+from kgd.kernels import exec_kernel
 from kgd.kernels.oom import OUT_OF_MEMORY, OutOfMemoryKills
+from kgd.kernels.orders import orders
 from kgd.kernels.output import LINES_A_SECOND, OutputLines
+from kgd.kernels.runtime import RuntimeDirectory
+from kgd.kernels.watchdog import Watchdog
 from kgd.logs import make_logger
 from kgd.waiters import Waiters
 
 _log = make_logger()
-_WRAPPER = str(Path(__file__).with_name("exec_kernel.py"))
+# Compiled, if possible: every kernel would wait for that otherwise.
+_COMPILED = cache_from_source(exec_kernel.__file__)
+_WRAPPER = _COMPILED if os.path.isfile(_COMPILED) else exec_kernel.__file__
 _OUTPUTS = (1, 2)
 # What may still be in the pipe of an ended process: Linux lets it grow up to this.
 _PIPE_SIZE = 1024 * 1024
 _READ_SIZE = 64 * 1024
+# What to say of a process that a limit has ended, by the signal that the system sends then.
+_LIMIT_REACHED: dict[int, str] = {
+    signal.SIGXCPU: "it has used all the processor time that it may have; use less, or raise "
+    "--kernel-cpu-seconds or the kernelspec's cpu_seconds",
+    signal.SIGXFSZ: "it has written a larger file than it may; write less, or raise "
+    "--kernel-file-size or the kernelspec's file_size",
+}
 
 
 def find_executable(name: str, env: Mapping[str, str], cwd: str) -> str | None:
@@ -52,25 +66,47 @@ class LocalLauncher:
     Starts kernels on this machine, with the reactor's ``spawnProcess``.
 
     :param oom: Knows whether the system killed a process because memory ran out.
+    :param open_files: The soft limit of open files for kernels that are given none; that of now by
+        default.
+    :param runtime: Knows as whom kernels run, and what becomes of them when the gateway is killed.
     """
 
-    def __init__(self, reactor: Any, oom: OutOfMemoryKills | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        oom: OutOfMemoryKills | None = None,
+        runtime: RuntimeDirectory | None = None,
+        open_files: int | None = None,
+    ) -> None:
         self._reactor = reactor
         self._oom = oom or OutOfMemoryKills()
+        self._runtime = runtime or RuntimeDirectory()
+        now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._open_files = now if open_files is None else open_files
 
     def launch(
-        self, kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+        self,
+        kernel_id: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        limits: Limits = NO_LIMITS,
     ) -> Deferred[IKernelProcess]:
         """
         Start a process, and do not wait for anything.
         """
         try:
-            return succeed(self._launch(kernel_id, argv, env, cwd))
+            return succeed(self._launch(kernel_id, argv, env, cwd, limits))
         except KernelStartFailed as error:
             return fail(error)
 
     def _launch(
-        self, kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+        self,
+        kernel_id: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        limits: Limits,
     ) -> IKernelProcess:
         if not argv:
             raise KernelStartFailed("The kernelspec has no argv; mend its kernel.json")
@@ -81,8 +117,16 @@ class LocalLauncher:
                 "kernelspec's kernel.json"
             )
         lc_ctype = f"={env['LC_CTYPE']}" if "LC_CTYPE" in env else ""
-        wrapper = [sys.executable, "-I", "-S", _WRAPPER, cwd, lc_ctype, executable, *argv]
-        process = LocalProcess(self._reactor, kernel_id, self._oom)
+        runtime = self._runtime
+        ordered = orders(
+            limits,
+            runtime.user,
+            parent_pid=None if runtime.keeps else os.getpid(),
+            open_files=self._open_files,
+        )
+        wrapper = [sys.executable, "-I", "-S", _WRAPPER, cwd, lc_ctype, runtime.output(kernel_id),
+                   ordered, executable, *argv]  # fmt: skip
+        process = LocalProcess(self._reactor, kernel_id, self._oom, runtime.watchdog)
         try:
             # Without a path, so that the reactor can use posix_spawn.
             self._reactor.spawnProcess(process, sys.executable, wrapper, env=dict(env), path=None)
@@ -105,8 +149,11 @@ class LocalProcess(ProcessProtocol):
     pid: int = 0
     transport: Any
 
-    def __init__(self, reactor: Any, kernel_id: str, oom: OutOfMemoryKills) -> None:
+    def __init__(
+        self, reactor: Any, kernel_id: str, oom: OutOfMemoryKills, watchdog: Watchdog | None
+    ) -> None:
         self._kernel_id = kernel_id
+        self._watchdog = watchdog
         self._oom = oom
         self._oom_before = oom.read()
         self._we_killed = False
@@ -157,6 +204,8 @@ class LocalProcess(ProcessProtocol):
         The process runs. A kernel reads its input from ZeroMQ.
         """
         self.pid = self.transport.pid
+        if self._watchdog is not None:
+            self._watchdog.watch(self.pid)
         self.transport.closeStdin()
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
@@ -173,6 +222,8 @@ class LocalProcess(ProcessProtocol):
         # in the moment since the leader was reaped.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        if self._watchdog is not None:
+            self._watchdog.forget(self.pid)
         signum = getattr(reason.value, "signal", None)
         self._ended = Ended(getattr(reason.value, "exitCode", None), signum, self._cause_of(signum))
         for child_fd in _OUTPUTS:
@@ -182,7 +233,7 @@ class LocalProcess(ProcessProtocol):
 
     def _cause_of(self, signum: int | None) -> str:
         if signum != signal.SIGKILL or self._we_killed:
-            return ""
+            return "" if signum is None else _LIMIT_REACHED.get(signum, "")
         return OUT_OF_MEMORY if self._oom.happened_since(self._oom_before) else ""
 
     def _drain(self, child_fd: int) -> None:

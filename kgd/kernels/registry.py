@@ -8,6 +8,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
@@ -25,6 +26,7 @@ from kgd.errors import (
 )
 from kgd.interfaces import (
     CULLED,
+    NO_LIMITS,
     SHUT_DOWN,
     IKernel,
     IKernelLauncher,
@@ -33,6 +35,7 @@ from kgd.interfaces import (
     IKernelSpecs,
     IRelay,
     KernelSpec,
+    Limits,
     Seed,
     StartRequest,
 )
@@ -40,8 +43,9 @@ from kgd.kernels.address import Addresses
 from kgd.kernels.command import working_directory
 from kgd.kernels.culler import Culler
 from kgd.kernels.current import Plan
-from kgd.kernels.environment import check_client_environment, kernel_environment
+from kgd.kernels.environment import as_user, check_client_environment, kernel_environment
 from kgd.kernels.kernel import Kernel
+from kgd.kernels.limits import limits_of
 from kgd.kernels.names import check_kernel_id, new_kernel_id
 from kgd.kernels.pool import WarmPool
 from kgd.kernels.ports import PortLeases
@@ -89,6 +93,7 @@ class KernelRegistry:
         self._specs = specs
         self.launcher = launcher
         self._relay = relay
+        self._runtime = runtime
         self._environment = environment
         self._wall_clock = wall_clock
         self._monotonic = monotonic
@@ -188,20 +193,34 @@ class KernelRegistry:
         wanted = request.env
         if wanted is not None:
             wanted = check_client_environment(wanted)
+        limits = limits_of(settings, spec)
+        user = self._runtime.user
         env = kernel_environment(
-            self._environment,
+            self._environment if user is None else as_user(self._environment, user.environment),
             wanted,
             spec.env,
             inherit=settings.env_process_whitelist,
             accept=settings.env_whitelist,
-            parent_pid=os.getpid(),
+            hide={settings.auth_token_env},
+            parent_pid=None if settings.keep_kernels else os.getpid(),
         )
         cwd = working_directory(settings.root_dir, request.path)
+        if user is not None and not user.may_enter(Path(cwd)):
+            raise KernelStartFailed(
+                f"Kernels run as {user.name}, who cannot enter the directory {cwd}; let them, or "
+                "choose another one with --root-dir"
+            )
         seed = request.seed or self._seed
         if seed is not None and (seed.kernel_name != spec.name or not seed.cells):
             seed = None
         return Plan(
-            kernel_id=kernel_id, spec=spec, env=env, cwd=cwd, seed=seed, revive=request.revive
+            kernel_id=kernel_id,
+            spec=spec,
+            env=env,
+            cwd=cwd,
+            limits=limits,
+            seed=seed,
+            revive=request.revive,
         )
 
     def _new_kernel(self, plan: Plan, launcher: IKernelLauncher) -> Kernel:
@@ -358,14 +377,20 @@ class KernelRegistry:
 
     def stop_all(self) -> Deferred[None]:
         """
-        End every kernel within 5 seconds, all at once, and refuse new ones.
+        End every kernel within 5 seconds, all at once, and refuse new ones. Those that shall be
+        kept are left as they are, if they are somebody's.
         """
         self._closed = True
         self._culler.stop()
-        for kernel in self._kernels.values():
+        spare = self._pool.close()
+        keep = self._settings.keep_kernels
+        kernels = [
+            kernel for kernel in tuple(self._kernels.values()) if not (keep and kernel.leave())
+        ]
+        for kernel in kernels:
             if not kernel.stopping:
                 self._record("kernel_stopped", kernel, reason="The gateway is shutting down")
-        kernels = [*self._kernels.values(), *self._pool.close()]
+        kernels += spare
         stopping = [kernel.stop(hurried=True) for kernel in kernels]
         return DeferredList(stopping).addCallback(lambda _: None)
 
@@ -393,12 +418,17 @@ class _AfterRoom:
         self._registry = registry
 
     def launch(
-        self, kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+        self,
+        kernel_id: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        limits: Limits = NO_LIMITS,
     ) -> Deferred[IKernelProcess]:
         """
         Launch it, after a spare kernel has given way if there are too many.
         """
         launching: Deferred[Any] = self._registry.make_room()
         return launching.addCallback(
-            lambda _: self._registry.launcher.launch(kernel_id, argv, env, cwd)
+            lambda _: self._registry.launcher.launch(kernel_id, argv, env, cwd, limits)
         )

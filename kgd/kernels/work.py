@@ -321,6 +321,20 @@ class KernelWork:
         """
         self._end_failed(self.reason)
 
+    def end_left(self) -> None:
+        """
+        Leave the process, and what others need to reach it.
+        """
+        self._log.info(
+            "kernel {kernel_id} is kept: process {pid}, connection file {file}",
+            kernel_id=self._plan.kernel_id,
+            pid=self.process.pid,
+            file=str(self._address.file),
+        )
+        self.process.disown()
+        self._close(1001, "The gateway is shutting down")
+        self.askers.turn_away()
+
     def end_unkillable(self) -> None:
         """
         Even SIGKILL did not help.
@@ -346,11 +360,14 @@ class KernelWork:
         self.askers.stopped.fire(None)
 
     def _end(self, code: int, reason: str) -> None:
+        self._close(code, reason)
+        self._address.give_up()
+        self._forget(self.reason)
+
+    def _close(self, code: int, reason: str) -> None:
         self._patience.end()
         self.gone = True
         self.is_ready = False
         self._activity.ended()
         self._connected = False
         self.channels.close(code, reason)
-        self._address.give_up()
-        self._forget(self.reason)

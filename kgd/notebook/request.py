@@ -44,14 +44,14 @@ def request_text(
     if secret:
         # A page that was opened with ?token= says so to whatever it asks for.
         headers = [
-            (name, _without_token(value) if name.lower() == _REFERER else value)
+            (name, without_token(value) if name.lower() == _REFERER else value)
             for name, value in headers
         ]
     named = _read_headers(headers)
     if secret:
         named.pop(_AUTHORIZATION, None)
         args.pop(_TOKEN, None)
-        url = _without_token(url)
+        url = without_token(url)
     rest = {
         "args": args,
         "path": dict(parameters),
@@ -91,7 +91,10 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _without_token(url: bytes) -> bytes:
+def without_token(url: bytes) -> bytes:
+    """
+    :return: A URL without the argument that may be the gateway's token.
+    """
     path, _, query = url.partition(b"?")
     pairs = query.split(b"&")
     kept = [

@@ -22,6 +22,7 @@ from kgd.web.kernels import KernelsAPI
 from kgd.web.kernelspecs import KernelSpecsAPI
 from kgd.web.me import MeAPI
 from kgd.web.metrics import MetricsAPI
+from kgd.web.public import PUBLIC
 from kgd.web.routes import Route, RouteTable
 from kgd.web.sessions import SessionsAPI
 from kgd.web.status import StatusAPI
@@ -48,13 +49,14 @@ class JupyterWebsocket:
                 *HealthAPI(lambda: not draining.is_on).routes(),
                 *MetricsAPI(gateway, status).routes(),
                 *DrainAPI(draining, gateway.kernels).routes(),
-                *SwaggerAPI(settings, self._routes).routes(),
+                *SwaggerAPI(self._routes).routes(),
                 *KernelsAPI(settings, gateway.kernels, draining).routes(),
                 *ChannelsAPI(gateway).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                 *SessionsAPI(settings, sessions).routes(),
             ],
             status.note,
+            PUBLIC,
         )
 
     def _routes(self) -> tuple[Route, ...]:

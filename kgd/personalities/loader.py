@@ -1,34 +1,71 @@
 """
 From the value of ``--api`` to a personality.
+
+Personalities may be made by others. What they give back is checked and brought into one form here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.plugin import getPlugins
 from twisted.python.reflect import namedAny
+from twisted.web.resource import IResource
 from zope.interface import Interface, Invalid
+from zope.interface.exceptions import (
+    BrokenImplementation,
+    BrokenMethodImplementation,
+    DoesNotImplement,
+)
 from zope.interface.verify import verifyObject
 
 from kgd.errors import ConfigurationError
-from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker
+from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker, PersonalityOption
 
 # The modules of the Jupyter Kernel Gateway, as old configurations name them.
 _LEGACY_PREFIX = "kernel_gateway."
+# What a module for that gateway has.
+_LEGACY_MAKER = "create_personality"
 # Found without a plug-in, so that a gateway can be embedded from wherever it lies.
 _BUILT_IN = ("kgd.personalities.jupyter_websocket", "kgd.personalities.notebook_http")
 
 
+def called(method: Callable[[], Any]) -> Deferred[Any]:
+    """
+    Call what others have written.
+
+    :return: What comes of it, whether that is a Deferred, a coroutine or a plain value.
+    """
+
+    def call() -> Any:
+        result = method()
+        return Deferred.fromCoroutine(result) if inspect.iscoroutine(result) else result
+
+    return maybeDeferred(call)
+
+
+# --- finding --------------------------------------------------------------------------------------
+
+
+def plugins() -> Iterable[IPersonalityMaker]:
+    """
+    :return: Makers that other distributions bring as plug-ins.
+    """
+    yield from getPlugins(IPersonalityMaker)
+
+
 def makers() -> Iterable[IPersonalityMaker]:
     """
-    :return: Those that come with kgd, then those that other distributions bring as plug-ins.
+    :return: Those that come with kgd, then the plug-ins.
     """
     for module in _BUILT_IN:
         yield import_module(module).maker
-    yield from getPlugins(IPersonalityMaker)
+    yield from plugins()
 
 
 def load(api: str, gateway: IGateway) -> IPersonality:
@@ -37,36 +74,132 @@ def load(api: str, gateway: IGateway) -> IPersonality:
 
     :param api: A maker's name, with dashes or underscores, or the dotted name of a maker or of a
         module that has one as ``maker``.
+    :param gateway: An attrs class, which has the ``options`` that the settings name.
     :raises ConfigurationError: when there is none, or it does not keep its promises.
     """
     maker: Any = _find(api)
     _verify(IPersonalityMaker, maker, f"the maker of --api={api}")
-    personality: IPersonality = maker.make(gateway)
-    _verify(IPersonality, personality, f"what --api={api} makes")
+    return make(maker, gateway)
+
+
+def make(maker: IPersonalityMaker, gateway: IGateway) -> IPersonality:
+    """
+    :param gateway: As for :py:func:`load`.
+    :return: What the maker makes, with the options that the settings name.
+    :raises ConfigurationError: when it does not keep its promises.
+    """
+    options = options_of(maker, gateway.settings.personality_options)
+    personality = maker.make(attrs.evolve(gateway, options=options))  # type: ignore[misc]
+    _verify(IPersonality, personality, f"what the personality {maker.name} makes")
     return personality
 
 
+def normalized(api: str) -> str:
+    """
+    :return: The name of a maker, from one of the ways to write it.
+    """
+    return api.removeprefix(_LEGACY_PREFIX).replace("-", "_")
+
+
 def _find(api: str) -> Any:
-    name = api.removeprefix(_LEGACY_PREFIX).replace("-", "_")
+    name = normalized(api)
     known = []
     for maker in makers():
-        if maker.name == name:
+        found = getattr(maker, "name", None)
+        if found == name:
             return maker
-        known.append(maker.name)
-    if "." in api:
-        try:
-            found = namedAny(api)  # type: ignore[no-untyped-call]
-        except Exception as error:
-            raise ConfigurationError(f"--api={api} cannot be imported: {error}") from error
-        return getattr(found, "maker", found)
-    raise ConfigurationError(
-        f"--api={api} is not known; there are {', '.join(sorted(known))}, "
-        "and any module that is named with its dots"
-    )
+        known.append(str(found))
+    try:
+        found = namedAny(api)  # type: ignore[no-untyped-call]
+    except Exception as error:
+        if "." in api:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigurationError(f"--api={api} cannot be imported: {reason}") from error
+        raise ConfigurationError(
+            f"--api={api} is not known; there are {', '.join(sorted(known))}, "
+            "and any module that can be imported"
+        ) from None
+    if hasattr(found, "maker"):
+        return found.maker
+    if hasattr(found, _LEGACY_MAKER) or api.endswith(f".{_LEGACY_MAKER}"):
+        raise ConfigurationError(
+            f"--api={api} is a personality of the Jupyter Kernel Gateway ({_LEGACY_MAKER}), whose "
+            "handlers need Tornado; kgd cannot serve it. docs/writing-a-personality.md tells how "
+            "to write it for kgd"
+        )
+    if inspect.ismodule(found):
+        raise ConfigurationError(
+            f"--api={api} is a module without a maker; it has to have an IPersonalityMaker of that "
+            "name"
+        )
+    return found
+
+
+# --- checking -------------------------------------------------------------------------------------
 
 
 def _verify(interface: type[Interface], candidate: object, what: str) -> None:
     try:
         verifyObject(interface, candidate)
     except Invalid as error:
-        raise ConfigurationError(f"{what} does not fit: {error}") from None
+        found = getattr(error, "exceptions", [error])
+        faults = sorted({_fault(each, interface) for each in found})
+        raise ConfigurationError(f"{what} does not fit: {'; '.join(faults)}") from None
+
+
+def _fault(error: Exception, interface: type[Interface]) -> str:
+    name = interface.__name__
+    if isinstance(error, BrokenMethodImplementation):
+        return f"its {_member(error.method)} is not as in kgd.interfaces.{name}: {error.mess}"
+    if isinstance(error, BrokenImplementation):
+        return f"it has no {_member(error.name)}"
+    if isinstance(error, DoesNotImplement):
+        return f"it does not say @implementer({name})"
+    return " ".join(str(error).split())
+
+
+def _member(member: Any) -> str:
+    return str(getattr(member, "__name__", member))
+
+
+async def resource_of(personality: IPersonality, name: str) -> IResource:
+    """
+    :param name: Of the personality, for the error.
+    :return: What it serves, which may also be a Klein application.
+    :raises ConfigurationError: when it is something else.
+    """
+    found = await called(personality.resource)
+    if not IResource.providedBy(found) and callable(getattr(found, "resource", None)):
+        found = found.resource()
+    if not IResource.providedBy(found):
+        raise ConfigurationError(
+            f"what the personality {name} makes does not fit: its resource() gives "
+            f"{type(found).__name__}, which is neither an IResource nor a Klein application"
+        )
+    return found
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+def option_rows(maker: IPersonalityMaker) -> Sequence[PersonalityOption]:
+    """
+    :return: The options that a maker has.
+    """
+    return tuple(getattr(maker, "options", ()))
+
+
+def options_of(maker: IPersonalityMaker, given: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    :param given: Values by name.
+    :return: The same, and the defaults of all others.
+    :raises ConfigurationError: for a name that is none of the maker's.
+    """
+    defaults = {row.name: row.default for row in option_rows(maker)}
+    unknown = sorted(set(given) - set(defaults))
+    if unknown:
+        raise ConfigurationError(
+            f"the personality {maker.name} has no option {unknown[0]!r}; it has "
+            f"{', '.join(sorted(defaults)) or 'none'}"
+        )
+    return defaults | dict(given)

@@ -15,11 +15,13 @@ from zope.interface import implementer
 
 from kgd.errors import KernelStartFailed, NoSuchKernelSpec
 from kgd.interfaces import (
+    NO_LIMITS,
     Ended,
     IKernelLauncher,
     IKernelProcess,
     IKernelSpecs,
     KernelSpec,
+    Limits,
 )
 from kgd.waiters import Waiters
 
@@ -169,7 +171,12 @@ class FakeLauncher:
         return [process for process in self.processes if process.ended is None]
 
     def launch(
-        self, kernel_id: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+        self,
+        kernel_id: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        limits: Limits = NO_LIMITS,
     ) -> Deferred[IKernelProcess]:
         """
         Launch a fake process, at once unless :py:meth:`hold` was called.

@@ -12,6 +12,7 @@ import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.web.resource import IResource
 
 from kgd.interfaces import IPersonality
 from kgd.settings import Settings
@@ -19,14 +20,19 @@ from kgd.tally import Tally
 from kgd.web.gateway import GatewayResource
 from kgd.web.site import GatewaySite
 
+# Of a documentation network: not this machine's, to which web pages have special ways.
+ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 8888)
+
 
 class _Transport(StringTransport):
     """
     Remembers how a connection ends.
     """
 
-    def __init__(self) -> None:
-        super().__init__(peerAddress=IPv4Address("TCP", "127.0.0.1", 54321))  # type: ignore[no-untyped-call]
+    def __init__(self, host: object) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            hostAddress=host, peerAddress=IPv4Address("TCP", "127.0.0.1", 54321)
+        )
         self.aborted = False
         self.no_delay: bool | None = None
 
@@ -68,25 +74,33 @@ class MemoryClient:
     """
     Sends requests to a personality as it is served by a gateway with these settings.
 
+    :param resource: What the personality serves, if it does not say so at once.
     :ivar clock: The time of the connections.
     :ivar transport: Of the latest connection.
     :param tally: Where requests are counted.
+    :param host: The gateway's own address.
     """
 
     def __init__(
-        self, settings: Settings, personality: IPersonality, tally: Tally | None = None
+        self,
+        settings: Settings,
+        personality: IPersonality,
+        resource: IResource | None = None,
+        tally: Tally | None = None,
+        host: object = ELSEWHERE,
     ) -> None:
         self.clock = Clock()
-        root = GatewayResource(settings, personality, tally)
+        root = GatewayResource(settings, personality, resource or personality.resource(), tally)
         self._site = GatewaySite(settings, root, self.clock)
         self._site.startFactory()
-        self.transport = _Transport()
+        self._host = host
+        self.transport = _Transport(host)
 
     def connect(self) -> Any:
         """
         :return: A connection's protocol, for bytes to be given to its ``dataReceived``.
         """
-        self.transport = _Transport()
+        self.transport = _Transport(self._host)
         protocol = self._site.buildProtocol(self.transport.getPeer())  # type: ignore[no-untyped-call]
         assert protocol is not None
         protocol.makeConnection(self.transport)

@@ -19,7 +19,7 @@ from kgd.web.exchange import exchange_of
 from kgd.web.message_audit import MessageAudit
 from kgd.web.origins import is_allowed
 from kgd.web.routes import Route
-from kgd.web.websocket import ChannelsFactory, UpgradeResource
+from kgd.web.websocket import POLICY_VIOLATION, ChannelsFactory, UpgradeResource
 
 LONGEST_SESSION_ID = 255  # bytes
 # 16 random bytes in base64.
@@ -40,6 +40,7 @@ class ChannelsAPI:
         self._tally = gateway.tally
         self._audit = MessageAudit(gateway.audit, gateway.settings)
         self._made: ChannelsFactory | None = None
+        gateway.token.on_change(self._token_changed)
 
     @property
     def _factory(self) -> ChannelsFactory:
@@ -61,6 +62,12 @@ class ChannelsAPI:
             )
         ]
 
+    def _token_changed(self) -> None:
+        """
+        Whoever came with the old token has to come back with the new one.
+        """
+        self._factory.turn_away(POLICY_VIOLATION, "The gateway's token has changed")
+
     def open(self, request: Any, kernel_id: str) -> IResource:
         """
         Check a request for a WebSocket, in the order in which little is given away.
@@ -69,7 +76,8 @@ class ChannelsAPI:
         """
         header = request.requestHeaders.getRawHeaders
         origin, host = _first(header("origin")), _first(header("host"))
-        if not is_allowed(origin, host, self._settings.cors.allow_origin):
+        allowed = self._settings.cors.allow_origin
+        if not is_allowed(origin, host, allowed, secure=request.isSecure()):
             raise errors.ResourceForbidden(
                 "Cross origin websockets not allowed; the gateway's operator can allow an origin "
                 "with --allow-origin"

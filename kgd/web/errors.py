@@ -19,6 +19,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.MalformedMessage: HTTPStatus.BAD_REQUEST,
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.HostRefused: HTTPStatus.FORBIDDEN,
     errors.ListingForbidden: HTTPStatus.FORBIDDEN,
     errors.KernelLimitReached: HTTPStatus.FORBIDDEN,
     errors.ResourceForbidden: HTTPStatus.FORBIDDEN,

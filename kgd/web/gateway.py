@@ -1,24 +1,30 @@
 """
-The root of what is served: CORS, then the token, then the personality.
+The root of what is served: CORS, then the name, the token and the origin, then the personality.
 """
 
 from __future__ import annotations
 
 from contextvars import copy_context
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from twisted.web.resource import IResource, Resource
+from twisted.web.error import UnsupportedMethod
+from twisted.web.resource import IResource, Resource, getChildForRequest
+from twisted.web.server import NOT_DONE_YET
 
 from kgd import errors
 from kgd.audit import Audit
+from kgd.auth import AuthToken
 from kgd.interfaces import Access, IPersonality
 from kgd.requester import REQUESTER
 from kgd.settings import CORS, Settings
 from kgd.tally import Tally
+from kgd.web.base import note_base, take_base
 from kgd.web.errors import refuse
 from kgd.web.exchange import Exchange, Exchanges, exchange_of
+from kgd.web.hosts import HostGuard
 from kgd.web.origins import allow_origin_header, is_allowed
-from kgd.web.tokens import is_right, presented
+from kgd.web.tokens import presented
 
 
 class GatewayResource(Resource):
@@ -27,6 +33,7 @@ class GatewayResource(Resource):
 
     :param tally: Where to count requests.
     :param audit: Who wants to know with which token they come.
+    :param token: What they have to present; by default, what the settings hold themselves.
     """
 
     isLeaf = True
@@ -35,15 +42,19 @@ class GatewayResource(Resource):
         self,
         settings: Settings,
         personality: IPersonality,
+        resource: IResource,
         tally: Tally | None = None,
         audit: Audit | None = None,
+        token: AuthToken | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._exchanges = Exchanges(settings, tally)
         self._audit = audit or Audit()
+        self._token = AuthToken(settings) if token is None else token
+        self._hosts = HostGuard(settings, needs_token=self._token.is_needed)
         self._settings = settings
         self._personality = personality
-        self._resource: IResource | None = None
+        self._resource = resource
         self._base = settings.base_url.encode("utf-8")
         self._cors = constant_cors_headers(settings.cors)
 
@@ -56,18 +67,23 @@ class GatewayResource(Resource):
         # Whatever is logged from here on belongs to this request, and nothing after that does.
         context = copy_context()
         context.run(REQUESTER.set, exchange.requester)
-        return context.run(self._render, request)
+        return context.run(self._answer, request)
 
-    def _render(self, request: Any) -> Any:
-        if request.method == b"OPTIONS" and self._answers_options(request):
-            return b""
+    def _answer(self, request: Any) -> Any:
         try:
-            self._admit(request)
-        except errors.GatewayError as error:
+            self._hosts.check(request)
+            base, path = self._split(request)
+            if request.method == b"OPTIONS" and self._answers_options(request, path):
+                return b""
+            self._admit(request, path)
+            request.prepath = base.split(b"/")[1:]
+            note_base(request, base)
+            return _render(self._resource, request, path)
+        except UnsupportedMethod as error:
+            allowed: list[bytes] = list(error.allowedMethods)
+            return refuse(request, errors.NoSuchMethod([each.decode("ascii") for each in allowed]))
+        except Exception as error:
             return refuse(request, error)
-        if self._resource is None:
-            self._resource = self._personality.resource()
-        return self._resource.render(request)  # type: ignore[no-untyped-call]
 
     def prepare(self, request: Any) -> Exchange:
         """
@@ -89,59 +105,81 @@ class GatewayResource(Resource):
             request.setHeader(name, constant)
         return exchange
 
-    def _answers_options(self, request: Any) -> bool:
+    def _split(self, request: Any) -> tuple[bytes, str | None]:
+        """
+        :return: The base URL, and what was asked for below it; ``None`` when that cannot be there.
+        """
+        base = take_base(request, self._base)
+        path = request.path
+        if not path.startswith(base + b"/") or not path.isascii():
+            return base, None
+        return base, path[len(base) :].decode("ascii")
+
+    def _answers_options(self, request: Any, path: str | None) -> bool:
         """
         Whether ``OPTIONS`` is not for the personality: it needs no token, and runs nothing.
         """
         try:
-            methods = self._personality.methods(self._path(request))
+            methods = self._personality.methods(path) if path is not None else ()
         except errors.GatewayError:
             return True
         if methods:
             allowed = sorted({*methods, "OPTIONS"})
             request.setHeader(b"Allow", ", ".join(allowed).encode("ascii"))
         is_preflight = request.requestHeaders.hasHeader(b"access-control-request-method")
+        if (
+            self._settings.allow_private_network
+            and request.getHeader(b"access-control-request-private-network") == b"true"
+            and self._is_allowed_origin(request)
+        ):
+            request.setHeader(b"Access-Control-Allow-Private-Network", b"true")
         return is_preflight or "OPTIONS" not in methods
 
-    def _path(self, request: Any) -> str:
-        """
-        :return: What was asked for, below the base URL.
-        :raises errors.NoSuchResource: when it is not there.
-        """
-        path = request.path
-        if not path.startswith(self._base + b"/"):
-            raise errors.NoSuchResource("")
-        try:
-            return path[len(self._base) :].decode("ascii")  # type: ignore[no-any-return]
-        except UnicodeDecodeError:
-            raise errors.NoSuchResource("") from None
-
-    def _admit(self, request: Any) -> None:
+    def _admit(self, request: Any, path: str | None) -> None:
         """
         :raises errors.GatewayError: unless the request may be served.
         """
-        text = self._path(request)
-        access = self._personality.access(text)
+        access = self._personality.access(path) if path is not None else Access.UNKNOWN
+        if not isinstance(access, Access):
+            # Whoever forgot to say shall not let everybody in.
+            raise TypeError(
+                f"access({path!r}) of the personality is {access!r}, which is no Access"
+            )
         if access is Access.UNKNOWN:
             raise errors.NoSuchResource("")
         if access is not Access.PUBLIC:
             query = request.uri.partition(b"?")[2]
             token = presented(query, request.getHeader(b"authorization"))
-            if not is_right(token, self._settings.auth_token):
+            if not self._token.admits(token):
                 raise errors.Unauthorized("")
             if self._audit.is_on:
                 exchange_of(request).requester.token = self._audit.fingerprint(token)
-        if access is Access.GUARDED:
-            # Clients may send any bytes, and Twisted itself would insist on UTF-8.
-            origin, host = (
-                value.decode("latin-1") if value is not None else None
-                for value in map(request.getHeader, (b"origin", b"host"))
-            )
-            if not is_allowed(origin, host, self._settings.cors.allow_origin):
-                raise errors.CrossOriginRefused("")
-        # Klein would decode and split the path again; an encoded slash is no separator.
-        request.prepath = self._base.split(b"/")[1:]
-        request.postpath = text.encode("ascii").split(b"/")[1:]
+        if access is Access.GUARDED and not self._is_allowed_origin(request):
+            raise errors.CrossOriginRefused("")
+
+    def _is_allowed_origin(self, request: Any) -> bool:
+        # Clients may send any bytes, and Twisted itself would insist on UTF-8.
+        origin, host = (
+            value.decode("latin-1") if value is not None else None
+            for value in map(request.getHeader, (b"origin", b"host"))
+        )
+        allowed = self._settings.cors.allow_origin
+        return is_allowed(origin, host, allowed, secure=request.isSecure())
+
+
+def _render(resource: IResource, request: Any, path: str | None) -> Any:
+    """
+    :param path: Below the base URL; that it is there has been seen to.
+    """
+    assert path is not None
+    segments = path.encode("ascii").split(b"/")[1:]
+    # Klein would decode and split the path again; an encoded slash is no separator. In a tree of
+    # plain resources, a child has the name that was encoded.
+    request.postpath = segments if resource.isLeaf else list(map(unquote_to_bytes, segments))
+    body = getChildForRequest(resource, request).render(request)  # type: ignore[no-untyped-call]
+    if body is not NOT_DONE_YET and not isinstance(body, bytes):
+        raise TypeError(f"the personality has answered with {type(body)} instead of bytes")
+    return body
 
 
 def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:

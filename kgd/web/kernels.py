@@ -12,6 +12,7 @@ from kgd import errors
 from kgd.draining import Draining
 from kgd.interfaces import IKernels, StartRequest
 from kgd.settings import Settings
+from kgd.web.base import base_url
 from kgd.web.body import read_object, text_or_none
 from kgd.web.models import kernel_model
 from kgd.web.respond import empty_answer, json_answer
@@ -61,8 +62,8 @@ class KernelsAPI:
         if not self._kernels.has_room() and not self._draining.is_on:
             raise errors.KernelLimitReached("Resource Limit")
         kernel = await self._kernels.start(_start_request(read_object(request)))
-        location = f"{self._settings.base_url}/api/kernels/{kernel.kernel_id}"
-        request.setHeader(b"Location", location.encode("ascii"))
+        location = f"{base_url(request)}/api/kernels/{kernel.kernel_id}"
+        request.setHeader(b"Location", location.encode("utf-8"))
         return json_answer(request, kernel_model(kernel), 201)
 
     def show(self, request: Any, kernel_id: str) -> bytes:

@@ -13,6 +13,7 @@ from twisted.web.resource import IResource
 from kgd import errors
 from kgd.interfaces import Access, IKernelSpecs, KernelSpec
 from kgd.settings import Settings
+from kgd.web.base import base_url
 from kgd.web.files import file_resource
 from kgd.web.models import kernelspec_model
 from kgd.web.respond import json_answer
@@ -54,8 +55,7 @@ class KernelSpecsAPI:
         model = {
             "default": self._settings.default_kernel_name,
             "kernelspecs": {
-                name: kernelspec_model(spec, self._settings.base_url)
-                for name, spec in specs.items()
+                name: kernelspec_model(spec, base_url(request)) for name, spec in specs.items()
             },
         }
         return json_answer(request, model)
@@ -65,7 +65,7 @@ class KernelSpecsAPI:
         ``GET /api/kernelspecs/<spec_name>``.
         """
         spec = self._find(spec_name)
-        return json_answer(request, kernelspec_model(spec, self._settings.base_url))
+        return json_answer(request, kernelspec_model(spec, base_url(request)))
 
     def file(self, request: Any, spec_name: str, file: str) -> IResource:
         """

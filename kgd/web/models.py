@@ -41,7 +41,7 @@ def session_model(session: Session) -> dict[str, Any]:
     }
 
 
-def kernelspec_model(spec: KernelSpec, base_url: str) -> dict[str, Any]:
+def kernelspec_model(spec: KernelSpec, base: str) -> dict[str, Any]:
     """
     :return: What ``/api/kernelspecs`` shows of a kernelspec.
     """
@@ -57,7 +57,7 @@ def kernelspec_model(spec: KernelSpec, base_url: str) -> dict[str, Any]:
             "kernel_protocol_version": spec.kernel_protocol_version,
         },
         "resources": {
-            key: f"{base_url}/kernelspecs/{quote(spec.name)}/{quote(file)}"
+            key: f"{base}/kernelspecs/{quote(spec.name)}/{quote(file)}"
             for key, file in spec.resources.items()
         },
     }

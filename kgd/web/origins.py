@@ -4,31 +4,55 @@ Which web pages may talk to the gateway.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
+from functools import lru_cache
+
+# Scheme, host and port as browsers write them; a page without an origin of its own says "null".
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@*\\\s:\[\]]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-def allowed_origins(setting: str) -> list[str]:
+def normalized(origin: str) -> str:
     """
-    :param setting: ``*``, one origin, or several with commas between them.
+    :return: The origin in lower case and without the scheme's own port; empty if it is none, like
+        ``null``, or like an address without a scheme.
     """
-    return [origin.strip().lower() for origin in setting.split(",") if origin.strip()]
+    found = _ORIGIN.fullmatch(origin.lower())
+    if not found:
+        return ""
+    scheme, host, port = found.groups()
+    shown = "" if port is None or port == _DEFAULT_PORTS.get(scheme) else f":{port}"
+    return f"{scheme}://{host}{shown}"
 
 
-def is_allowed(origin: str | None, host: str | None, setting: str) -> bool:
+@lru_cache(maxsize=8)
+def allowed_origins(setting: str) -> tuple[str, ...]:
     """
+    :param setting: ``*``, one origin, or several with commas between them. What is no origin allows
+        nothing.
+    """
+    each = (origin.strip().removesuffix("/") for origin in setting.split(","))
+    found = (origin if origin == "*" else normalized(origin) for origin in each)
+    return tuple(filter(None, found))
+
+
+def is_allowed(origin: str | None, host: str | None, setting: str, *, secure: bool) -> bool:
+    """
+    Origins are compared whole: scheme, host and port.
+
     :param origin: The ``Origin`` header; programs other than browsers send none.
     :param host: The ``Host`` header.
     :param setting: The value of ``--allow-origin``.
+    :param secure: Whether the request came over TLS.
     """
-    if origin is None or host is None or setting.strip() == "*":
+    allowed = allowed_origins(setting)
+    if origin is None or "*" in allowed:
         return True
-    if origin.lower() in allowed_origins(setting):
-        return True
-    try:
-        netloc = urlsplit(origin).netloc
-    except ValueError:
+    asking = normalized(origin)
+    if not asking:
         return False
-    return bool(netloc) and netloc == host
+    scheme = "https" if secure else "http"
+    return asking in allowed or (host is not None and asking == normalized(f"{scheme}://{host}"))
 
 
 def allow_origin_header(origin: str | None, setting: str) -> tuple[str, bool]:
@@ -37,6 +61,8 @@ def allow_origin_header(origin: str | None, setting: str) -> tuple[str, bool]:
         on the request.
     """
     allowed = allowed_origins(setting)
+    if "*" in allowed:
+        return "*", False
     if len(allowed) < 2:
-        return setting.strip(), False
-    return (origin if origin is not None and origin.lower() in allowed else ""), True
+        return (allowed[0] if allowed else ""), False
+    return (origin if origin is not None and normalized(origin) in allowed else ""), True

@@ -5,7 +5,7 @@ A table of routes, and the resource that serves it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import attrs
@@ -62,12 +62,18 @@ class RouteTable:
     looked up in a dictionary.
 
     :param served: Called with each request that is about to be served.
+    :param public: The rules of those routes that may need no token; if not given, that is up to the
+        routes.
     """
 
     def __init__(
-        self, routes: Iterable[Route], served: Callable[[Any], None] = lambda _: None
+        self,
+        routes: Iterable[Route],
+        served: Callable[[Any], None] = lambda _: None,
+        public: Set[str] | None = None,
     ) -> None:
         self.routes = tuple(routes)
+        self._public = public
         self._served = served
         self._app = Klein()
         url_map = self._app.url_map
@@ -97,6 +103,9 @@ class RouteTable:
 
         serve.__name__ = endpoint
         self._app.route(rule, methods=methods, endpoint=endpoint)(serve)
+        is_known = self._public is None or route.rule in self._public
+        if route.access is Access.PUBLIC and not is_known:
+            raise ValueError(f"{route.rule} would need no token; kgd/web/public.py lists what may")
         self._access[endpoint] = route.access
         if "<" not in rule and not inspect.iscoroutinefunction(route.handler):
             for method in methods:

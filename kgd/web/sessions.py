@@ -11,6 +11,7 @@ import attrs
 from kgd import errors
 from kgd.interfaces import ISessions, SessionRequest
 from kgd.settings import Settings
+from kgd.web.base import base_url
 from kgd.web.body import object_or_empty, read_object_or_none, text_or_none
 from kgd.web.models import session_model
 from kgd.web.respond import empty_answer, json_answer
@@ -56,8 +57,8 @@ class SessionsAPI:
             if getattr(wanted, field) is None:
                 raise errors.InvalidRequest(f"Missing field in JSON data: {field}")
         session = await self._sessions.create(wanted)
-        location = f"{self._settings.base_url}/api/sessions/{session.session_id}"
-        request.setHeader(b"Location", location.encode("ascii"))
+        location = f"{base_url(request)}/api/sessions/{session.session_id}"
+        request.setHeader(b"Location", location.encode("utf-8"))
         return json_answer(request, session_model(session), 201)
 
     def show(self, request: Any, session_id: str) -> bytes:

@@ -7,8 +7,12 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, ISSLTransport
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
+from zope.interface import implementer
 
 from kgd import errors
 from kgd.settings import Settings
@@ -103,18 +107,41 @@ class GatewayRequest(Request):
             super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
 
 
+@implementer(IHandshakeListener)
 class GatewayChannel(HTTPChannel):
     """
     One HTTP/1.1 connection.
     """
 
     transport: Any
+    site: Any
+    _handshake: IDelayedCall | None = None
+
+    def handshakeCompleted(self) -> None:
+        """
+        What comes is HTTP from now on, which has limits of its own.
+        """
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None and handshake.active():
+            handshake.cancel()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The client has gone.
+        """
+        self.handshakeCompleted()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def connectionMade(self) -> None:
         """
         A client has connected.
         """
         super().connectionMade()  # type: ignore[no-untyped-call]
+        site = self.site
+        if site.handshake_timeout and ISSLTransport.providedBy(self.transport):
+            self._handshake = site.reactor.callLater(
+                site.handshake_timeout, self.transport.abortConnection
+            )
         if hasattr(self.transport, "setTcpNoDelay"):
             try:
                 # Small frames would wait 40 ms for an acknowledgement.
@@ -141,6 +168,7 @@ class GatewaySite(Site):
         )
         self.reactor = reactor
         self.root = root
+        self.handshake_timeout = settings.tls_handshake_timeout
         self.max_body_size = settings.max_body_size
         self.trust_xheaders = settings.trust_xheaders
 

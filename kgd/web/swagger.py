@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from kgd.interfaces import Access
-from kgd.settings import Settings
+from kgd.web.base import base_url
 from kgd.web.respond import encoded_answer
 from kgd.web.routes import Route
 from kgd.web.schemas import ANSWERS, BODIES, DEFINITIONS, ERROR
@@ -43,7 +43,7 @@ def _parameters(method: str, rule: str) -> list[dict[str, Any]]:
     return parameters
 
 
-def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
+def describe(routes: Iterable[Route], base: str) -> dict[str, Any]:
     """
     :return: A description of the routes in Swagger 2.0.
     """
@@ -66,7 +66,7 @@ def describe(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
             "description": "Start Jupyter kernels and exchange messages with them",
             "version": "5",
         },
-        "basePath": base_url or "/",
+        "basePath": base or "/",
         "consumes": ["application/json"],
         "produces": ["application/json"],
         "securityDefinitions": {
@@ -86,8 +86,7 @@ class SwaggerAPI:
     :param others: Gives all other routes, which exist only when this is asked for.
     """
 
-    def __init__(self, settings: Settings, others: Callable[[], Iterable[Route]]) -> None:
-        self._settings = settings
+    def __init__(self, others: Callable[[], Iterable[Route]]) -> None:
         self._others = others
 
     def routes(self) -> list[Route]:
@@ -105,14 +104,14 @@ class SwaggerAPI:
         """
         ``GET /api/swagger.json``.
         """
-        return encoded_answer(request, self._document(), b"application/json")
+        return encoded_answer(request, self._document(request), b"application/json")
 
     def yaml(self, request: Any) -> bytes:
         """
         ``GET /api/swagger.yaml``: JSON is YAML, too.
         """
-        return encoded_answer(request, self._document(), b"text/x-yaml")
+        return encoded_answer(request, self._document(request), b"text/x-yaml")
 
-    def _document(self) -> bytes:
-        described = describe(self._others(), self._settings.base_url)
+    def _document(self, request: Any) -> bytes:
+        described = describe(self._others(), base_url(request))
         return msgspec.json.format(msgspec.json.encode(described), indent=2)

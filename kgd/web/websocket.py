@@ -33,6 +33,7 @@ from kgd.web.unacknowledged import Sweep, Unacknowledged
 # Close codes of RFC 6455, section 7.4.1.
 CANNOT_ACCEPT = 1003
 INVALID_PAYLOAD = 1007
+POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
 
 LONGEST_REASON = 123  # bytes, after which a close frame would be too long
@@ -97,6 +98,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         self.transport.bufferSize = WRITE_BUFFER
         self.transport.registerProducer(self, True)
         self._watch_loss()
+        self.factory.open.add(self)
         self._attachment = self._kernel.channels.attach(self._session_id, self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -130,7 +132,16 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         The connection has gone, cleanly or not.
         """
+        self.factory.open.discard(self)
         self._leave()
+
+    def turn_away(self, code: int, reason: str) -> None:
+        """
+        Take nothing more from the client, and close. What the kernel sends is kept for it, as for
+        any client that goes.
+        """
+        self._leave()
+        self.close(code, reason)
 
     def _leave(self) -> None:
         attachment, self._attachment = self._attachment, None
@@ -247,6 +258,8 @@ class ChannelsProtocol(WebSocketServerProtocol):
 class ChannelsFactory(WebSocketServerFactory):
     """
     Makes the connections, with the limits of the settings.
+
+    :ivar open: Those that are open.
     """
 
     protocol = ChannelsProtocol
@@ -256,6 +269,7 @@ class ChannelsFactory(WebSocketServerFactory):
         super().__init__(reactor=reactor, server="")  # type: ignore[no-untyped-call]
         self.tally = tally
         self.sweep = Sweep(reactor)
+        self.open: set[ChannelsProtocol] = set()
         interval = settings.ws_ping_interval
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             versions=[13],
@@ -270,6 +284,13 @@ class ChannelsFactory(WebSocketServerFactory):
             autoPingInterval=interval,
             autoPingTimeout=max(3 * interval, LEAST_PATIENCE) if interval else 0,
         )
+
+    def turn_away(self, code: int, reason: str) -> None:
+        """
+        Close all connections.
+        """
+        for protocol in tuple(self.open):
+            protocol.turn_away(code, reason)
 
 
 class UpgradeResource(Resource):

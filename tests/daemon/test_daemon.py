@@ -293,20 +293,6 @@ class StopTests(GatewayTestCase):
         self.assertEqual(code, 1001)
         self.assertIn("shutting down", reason)
 
-    async def test_stale_files_are_swept(self) -> None:
-        """
-        What a gateway that was killed has left goes when the next one starts.
-        """
-        gateway = await self.gateway()
-        kernel_id = await self.start_kernel(gateway.port)
-        assert gateway.transport is not None
-        (kernel,) = children_of(gateway.transport.pid)
-        self.addCleanup(end, kernel)
-        await gateway.stop(signal.SIGKILL)
-        self.assertTrue(any(kernel_id in name for name in self.leftovers()))
-        gateway = await self.gateway()
-        self.assertFalse(any(kernel_id in name for name in self.leftovers()))
-
 
 DEAF = """
 import signal, sys, time

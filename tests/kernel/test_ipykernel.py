@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections import Counter
+from typing import Any
 
 from twisted.internet.defer import DeferredList, ensureDeferred
 
@@ -296,7 +297,7 @@ class ConcurrencyTests(GatewayTestCase):
         """
         gateway = await self.gateway()
 
-        async def user_of(body: dict[str, object]) -> str | None:
+        async def user_of(body: dict[str, Any]) -> str | None:
             kernel_id = await self.start_kernel(gateway.port, **body)
             client = await self.connect(gateway.port, kernel_id)
             environ = json.loads(stdout(await client.execute('{"do": "env"}')))

@@ -28,7 +28,7 @@ from tests.support.gateway import (
 from tests.support.notebooks import notebook, python_notebook
 
 SETUP = """
-import base64, json, os, sys, threading, time
+import base64, json, os, signal, sys, threading, time
 from IPython.display import HTML, Image, display
 seeded = True
 def request():
@@ -134,8 +134,8 @@ class EndTests(NotebookTestCase):
         """
         gateway = await self.serve(
             "kept = 0",
-            "# GET /loop\nkept = 1\nwhile True: time.sleep(0.01)",
-            "# GET /deaf\nwhile True:\n  try:\n    while True: time.sleep(0.01)\n"
+            "# GET /loop\nkept = 1\nwhile True: signal.pause()",
+            "# GET /deaf\nwhile True:\n  try:\n    while True: signal.pause()\n"
             "  except KeyboardInterrupt: pass",
             "# GET /kept\nprint(kept, os.getpid())",
             options=("--request-timeout=0.5",),
@@ -260,7 +260,7 @@ class EndTests(NotebookTestCase):
         """
         began = self.home / "work" / "began"
         await self.serve(
-            "# GET /loop\nopen('began', 'w').close()\nwhile True: time.sleep(0.01)",
+            "# GET /loop\nopen('began', 'w').close()\nwhile True: signal.pause()",
             HI,
             options=("--interrupt-on-disconnect",),
         )
@@ -305,7 +305,7 @@ class BodyTests(NotebookTestCase):
             "open(each['path'], 'rb').read().hex(), each['path']) for each in found] "
             "for field, found in files.items()}))",
             "# POST /die\nos._exit(1)",
-            "# POST /deaf\nwhile True:\n  try:\n    while True: time.sleep(0.01)\n"
+            "# POST /deaf\nwhile True:\n  try:\n    while True: signal.pause()\n"
             "  except KeyboardInterrupt: pass",
             options=("--request-timeout=5",),
         )
@@ -535,7 +535,7 @@ class StreamTests(NotebookTestCase):
         """
         await self.serve(
             "# GET /slow streamed\nfor _ in range(6):\n  print('x', flush=True); time.sleep(0.2)",
-            "# GET /stuck streamed\nprint('x', flush=True)\nwhile True: time.sleep(0.01)",
+            "# GET /stuck streamed\nprint('x', flush=True)\nwhile True: signal.pause()",
             options=("--request-timeout=0.7",),
         )
         self.assertEqual((await self.get("/slow")).body.count(b"x"), 6)

@@ -96,8 +96,8 @@ class ReconnectTests(GatewayTestCase):
             await until(lambda c=client, m=msg_id: c.of(m, "stream"), "it has begun")  # type: ignore[misc]
             await self.leave(client)
             await self.connections(0)
-            self.gate.open()
             watcher = await self.come("w")
+            self.gate.open()
             await until(
                 lambda w=watcher, m=msg_id: any(  # type: ignore[misc]
                     each.content["execution_state"] == "idle" for each in w.of(m, "status")

@@ -34,6 +34,8 @@ TIMEOUT = 30
 V1 = "v1.kernel.websocket.jupyter.org"
 # The script ``twistd``, wherever it is installed.
 DAEMONIZE = "from twisted.scripts.twistd import run; run()"
+#: In the command line of a gateway's watchdog.
+WATCHDOG = b"/end_orphans.py\0"
 _AVAILABLE = "is available at "
 
 
@@ -163,17 +165,20 @@ class _Raw(Protocol):
         self.lost = True
 
 
-async def raw(port: int, request: bytes) -> bytes:
+async def raw(port: int, request: bytes, endpoint: Any = None) -> bytes:
     """
     Send these bytes, and return all that comes until the server closes.
+
+    :param endpoint: Where to, if not to this port over plain TCP.
     """
     protocol = _Raw(request)
-    endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
+    endpoint = endpoint or HostnameEndpoint(reactor, "127.0.0.1", port)
     await endpoint.connect(Factory.forProtocol(lambda: protocol))
     try:
         await until(lambda: protocol.lost, lambda: f"the server closes: {protocol.received!r}")
     finally:
-        protocol.transport.abortConnection()  # type: ignore[union-attr]
+        if not protocol.lost:
+            protocol.transport.abortConnection()  # type: ignore[union-attr]
     return protocol.received
 
 
@@ -183,23 +188,27 @@ async def http(
     path: str,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
+    endpoint: Any = None,
 ) -> Response:
     """
     Make one request on a connection of its own.
 
     :param body: Bytes, or what to send as JSON.
+    :param endpoint: As for :py:func:`raw`.
     """
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     lines = [
         f"{method} {path} HTTP/1.1",
-        f"Host: 127.0.0.1:{port}",
         "Connection: close",
-        *(f"{name}: {value}" for name, value in (headers or {}).items()),
+        *(
+            f"{name}: {value}"
+            for name, value in {"Host": f"127.0.0.1:{port}", **(headers or {})}.items()
+        ),
         *([f"Content-Length: {len(data)}"] if data or method in ("POST", "PATCH") else []),
         "",
         "",
     ]
-    answer = await raw(port, "\r\n".join(lines).encode() + data)
+    answer = await raw(port, "\r\n".join(lines).encode() + data, endpoint)
     head, _, rest = answer.partition(b"\r\n\r\n")
     first, *fields = head.decode("latin-1").split("\r\n")
     parsed = dict(field.lower().split(": ", 1)[:1] + field.split(": ", 1)[1:] for field in fields)
@@ -450,21 +459,27 @@ class GatewayTestCase(TestCase):
         twistd: tuple[str, ...] = (),
         env: Mapping[str, str] | None = None,
         daemonize: bool = False,
+        through: tuple[str, ...] = (),
     ) -> GatewayProcess:
         """
         Start a gateway, without waiting for it.
 
         :param twistd: Options for twistd itself.
+        :param through: What becomes the gateway, with the gateway's command line after it.
         :param daemonize: Let ``twistd`` run it, instead of ``python -m kgd``.
         """
         process = GatewayProcess()
         before = [*twistd, "--"] if twistd else []
-        reactor.spawnProcess(
-            process,
-            sys.executable,
+        command = (
             [sys.executable, "-m", "kgd", *before, *options]
             if not daemonize
-            else [sys.executable, "-c", DAEMONIZE, *twistd, "kgd", *options],
+            else [sys.executable, "-c", DAEMONIZE, *twistd, "kgd", *options]
+        )
+        argv = [*through, *command]
+        reactor.spawnProcess(
+            process,
+            argv[0],
+            argv,
             env=self.environment(**(env or {})),
             path=str(self.home / "work"),
         )
@@ -486,11 +501,13 @@ class GatewayTestCase(TestCase):
         await process.ready()
         return process
 
-    async def start_kernel(self, port: int, **body: Any) -> str:
+    async def start_kernel(
+        self, port: int, *, base: str = "", endpoint: Any = None, headers: Any = None, **body: Any
+    ) -> str:
         """
         :return: The new kernel's id.
         """
-        response = await http(port, "POST", "/api/kernels", body)
+        response = await http(port, "POST", f"{base}/api/kernels", body, headers, endpoint)
         self.assertEqual(response.code, 201, response.body)
         return str(response.json["id"])
 
@@ -500,16 +517,18 @@ class GatewayTestCase(TestCase):
         kernel_id: str,
         *,
         v1: bool = False,
+        base: str = "",
         query: str = "",
         headers: Any = None,
         protocol: type[Channels] = Channels,
+        endpoint: Any = None,
     ) -> Channels:
         """
         Open a WebSocket on a kernel.
         """
         client: Any
         factory = WebSocketClientFactory(
-            f"ws://127.0.0.1:{port}/api/kernels/{kernel_id}/channels{query}",
+            f"ws://127.0.0.1:{port}{base}/api/kernels/{kernel_id}/channels{query}",
             protocols=[V1] if v1 else None,
             headers=headers,
             reactor=reactor,
@@ -517,7 +536,8 @@ class GatewayTestCase(TestCase):
         factory.protocol = protocol
         # Without time-outs, so that no timer outlives a test.
         factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0)
-        client = await HostnameEndpoint(reactor, "127.0.0.1", port).connect(factory)
+        endpoint = endpoint or HostnameEndpoint(reactor, "127.0.0.1", port)
+        client = await endpoint.connect(factory)
         self.addCleanup(self._drop, client)
         await until(lambda: client.opened or client.closed, "the WebSocket opens")
         self.assertTrue(client.opened, f"refused: {client.closed}")
@@ -557,16 +577,17 @@ def alive(pid: int) -> bool:
 
 def children_of(pid: int) -> list[int]:
     """
-    The processes that a process has started.
+    The processes that a process has started; of a gateway, without its watchdog.
     """
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(fields[1]) == pid:
+            if int(fields[1]) == pid and WATCHDOG not in command:
                 found.append(int(entry.name))
     return found
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.configuration.deciding import Decided, decide
 from kgd.configuration.files import Files, default_path, read_files, read_toml
+from kgd.configuration.table import OWN
 from kgd.options import OPTIONS
 from kgd.settings import Settings
 
@@ -37,8 +38,8 @@ class FilesTestCase(SynchronousTestCase):
         """
         Read what there is.
         """
-        files = read_files(chosen, {**os.environ, **environ})
-        decided = decide(*files.sources)
+        files = read_files(chosen, {**os.environ, **environ}, OWN)
+        decided = decide(OWN, *files.sources)
         return decided.settings, files, decided
 
     def wrong(self, chosen: str = "") -> str:
@@ -107,7 +108,7 @@ class TomlTests(FilesTestCase):
             if option.many:
                 (self.near / KGD).write_text(f"{option.name} = []")
                 settings, _, _ = self.read()
-                self.assertEqual(len(getattr(settings, option.field)), 0, option.name)
+                self.assertEqual(len(option.value_in(settings)), 0, option.name)
 
     def test_wrong_values(self) -> None:
         """
@@ -158,7 +159,7 @@ class TomlTests(FilesTestCase):
         """
         default_path().write_text("port = 5")
         self.assertEqual(self.read()[0].port, 5)
-        self.assertEqual(set(read_toml(default_path())), {"port"})
+        self.assertEqual(set(read_toml(default_path(), OWN)), {"port"})
 
 
 class JupyterTests(FilesTestCase):

@@ -21,6 +21,7 @@ from kgd.configuration.deciding import decide
 from kgd.configuration.files import read_toml
 from kgd.configuration.given import from_environment
 from kgd.configuration.showing import config_file, environment_file, toml
+from kgd.configuration.table import OWN
 from kgd.options import OPTIONS
 from kgd.settings import Settings
 
@@ -43,14 +44,14 @@ class WrittenTests(SynchronousTestCase):
         """
         It has all options, says nothing as it is, and the defaults when all of it is let in.
         """
-        self.assertEqual(tomllib.loads(config_file()), {})
+        self.assertEqual(tomllib.loads(config_file(OWN)), {})
         path = Path(self.mktemp())
-        path.write_text(uncommented(config_file()))
-        source = read_toml(path)
+        path.write_text(uncommented(config_file(OWN)))
+        source = read_toml(path, OWN)
         self.assertEqual(list(source), [option.name for option in ROWS])
-        self.assertEqual(decide(source).settings, Settings(root_dir=str(Path.cwd())))
+        self.assertEqual(decide(OWN, source).settings, Settings(root_dir=str(Path.cwd())))
         for option in ROWS:
-            self.assertIn(option.help.split()[0], config_file())
+            self.assertIn(option.help.split()[0], config_file(OWN))
 
     def test_environment_file(self) -> None:
         """
@@ -61,7 +62,7 @@ class WrittenTests(SynchronousTestCase):
         self.assertEqual(
             list(variables), [option.environment[0] for option in ROWS] + ["KGD_CONFIG"]
         )
-        settings = decide(from_environment(variables)).settings
+        settings = decide(OWN, from_environment(variables, OWN)).settings
         self.assertEqual(settings, Settings(root_dir=str(Path.cwd())))
 
     def test_toml(self) -> None:
@@ -146,7 +147,7 @@ class CommandTests(SynchronousTestCase):
         """
         file = self.directory / "kgd.toml"
         self.assertEqual(self.run_command("--generate-config"), f"wrote {file}\n")
-        self.assertEqual(file.read_text(), config_file())
+        self.assertEqual(file.read_text(), config_file(OWN))
         file.write_text("port = nonsense")
         error = self.assertRaises(UsageError, Options().parseOptions, ["--generate-config"])
         self.assertIn(f"{file} is there already; --force replaces it", str(error))
@@ -154,7 +155,7 @@ class CommandTests(SynchronousTestCase):
         for force in ("--force", "-y", "--JupyterApp.answer_yes=true"):
             file.write_text("port = nonsense")
             self.run_command("--generate-config", force)
-            self.assertEqual(file.read_text(), config_file())
+            self.assertEqual(file.read_text(), config_file(OWN))
 
     def test_generate_config_elsewhere(self) -> None:
         """
@@ -162,7 +163,7 @@ class CommandTests(SynchronousTestCase):
         """
         file = self.directory / "new" / "mine.toml"
         self.run_command("--generate-config", f"--config={file}")
-        self.assertEqual(file.read_text(), config_file())
+        self.assertEqual(file.read_text(), config_file(OWN))
         error = self.assertRaises(
             UsageError, Options().parseOptions, ["--generate-config", "-c", f"{file}/below"]
         )
@@ -197,4 +198,5 @@ class CommandTests(SynchronousTestCase):
             if name.startswith("opt_") and len(name) > len("opt_") + 1
         }
         rows = {option.name for option in OPTIONS} | {f"no-{option.name}" for option in OPTIONS}
+        rows.add("access-log-failures")
         self.assertEqual(actions - rows | {"help"}, set(ACTIONS))

@@ -12,12 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.configuration.command_line import Options
 from kgd.configuration.deciding import decide
 from kgd.configuration.spellings import Rewriter
-from kgd.configuration.traits import FAMILIES, families_of
+from kgd.configuration.table import OWN
+from kgd.configuration.traits import FAMILIES
 from kgd.options import OPTIONS
 from kgd.settings import Settings
-
-# These come with the listeners.
-TLS = {"certfile", "keyfile", "client-ca"}
 
 
 def read(*arguments: str) -> tuple[Settings, Sequence[str]]:
@@ -27,7 +25,7 @@ def read(*arguments: str) -> tuple[Settings, Sequence[str]]:
     options = Options()
     options.postOptions = lambda: None  # type: ignore[method-assign]
     options.parseOptions(list(arguments))
-    return decide(options.said).settings, options.remarks
+    return decide(OWN, options.said).settings, options.remarks
 
 
 class TraitTests(SynchronousTestCase):
@@ -144,10 +142,10 @@ class TraitTests(SynchronousTestCase):
         """
         known = {option.name for option in OPTIONS}
         for family in FAMILIES:
-            self.assertEqual(set(family.options.values()) - known - TLS, set())
+            self.assertEqual(set(family.options.values()) - known, set())
             kinds = (family.options, family.actions, family.idle)
             self.assertEqual(sum(map(len, kinds)), len({trait for each in kinds for trait in each}))
-        self.assertEqual(list(families_of("Nobody", "port")), [])
+        self.assertEqual(list(OWN.families_of("Nobody", "port")), [])
 
 
 def attrs_with_port(port: int) -> Settings:
@@ -198,7 +196,7 @@ class OwnTests(SynchronousTestCase):
         """
         After two dashes there are no options.
         """
-        rewriter = Rewriter(lenient=False)
+        rewriter = Rewriter(OWN, lenient=False)
         self.assertEqual(rewriter.rewrite(["--", "--Foo.bar=1"]), ["--", "--Foo.bar=1"])
 
     def test_wrong_switch(self) -> None:

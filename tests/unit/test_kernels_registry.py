@@ -65,6 +65,12 @@ class MemoryRuntime(RuntimeDirectory):
         if self.error is not None:
             raise self.error
         self.files[kernel_id] = content
+        return self.connection_file(kernel_id)
+
+    def connection_file(self, kernel_id: str) -> Path:
+        """
+        Where a file would be.
+        """
         return Path(f"/run/kernel-{kernel_id}.json")
 
     def remove(self, kernel_id: str) -> None:
@@ -1090,6 +1096,58 @@ class StopAllTests(Case):
         self.successResultOf(first)
         self.successResultOf(second)
         self.successResultOf(self.kernels.stop_all())
+
+
+class KeepTests(Case):
+    """
+    Leaving kernels running when everything ends.
+    """
+
+    settings = Settings(keep_kernels=True)
+
+    def test_left(self) -> None:
+        """
+        A kernel that runs is neither signalled nor waited for, its files stay, its clients are
+        told, and whatever happens to it later is not ours. So it is with one that starts.
+        """
+        for begin in (self.ready, self.start):
+            kernel = begin()
+            self.assertNotIn("JPY_PARENT_PID", self.rig.process.env)
+            process, channels = self.rig.process, self.channels
+            self.successResultOf(self.kernels.stop_all())
+            self.assertEqual(process.signals, [])
+            self.assertIsNone(process.ended)
+            self.assertIn(kernel.kernel_id, self.rig.runtime.files)
+            self.assertEqual(channels.closed, (1001, "The gateway is shutting down"))
+            self.assertEqual(self.rig.clock.getDelayedCalls(), [])
+            self.successResultOf(kernel.stop())
+            process.end(CRASH)
+            self.assertEqual(self.rig.clock.getDelayedCalls(), [])
+            self.assertIs(self.rig.process, process)
+            self.setUp()
+
+    def test_not_left(self) -> None:
+        """
+        A kernel whose process is being replaced, is being launched or is being stopped ends.
+        """
+        for begin in ("restart", "stop"):
+            kernel = self.ready()
+            getattr(kernel, begin)().addErrback(lambda _: None)
+            self.rig.process.deadly = {signal.SIGTERM}
+            stopping = self.kernels.stop_all()
+            self.assertNoResult(stopping)
+            self.rig.pass_time(5)
+            self.successResultOf(stopping)
+            self.assertIn(signal.SIGTERM, self.rig.process.signals)
+            self.assertEqual(self.rig.runtime.files, {})
+            self.setUp()
+        self.launcher.hold()
+        self.kernels.start(StartRequest()).addErrback(lambda _: None)
+        stopping = self.kernels.stop_all()
+        self.launcher.release()
+        self.rig.pass_time(5)
+        self.successResultOf(stopping)
+        self.assertEqual(self.rig.runtime.files, {})
 
 
 class InterruptTests(Case):

@@ -5,10 +5,12 @@ The runtime directory.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -199,6 +201,85 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         shutil.rmtree(self.base)
         self.base.write_bytes(b"")
         self.assertRaises(KernelStartFailed, self.runtime.write, KERNEL_ID, b"{}")
+
+
+class KeptTests(SynchronousTestCase):
+    """
+    Kernels that outlive their gateway.
+    """
+
+    def setUp(self) -> None:
+        """
+        A gateway that keeps its kernels, of which there are two: one is us, one is no more.
+        """
+        self.base = Path(self.mktemp())
+        self.runtime = RuntimeDirectory(self.base, keeps=True)
+        self.runtime.open()
+        self.path = self.runtime.path
+        for kernel_id, name in (("a", "1"), ("b", "11")):
+            self.runtime.write(kernel_id, b"{}")
+            Path(self.runtime.output(kernel_id)).touch()
+            self.runtime.keep(kernel_id, os.getpid(), name)
+            (self.path / f"{name}-1").touch()
+        self.runtime.directory("uploads")
+
+    def change(self, kernel_id: str, **changes: Any) -> None:
+        """
+        Change a record.
+        """
+        file = self.path / f"kernel-{kernel_id}.process"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    def names(self) -> set[str]:
+        """
+        What is there of kernels.
+        """
+        return {file.name for file in self.path.glob("*") if file.is_file()} - {"lock"}
+
+    def test_the_living_stay(self) -> None:
+        """
+        What a kernel needs that runs stays when its gateway ends, and when others begin; what
+        belongs to others goes.
+        """
+        expected = {"kernel-a.json", "kernel-a.log", "kernel-a.process", "1-1"}
+        for wrong in ({"start_time": 1}, {"boot_id": "another"}, {"pid": "?"}):
+            self.change("b", **wrong)
+            self.runtime.close()
+            self.assertEqual(self.names(), expected)
+            with capturedLogs() as logged:
+                another = RuntimeDirectory(self.base)
+                another.open()
+            self.assertIn("has left kernels running: 1 in", formatEvent(logged[0]))
+            another.close()
+            self.assertEqual(self.names(), expected)
+            self.setUp()
+
+    def test_all_have_ended(self) -> None:
+        """
+        When no kernel runs any more, nothing stays.
+        """
+        for kernel_id in ("a", "b"):
+            self.change(kernel_id, start_time=1)
+        self.runtime.close()
+        self.assertFalse(self.path.exists())
+
+    def test_stopped(self) -> None:
+        """
+        A kernel that is stopped leaves nothing.
+        """
+        self.runtime.remove("a")
+        self.runtime.remove_sockets("1")
+        self.assertEqual(
+            self.names(), {"kernel-b.json", "kernel-b.log", "kernel-b.process", "11-1"}
+        )
+
+    def test_cannot_be_recorded(self) -> None:
+        """
+        A process that has ended already cannot be recorded, which is said.
+        """
+        with capturedLogs() as logged:
+            self.runtime.keep("c", 2**22 + 1, "")
+        self.assertIn("kernel c will not be found again", formatEvent(logged[0]))
 
 
 class SweepTests(SynchronousTestCase):

@@ -5,7 +5,7 @@ The gateway's own ports.
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import ConfigurationError
-from kgd.listening import CONSECUTIVE, Listening, candidates, listen
+from kgd.listening import CONSECUTIVE, Listeners, Listening, candidates
 from kgd.settings import Settings
 
 
@@ -45,6 +45,21 @@ class CandidateTests(SynchronousTestCase):
         self.assertEqual(list(candidates(0, 50, random.Random(1))), [0])
 
 
+class PortAt:
+    """
+    A port with an address.
+    """
+
+    def __init__(self, address: object) -> None:
+        self._address = address
+
+    def getHost(self) -> object:
+        """
+        Where it is.
+        """
+        return self._address
+
+
 class BusyReactor(MemoryReactor):
     """
     Some ports are taken here.
@@ -52,13 +67,16 @@ class BusyReactor(MemoryReactor):
 
     taken = frozenset({8888, 8889})
 
-    def listenTCP(self, port: int, *args: Any, **kwargs: Any) -> Any:
+    names: ClassVar[dict[str, str]] = {"": "0.0.0.0", "localhost": "127.0.0.1", "far": "10.0.0.9"}
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """
         Refuse those.
         """
         if port in self.taken:
             raise CannotListenError("127.0.0.1", port, OSError(98, "in use"))
-        return super().listenTCP(port, *args, **kwargs)
+        super().listenTCP(port, factory, backlog, interface)
+        return PortAt(IPv4Address("TCP", self.names.get(interface, interface), port))
 
 
 class ListenTests(SynchronousTestCase):
@@ -71,7 +89,15 @@ class ListenTests(SynchronousTestCase):
         :return: A Deferred of what is open.
         """
         self.reactor = BusyReactor()
-        return Deferred.fromCoroutine(listen(self.reactor, Settings(**settings), Factory()))
+        given = Settings(**{"auth_token": "t", **settings})
+        self.listeners = Listeners(self.reactor, given)
+
+        async def listen() -> list[Listening]:
+            self.listeners.prepare(has_token=given.needs_token)
+            await self.listeners.open(Factory())
+            return self.listeners.opened
+
+        return Deferred.fromCoroutine(listen())
 
     def test_next_port(self) -> None:
         """
@@ -100,24 +126,75 @@ class ListenTests(SynchronousTestCase):
         """
         One that is wrong is named.
         """
-        for description in ("nonsense:1", "tcp:x", "tcp:8888"):
+        for description in (
+            "nonsense:1", "tcp:x", "tcp:8888", "tcp", "", "ssl:1:privateKey=/none", "ssl:x",
+            "ssl:1:sslmethod=TLSv1_METHOD", "ssl", "systemd:domain=INET:index=9", "systemd:x",
+            "systemd:domain=INET:name=none",
+        ):  # fmt: skip
             failure = self.failureResultOf(self.listen(listen=(description,)), ConfigurationError)
             self.assertIn(f"--listen={description}", failure.getErrorMessage())
 
-
-class PortAt:
-    """
-    A port with an address.
-    """
-
-    def __init__(self, address: object) -> None:
-        self._address = address
-
-    def getHost(self) -> object:
+    def test_no_open_door(self) -> None:
         """
-        Where it is.
+        Without a token nothing is opened that other machines can reach, unless somebody insists.
         """
-        return self._address
+        for settings in (
+            {"ip": "0.0.0.0"},
+            {"ip": ""},
+            {"ip": "::"},
+            {"ip": "10.0.0.1"},
+            {"listen": ("tcp:80",)},
+            {"listen": ("tcp6:80",)},
+            {"listen": ("tcp:80:interface=127.0.0.1", "tcp:80:interface=0.0.0.0")},
+        ):
+            failure = self.failureResultOf(
+                self.listen(auth_token="", **settings), ConfigurationError
+            )
+            reason = failure.getErrorMessage()
+            for words in ("other machines can reach --", "--auth-token-file", "--insecure-no-auth"):
+                self.assertIn(words, reason)
+            self.assertNotIn("\n", reason)
+            self.assertEqual(self.reactor.tcpServers, [])
+            self.successResultOf(self.listen(auth_token="t", **settings))
+            self.successResultOf(self.listen(auth_token="", insecure_no_auth=True, **settings))
+            self.assertTrue(self.reactor.tcpServers)
+
+    def test_local_without_token(self) -> None:
+        """
+        What only this machine can reach needs none; a Unix socket is for its user then.
+        """
+        self.successResultOf(self.listen(auth_token="", ip="127.0.0.1", port=1))
+        self.successResultOf(self.listen(auth_token="", listen=("tcp:1:interface=localhost",)))
+        for token, text, mode in (
+            ("", "unix:/s", 0o600),
+            ("", "unix:/s:mode=660", 0o660),
+            ("t", "unix:/s", 0o666),
+        ):
+            self.successResultOf(self.listen(auth_token=token, listen=(text,)))
+            self.assertEqual(self.reactor.unixServers[0][3], mode)
+
+    def test_known_when_it_listens(self) -> None:
+        """
+        Where the description does not say who can reach it, the open port does.
+        """
+        failure = self.failureResultOf(
+            self.listen(auth_token="", listen=("tcp:1:interface=far",)), ConfigurationError
+        )
+        self.assertIn("other machines can reach --listen=tcp:1", failure.getErrorMessage())
+        self.assertEqual(len(self.listeners.opened), 1, "for the caller to close")
+
+    def test_useless_certificates(self) -> None:
+        """
+        A certificate that nothing would use is an error, and no silent lack of protection.
+        """
+        for settings in (
+            {"certfile": "/c", "listen": ("tcp:1",)},
+            {"keyfile": "/k"},
+            {"client_ca": "/a"},
+            {"client_ca": "/a", "listen": ("unix:/s",)},
+        ):
+            failure = self.failureResultOf(self.listen(**settings), ConfigurationError)
+            self.assertIn("would protect nothing", failure.getErrorMessage())
 
 
 class URLTests(SynchronousTestCase):
@@ -134,4 +211,6 @@ class URLTests(SynchronousTestCase):
             (IPv6Address("TCP", "::1", 443), True, "https://[::1]:443/b"),
         ):
             self.assertEqual(Listening(PortAt(address), is_secure).url("/b"), expected)
-        self.assertIn("/run/x", Listening(PortAt(UNIXAddress("/run/x"))).url("/b"))
+        socket = Listening(PortAt(UNIXAddress("/run/x")))
+        self.assertEqual((socket.url("/b"), socket.place), ("unix:/run/x", "/run/x"))
+        self.assertEqual(Listening(PortAt(IPv4Address("TCP", "127.0.0.1", 80))).place, "80")

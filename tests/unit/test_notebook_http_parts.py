@@ -264,7 +264,10 @@ class UploadsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.home = Path(self.mktemp()).resolve()
         self.home.mkdir()
-        self.uploads = UploadDirectory(Clock(), lambda: self.home)
+        self.handed_over: list[Path] = []
+        self.uploads = UploadDirectory(
+            Clock(), lambda: self.home, lambda *paths: self.handed_over.extend(paths)
+        )
 
     def store(self, *files: Upload) -> Any:
         """
@@ -288,6 +291,9 @@ class UploadsTests(SynchronousTestCase):
         self.assertEqual(Path(files[1].path).read_bytes(), b"\xff\x00")
         self.assertEqual(files[0].name, "../../etc/x.csv")
         self.assertEqual(directory.stat().st_mode & 0o777, 0o700)
+        # The directory last: from then on somebody else may change what is in it.
+        self.assertEqual(self.handed_over[-1], directory)
+        self.assertEqual({str(path) for path in self.handed_over[:-1]}, {f.path for f in files})
         self.uploads.remove(directory)
         self.assertEqual(list(self.home.iterdir()), [])
 

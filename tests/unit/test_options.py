@@ -16,9 +16,12 @@ from kgd.configuration.command_line import ACTIONS, Options
 from kgd.configuration.deciding import decide
 from kgd.configuration.given import from_environment
 from kgd.configuration.showing import environment_file
+from kgd.configuration.table import OWN
 from kgd.options import OPTIONS
 from kgd.settings import CORS, MEBIBYTE, Settings, normalized_base_url
 
+# Readers that take any text, or check more than these texts can show.
+EXCEPTIONS = ("text", "names", "notebook_uri", "stickiness", "path", "endpoint")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -29,7 +32,7 @@ def parsed(*arguments: str, **environ: str) -> Settings:
     options = Options()
     options.postOptions = lambda: None  # type: ignore[method-assign]
     options.parseOptions(list(arguments))
-    return decide(options.said, from_environment(environ)).settings
+    return decide(OWN, options.said, from_environment(environ, OWN)).settings
 
 
 class TableTests(SynchronousTestCase):
@@ -39,9 +42,10 @@ class TableTests(SynchronousTestCase):
 
     def test_complete(self) -> None:
         """
-        Every setting has a row, and every row a setting.
+        Every setting has a row, and every row a setting. The rows of a personality that others have
+        made are its own.
         """
-        fields = {field.name for field in attrs.fields(Settings)} - {"cors"}
+        fields = {field.name for field in attrs.fields(Settings)} - {"cors", "personality_options"}
         fields |= {field.name for field in attrs.fields(CORS)}
         self.assertEqual({option.field for option in OPTIONS if not option.idle}, fields)
 
@@ -50,13 +54,7 @@ class TableTests(SynchronousTestCase):
         Each reader that can be wrong says so, naming the option, the value and what would do.
         """
         for option in OPTIONS:
-            if option.is_switch or option.read.__name__ in (
-                "text",
-                "names",
-                "notebook_uri",
-                "stickiness",
-                "absolute",
-            ):
+            if option.is_switch or option.read.__name__ in EXCEPTIONS:
                 continue
             for value in ("-1", "x", "1e999", "nan"):
                 error = self.assertRaises(UsageError, parsed, f"--{option.name}={value}")
@@ -90,7 +88,8 @@ class TableTests(SynchronousTestCase):
             ip port port-retries listen base-url auth-token allow-origin allow-credentials
             allow-headers allow-methods expose-headers max-age trust-xheaders max-kernels seed-uri
             prespawn-count default-kernel-name force-kernel-name env-process-whitelist api
-            ssl-version ws-ping-interval log-level config generate-config show-config
+            certfile keyfile client-ca tls-min auth-token-file ssl-version ws-ping-interval
+            log-level config generate-config show-config
             show-config-json debug version help list-kernels env-whitelist cell-parser
             comment-prefix allow-notebook-download static-path cull-idle-timeout cull-interval
             cull-connected cull-busy buffer-offline-messages no-buffer-offline-messages
@@ -185,8 +184,9 @@ class ReadingTests(SynchronousTestCase):
         """
         Options that change nothing are read, and said to be such, with the reason.
         """
-        (remark,) = decide(from_environment({"KG_SSL_VERSION": "3"})).remarks
-        self.assertIn("--ssl-version changes nothing (in the variable KG_SSL_VERSION): TLS", remark)
+        (remark,) = decide(OWN, from_environment({"KG_SSL_VERSION": "3"}, OWN)).remarks
+        self.assertIn("--ssl-version changes nothing (in the variable KG_SSL_VERSION)", remark)
+        self.assertIn("--tls-min=1.2", remark)
         error = self.assertRaises(UsageError, parsed, KG_SSL_VERSION="x")
         self.assertIn("--ssl-version is 'x'", str(error))
 
@@ -218,6 +218,35 @@ class ReadingTests(SynchronousTestCase):
         )
         self.assertEqual(settings.env_whitelist, {"A", "B", "C"})
         self.assertEqual(settings.listen, ("a,b", "c"))
+
+    def test_files_and_endpoints(self) -> None:
+        """
+        Files are where they are from here, wherever the gateway goes.
+        """
+        settings = parsed(
+            "--certfile=c", "--keyfile=/k", "--auth-token-file=t", "--listen=unix:s",
+            KG_CLIENT_CA="a", KGD_PORT_FILE="",
+        )  # fmt: skip
+        here = Path.cwd()
+        self.assertEqual((settings.certfile, settings.keyfile), (f"{here}/c", "/k"))
+        self.assertEqual((settings.auth_token_file, settings.client_ca), (f"{here}/t", f"{here}/a"))
+        self.assertEqual((settings.listen, settings.port_file), ((f"unix:address={here}/s",), ""))
+        self.assertTrue(settings.needs_token)
+        environ = {"KG_CERTFILE": "/c", "KG_KEYFILE": "/k"}
+        self.assertEqual(parsed(**environ).keyfile, "/k")
+        self.assertEqual(parsed(**environ).certfile, "/c")
+
+    def test_origins(self) -> None:
+        """
+        An origin is one with a scheme; what could never match is an error.
+        """
+        given = parsed("--allow-origin= http://a.com, https://b.com:8443/ ")
+        self.assertEqual(given.cors.allow_origin, "http://a.com,https://b.com:8443/")
+        repeated = parsed("--allow-origin=http://a.com", "--allow-origin-list=http://b.com")
+        self.assertEqual(repeated.cors.allow_origin, "http://a.com,http://b.com")
+        self.assertEqual(parsed("--allow-origin=*").cors.allow_origin, "*")
+        for wrong in ("null", "a.com", "a.com:80", "http://", "http://a.com/b", "http://*.a.com"):
+            self.assertRaises(UsageError, parsed, f"--allow-origin={wrong}")
 
     def test_sizes(self) -> None:
         """

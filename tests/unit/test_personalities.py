@@ -1,25 +1,42 @@
 """
-From a name to a personality.
+From a name to a personality, and what every personality promises.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from klein import Klein
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource, Resource
+from twisted.web.static import Data
 from zope.interface import implementer
 
 from kgd.errors import ConfigurationError
-from kgd.interfaces import Access, IGateway, IPersonality, IPersonalityMaker
+from kgd.interfaces import (
+    Access,
+    IGateway,
+    IPersonality,
+    IPersonalityMaker,
+    PersonalityOption,
+)
+from kgd.options import switch, whole_number
+from kgd.personalities import jupyter_websocket, notebook_http
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
-from kgd.personalities.loader import load
-from kgd.service import Parts
+from kgd.personalities.loader import called, load, resource_of
+from kgd.plugin_options import options_with
 from kgd.settings import Settings
-from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
+from kgd.testing.personalities import MemoryGateway, PersonalityContract
+from kgd.testing.web import MemoryClient
+from tests.support.notebooks import KERNEL_API
+
+FAULT = (500, "Unknown server error")
 
 
 @implementer(IPersonality)
@@ -89,8 +106,7 @@ class LoaderTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        specs = FakeKernelSpecs()
-        self.gateway = Parts(None, Settings(), MemoryKernels(), specs, None)
+        self.gateway = MemoryGateway()
         self.module = ModuleType("a_module_of_somebody")
         self.patch(sys, "modules", sys.modules | {"a_module_of_somebody": self.module})
 
@@ -119,22 +135,304 @@ class LoaderTests(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, load, "no.such.module", self.gateway)
         self.assertIn("cannot be imported", str(error))
 
+    def refusal(self, made: Any, api: str = "a_module_of_somebody.maker") -> str:
+        """
+        :param made: What the maker makes, or the maker itself if it is a type.
+        :return: Why it is refused, in one line.
+        """
+        maker = made() if isinstance(made, type) else Maker(made)
+        setattr(self.module, "maker", maker)  # noqa: B010
+        text = str(self.assertRaises(ConfigurationError, load, api, self.gateway))
+        self.assertNotIn("\n", text)
+        return text
+
+    def test_without_dots(self) -> None:
+        """
+        A module of its own needs no package.
+        """
+        plain = Plain()
+        setattr(self.module, "maker", Maker(plain))  # noqa: B010
+        self.assertIs(load("a_module_of_somebody", self.gateway), plain)
+
     def test_not_a_maker(self) -> None:
         """
         Something else under a name with dots is refused.
         """
         error = self.assertRaises(ConfigurationError, load, "os.path.join", self.gateway)
-        self.assertIn("does not fit", str(error))
+        self.assertIn("it has no make; it has no name", str(error))
+        error = self.assertRaises(ConfigurationError, load, "json", self.gateway)
+        self.assertIn("a module without a maker", str(error))
 
     def test_missing_member(self) -> None:
         """
         A personality that lacks something is refused, and what it lacks is named.
         """
-
-        plain: Any = type("Lacking", (), {name: vars(Plain)[name] for name in ("start", "stop")})
-        setattr(self.module, "maker", Maker(implementer(IPersonality)(plain)()))  # noqa: B010
-        error = self.assertRaises(
-            ConfigurationError, load, "a_module_of_somebody.maker", self.gateway
+        members = {name: vars(Plain)[name] for name in ("start", "stop", "reload", "methods")}
+        lacking: Any = implementer(IPersonality)(type("Lacking", (), members))
+        self.assertTrue(
+            self.refusal(lacking()).endswith("fit: it has no access; it has no resource")
         )
-        self.assertIn("access", str(error))
-        self.assertIn("resource", str(error))
+
+        nameless: Any = implementer(IPersonalityMaker)(type("N", (), {"make": Maker.make}))
+        self.assertIn("it has no name", self.refusal(nameless))
+
+    def test_wrong_members(self) -> None:
+        """
+        So is one whose members are not what they should be, or that does not say what it is.
+        """
+        members: dict[str, Any] = {
+            name: value for name, value in vars(Plain).items() if not name.startswith("__")
+        }
+        mute: Any = type("Mute", (), members)
+        self.assertIn("@implementer(IPersonality)", self.refusal(mute()))
+        deaf: Any = type("Deaf", (), members | {"access": lambda self: Access.PUBLIC})
+        text = self.refusal(implementer(IPersonality)(deaf)())
+        self.assertIn("its access is not as in kgd.interfaces.IPersonality", text)
+
+    def test_for_the_other_gateway(self) -> None:
+        """
+        A personality of the Jupyter Kernel Gateway cannot be served, and that is what is said.
+        """
+        setattr(self.module, "create_personality", lambda parent, log: None)  # noqa: B010
+        for api in ("a_module_of_somebody", "a_module_of_somebody.create_personality"):
+            error = self.assertRaises(ConfigurationError, load, api, self.gateway)
+            self.assertIn("Tornado", str(error))
+            self.assertIn("docs/writing-a-personality.md", str(error))
+
+    def test_options(self) -> None:
+        """
+        A personality gets what was chosen for its options, and the defaults of the others.
+        """
+        got: list[Any] = []
+
+        class Choosy(Maker):
+            options = (
+                PersonalityOption("a", "A.", default=1),
+                PersonalityOption("b", "B.", default=2),
+            )
+
+            def make(self, gateway: IGateway) -> Any:
+                got.append(gateway.options)
+                return super().make(gateway)
+
+        setattr(self.module, "maker", Choosy(Plain()))  # noqa: B010
+        gateway = MemoryGateway(Settings(personality_options={"b": 3}))
+        load("a_module_of_somebody", gateway)
+        self.assertEqual(got, [{"a": 1, "b": 3}])
+        gateway = MemoryGateway(Settings(personality_options={"c": 3}))
+        error = self.assertRaises(ConfigurationError, load, "a_module_of_somebody", gateway)
+        self.assertIn("no option 'c'; it has a, b", str(error))
+
+
+class CalledTests(SynchronousTestCase):
+    """
+    What others have written may give a Deferred, a coroutine or a value.
+    """
+
+    def test_values(self) -> None:
+        """
+        All of them are waited for.
+        """
+
+        async def coroutine() -> int:
+            return await succeed(2)
+
+        self.assertEqual(self.successResultOf(called(lambda: 1)), 1)
+        self.assertEqual(self.successResultOf(called(coroutine)), 2)
+        self.assertEqual(self.successResultOf(called(lambda: succeed(3))), 3)
+
+    def test_failures(self) -> None:
+        """
+        Whichever way it fails.
+        """
+
+        async def coroutine() -> None:
+            raise ValueError
+
+        def plain() -> None:
+            raise ValueError
+
+        for method in (coroutine, plain, lambda: fail(ValueError())):
+            self.failureResultOf(called(method), ValueError)
+
+    def test_resources(self) -> None:
+        """
+        A Klein application is as good as a resource; anything else is refused.
+        """
+        for given, fits in ((Resource(), True), (Klein(), True), (7, False), (None, False)):
+            plain: Any = Plain()
+            plain.resource = lambda given=given: given
+            found = Deferred.fromCoroutine(resource_of(plain, "it"))
+            if fits:
+                self.assertTrue(IResource.providedBy(self.successResultOf(found)))
+            else:
+                failure = self.failureResultOf(found, ConfigurationError)
+                self.assertIn(type(given).__name__, str(failure.value))
+
+
+class ServingTests(SynchronousTestCase):
+    """
+    How what others have written is served.
+    """
+
+    def client(self, resource: IResource, access: Any = Access.PUBLIC, **settings: Any) -> Any:
+        """
+        :return: A client of a personality that serves this everywhere.
+        """
+        plain: Any = Plain()
+        plain.access = lambda path: access() if callable(access) else access
+        plain.methods = lambda path: ("GET",)
+        client = MemoryClient(Settings(**settings), plain, resource)
+        self.addCleanup(client.close)
+        return client
+
+    def test_tree(self) -> None:
+        """
+        A tree of resources is one; its children's names are decoded.
+        """
+        root = Resource()
+        below = Resource()
+        root.putChild(b"a b", below)
+        below.putChild(b"c", Data(b"here", "text/plain"))
+        client = self.client(root, base_url="/base")
+        self.assertEqual(client.request("GET", "/base/a%20b/c").body, b"here")
+        self.assertEqual(client.request("GET", "/base/a%20b/d").code, 404)
+        self.assertEqual(client.request("POST", "/base/a%20b/c").code, 405)
+
+    def test_faults(self) -> None:
+        """
+        What goes wrong in it is for the operator to read, and not for clients.
+        """
+
+        class Faulty(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> Any:
+                if request.postpath == [b"text"]:
+                    return "text"
+                raise ValueError("a secret")
+
+        client = self.client(Faulty(), auth_token="")
+        for path in ("/text", "/raise"):
+            response = client.request("GET", path)
+            self.assertEqual((response.code, response.json["message"]), FAULT)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError, ValueError)), 2)
+
+    def test_fails_closed(self) -> None:
+        """
+        Whoever does not say what a path demands lets nobody in.
+        """
+
+        def fault() -> None:
+            raise ValueError("a secret")
+
+        for access in (None, True, fault):
+            client = self.client(Data(b"secret", "text/plain"), access, auth_token="x")
+            response = client.request("GET", "/?token=x")
+            self.assertEqual((response.code, response.json["message"]), FAULT)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError, ValueError)), 3)
+
+
+class PluginOptionsTests(SynchronousTestCase):
+    """
+    Options of personalities that others have made, on the command line.
+    """
+
+    def setUp(self) -> None:
+        class Choosy(Maker):
+            options = (
+                PersonalityOption("most", "Most of it.", whole_number, 7),
+                PersonalityOption("loud", "Loudly.", switch, False),
+                PersonalityOption("odd", "Odd.", odd),
+            )
+
+        self.makers: list[Any] = [Choosy(Plain()), Maker(Plain()), object()]
+
+    def parsed(self, *arguments: str, **environ: str) -> Any:
+        """
+        :return: What the personality is given.
+        """
+        self.patch(os, "environ", environ)
+        options = options_with(self.makers)
+        options.parseOptions(list(arguments))
+        return options.settings.personality_options
+
+    def test_sources(self) -> None:
+        """
+        The command line wins over the environment; what is not said is not there.
+        """
+        api = "--api=of-somebody"
+        self.assertEqual(self.parsed(api), {})
+        self.assertEqual(self.parsed(api, "--of-somebody-most=3", "--of-somebody-loud"),
+                         {"most": 3, "loud": True})  # fmt: skip
+        self.assertEqual(self.parsed(api, KGD_OF_SOMEBODY_MOST="4"), {"most": 4})
+        self.assertEqual(
+            self.parsed(api, "--of-somebody-most=5", KGD_OF_SOMEBODY_MOST="4"), {"most": 5}
+        )
+        self.assertEqual(self.parsed("--of-somebody-most=5"), {})
+
+    def test_wrong(self) -> None:
+        """
+        What will not do is a usage error; another gateway's command line knows nothing of it.
+        """
+        error = self.assertRaises(UsageError, self.parsed, "--of-somebody-most=x")
+        self.assertIn("--of-somebody-most is 'x'", str(error))
+        error = self.assertRaises(UsageError, self.parsed, KGD_OF_SOMEBODY_ODD="2")
+        self.assertIn("--of-somebody-odd is '2' in the variable KGD_OF_SOMEBODY_ODD", str(error))
+        self.makers.clear()
+        self.assertRaises(UsageError, self.parsed, "--of-somebody-most=3")
+
+    def test_help(self) -> None:
+        """
+        They are in the help.
+        """
+        self.patch(os, "environ", {})
+        self.assertIn("--of-somebody-most=", str(options_with(self.makers)))
+
+
+def odd(value: str) -> int:
+    if int(value) % 2 == 0:
+        raise ValueError
+    return int(value)
+
+
+odd.__doc__ = None
+
+
+class JupyterWebsocketTests(PersonalityContract, SynchronousTestCase):
+    """
+    The contract, and one of ours.
+    """
+
+    served = ("/api", "/api/kernels", "/api/kernelspecs", "/api/swagger.json", "/api/sessions")
+    public = ("/api/swagger.json",)
+
+    def make_maker(self) -> IPersonalityMaker:
+        """
+        :return: Its maker.
+        """
+        return jupyter_websocket.maker
+
+
+class NotebookHTTPTests(PersonalityContract, SynchronousTestCase):
+    """
+    The contract, and the other.
+    """
+
+    served = ("/message", "/hello/x", "/_api/docs", "/healthz")
+    public = ("/healthz",)
+
+    def make_maker(self) -> IPersonalityMaker:
+        """
+        :return: Its maker.
+        """
+        return notebook_http.maker
+
+    def make_settings(self, **more: Any) -> Settings:
+        """
+        :return: Settings with a notebook.
+        """
+        path = Path(self.mktemp())
+        path.mkdir()
+        (path / "n.ipynb").write_bytes(KERNEL_API)
+        return Settings(seed_uri=(str(path / "n.ipynb"),), **more)

@@ -65,6 +65,14 @@ class ScrubberTests(SynchronousTestCase):
         """
         self.assertEqual(Scrubber(["a"])("a cat"), "a cat")
 
+    def test_later(self) -> None:
+        """
+        One that is known only later is found as well, and those before it still are.
+        """
+        scrub = Scrubber(["first-t0k3n"])
+        scrub.add("second-t0k3n")
+        self.assertEqual(scrub("first-t0k3n, second-t0k3n"), "***, ***")
+
     def test_forms(self) -> None:
         """
         What looks like a secret is hidden, too, and everything else stays.

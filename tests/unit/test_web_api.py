@@ -20,8 +20,8 @@ from zope.interface.verify import verifyObject
 
 from kgd import errors
 from kgd.interfaces import IPersonality, StartRequest
+from kgd.parts import Parts
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
-from kgd.service import Parts
 from kgd.settings import CORS, Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels, kernel_spec
 from kgd.testing.web import MemoryClient, Response
@@ -79,7 +79,7 @@ class APITestCase(SynchronousTestCase):
         self.kernels = MemoryKernels(self.settings, self.specs)
         self.parts = Parts(Clock(), self.settings, self.kernels, self.specs, None)
         self.personality = JupyterWebsocket(self.parts)
-        self.client = MemoryClient(self.settings, self.personality, self.parts.tally)
+        self.client = MemoryClient(self.settings, self.personality, tally=self.parts.tally)
         self.addCleanup(self.client.close)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
@@ -344,11 +344,31 @@ class CORSTests(APITestCase):
             ("", "null", 404),
             ("", "http://[", 404),
             ("", "http://\xff", 404),
+            ("", "https://gateway:8888", 404),
+            ("", "http://gateway:8888/", 404),
+            ("", "http://gateway:8888.evil.org", 404),
+            ("", "http://evil@gateway:8888", 404),
+            ("", "http://GATEWAY:8888", 200),
             ("*", "http://fake.com", 200),
             ("http://a.com", "http://a.com", 200),
             ("http://a.com", "HTTP://A.com", 200),
             ("http://a.com", "http://b.com", 404),
             ("http://a.com", "http://a.com.evil.org", 404),
+            ("http://a.com", "https://a.com", 404),
+            ("http://a.com", "http://a.com:8080", 404),
+            ("http://a.com", "http://a.com:80", 200),
+            ("http://a.com", "http://b.a.com", 404),
+            ("http://a.com", "http://a.comevil.org", 404),
+            ("http://a.com", "http://evil.org/http://a.com", 404),
+            ("http://a.com", "http://evil.org?http://a.com", 404),
+            ("http://a.com", "http://a.com http://evil.org", 404),
+            ("http://a.com", "null", 404),
+            ("http://a.com", "", 404),
+            ("null", "null", 404),
+            ("a.com", "a.com", 404),
+            ("https://a.com/", "https://a.com", 200),
+            ("http://[::1]:8888", "http://[::1]:8888", 200),
+            ("vscode-webview://x", "vscode-webview://x", 200),
             ("http://a.com, http://b.com", "http://b.com", 200),
         ):
             self.serve(cors=CORS(allow_origin=setting))
@@ -367,6 +387,29 @@ class CORSTests(APITestCase):
         self.assertEqual(response.headers["vary"], "Origin")
         response = self.request("GET", "/api", origin="http://c.com")
         self.assertNotIn("access-control-allow-origin", response.headers)
+
+    def test_private_network(self) -> None:
+        """
+        A browser that asks whether a page may come from a public network is told so if the operator
+        has, and if the page may come at all.
+        """
+        asked = {
+            "access_control_request_method": "POST",
+            "access_control_request_private_network": "true",
+        }
+        name = "access-control-allow-private-network"
+        cors = CORS(allow_origin="https://a.com")
+        for settings, origin, expected in (
+            ({"cors": cors}, "https://a.com", None),
+            ({"cors": cors, "allow_private_network": True}, "https://a.com", "true"),
+            ({"cors": cors, "allow_private_network": True}, "https://b.com", None),
+            ({"cors": cors, "allow_private_network": True}, "null", None),
+        ):
+            self.serve(auth_token="t", **settings)
+            response = self.request("OPTIONS", "/api/kernels", origin=origin, **asked)
+            self.assertEqual((response.code, response.headers.get(name)), (200, expected))
+        response = self.request("OPTIONS", "/api/kernels", origin="https://a.com")
+        self.assertNotIn(name, response.headers)
 
     def test_files_for_any_origin(self) -> None:
         """

@@ -16,14 +16,18 @@ from typing import Any, TypeVar, cast
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.internet.utils import getProcessOutput, getProcessValue
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from kgd.errors import KernelStartFailed
-from kgd.interfaces import Ended, IKernelLauncher, IKernelProcess
+from kgd.interfaces import NO_LIMITS, Ended, IKernelLauncher, IKernelProcess, Limits
+from kgd.kernels import exec_kernel
 from kgd.kernels.oom import OUT_OF_MEMORY, OutOfMemoryKills
 from kgd.kernels.output import LINES_A_SECOND, LONGEST_LINE
 from kgd.kernels.process import LocalLauncher, find_executable
+from kgd.kernels.runtime import RuntimeDirectory
+from kgd.kernels.users import KernelUser
 from kgd.testing.kernels import LauncherContract
 
 T = TypeVar("T")
@@ -113,13 +117,19 @@ class LocalLauncherTests(TestCase):
         return path
 
     async def launch(
-        self, *argv: str, env: Mapping[str, str] = PATH, cwd: str = ""
+        self,
+        *argv: str,
+        env: Mapping[str, str] = PATH,
+        cwd: str = "",
+        limits: Limits = NO_LIMITS,
+        runtime: RuntimeDirectory | None = None,
     ) -> IKernelProcess:
         """
         Launch something that does not outlive the test.
         """
-        launcher = LocalLauncher(reactor, self.oom)
-        process = await launcher.launch(KERNEL_ID, argv, env, cwd or str(self.directory))
+        launcher = LocalLauncher(reactor, self.oom, runtime)
+        where = cwd or str(self.directory)
+        process = await launcher.launch(KERNEL_ID, argv, env, where, limits)
 
         def end() -> Deferred[Ended]:
             process.signal(signal.SIGKILL)
@@ -177,6 +187,7 @@ class LocalLauncherTests(TestCase):
             (0, lambda process: os.kill(process.pid, signal.SIGKILL), ""),
             (1, lambda process: os.kill(process.pid, signal.SIGTERM), ""),
             (1, lambda process: process.signal(signal.SIGKILL), ""),
+            (1, lambda process: os.kill(process.pid, signal.SIGRTMIN + 6), ""),
         ):
             counter.write_text("oom_kill 0\n")
             self.oom = OutOfMemoryKills(self.directory / "proc", self.directory / "cgroup")
@@ -298,6 +309,131 @@ class LocalLauncherTests(TestCase):
         await self.end_of(await self.launch("grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"))
         found = [int(line.split("\t")[1], 16) & ~THREADS for line in self.lines()]
         self.assertEqual(found, [0, 0])
+
+    async def test_limits(self) -> None:
+        """
+        A process has the limits that it was given, and can raise none of them.
+        """
+        code = (
+            "import os, resource as r\n"
+            "for name in ('DATA', 'CPU', 'NOFILE', 'NPROC', 'FSIZE'):\n"
+            "    print(name, r.getrlimit(getattr(r, 'RLIMIT_' + name)))\n"
+            "print('nice', os.nice(0))\n"
+        )
+        limits = Limits(
+            memory=2**30, cpu_seconds=7, open_files=50, processes=5000, file_size=4096, nice=3
+        )
+        await self.end_of(await self.python(code, limits=limits))
+        self.assertEqual(
+            self.lines(),
+            [
+                f"DATA {(2**30, 2**30)}",
+                "CPU (7, 12)",
+                "NOFILE (50, 50)",
+                "NPROC (5000, 5000)",
+                "FSIZE (4096, 4096)",
+                f"nice {os.nice(0) + 3}",
+            ],
+        )
+
+    async def test_too_much_memory(self) -> None:
+        """
+        Whoever wants more memory than it may have is told so by the system.
+        """
+        code = "try: bytearray(2**29)\nexcept MemoryError: print('no')\nbytearray(2**20)"
+        process = await self.python(code, limits=Limits(memory=2**28))
+        self.assertEqual(await self.end_of(process), Ended(exit_code=0))
+        self.assertEqual(self.lines(), ["no"])
+
+    async def test_too_much_work(self) -> None:
+        """
+        A process that has used up its processor time says so.
+        """
+        process = await self.python("while True: pass", limits=Limits(cpu_seconds=1))
+        ended = await self.end_of(process)
+        self.assertEqual(ended.signal, signal.SIGXCPU)
+        self.assertIn("processor time", ended.cause)
+        self.assertIn("--kernel-cpu-seconds", ended.cause)
+
+    async def test_too_large_file(self) -> None:
+        """
+        So does one that wrote too large a file, unless it takes that for an error like others.
+        """
+        code = (
+            "import os, signal\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
+            "os.write(os.open('large', os.O_CREAT | os.O_WRONLY), b'x' * 4096)\n"
+            "os.write(os.open('large', os.O_APPEND | os.O_WRONLY), b'x')\n"
+        )
+        ended = await self.end_of(await self.python(code, limits=Limits(file_size=4096)))
+        self.assertEqual(ended.signal, signal.SIGXFSZ)
+        self.assertIn("--kernel-file-size", ended.cause)
+
+    async def test_user(self) -> None:
+        """
+        A process of another user has that user's groups and no way back.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("only root can start processes of other users")
+        runtime = RuntimeDirectory()
+        runtime.user = KernelUser(
+            name="x", uid=12345, gid=23456, groups=(23456, 34567), environment={}
+        )
+        self.directory.chmod(0o700)
+        command = ("grep", "-E", "^(Uid|Gid|Groups)", "/proc/self/status")
+        await self.end_of(await self.launch(*command, runtime=runtime, cwd="/"))
+        ids = ["Uid:" + 4 * "\t12345", "Gid:" + 4 * "\t23456", "Groups:\t23456 34567 "]
+        self.assertEqual(self.lines(), ids)
+        # It is that user who enters the directory.
+        self.events.clear()
+        process = await self.launch("true", runtime=runtime)
+        self.assertEqual(await self.end_of(process), Ended(exit_code=127))
+        self.assertIn("Permission denied", self.lines()[0])
+
+    async def test_effective_user(self) -> None:
+        """
+        A gateway that has changed its effective user only does not give root to kernels.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("only root can change its effective user")
+        # As the gateway, it has its root rights in reserve.
+        wrapper = (
+            "import os, runpy, sys\n"
+            "os.setresgid(0, 23456, 0)\n"
+            "os.setresuid(0, 12345, 0)\n"
+            "sys.argv = ['', '/', '', '', '', '/bin/grep', 'grep', 'id:', '/proc/self/status']\n"
+            f"exec({Path(exec_kernel.__file__).read_text()!r})\n"
+        )
+        printed = await getProcessOutput(
+            sys.executable, ["-I", "-S", "-c", wrapper], errortoo=True, reactor=reactor
+        )
+        self.assertIn("Uid:" + 4 * "\t12345", printed.decode())
+        self.assertIn("Gid:" + 4 * "\t23456", printed.decode())
+
+    async def test_parent_is_gone(self) -> None:
+        """
+        Nothing becomes a kernel when the gateway has died meanwhile.
+        """
+        marker = self.directory / "marker"
+        argv = ["/", "", "", "parent=1", "/usr/bin/touch", "touch", str(marker)]
+        status = await getProcessValue(
+            sys.executable, ["-I", "-S", exec_kernel.__file__, *argv], reactor=reactor
+        )
+        self.assertEqual((status, marker.exists()), (127, False))
+
+    async def test_output_to_a_file(self) -> None:
+        """
+        A kernel that is to be kept prints to a file; what keeps it from starting is in the log.
+        """
+        runtime = RuntimeDirectory(self.directory, keeps=True)
+        runtime.open()
+        self.addCleanup(runtime.close)
+        for word in ("one", "two"):
+            await self.end_of(await self.launch("echo", word, runtime=runtime))
+        self.assertEqual(Path(runtime.output(KERNEL_ID)).read_text(), "one\ntwo\n")
+        self.assertEqual(self.lines(), [])
+        await self.end_of(await self.launch("true", runtime=runtime, cwd="/nowhere"))
+        self.assertIn("cannot enter the directory /nowhere", self.lines()[0])
 
     async def test_output_reaches_the_log(self) -> None:
         """

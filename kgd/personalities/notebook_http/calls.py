@@ -34,6 +34,7 @@ from kgd.personalities.notebook_http.writing import Stream, write_response
 from kgd.relay.executor import Run
 from kgd.relay.pieces import Code
 from kgd.settings import Settings
+from kgd.web.base import base_url
 from kgd.web.errors import refuse
 
 
@@ -44,14 +45,14 @@ class Counter:
 
     :ivar language: The one that the notebook is written in.
     :ivar by_metadata: Whether code can look into the metadata of its request.
-    :ivar base: The path before all of its endpoints, the gateway's base URL included.
+    :ivar prefix: The path before all of its endpoints, below the base URL.
     """
 
     reactor: Any
     settings: Settings
     language: str
     by_metadata: bool
-    base: str
+    prefix: str
     workers: Workers
     uploads: UploadDirectory
     audit: Audit
@@ -152,7 +153,7 @@ class Call:
                 parameters=self._match.parameters,
                 body=body,
                 files=files,
-                secret=bool(self._settings.auth_token),
+                secret=self._settings.needs_token,
             ), directory
         except BaseException:
             self._remove(directory)
@@ -204,7 +205,7 @@ class Call:
     async def _lend(self, size: int) -> Worker:
         if self._has_left:
             raise CancelledError
-        caller = caller_of(self._request, self._settings.sticky, self._counter.base or "/")
+        caller = caller_of(self._request, self._settings.sticky, self._home() or "/")
         self._lending = self._counter.workers.lend(caller, size)
         try:
             return await self._lending
@@ -241,6 +242,12 @@ class Call:
                 run.settled.addCallback(lambda _: self._remove(directory))
             worker.give_back(run)
 
+    def _home(self) -> str:
+        """
+        :return: Where the notebook is, for whoever sent the request.
+        """
+        return base_url(self._request) + self._counter.prefix
+
     def _write_down(self, worker: Worker, run: Run, handler: Handler) -> None:
         audit = self._counter.audit
         if audit.is_on:
@@ -248,7 +255,7 @@ class Call:
                 "executed",
                 kernel_id=worker.kernel_id,
                 method=self._request.method.decode("latin-1"),
-                endpoint=self._counter.base + self._match.endpoint.path,
+                endpoint=self._home() + self._match.endpoint.path,
                 msg_type="execute_request",
                 msg_id=run.pieces[self._main].msg_id,
                 size=sum(len(code.source.encode()) + len(code.metadata) for code in run.codes),
@@ -327,8 +334,8 @@ class Call:
         )
         if response.fault:
             self._log.warn(
-                "{base}{path}: {fault}",
-                base=self._counter.base,
+                "{prefix}{path}: {fault}",
+                prefix=self._counter.prefix,
                 path=self._match.endpoint.path,
                 fault=response.fault,
             )

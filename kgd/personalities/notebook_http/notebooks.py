@@ -5,7 +5,7 @@ One notebook that is served: one version of it, with kernels of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,6 +21,8 @@ from kgd.personalities.notebook_http.worker import Crew
 from kgd.personalities.notebook_http.workers import Workers
 from kgd.web.metrics import Values, gauge
 
+FEW = 4
+
 
 class Notebook:
     """
@@ -32,7 +34,6 @@ class Notebook:
         self.loaded = loaded
         self.prefix = loaded.source.prefix
         self.title = loaded.source.title
-        self.base = settings.base_url + self.prefix
         self.workers = Workers(
             gateway.reactor,
             gateway.kernels,
@@ -48,13 +49,15 @@ class Notebook:
                 username=settings.username,
             ),
         )
+        # The gateway is mounted at one place, or a few.
+        self._described = lru_cache(FEW)(self._describe)
         self._router = Router(loaded.api.endpoints)
         self._counter = Counter(
             reactor=gateway.reactor,
             settings=settings,
             language=loaded.language,
             by_metadata=loaded.by_metadata,
-            base=self.base,
+            prefix=self.prefix,
             workers=self.workers,
             uploads=uploads,
             audit=gateway.audit,
@@ -82,19 +85,25 @@ class Notebook:
         """
         await Call(self._counter, request, match).serve()
 
-    @cached_property
-    def swagger(self) -> bytes:
-        """
-        What it serves, in Swagger 2.0.
-        """
-        return msgspec.json.encode(swagger(self.loaded.api, self.title, self.base))
+    def _describe(self, base: str) -> tuple[bytes, Mapping[str, Any]]:
+        title = self.title
+        return (
+            msgspec.json.encode(swagger(self.loaded.api, title, base + self.prefix)),
+            openapi(self.loaded.api, title, base + self.prefix),
+        )
 
-    @cached_property
-    def openapi(self) -> Mapping[str, Any]:
+    def swagger(self, base: str) -> bytes:
+        """
+        :param base: The base URL.
+        :return: What it serves, in Swagger 2.0.
+        """
+        return self._described(base)[0]
+
+    def openapi(self, base: str) -> Mapping[str, Any]:
         """
         The same in OpenAPI 3.1.
         """
-        return openapi(self.loaded.api, self.title, self.base)
+        return self._described(base)[1]
 
 
 def metrics_of(notebooks: Iterable[Notebook]) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from kgd import errors
 from kgd.interfaces import Access
 from kgd.personalities.notebook_http.notebooks import Notebook
 from kgd.settings import Settings
+from kgd.web.base import base_url
 from kgd.web.docs_page import HEADERS, asset, page
 from kgd.web.files import file_resource
 from kgd.web.respond import encoded_answer
@@ -59,24 +60,24 @@ class Pages:
         return routes
 
     def _of(self, notebook: Notebook) -> Iterable[Route]:
-        base = f"{notebook.prefix}/_api"
+        pages = f"{notebook.prefix}/_api"
         shown = self._notebooks if notebook.prefix == "" else [notebook]
-        yield _guarded(f"{base}/docs", self._docs(shown))
-        yield _guarded(f"{base}/spec/swagger.json", lambda: (notebook.swagger, _JSON))
+        yield _guarded(f"{pages}/docs", self._docs(shown))
+        yield _guarded(f"{pages}/spec/swagger.json", lambda base: (notebook.swagger(base), _JSON))
         yield _guarded(
-            f"{base}/spec/openapi.json",
-            lambda: (msgspec.json.encode(notebook.openapi), _JSON),
+            f"{pages}/spec/openapi.json",
+            lambda base: (msgspec.json.encode(notebook.openapi(base)), _JSON),
         )
         if self._settings.allow_notebook_download:
             yield _guarded(
-                f"{base}/source", lambda: (notebook.loaded.raw, b"application/x-ipynb+json")
+                f"{pages}/source", lambda _: (notebook.loaded.raw, b"application/x-ipynb+json")
             )
 
-    def _docs(self, notebooks: Sequence[Notebook]) -> Callable[[], tuple[bytes, bytes]]:
-        return lambda: (
+    def _docs(self, notebooks: Sequence[Notebook]) -> Callable[[str], tuple[bytes, bytes]]:
+        return lambda base: (
             page(
-                [(each.title, each.base, each.openapi) for each in notebooks],
-                f"{self._settings.base_url}/_api/docs",
+                [(each.title, base + each.prefix, each.openapi(base)) for each in notebooks],
+                f"{base}/_api/docs",
             ),
             b"text/html; charset=utf-8",
         )
@@ -92,13 +93,13 @@ class Pages:
         return file_resource(Path(self._settings.static_path), unquote(name))
 
 
-def _guarded(path: str, make: Callable[[], tuple[bytes, bytes]]) -> Route:
+def _guarded(path: str, make: Callable[[str], tuple[bytes, bytes]]) -> Route:
     """
-    :param make: Gives the body and its media type.
+    :param make: Gives the body and its media type, for a base URL.
     """
 
     def serve(request: Any) -> bytes:
-        body, media_type = make()
+        body, media_type = make(base_url(request))
         if media_type.startswith(b"text/html"):
             for name, value in HEADERS:
                 request.setHeader(name, value)

@@ -28,6 +28,7 @@ from kgd.web.errors import refuse
 from kgd.web.exchange import set_route
 from kgd.web.health import HealthAPI
 from kgd.web.metrics import MetricsAPI
+from kgd.web.public import PUBLIC
 from kgd.web.routes import RouteTable
 from kgd.web.status import StatusAPI
 
@@ -55,7 +56,7 @@ class NotebookHTTP:
                 " raise that, or lower --prespawn-count"
             )
         self._uploads = UploadDirectory(
-            gateway.reactor, lambda: gateway.private_directory("uploads")
+            gateway.reactor, lambda: gateway.private_directory("uploads"), gateway.hand_over
         )
         # By prefix; the longest first.
         self._notebooks: dict[str, Notebook] = {}
@@ -119,7 +120,7 @@ class NotebookHTTP:
         ordered = sorted(notebooks, key=lambda notebook: -len(notebook.prefix))
         self._notebooks = {notebook.prefix: notebook for notebook in ordered}
         pages = Pages(self._gateway.settings, ordered, self._of_gateway)
-        self._table = RouteTable(pages.routes())
+        self._table = RouteTable(pages.routes(), public=PUBLIC)
         self._pages = self._table.resource()
         self._fixed = {route.rule for route in self._table.routes if "<" not in route.rule}
 

@@ -27,11 +27,15 @@ class UploadDirectory:
     Files that go with their request.
 
     :param where: Gives the directory in which to make one for each request.
+    :param hand_over: Lets kernels have files and directories.
     """
 
-    def __init__(self, reactor: Any, where: Callable[[], Path]) -> None:
+    def __init__(
+        self, reactor: Any, where: Callable[[], Path], hand_over: Callable[..., None]
+    ) -> None:
         self._reactor = reactor
         self._where = where
+        self._hand_over = hand_over
 
     async def store(self, uploads: Sequence[Upload]) -> tuple[Path, list[StoredFile]]:
         """
@@ -40,9 +44,9 @@ class UploadDirectory:
         """
         try:
             if sum(len(upload.content) for upload in uploads) <= AT_ONCE:
-                return _store(self._where(), uploads)
+                return self._store(self._where(), uploads)
             return await deferToThreadPool(
-                self._reactor, self._reactor.getThreadPool(), _store, self._where(), uploads
+                self._reactor, self._reactor.getThreadPool(), self._store, self._where(), uploads
             )
         except OSError as error:
             raise Unavailable(
@@ -50,31 +54,31 @@ class UploadDirectory:
                 60,
             ) from None
 
+    def _store(self, where: Path, uploads: Sequence[Upload]) -> tuple[Path, list[StoredFile]]:
+        directory = Path(tempfile.mkdtemp(prefix="request-", dir=where))
+        stored = []
+        try:
+            for number, upload in enumerate(uploads, 1):
+                suffix = _SUFFIX.search(upload.name)
+                path = directory / f"{number}{suffix[0] if suffix else ''}"
+                path.write_bytes(upload.content)
+                stored.append(
+                    StoredFile(
+                        field=upload.field,
+                        path=str(path),
+                        name=upload.name,
+                        type=upload.type,
+                        size=len(upload.content),
+                    )
+                )
+            self._hand_over(*directory.iterdir(), directory)
+        except OSError:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        return directory, stored
+
     def remove(self, directory: Path) -> None:
         """
         The request is over.
         """
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _store(where: Path, uploads: Sequence[Upload]) -> tuple[Path, list[StoredFile]]:
-    directory = Path(tempfile.mkdtemp(prefix="request-", dir=where))
-    stored = []
-    try:
-        for number, upload in enumerate(uploads, 1):
-            suffix = _SUFFIX.search(upload.name)
-            path = directory / f"{number}{suffix[0] if suffix else ''}"
-            path.write_bytes(upload.content)
-            stored.append(
-                StoredFile(
-                    field=upload.field,
-                    path=str(path),
-                    name=upload.name,
-                    type=upload.type,
-                    size=len(upload.content),
-                )
-            )
-    except OSError:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    return directory, stored

@@ -1,0 +1,7 @@
+"""
+Tells kgd about the personality.
+"""
+
+from kgd_hello import maker
+
+hello = maker

@@ -1,0 +1,88 @@
+"""
+Which kernels are to outlive their gateway, and whether they still do.
+
+A record is a file beside the kernel's connection file, ``kernel-ID.process``. It holds JSON with
+``pid`` (of the leader of its session), ``start_time`` and ``boot_id``, which tell it from another
+process that has got the same number later, and ``sockets``, with which the names of its Unix
+sockets begin (``""`` if it has none).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+#: What the names of records end with.
+SUFFIX = ".process"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_DEAD = ("Z", "X")
+
+
+def record_of(pid: int, sockets: str) -> bytes:
+    """
+    :return: The record of a process that runs.
+    :raises OSError: when the system does not tell about it.
+    """
+    return json.dumps(
+        {
+            "pid": pid,
+            "start_time": _start_time(pid),
+            "boot_id": _boot_id(),
+            "sockets": sockets,
+        }
+    ).encode()
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text("ascii").strip()
+
+
+def _start_time(pid: int) -> int:
+    """
+    :return: In ticks since the system was started.
+    """
+    # The name, in parentheses, may hold anything.
+    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    if fields[0] in _DEAD:
+        raise ProcessLookupError
+    return int(fields[19])
+
+
+def living(directory: Path) -> Iterator[tuple[str, str]]:
+    """
+    :param directory: A gateway's runtime directory.
+    :return: For each kernel that was kept and runs: what the names of its files begin with, and
+        those of its sockets.
+    """
+    for file in directory.glob(f"kernel-*{SUFFIX}"):
+        try:
+            record = json.loads(file.read_bytes())
+            pid, sockets = int(record["pid"]), str(record["sockets"])
+            if record["boot_id"] == _boot_id() and record["start_time"] == _start_time(pid):
+                yield file.name.removesuffix(SUFFIX), sockets
+        except (OSError, ValueError, LookupError, TypeError):
+            # It has ended, or it is no record.
+            continue
+
+
+def sweep(directory: Path, sockets_in: Path) -> int:
+    """
+    Remove what belongs to no kernel that was kept and runs, unless there is no such kernel at all.
+
+    :param directory: A gateway's runtime directory.
+    :param sockets_in: Where sockets are.
+    :return: How many such kernels there are.
+    """
+    found = [*living(directory)]
+    if not found:
+        return 0
+    files = {f"{stem}{suffix}" for stem, _ in found for suffix in (".json", ".log", SUFFIX)}
+    prefixes = tuple(f"{sockets}-" for _, sockets in found if sockets)
+    surplus = [file for file in directory.glob("kernel-*") if file.name not in files]
+    surplus += [file for file in sockets_in.glob("*-[0-9]") if not file.name.startswith(prefixes)]
+    for file in surplus:
+        with contextlib.suppress(OSError):
+            file.unlink()
+    return len(found)

@@ -1,0 +1,282 @@
+"""
+What every personality promises, as a suite to mix into a test case, and a gateway to make it with.
+"""
+
+# mypy: allow-untyped-calls
+# (trial's assertions have no types)
+
+from __future__ import annotations
+
+import re
+import tempfile
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.web.resource import IResource
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from kgd.audit import Audit
+from kgd.auth import AuthToken
+from kgd.draining import Draining
+from kgd.errors import GatewayError
+from kgd.interfaces import (
+    Access,
+    IGateway,
+    IKernel,
+    IPersonality,
+    IPersonalityMaker,
+    PersonalityOption,
+)
+from kgd.notebook.api import Outputs
+from kgd.personalities.loader import called, make, resource_of
+from kgd.settings import Settings
+from kgd.tally import Tally
+from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
+from kgd.testing.web import MemoryClient
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import SynchronousTestCase
+else:
+    # The suite is mixed into test cases; alone it is none.
+    SynchronousTestCase = object
+
+TOKEN = "a token of the contract's"  # noqa: S105
+_STRANGE_PATHS = ("/", "//", "/%ff", "/%2f..%2f", "/no/such/thing", "/a//b", "/" + 3000 * "x")
+
+
+@implementer(IGateway)
+@attrs.define
+class MemoryGateway:
+    """
+    What a personality gets to work with, without processes and files of the gateway's.
+
+    :ivar reactor: A clock.
+    :ivar outputs: What comes of the code that is run next, in order; exceptions are raised. Code
+        for which there is nothing waits for ever.
+    :ivar ran: Kernel and source of what was run.
+    """
+
+    settings: Settings = attrs.field(factory=Settings)
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    reactor: Any = attrs.field(factory=Clock)
+    kernel_specs: FakeKernelSpecs = attrs.field(factory=FakeKernelSpecs)
+    kernels: MemoryKernels = attrs.field()
+    draining: Draining = attrs.field(factory=Draining)
+    tally: Tally = attrs.field(factory=Tally)
+    audit: Audit = attrs.field(factory=Audit)
+    token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
+    outputs: list[Outputs | Exception] = attrs.field(factory=list)
+    ran: list[tuple[IKernel, str]] = attrs.field(factory=list)
+
+    @kernels.default
+    def _kernels(self) -> MemoryKernels:
+        return MemoryKernels(self.settings, self.kernel_specs)
+
+    def run(self, kernel: IKernel, source: str) -> Deferred[Outputs]:
+        """
+        Remember the code, and answer with the next of :py:attr:`outputs`.
+        """
+        self.ran.append((kernel, source))
+        done: Deferred[Outputs] = Deferred()
+        if self.outputs:
+            outcome = self.outputs.pop(0)
+            if isinstance(outcome, Exception):
+                done.errback(outcome)
+            else:
+                done.callback(outcome)
+        return done
+
+    def private_directory(self, name: str) -> Path:
+        """
+        :return: A temporary directory, which stays.
+        """
+        return Path(tempfile.mkdtemp(prefix=f"kgd-{name}-"))
+
+    def hand_over(self, *paths: Path) -> None:
+        """
+        There is nobody to hand it over to.
+        """
+
+
+class PersonalityContract(SynchronousTestCase):
+    """
+    What every personality promises. To be mixed into a ``SynchronousTestCase``; it is run with
+    kernels that do nothing.
+    """
+
+    #: Paths that are served, as they come in, the query excluded.
+    served: Sequence[str] = ()
+    #: Those of them for which no token is needed.
+    public: Sequence[str] = ()
+
+    @abstractmethod
+    def make_maker(self) -> IPersonalityMaker:
+        """
+        :return: What ``--api`` names.
+        """
+
+    def make_settings(self, **more: Any) -> Settings:
+        """
+        :param more: Settings that the suite needs.
+        :return: Settings with which the personality works.
+        """
+        return Settings(**more)
+
+    def make_personality(self, **settings: Any) -> IPersonality:
+        """
+        :return: A new personality, which has not been started.
+        """
+        self.gateway = MemoryGateway(self.make_settings(**settings))
+        return make(self.make_maker(), self.gateway)
+
+    def result_of(self, method: Any) -> Any:
+        """
+        :return: What a method gives, be it at once or by a Deferred or a coroutine.
+        """
+        return self.successResultOf(called(method))
+
+    def start(self, **settings: Any) -> IPersonality:
+        """
+        :return: A personality that is stopped at the end.
+        """
+        personality = self.make_personality(**settings)
+        self.result_of(personality.start)
+        self.addCleanup(self.result_of, personality.stop)
+        return personality
+
+    def serve(self, **settings: Any) -> MemoryClient:
+        """
+        :return: A client of a personality that has been started.
+        """
+        personality = self.start(**settings)
+        resource = self.resource(personality)
+        client = MemoryClient(self.gateway.settings, personality, resource)
+        self.addCleanup(client.close)
+        return client
+
+    def resource(self, personality: IPersonality) -> IResource:
+        """
+        :return: What it serves.
+        """
+        return self.successResultOf(Deferred.fromCoroutine(resource_of(personality, "it")))
+
+    def methods_of(self, client: MemoryClient, path: str) -> list[str]:
+        """
+        :return: What ``OPTIONS`` says that a path takes.
+        """
+        allowed = client.request("OPTIONS", path).headers["allow"].split(", ")
+        return [each for each in allowed if each != "OPTIONS"]
+
+    def test_provides_the_interfaces(self) -> None:
+        """
+        Maker, options and personality are what they should be.
+        """
+        maker = self.make_maker()
+        verifyObject(IPersonalityMaker, maker)
+        self.assertTrue(re.fullmatch("[a-z][a-z0-9_]*", maker.name), maker.name)
+        for row in getattr(maker, "options", ()):
+            self.assertIsInstance(row, PersonalityOption)
+            self.assertTrue(re.fullmatch("[a-z][a-z0-9-]*", row.name), row.name)
+            self.assertTrue(row.help)
+        verifyObject(IPersonality, self.make_personality())
+
+    def test_several(self) -> None:
+        """
+        A maker makes a new personality each time; several work side by side.
+        """
+        self.assertIsNot(self.start(), self.start())
+
+    def test_stops(self) -> None:
+        """
+        It can be stopped before it was started, and twice; no timer is left.
+        """
+        self.result_of(self.make_personality().stop)
+        personality = self.make_personality()
+        self.result_of(personality.start)
+        for _ in range(2):
+            self.result_of(personality.stop)
+        self.result_of(self.gateway.kernels.stop_all)
+        self.assertEqual(self.gateway.reactor.getDelayedCalls(), [])
+
+    def test_reloads(self) -> None:
+        """
+        Reading again what has not changed does no harm.
+        """
+        personality = self.start()
+        self.result_of(personality.reload)
+        for path in self.served:
+            self.assertIsNot(personality.access(path), Access.UNKNOWN, path)
+
+    def test_serves(self) -> None:
+        """
+        There is a resource, and what is said to be served has methods and an access.
+        """
+        personality = self.start()
+        self.resource(personality)
+        self.assertTrue(self.served, "name some paths")
+        for path in self.served:
+            expected = Access.PUBLIC if path in self.public else None
+            access = personality.access(path)
+            self.assertIsInstance(access, Access)
+            self.assertIsNot(access, Access.UNKNOWN, path)
+            self.assertEqual(access is Access.PUBLIC, expected is not None, path)
+            methods = personality.methods(path)
+            self.assertTrue(methods, path)
+            self.assertEqual([each.upper() for each in methods], list(methods))
+
+    def test_strange_paths(self) -> None:
+        """
+        Any path may be asked for; what is not served has no methods.
+        """
+        personality = self.start()
+        for path in _STRANGE_PATHS:
+            try:
+                access, methods = personality.access(path), personality.methods(path)
+            except GatewayError:
+                continue
+            self.assertIsInstance(access, Access)
+            self.assertEqual(access is Access.UNKNOWN, not methods, path)
+
+    def test_unknown_path(self) -> None:
+        """
+        What is not served is a 404 in JSON, which needs no token.
+        """
+        response = self.serve(auth_token=TOKEN).request("GET", "/no/such/thing/here")
+        self.assertEqual((response.code, response.json["reason"]), (404, "Not Found"))
+
+    def test_token(self) -> None:
+        """
+        Without the token nobody gets anything but what is public.
+        """
+        client = self.serve(auth_token=TOKEN)
+        for path in self.served:
+            for method in self.methods_of(client, path):
+                if path not in self.public:
+                    self.assertEqual(client.request(method, path, b"").code, 401, path)
+        self.assertEqual(self.gateway.ran, [])
+
+    def test_options(self) -> None:
+        """
+        A preflight request is answered by the gateway, without the token, and runs nothing.
+        """
+        client = self.serve(auth_token=TOKEN)
+        for path in self.served:
+            preflight = {"Access-Control-Request-Method": "GET"}
+            self.assertEqual(client.request("OPTIONS", path, headers=preflight).code, 200)
+            self.assertTrue(self.methods_of(client, path))
+        self.assertEqual(self.gateway.ran, [])
+
+    def test_below_a_base_url(self) -> None:
+        """
+        Everything is below the base URL, and nothing beside it.
+        """
+        client = self.serve(base_url="/some/base", auth_token=TOKEN)
+        for path in self.served:
+            self.assertEqual(client.request("OPTIONS", path).headers.get("allow"), None)
+            self.assertTrue(self.methods_of(client, f"/some/base{path}"))

@@ -1,0 +1,78 @@
+"""
+A gateway in the tree of another application, whose HTTP server is not ours.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import parse_qs
+
+from twisted.web.resource import IResource, Resource
+
+from kgd import errors
+from kgd.notebook.request import without_token
+from kgd.settings import Settings
+from kgd.web.errors import refuse
+from kgd.web.tokens import presented
+
+
+class MountedResource(Resource):
+    """
+    What an application puts into its tree, before the gateway is started and after it has ended.
+
+    :ivar served: What is there, or ``None`` while the gateway does not run.
+    :ivar reason: Why it does not, for clients.
+    """
+
+    isLeaf = True
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._settings = settings
+        self.served: IResource | None = None
+        self.reason = "the gateway has not been started"
+
+    def render(self, request: Any) -> Any:
+        """
+        Answer, if the gateway runs.
+        """
+        self._make_ours(request)
+        if self.served is None:
+            return refuse(request, errors.Unavailable(self.reason, 1))
+        limit = self._settings.max_body_size
+        if request.content.seek(0, os.SEEK_END) > limit:
+            return refuse(request, errors.BodyTooLarge(f"the body may have at most {limit} bytes"))
+        request.content.seek(0)
+        return self.served.render(request)  # type: ignore[no-untyped-call]
+
+    def _make_ours(self, request: Any) -> None:
+        """
+        Take back what Twisted's own server does to requests, and ours does not.
+        """
+        request.defaultContentType = None
+        if self._settings.needs_token:
+            _hide_token(request)
+        # A field of a form that was posted is no argument of the query.
+        request.args = parse_qs(_query(request), keep_blank_values=True)
+
+
+def _query(request: Any) -> bytes:
+    query: bytes = request.uri.partition(b"?")[2]
+    return query
+
+
+def _hide_token(request: Any) -> None:
+    """
+    Move the token from the query, which gets into the application's access log, to where that does
+    not look.
+    """
+    headers = request.requestHeaders
+    token = presented(_query(request), None)
+    if token is not None:
+        # The one in the query counts.
+        headers.setRawHeaders(b"Authorization", [b"token " + token])
+        request.uri = without_token(request.uri)
+    referer = request.getHeader(b"referer")
+    if referer is not None:
+        headers.setRawHeaders(b"Referer", [without_token(referer)])
