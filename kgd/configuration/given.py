@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from pathlib import PurePath
 from typing import Any
 
 import attrs
@@ -111,6 +112,6 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, bytes):
         return value.decode("utf-8")
-    if isinstance(value, str | int | float):
+    if isinstance(value, str | int | float | PurePath):
         return str(value)
     raise ValueError

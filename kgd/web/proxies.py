@@ -7,9 +7,22 @@ Anybody can send these headers, so they count only where the operator says that 
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.web.http_headers import Headers
+
+
+def believe(request: Any) -> None:
+    """
+    Let a request say of its client what the proxy says, whichever server has read it.
+    """
+    address = client_address(request.requestHeaders)
+    if address is not None:
+        request.getClientAddress = lambda: address
+    secure = is_secure(request.requestHeaders)
+    if secure is not None:
+        request.isSecure = lambda: secure
 
 
 def client_address(headers: Headers) -> IPv4Address | IPv6Address | None:

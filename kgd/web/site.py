@@ -18,7 +18,6 @@ from kgd import errors
 from kgd.settings import Settings
 from kgd.web.errors import refuse
 from kgd.web.gateway import GatewayResource
-from kgd.web.proxies import client_address, is_secure
 
 # After a body was refused the client gets this long, and may send this much more in vain, to read
 # the answer; closing at once would make its system throw the answer away.
@@ -43,24 +42,6 @@ class GatewayRequest(Request):
         self.content = BytesIO()
         if length is not None and length > self.channel.site.max_body_size:
             self._refuse_body()
-
-    def getClientAddress(self) -> Any:
-        """
-        :return: Where the client is, or what a trusted proxy says of that.
-        """
-        told = client_address(self.requestHeaders) if self._behind_proxy else None
-        return told or super().getClientAddress()  # type: ignore[no-untyped-call]
-
-    def isSecure(self) -> bool:
-        """
-        Whether the client uses https, be it only as far as to a trusted proxy.
-        """
-        told = is_secure(self.requestHeaders) if self._behind_proxy else None
-        return bool(super().isSecure()) if told is None else told  # type: ignore[no-untyped-call]
-
-    @property
-    def _behind_proxy(self) -> bool:
-        return bool(self.channel.site.trust_xheaders)
 
     def handleContentChunk(self, data: bytes) -> None:
         """
@@ -170,7 +151,6 @@ class GatewaySite(Site):
         self.root = root
         self.handshake_timeout = settings.tls_handshake_timeout
         self.max_body_size = settings.max_body_size
-        self.trust_xheaders = settings.trust_xheaders
 
     def log(self, request: Any) -> None:
         """

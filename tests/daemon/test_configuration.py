@@ -16,7 +16,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 
+from kgd.configuration.showing import toml
 from tests.support.gateway import GatewayProcess, GatewayTestCase, alive, children_of, http, until
+from tests.support.option_rows import SAMPLES, jupyters
 
 DROP_IN = (
     "import sys; sys.argv[0] = 'jupyter-kgd'; from kgd.cli import jupyter_main; jupyter_main()"
@@ -151,6 +153,34 @@ class FilesTests(ConfigurationTestCase):
         refused = await http(gateway.port, "POST", "/api/kernels")
         self.assertEqual(refused.code, 403)
         self.assertEqual(len((await http(gateway.port, "GET", "/api/kernels")).json), 2)
+
+    async def test_every_option(self) -> None:
+        """
+        All options at once, from each source; those of the Jupyter Kernel Gateway in its files.
+        """
+        theirs = [each for each in SAMPLES if each.trait]
+        work = self.home / "work"
+        (work / "all.toml").write_text(
+            "".join(f"{each.option} = {toml(each.value)}\n" for each in SAMPLES)
+        )
+        (work / "all.json").write_text(json.dumps(jupyters(theirs)))
+        (work / "all.py").write_text(
+            "".join(f"c.{each.trait} = {each.value!r}\n" for each in theirs)
+        )
+        for samples, options, env in (
+            (SAMPLES, [f"--{each.option}={each.text}" for each in SAMPLES], {}),
+            (SAMPLES, [], {f"KGD_{each.variable}": each.text for each in SAMPLES}),
+            (SAMPLES, [], {f"KG_{each.variable}": each.text for each in SAMPLES}),
+            (SAMPLES, ["--config=all.toml"], {}),
+            (theirs, [f"--{each.trait}={each.text}" for each in theirs], {}),
+            (theirs, ["--config=all.py"], {}),
+            (theirs, ["--config=all.json"], {}),
+        ):
+            out, err, status = await self.run_kgd(*options, "--show-config-json", **env)
+            self.assertEqual((err, status), ("", 0))
+            shown = json.loads(out)
+            found = {each.option: shown[each.option]["value"] for each in samples}
+            self.assertEqual(found, {each.option: each.shown for each in samples})
 
     async def test_chosen_file(self) -> None:
         """
