@@ -155,7 +155,7 @@ async def hang_on(port: int, path: str) -> Any:
     """
     endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
     client: Any = await connectProtocol(endpoint, Protocol())
-    client.transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    client.transport.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return client
 
 
@@ -374,7 +374,7 @@ class ParityTests(NotebookTestCase):
         text = b'{"headers": {"Set-Cookie": ["a=1", "b=2"]}, "status": 299}'
         answer = await raw(
             port,
-            b"POST /odd/info HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+            b"POST /odd/info HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
             b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text),
         )
         self.assertTrue(answer.startswith(b"HTTP/1.1 299 Unknown\r\n"), answer)
