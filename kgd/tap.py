@@ -96,6 +96,13 @@ class Daemon(Service):
             parent.setComponent(ILogObserver, self._log_writer)  # type: ignore[no-untyped-call]
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
+    def privilegedStartService(self) -> None:
+        """
+        Twistd is about to change the user, if it has been told to.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._gateway.privilegedStartService()
+
     def startService(self) -> None:
         """
         Start the gateway, and stop the process when that fails.
@@ -220,6 +227,9 @@ def makeService(options: CommandLine) -> IService:
     """
     from twisted.internet import reactor
 
+    # Twisted measures with the wall clock: when that is put back, no timer fires until it has
+    # caught up, and when it is put forward, all do at once.
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
     settings = with_credential(options.settings, os.environ)
     set_level(settings.log_level)
     for remark in options.remarks:

@@ -264,12 +264,12 @@ class EmbeddingTests(GatewayTestCase):
     async def test_drained(self) -> None:
         """
         One that is drained begins nothing new and says when it is done; the others go on, and
-        started again it is as before.
+        started again it is as before. Whatever was refused meanwhile is in its metrics.
         """
         await self.listen()
         gateway = await self.gateway_at(b"k", metrics=True)
         await self.gateway_at(b"other")
-        for _ in range(2):
+        for times in (1, 2):
             kernel_id = await self.start_kernel(self.port, base="/k")
             drained = gateway.when_drained()
             gateway.drain()
@@ -280,13 +280,21 @@ class EmbeddingTests(GatewayTestCase):
             self.assertEqual((await http(self.port, "GET", "/other/readyz")).code, 200)
             self.assertFalse(drained.called)
             metrics = (await http(self.port, "GET", "/k/metrics")).body.decode()
-            self.assertIn('handler="/readyz",method="GET",status_code="503"} 1.0', metrics)
+            for method, handler in (("GET", "/readyz"), ("POST", "/api/kernels")):
+                labels = f'handler="{handler}",method="{method}",status_code="503"'
+                self.assertIn(f"http_request_duration_seconds_count{{{labels}}} {times}.0", metrics)
             await http(self.port, "DELETE", f"/k/api/kernels/{kernel_id}")
             await drained
             await gateway.stopService()
+            late = await http(self.port, "GET", "/k/api/kernels")
+            self.assertEqual((late.code, late.headers["server"]), (503, "kgd"))
+            self.assertRegex(late.headers["x-request-id"], r"^[0-9a-f]{16}$")
             gateway.startService()
             await gateway.when_ready()
         self.assertEqual((await http(self.port, "GET", "/k/readyz")).code, 200)
+        metrics = (await http(self.port, "GET", "/k/metrics")).body.decode()
+        labels = 'handler="unknown",method="GET",status_code="503"'
+        self.assertIn(f"http_request_duration_seconds_count{{{labels}}} 2.0", metrics)
 
     async def test_environment(self) -> None:
         """

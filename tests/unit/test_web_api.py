@@ -147,12 +147,28 @@ class AboutTests(APITestCase):
 
     def test_not_modified(self) -> None:
         """
-        Who has it already is told so, without a body.
+        Who has it already is told so, without a body; that a proxy has weakened the tag, or that
+        there are several, does not matter.
         """
         for path in ("/api", "/api/kernelspecs"):
             tag = self.request("GET", path).headers["etag"]
-            response = self.request("GET", path, if_none_match=tag)
-            self.assertEqual((response.code, response.body), (304, b""))
+            for given in (tag, f"W/{tag}", f'"a,b" ,W/{tag}', f',, "a",{tag} , "b"', "*"):
+                response = self.request("GET", path, if_none_match=given)
+                self.assertEqual((response.code, response.body), (304, b""), given)
+                self.assertEqual(response.headers["etag"], tag)
+            for given in (
+                tag.strip('"'),
+                f"w/{tag}",
+                f"W/ {tag}",
+                f'x"{tag}',
+                f"{tag}x",
+                "",
+                '"*"',
+            ):
+                response = self.request("GET", path, if_none_match=given)
+                self.assertEqual(response.code, 200, given)
+        response = self.request("POST", "/api/kernels", b"", if_none_match="*")
+        self.assertEqual(response.code, 201)
 
     def test_head(self) -> None:
         """
