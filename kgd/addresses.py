@@ -91,6 +91,28 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(text, kind, arguments)
 
 
+def check_endpoint(endpoint: Endpoint) -> None:
+    """
+    Look for what can be wrong in an endpoint of a kind that we know; of other kinds, Twisted finds
+    out.
+
+    :raises ValueError: when there is something.
+    """
+    known = _PARAMETERS.get(endpoint.kind)
+    if known is None:
+        return
+    arguments = endpoint.arguments
+    first = known[0]
+    if not arguments.get(first) or not set(known).issuperset(arguments):
+        raise ValueError
+    if first == "port" and not 0 <= int(arguments["port"]) < 65536:
+        raise ValueError
+    if "backlog" in arguments:
+        int(arguments["backlog"])
+    if "mode" in arguments:
+        int(arguments["mode"], 8)
+
+
 def written(kind: str, arguments: Mapping[str, str]) -> str:
     """
     :return: The description of an endpoint, which Twisted and :py:func:`parse_endpoint` can read.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from socket import gaierror
 from typing import Any
 
 import attrs
@@ -150,30 +151,33 @@ class Listeners:
                         f"{option}={value} would protect nothing: give --certfile for --ip and "
                         "--port, or --listen an endpoint that starts with ssl:"
                     )
-        for planned in self._planned:
-            if planned.reach is Reach.REMOTE:
-                self._check_remote(planned.option)
         try:
+            self._planned = [self._taken(planned) for planned in self._planned]
             for planned in self._planned:
-                self._take(planned)
+                if planned.reach is Reach.REMOTE:
+                    self._check_remote(planned.option)
         except ConfigurationError:
             self.give_back()
             raise
 
-    def _take(self, planned: _Planned) -> None:
+    def _taken(self, planned: _Planned) -> _Planned:
         settings = self._settings
         if planned.port is None:
-            return
+            return planned
         try:
             planned.port.take()
         except (OSError, ValueError) as error:
             if settings.listen:
                 raise _cannot_listen(planned.option, error) from None
-            others = f", nor on {settings.port_retries} others" if settings.port_retries else ""
+            others = f", nor on {settings.port_retries} others"
+            if not (settings.port and settings.port_retries) or isinstance(error, gaierror):
+                others = ""
             raise ConfigurationError(
                 f"cannot listen on port {settings.port} of {settings.ip or 'any address'}{others}: "
                 f"{_reason(error)}; {_hint(error) or 'choose another with --port or --ip'}"
             ) from None
+        # What was a name is an address now.
+        return attrs.evolve(planned, reach=reach_of(planned.port.host))
 
     def give_back(self) -> None:
         """
@@ -279,15 +283,26 @@ class Listeners:
 
     def _tls(self, certificate: str, key: str, **more: str) -> ServerTLS:
         settings = self._settings
-        return ServerTLS(
-            TLSFiles(
-                certificate=certificate,
-                key=key or certificate,
-                client_ca=settings.client_ca,
-                minimum=settings.tls_min,
-                **more,
-            )
+        files = TLSFiles(
+            certificate=certificate,
+            key=key or certificate,
+            client_ca=settings.client_ca,
+            minimum=settings.tls_min,
+            **more,
         )
+        try:
+            return ServerTLS(files)
+        except ConfigurationError as error:
+            named = [
+                f"--{option}"
+                for option, value in (
+                    ("certfile", settings.certfile),
+                    ("keyfile", settings.keyfile),
+                    ("client-ca", settings.client_ca),
+                )
+                if value and value in str(error)
+            ]
+            raise ConfigurationError("; see ".join([str(error), *named])) from None
 
     # --- open ---
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from kgd.addresses import with_absolute_paths
+from kgd.addresses import check_endpoint, parse_endpoint, with_absolute_paths
 from kgd.auth import CREDENTIAL
 from kgd.fetching import is_remote, shown, split_prefix
 from kgd.log_lines import FORMATS
@@ -24,6 +24,9 @@ from kgd.settings import MEBIBYTE, Settings, size_in_bytes
 from kgd.web.origins import normalized
 
 Reader = Callable[[str], Any]
+
+# Of a path, as RFC 3986 has it.
+_SEGMENT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*")
 
 
 def text(value: str) -> str:
@@ -38,7 +41,18 @@ def whole_number(value: str) -> int:
     A whole number that is not negative.
     """
     number = int(value)
-    if number < 0:
+    # More than that the system does not take as a limit, or as a time.
+    if not 0 <= number < 2**31:
+        raise ValueError
+    return number
+
+
+def small_number(value: str) -> int:
+    """
+    A whole number from 0 to 10000.
+    """
+    number = whole_number(value)
+    if number > 10_000:
         raise ValueError
     return number
 
@@ -118,6 +132,8 @@ def notebook_uri(value: str) -> str:
     A path, or a URI that starts with file:, http: or https:; in notebook_http maybe with a prefix,
     like /reports=reports.ipynb.
     """
+    if not value:
+        return ""
     prefix, uri = split_prefix(value)
     if not (is_remote(uri) or uri.lower().startswith("file://")):
         # Whoever becomes a daemon leaves the directory.
@@ -162,12 +178,12 @@ def stickiness(value: str) -> str:
 
 def counts(value: str) -> dict[str, int]:
     """
-    Names with a number each, like ir=2, with commas between them.
+    Names with a number up to 10000 each, like ir=2, with commas between them.
     """
     pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
     if not all(name.strip() for name, _, _ in pairs):
         raise ValueError
-    return {name.strip(): whole_number(number) for name, _, number in pairs}
+    return {name.strip(): small_number(number) for name, _, number in pairs}
 
 
 def ipv4_address(value: str) -> str:
@@ -236,9 +252,31 @@ def path(value: str) -> str:
 
 def endpoint(value: str) -> str:
     """
-    An endpoint as Twisted writes them.
+    An endpoint as Twisted writes them, like tcp:8888:interface=127.0.0.1, unix:/run/kgd.sock or
+    ssl:443:privateKey=key.pem:certKey=cert.pem.
     """
+    if value:
+        check_endpoint(parse_endpoint(value))
     return with_absolute_paths(value)
+
+
+def url_path(value: str) -> str:
+    """
+    A path like /gateway, of characters that need no quotes in a URL, or with % and two digits.
+    """
+    segments = value.strip().split("/")
+    if not all(_SEGMENT.fullmatch(each) and each not in (".", "..") for each in segments):
+        raise ValueError
+    return value.strip()
+
+
+def header_value(value: str) -> str:
+    """
+    Text that a header can have: printable ASCII on one line.
+    """
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError
+    return value
 
 
 def origins(value: str) -> str:
@@ -435,7 +473,7 @@ OPTIONS = (
     Option("api", "What the gateway looks like from outside: the name of a personality."),
     Option("ip", "Address to listen on; an empty one is all of them."),
     Option("port", "Port to listen on; 0 takes any free one.", port_number, "p"),
-    Option("port-retries", "How many other ports to try when the port is taken.", whole_number),
+    Option("port-retries", "How many other ports to try when the port is taken.", small_number),
     Option(
         "listen",
         "Endpoint to listen on, as Twisted writes them, like tcp:8888:interface=127.0.0.1; "
@@ -470,7 +508,7 @@ OPTIONS = (
         "Seconds in which the handshake of TLS has to be done; 0 is no limit.",
         seconds,
     ),
-    Option("base-url", "Path that comes before every route."),
+    Option("base-url", "Path that comes before every route.", url_path),
     Option(
         "auth-token",
         "Token that every client has to present; none means that everybody is let in. "
@@ -513,11 +551,11 @@ OPTIONS = (
         "Tell browsers that these pages may come from public networks to this private one.",
         switch,
     ),
-    Option("allow-credentials", "Value of Access-Control-Allow-Credentials."),
-    Option("allow-headers", "Value of Access-Control-Allow-Headers."),
-    Option("allow-methods", "Value of Access-Control-Allow-Methods."),
-    Option("expose-headers", "Value of Access-Control-Expose-Headers."),
-    Option("max-age", "Value of Access-Control-Max-Age."),
+    Option("allow-credentials", "Value of Access-Control-Allow-Credentials.", header_value),
+    Option("allow-headers", "Value of Access-Control-Allow-Headers.", header_value),
+    Option("allow-methods", "Value of Access-Control-Allow-Methods.", header_value),
+    Option("expose-headers", "Value of Access-Control-Expose-Headers.", header_value),
+    Option("max-age", "Value of Access-Control-Max-Age.", header_value),
     Option(
         "trust-xheaders",
         "Believe what X-Real-Ip, X-Forwarded-For, X-Scheme and X-Forwarded-Proto say of the "
@@ -671,7 +709,7 @@ OPTIONS = (
         "prespawn-count",
         "How many kernels of the default kernelspec to keep started, to be had at once. In "
         "notebook_http, how many kernels each notebook has; 0 is one.",
-        whole_number,
+        small_number,
     ),
     Option(
         "prespawn",

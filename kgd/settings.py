@@ -12,6 +12,7 @@ import attrs
 from kgd.protocol.messages import USERNAME
 
 MEBIBYTE = 1024 * 1024
+LARGEST_SIZE = 2**62
 # Messages that are no use of the kernel: questions about it, and what comes of code that runs,
 # which counts because the kernel is busy then.
 UNTRACKED = frozenset(
@@ -62,7 +63,8 @@ def size_in_bytes(text: str) -> int:
             text, factor = text.removesuffix(suffix), 1024**number
             break
     size = int(text) * factor
-    if size < 0:
+    # The system counts with 64 bits.
+    if not 0 <= size <= LARGEST_SIZE:
         raise ValueError
     return size
 

@@ -28,6 +28,8 @@ from twisted.python.logfile import LogFile
 
 from kgd import __version__
 from kgd.auth import with_credential
+from kgd.awaited import Awaited
+from kgd.configuration.deciding import with_origins
 from kgd.descriptors import complaint, raise_limit
 from kgd.errors import ConfigurationError
 from kgd.fetching import split_prefix
@@ -64,6 +66,8 @@ class Daemon(Service):
     daemon, being told to stop is no failure.
 
     :param max_kernels: For which there ought to be enough descriptors.
+    :param awaited: Who has started it.
+    :param where: By option, where it was set.
     :param announce: Writes the lines that say where the gateway is. Somebody may wait for them who
         has silenced the log that they are in.
     """
@@ -77,6 +81,8 @@ class Daemon(Service):
         systemd: Systemd,
         log_writer: LogWriter | None,
         *,
+        awaited: Awaited,
+        where: Mapping[str, str],
         max_kernels: int | None = None,
         announce: Callable[[str], object] | None = None,
     ) -> None:
@@ -85,6 +91,8 @@ class Daemon(Service):
         self._systemd = systemd
         self._log_writer = log_writer
         self._max_kernels = max_kernels
+        self._awaited = awaited
+        self._where = where
         self._announce = announce
         self._uid = os.geteuid()
 
@@ -108,6 +116,7 @@ class Daemon(Service):
         Start the gateway, and stop the process when that fails.
         """
         super().startService()  # type: ignore[no-untyped-call]
+        self._awaited.keep()
         if os.geteuid() != self._uid:
             become_at_home(os.environ)
         too_few = complaint(raise_limit(), self._max_kernels)
@@ -142,6 +151,7 @@ class Daemon(Service):
 
     def _is_ready(self, _result: None) -> None:
         self._systemd.ready()
+        self._awaited.tell()
         if self._announce is not None:
             for url in self._gateway.urls():
                 self._announce(AVAILABLE.format(version=__version__, url=url) + "\n")
@@ -176,9 +186,12 @@ class Daemon(Service):
         if failure.check(CancelledError):  # type: ignore[no-untyped-call]
             return
         if failure.check(ConfigurationError):  # type: ignore[no-untyped-call]
-            self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
+            reason = with_origins(failure.getErrorMessage(), self._where)
+            self._log.critical("cannot start: {reason}", reason=reason)
+            self._awaited.tell(reason)
         else:
             self._log.failure("cannot start", failure)
+            self._awaited.tell("an error in the gateway")
         # twistd cannot be told that this was a failure; by now it has removed its pid file.
         atexit.register(_exit_with_failure)
         self._reactor.callWhenRunning(self._stop_reactor)
@@ -248,6 +261,8 @@ def makeService(options: CommandLine) -> IService:
         Gateway(reactor, settings, listens=True, on_secret=scrub.add),
         Systemd(reactor, os.environ),
         log_writer(reactor, settings, of_twistd, stderr or sys.stdout, scrub),
+        awaited=Awaited({} if options.parent is None else options.parent),
+        where=options.where,
         max_kernels=settings.max_kernels,
         announce=stderr.write if stderr and not _is_plain(settings, of_twistd) else None,
     )

@@ -75,11 +75,22 @@ class TCPPort:
         for port in self._ports:
             try:
                 self._socket = self._bind(port, self._interface)
+            except socket.gaierror:
+                # Other ports do not help.
+                raise
             except OSError as error:
                 problem = error
             else:
                 return
         raise problem
+
+    @property
+    def host(self) -> str:
+        """
+        The address at which a port has been taken.
+        """
+        assert self._socket is not None
+        return str(self._socket.getsockname()[0])
 
     async def listen(self, factory: IProtocolFactory) -> Any:
         """

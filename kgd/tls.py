@@ -70,7 +70,7 @@ def make_context(files: TLSFiles) -> SSL.Context:
         for other in others:
             context.add_extra_chain_cert(other)
     key = _key(files.key)
-    with _refusing(f"with the certificate in {files.certificate}, the key in {files.key}"):
+    with _refusing(f"the key in {files.key} for the certificate in {files.certificate}"):
         context.use_privatekey(key)
         context.check_privatekey()
     if files.client_ca:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,6 +37,7 @@ class Options(UsageOptions):
     :ivar given: What was on the command line, by option name.
     :ivar drop_in: Whether to behave as the Jupyter Kernel Gateway, where that is no harm.
     :ivar settings: What became of everything that was said.
+    :ivar where: By option, where it was said.
     :ivar secrets: Values of personalities' options that nobody may see.
     :ivar remarks: What the operator should know about that, one line each.
     """
@@ -57,6 +58,7 @@ class Options(UsageOptions):
         self.secrets: list[str] = []
         self.remarks: list[str] = []
         self.settings: Settings
+        self.where: Mapping[str, str] = {}
         self._config = ""
         self._force = False
         self._generates = False
@@ -110,6 +112,7 @@ class Options(UsageOptions):
             print(self._action(decided), end="")  # noqa: T201
             sys.exit(0)
         self.settings = settings
+        self.where = decided.where
         self.secrets = [
             str(value)
             for option, value in decided.values

@@ -5,16 +5,19 @@ Which source has its way, and what the settings are then.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from kgd.configuration.given import Given, Source, wrong
+from kgd.configuration.given import ON_COMMAND_LINE, Given, Source, wrong
 from kgd.configuration.table import Table
 from kgd.options import Option, names, origins
 from kgd.personalities.loader import normalized
 from kgd.settings import CORS, Settings
+
+_OPTION = re.compile(r"--([a-z][a-z-]*)")
 
 
 @attrs.frozen
@@ -31,6 +34,21 @@ class Decided:
     values: Sequence[tuple[Option, Any]]
     where: Mapping[str, str]
     remarks: Sequence[str]
+
+
+def with_origins(text: str, where: Mapping[str, str]) -> str:
+    """
+    :param text: What is wrong with some options, which are in it like ``--ip``.
+    :param where: As in :py:class:`Decided`.
+    :return: The same, and who has set those that do not stand on the command line.
+    """
+    named = dict.fromkeys(_OPTION.findall(text))
+    origins = [
+        f"--{name} is set {where[name]}"
+        for name in named
+        if where.get(name, ON_COMMAND_LINE) != ON_COMMAND_LINE
+    ]
+    return f"{text} ({', '.join(origins)})" if origins else text
 
 
 def decide(table: Table, *sources: Source) -> Decided:
@@ -96,4 +114,5 @@ def _read(option: Option, given: Given) -> Any:
         return ",".join(filter(None, read))
     if option.is_table:
         return {name: value for each in read for name, value in each.items()}
-    return tuple(read)
+    # One that is empty is none.
+    return tuple(each for each in read if each != "")

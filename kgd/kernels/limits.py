@@ -11,14 +11,13 @@ import attrs
 
 from kgd.errors import KernelStartFailed
 from kgd.interfaces import KernelSpec, Limits
-from kgd.settings import Settings, size_in_bytes
+from kgd.settings import LARGEST_SIZE, Settings, size_in_bytes
 
 #: In the metadata of a kernelspec: ``{"kgd": {"limits": {"memory": "2GiB"}}}``.
 _OURS = "kgd"
 _LIMITS = "limits"
 _SIZES = ("memory", "file_size")
 _NAMES = tuple(field.name for field in attrs.fields(Limits))
-_LARGEST = 2**62
 _NICEST = 19
 
 
@@ -47,7 +46,11 @@ def _read(spec: KernelSpec, name: object, value: Any) -> int:
             number = value
         if number is None:
             return 0
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _LARGEST:
+        if (
+            isinstance(number, bool)
+            or not isinstance(number, int)
+            or not 0 <= number <= LARGEST_SIZE
+        ):
             raise ValueError
         if name == "nice" and number > _NICEST:
             right = f"a whole number from 0 to {_NICEST}"

@@ -34,7 +34,9 @@ async def load_seed(reactor: Any, settings: Settings, specs: IKernelSpecs) -> Se
         name = settings.force_kernel_name or kernel_name(notebook) or settings.default_kernel_name
         spec = specs.find(name)
     except GatewayError as error:
-        raise ConfigurationError(f"The seed notebook cannot be used: {error}") from None
+        raise ConfigurationError(
+            f"The seed notebook cannot be used: {error}; see --seed-uri"
+        ) from None
     seed = Seed(kernel_name=spec.name, cells=code_cells(notebook))
     _log.info(
         "{count} cells seed every kernel of {kernel_name}",

@@ -491,6 +491,31 @@ class UserTests(GatewayTestCase):
         self.assertEqual(self.leftovers(), [])
         self.assertNotIn("Traceback", log.read_text())
 
+    async def test_awaited(self) -> None:
+        """
+        ``twistd`` comes back when the daemon answers, or with an error when it cannot; the log
+        tells all, also who has set what is wrong.
+        """
+        usual = ("--pidfile=the.pid", "--logfile=the.log")
+        work = self.home / "work"
+        process = self.launch(
+            "--port=0",
+            twistd=usual,
+            daemonize=True,
+            env={"KGD_IP": "192.0.2.1", "KG_AUTH_TOKEN": "t"},
+        )
+        self.assertEqual(await process.ended(), 1)
+        self.assertIn("cannot listen on port 0 of 192.0.2.1", process.output)
+        self.assertFalse((work / "the.pid").exists())
+        log = (work / "the.log").read_text()
+        self.assertIn("--port or --ip (--ip is set in the variable KGD_IP)", log)
+        process = self.launch("--port=0", twistd=usual, daemonize=True)
+        self.assertEqual(await process.ended(), 0, process.output)
+        self.addCleanup(end, int((work / "the.pid").read_text()))
+        log = (work / "the.log").read_text()
+        port = int(log.split("is available at http://127.0.0.1:")[1].split()[0])
+        self.assertEqual((await http(port, "GET", "/api")).code, 200)
+
     async def test_what_only_root_may(self) -> None:
         """
         With ``--uid``, ports below 1024 are taken, and the token and the key are read, while the

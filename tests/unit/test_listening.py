@@ -87,6 +87,12 @@ class FakeSocket:
         """
         return self._number
 
+    def getsockname(self) -> tuple[str, int]:
+        """
+        What it is bound to.
+        """
+        return self.host, self.port
+
     def listen(self, backlog: int) -> None:
         """
         It listens, unless another one does.
@@ -117,6 +123,7 @@ class System:
         self.sockets: list[FakeSocket] = []
         self.unix = MemoryReactor()
         self.listenUNIX = self.unix.listenUNIX
+        self.listenTCP = self.unix.listenTCP
 
     def bind(self, port: int, interface: str) -> Any:
         """
@@ -124,6 +131,8 @@ class System:
         """
         if port in self.taken:
             raise OSError(98, "in use")
+        if interface == "nowhere":
+            raise socket.gaierror(-2, "no such name")
         if port == self.of_root:
             raise PermissionError(13, "Permission denied")
         host = self.names.get(interface, interface)
@@ -279,13 +288,26 @@ class ListenTests(SynchronousTestCase):
 
     def test_known_when_it_listens(self) -> None:
         """
-        Where the description does not say who can reach it, the open port does.
+        Where the description does not say who can reach it, the port does: as soon as it is taken,
+        or when it is open.
         """
-        failure = self.failureResultOf(
-            self.listen(auth_token="", listen=("tcp:1:interface=far",)), ConfigurationError
+        for text, opened in (("tcp:1:interface=far", 0), ("haproxy:tcp:1", 1)):
+            failure = self.failureResultOf(
+                self.listen(auth_token="", listen=(text,)), ConfigurationError
+            )
+            self.assertIn(f"other machines can reach --listen={text}", failure.getErrorMessage())
+            self.assertEqual(len(self.listeners.opened), opened, "for the caller to close")
+
+    def test_no_such_name(self) -> None:
+        """
+        That an address is none is found out once, and not with every port.
+        """
+        failure = self.failureResultOf(self.listen(ip="nowhere"), ConfigurationError)
+        self.assertEqual(
+            failure.getErrorMessage(),
+            "cannot listen on port 8888 of nowhere: no such name; choose another with --port or "
+            "--ip",
         )
-        self.assertIn("other machines can reach --listen=tcp:1", failure.getErrorMessage())
-        self.assertEqual(len(self.listeners.opened), 1, "for the caller to close")
 
     def test_useless_certificates(self) -> None:
         """

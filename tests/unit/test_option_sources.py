@@ -22,7 +22,7 @@ from kgd.options import OPTIONS
 from tests.support.option_rows import SAMPLES, Sample, jupyters
 
 #: What would be wrong for a reader, if anything is.
-WRONG = ("x", "-1", "/no/such/directory", "::", "null")
+WRONG = ("x", "-1", "/no/such/directory", "::", "null", "\u20ac ?", "tcp:x")
 
 
 class SourcesTests(SynchronousTestCase):
@@ -131,7 +131,7 @@ class SourcesTests(SynchronousTestCase):
                     refused.add(option.name)
                     self.assert_refused(each, value)
                     break
-        anything = {"text", "names", "path", "notebook_uri", "endpoint"}
+        anything = {"text", "names", "path", "notebook_uri"}
         self.assertEqual(
             {row.name for row in OPTIONS if row.read.__name__ not in anything and not row.idle}
             - refused,

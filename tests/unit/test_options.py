@@ -13,7 +13,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.configuration.command_line import ACTIONS, Options
-from kgd.configuration.deciding import decide
+from kgd.configuration.deciding import decide, with_origins
 from kgd.configuration.given import from_environment
 from kgd.configuration.showing import environment_file
 from kgd.configuration.table import OWN
@@ -21,7 +21,9 @@ from kgd.options import OPTIONS
 from kgd.settings import CORS, MEBIBYTE, Settings, normalized_base_url
 
 # Readers that take any text, or check more than these texts can show.
-EXCEPTIONS = ("text", "names", "notebook_uri", "stickiness", "path", "endpoint")
+EXCEPTIONS = (
+    "text", "names", "notebook_uri", "stickiness", "path", "endpoint", "url_path", "header_value",
+)  # fmt: skip
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -77,6 +79,57 @@ class TableTests(SynchronousTestCase):
         self.assertRaises(UsageError, parsed, "--sticky=a header")
         self.assertRaises(UsageError, parsed, "--comment-prefix=lua")
         self.assertRaises(UsageError, parsed, "--static-path=/nowhere")
+
+    def test_endpoints(self) -> None:
+        """
+        What cannot be right in an endpoint is said before anything is started; of kinds that are
+        others', Twisted finds out later. An empty one, like an empty notebook, is none.
+        """
+        for wrong in (
+            "tcp", "tcp:", "tcp:x", "tcp:65536", "tcp:1:nonsense=1", "tcp:1:backlog=x", "ssl:x",
+            "tcp6:1:interfaces=x", "unix:", "unix:/s:mode=9", "systemd:index=0",
+        ):  # fmt: skip
+            error = self.assertRaises(UsageError, parsed, f"--listen={wrong}")
+            self.assertIn(f"--listen is {wrong!r} on the command line", str(error))
+            self.assertIn("tcp:8888:interface=127.0.0.1", str(error))
+        right = ("tcp:0", "tcp6:1:interface=x", "unix:/s:mode=600", "onion:1:anything=x",
+                 "systemd:domain=INET:index=0", "ssl:1:privateKey=/k:certKey=/c")  # fmt: skip
+        self.assertEqual(parsed(*(f"--listen={each}" for each in right)).listen, right)
+        self.assertEqual(parsed("--listen=", "--seed-uri="), parsed())
+
+    def test_web(self) -> None:
+        """
+        Paths and headers that could not be in a request or an answer are refused.
+        """
+        for path in ("/a b", "/a?b", "/a#b", "/caf\u00e9", "/a/../b", "/%zz", "/a\nb"):
+            self.assertRaises(UsageError, parsed, f"--base-url={path}")
+        self.assertEqual(parsed("--base-url=user/a%40b/").base_url, "/user/a%40b")
+        for value in ("X-A\nX-B", "X-\u20ac"):
+            self.assertRaises(UsageError, parsed, f"--allow-headers={value}")
+
+    def test_too_much(self) -> None:
+        """
+        Numbers that nobody can mean, and with which nothing could work, are refused.
+        """
+        for given in (
+            f"max-kernels={2**31}", "prespawn-count=10001", "prespawn=ir=10001",
+            "port-retries=10001", f"kernel-memory={2**62 + 1}", "kernel-file-size=9999999999GiB",
+        ):  # fmt: skip
+            error = self.assertRaises(UsageError, parsed, f"--{given}")
+            name, _, value = given.partition("=")
+            self.assertIn(f"--{name} is {value!r}", str(error))
+
+    def test_origins(self) -> None:
+        """
+        What goes wrong later says, too, who has set the options that do not stand on the command
+        line.
+        """
+        where = {"ip": "in the variable KGD_IP", "port": "on the command line"}
+        self.assertEqual(
+            with_origins("cannot listen; see --ip and --port, not --ip-x", where),
+            "cannot listen; see --ip and --port, not --ip-x (--ip is set in the variable KGD_IP)",
+        )
+        self.assertEqual(with_origins("see --port", where), "see --port")
 
     def test_jkg_options(self) -> None:
         """
