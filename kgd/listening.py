@@ -366,6 +366,8 @@ def _reason(error: Exception) -> str:
     :return: What the system says, without the number that it gives it.
     """
     if isinstance(error, CannotListenError):
+        if error.socketError == "Cannot acquire lock":
+            return "another process listens there"
         error = error.socketError
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 

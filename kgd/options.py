@@ -38,10 +38,10 @@ def text(value: str) -> str:
 
 def whole_number(value: str) -> int:
     """
-    A whole number that is not negative.
+    A whole number from 0 to 2147483647.
     """
     number = int(value)
-    # More than that the system does not take as a limit, or as a time.
+    # More than that the system does not take.
     if not 0 <= number < 2**31:
         raise ValueError
     return number
@@ -59,7 +59,7 @@ def small_number(value: str) -> int:
 
 def number_or_none(value: str) -> int | None:
     """
-    A whole number that is not negative, or none.
+    A whole number from 0 to 2147483647, or none.
     """
     return None if value.strip().lower() == "none" else whole_number(value)
 
@@ -86,7 +86,7 @@ def seconds(value: str) -> float:
 
 def size(value: str) -> int:
     """
-    A number of bytes, with KiB, MiB or GiB after it if you like.
+    A number of bytes up to 2**62, with KiB, MiB or GiB after it if you like.
     """
     return size_in_bytes(value)
 
@@ -268,6 +268,17 @@ def url_path(value: str) -> str:
     if not all(_SEGMENT.fullmatch(each) and each not in (".", "..") for each in segments):
         raise ValueError
     return value.strip()
+
+
+def token(value: str) -> str:
+    """
+    One line of printable characters.
+    """
+    # What is around it no client could send; and blanks only are a mistake, not a wish for none.
+    found = value.strip()
+    if not found.isprintable() or (value and not found):
+        raise ValueError
+    return found
 
 
 def header_value(value: str) -> str:
@@ -513,6 +524,7 @@ OPTIONS = (
         "auth-token",
         "Token that every client has to present; none means that everybody is let in. "
         "Others can see a command line: the variable keeps it to itself.",
+        token,
         show=hidden,
     ),
     Option(

@@ -144,6 +144,9 @@ class EndpointTests(ListeningTestCase):
             f"https://127.0.0.1:{tls}",
         ):  # fmt: skip
             self.assertIn(f"is available at {url}\n", process.output)
+        other = self.launch(f"--listen=unix:{path}")
+        self.assertEqual(await other.ended(), 1)
+        self.assertIn(f"--listen=unix:{path}: another process listens there", other.output)
         self.assertEqual(await process.stop(), 0)
         self.assertFalse(self.port_file.exists())
         self.assertFalse(path.exists())

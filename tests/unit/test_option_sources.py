@@ -131,7 +131,7 @@ class SourcesTests(SynchronousTestCase):
                     refused.add(option.name)
                     self.assert_refused(each, value)
                     break
-        anything = {"text", "names", "path", "notebook_uri"}
+        anything = {"text", "names", "path", "notebook_uri", "token"}
         self.assertEqual(
             {row.name for row in OPTIONS if row.read.__name__ not in anything and not row.idle}
             - refused,

@@ -23,6 +23,7 @@ from kgd.settings import CORS, MEBIBYTE, Settings, normalized_base_url
 # Readers that take any text, or check more than these texts can show.
 EXCEPTIONS = (
     "text", "names", "notebook_uri", "stickiness", "path", "endpoint", "url_path", "header_value",
+    "token",
 )  # fmt: skip
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -106,6 +107,16 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(parsed("--base-url=user/a%40b/").base_url, "/user/a%40b")
         for value in ("X-A\nX-B", "X-\u20ac"):
             self.assertRaises(UsageError, parsed, f"--allow-headers={value}")
+
+    def test_token(self) -> None:
+        """
+        One that no client could send is refused, and not shown; blanks around it are not part of it.
+        """
+        for value in ("one\ntwo", " ", "\n", "a\x00b"):
+            error = self.assertRaises(UsageError, parsed, KG_AUTH_TOKEN=value)
+            self.assertIn("--auth-token is not what it should be in the variable", str(error))
+        self.assertEqual(parsed(KG_AUTH_TOKEN="s3cret\n").auth_token, "s3cret")
+        self.assertFalse(parsed("--auth-token=", KG_AUTH_TOKEN="x").needs_token)
 
     def test_too_much(self) -> None:
         """
