@@ -110,7 +110,7 @@ class TableTests(SynchronousTestCase):
 
     def test_token(self) -> None:
         """
-        One that no client could send is refused, and not shown; blanks around it are not part of it.
+        One that no client could send is refused, and not shown; blanks around it do not count.
         """
         for value in ("one\ntwo", " ", "\n", "a\x00b"):
             error = self.assertRaises(UsageError, parsed, KG_AUTH_TOKEN=value)
