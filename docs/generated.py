@@ -49,7 +49,7 @@ def _interface(interface: Any) -> Iterator[str]:
     yield from _indented(interface.__doc__, 1)
     for name, member in interface.namesAndDescriptions():
         if isinstance(member, Method):
-            yield f"   .. py:method:: {name}{member.getSignatureString()}"
+            yield f"   .. py:method:: {name}{_signature(member)}"
         else:
             yield f"   .. py:attribute:: {name}"
         yield from _indented(member.__doc__, 2)
@@ -58,3 +58,7 @@ def _interface(interface: Any) -> Iterator[str]:
 def _indented(docstring: str | None, depth: int) -> Iterator[str]:
     text = textwrap.indent(inspect.cleandoc(docstring or ""), 3 * depth * " ")
     return iter(("", *text.splitlines(), ""))
+
+
+def _signature(method: Any) -> str:
+    return str(method.getSignatureString())
