@@ -5,8 +5,8 @@ Each page has a directory and a shell of its own, in which its blocks run in ord
 ``etc`` is there. A gateway that a command starts runs until the next one is started, or the page
 ends.
 
-There is one rule for ports: 8888 stands for any free one where a gateway is started, and everywhere
-else for the one that it got.
+There is one rule for ports: 8888 stands for any free one where a gateway is started or configured,
+and everywhere else for the one that it got.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ class Page:
         """
         path = self._directory / block.detail
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_NUMBER.sub("0", block.text))
+        # A program talks to the gateway; whatever else it is, a gateway will read it.
+        path.write_text(_NUMBER.sub(self._port if path.suffix == ".py" else "0", block.text))
 
     # --- gateways ---
 
