@@ -5,14 +5,22 @@ What is to become of each code block in the documents.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import nbformat
+from twisted.internet.task import Clock
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
+from kgd.parts import Parts
+from kgd.personalities.jupyter_websocket import JupyterWebsocket
+from kgd.personalities.notebook_http.personality import NotebookHTTP
+from kgd.settings import Settings
+from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
 from tests.support.documents import (
     COMMANDS,
     PAGES,
@@ -23,6 +31,7 @@ from tests.support.documents import (
     console,
     starts_gateway,
 )
+from tests.support.notebooks import python_notebook
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 KINDS = {"", "not run", "fails", "output", "file", "from", "tested"}
@@ -87,6 +96,41 @@ class BlocksTests(SynchronousTestCase):
                     json.loads(block.text)
                 elif block.language == "toml":
                     tomllib.loads(block.text)
+
+
+class RoutesTests(SynchronousTestCase):
+    """
+    The HTTP reference.
+    """
+
+    def routes(self, kind: Any) -> set[tuple[str, str]]:
+        """
+        :return: The method and the path of everything that a personality serves.
+        """
+        notebook = Path(self.mktemp()).resolve()
+        notebook.write_bytes(python_notebook("# GET /hello\nx"))
+        settings = Settings(
+            seed_uri=(str(notebook),), static_path=str(ROOT), allow_notebook_download=True
+        )
+        specs = FakeKernelSpecs()
+        parts = Parts(Clock(), settings, MemoryKernels(settings, specs), specs, None)
+        personality = kind(parts)
+        self.successResultOf(personality.start())
+        self.addCleanup(personality.stop)
+        return {
+            (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route.rule))
+            for route in personality._table.routes
+            for method in route.methods
+        }
+
+    def test_routes(self) -> None:
+        """
+        It has a section for each route, and for nothing else.
+        """
+        text = (ROOT / "docs" / "http-api.md").read_text("utf-8")
+        sections = re.findall(r"^### `([A-Z]+) (?:\{prefix\})?(/\S*)`$", text, re.MULTILINE)
+        self.assertEqual(len(sections), len(set(sections)))
+        self.assertEqual(set(sections), self.routes(JupyterWebsocket) | self.routes(NotebookHTTP))
 
 
 def _flat(text: str) -> str:
