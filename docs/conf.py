@@ -26,7 +26,7 @@ exclude_patterns = ["_build"]
 nitpicky = True
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 
 html_theme = "furo"
 html_title = f"kgd {release}"
@@ -47,14 +47,14 @@ suppress_warnings = [
     "misc.highlighting_failure",
 ]
 
-_NOT_RUN = re.compile(r"^<!-- not run: (.*) -->$", re.MULTILINE)
+_NOT_RUN = re.compile(r"^( *)<!-- not run: (.*) -->$", re.MULTILINE)
 
 
 def _show_reasons(app: Any, page: str, source: list[str]) -> None:
     """
     Let readers see which examples are not tried by the tests, and why.
     """
-    source[0] = _NOT_RUN.sub(r"{.not-run}\n*The tests do not run this: \1.*\n", source[0])
+    source[0] = _NOT_RUN.sub(r"\1*The tests do not run this: \2.*\n", source[0])
 
 
 def _generate(app: Any, page: str, source: list[str]) -> None:
