@@ -106,10 +106,17 @@ class Page:
         self.shell = Shell()
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = test.environment(
-            PATH=path, KGD_PORT="0", KGD_PORT_FILE=str(self._port_file), PYTHONWARNINGS="ignore"
+            PATH=path,
+            CURL_HOME=str(test.home),
+            KGD_PORT="0",
+            KGD_PORT_FILE=str(self._port_file),
+            PYTHONWARNINGS="ignore",
         )
         # As on a terminal, where what comes is all that is printed.
         (test.home / ".curlrc").write_text("silent\nshow-error\n")
+        self._strict = test.home / "strict"
+        self._strict.mkdir()
+        (self._strict / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
         shutil.copytree(ROOT / "etc", directory / "etc")
         reactor.spawnProcess(
             self.shell,
@@ -155,8 +162,8 @@ class Page:
         elif starts_gateway(block.text):
             yield block.text.strip(), None
         else:
-            # All at once, so that a command may have several lines.
-            yield f"set -e\n{block.text}\nset +e", None
+            # All at once, so that a command may have several lines. Nobody looks at the answers.
+            yield f"set -e\nCURL_HOME={self._strict}\n{block.text}\nCURL_HOME=$HOME; set +e", None
 
     def _check(self, block: Block, command: str, status: int) -> None:
         assert (status != 0) == (block.kind == "fails"), (
