@@ -38,6 +38,7 @@ from tests.support.documents import (
 from tests.support.gateway import GatewayTestCase, alive, children_of, until
 
 PORT = "8888"
+AVAILABLE = " is available at "
 _NUMBER = re.compile(rf"(?<![\w.]){PORT}\b")
 _END = "--- the command has ended:"
 NEEDED = ("bash", "curl")
@@ -98,7 +99,6 @@ class Page:
     """
 
     def __init__(self, test: GatewayTestCase, directory: Path) -> None:
-        self._test = test
         self._directory = directory
         self._port_file = directory / "port.txt"
         self._gateway = 0
@@ -117,7 +117,8 @@ class Page:
         self._strict = test.home / "strict"
         self._strict.mkdir()
         (self._strict / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
-        shutil.copytree(ROOT / "etc", directory / "etc")
+        unneeded = shutil.ignore_patterns("node_modules", "__pycache__")
+        shutil.copytree(ROOT / "etc", directory / "etc", ignore=unneeded)
         reactor.spawnProcess(
             self.shell,
             "bash",
@@ -142,7 +143,7 @@ class Page:
             if " twistd " in f" {command} " and "--help" not in command:
                 await until(self._port_file.exists, f"{block}: the gateway answers")
                 self._answers()
-            self._check(block, command, status)
+            self._check(block, command, status, printed)
             # A log is seldom shown.
             if expected is not None and (expected or not starts):
                 self._compare(block, command, expected, printed)
@@ -165,9 +166,9 @@ class Page:
             # All at once, so that a command may have several lines. Nobody looks at the answers.
             yield f"set -e\nCURL_HOME={self._strict}\n{block.text}\nCURL_HOME=$HOME; set +e", None
 
-    def _check(self, block: Block, command: str, status: int) -> None:
+    def _check(self, block: Block, command: str, status: int, printed: str) -> None:
         assert (status != 0) == (block.kind == "fails"), (
-            f"{block}: ended with {status}:\n{command}\nIt said: {self.shell.output}"
+            f"{block}: ended with {status}:\n{command}\nIt said: {printed}"
         )
 
     def _compare(self, block: Block, command: str, expected: str, printed: str) -> None:
@@ -195,8 +196,9 @@ class Page:
         log = self._directory / "gateway.log"
         _, number = await self.shell.run(f"exec env {command} >{log} 2>&1 & echo $!")
         self._gateway = int(number)
+        # The file comes first, and then the last line of what is shown.
         await until(
-            lambda: self._port_file.exists() or not alive(self._gateway),
+            lambda: AVAILABLE in log.read_text("utf-8") or not alive(self._gateway),
             lambda: f"{command} answers; it said: {log.read_text('utf-8')}",
         )
         if alive(self._gateway):
