@@ -114,8 +114,8 @@ class StartTests(GatewayTestCase):
         for options, env, expected in (
             (["--no-such-option"], {}, "no-such-option"),
             (["--port=abc"], {}, "--port is 'abc'"),
-            ([], {"KG_PORT": "abc"}, "KG_PORT is 'abc'"),
-            ([], {"KGD_LIST_KERNELS": "maybe"}, "KGD_LIST_KERNELS is 'maybe'"),
+            ([], {"KG_PORT": "abc"}, "--port is 'abc' in the variable KG_PORT"),
+            ([], {"KGD_LIST_KERNELS": "maybe"}, "is 'maybe' in the variable KGD_LIST_KERNELS"),
             (["--root-dir=/no/such/directory"], {}, "--root-dir is"),
             (["surplus"], {}, "'surplus' is not expected"),
         ):
@@ -419,7 +419,7 @@ class HTTPTests(GatewayTestCase):
         chunk = b"3e8\r\n" + b"x" * 1000 + b"\r\n"
         answer = await raw(
             gateway.port,
-            b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /api/kernels HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
             + chunk * 5
             + b"0\r\n\r\n",
         )

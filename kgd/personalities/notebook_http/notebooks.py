@@ -46,6 +46,7 @@ class Notebook:
                 queue_size=settings.queue_size,
                 patience=settings.request_timeout,
                 response_limit=settings.max_response_size,
+                username=settings.username,
             ),
         )
         # The gateway is mounted at one place, or a few.

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from kgd.errors import GatewayError, NoSuchKernel, Unavailable
 from kgd.interfaces import IKernel, IKernels, Seed, StartRequest
 from kgd.logs import make_logger
+from kgd.protocol.messages import USERNAME
 from kgd.relay.executor import Executor, Run
 from kgd.relay.pieces import Code
 
@@ -38,6 +39,7 @@ class Crew:
     :ivar queue_size: How large they may be together, in bytes.
     :ivar patience: How long each of them may wait, in seconds; 0 is for ever.
     :ivar response_limit: How much output a request may have, in bytes.
+    :ivar username: Who asks their kernels, in the headers of messages.
     """
 
     kernel_name: str
@@ -48,6 +50,7 @@ class Crew:
     queue_size: int
     patience: float
     response_limit: int
+    username: str = USERNAME
 
 
 def _never_mind(failure: Failure) -> None:
@@ -111,7 +114,7 @@ class Worker:
             await self._stop_kernel(kernel)
             return
         self._kernel = kernel
-        self._executor = Executor(kernel.channels, lambda: self._gone(kernel))
+        self._executor = Executor(kernel.channels, lambda: self._gone(kernel), crew.username)
         self._ready(self)
 
     def _gone(self, kernel: IKernel) -> None:
