@@ -9,9 +9,11 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from make_options import action
 from zope.interface.interface import InterfaceClass, Method
 
 import kgd.interfaces
+from kgd.configuration.command_line import ACTIONS
 from kgd.options import OPTIONS
 
 
@@ -21,8 +23,12 @@ def man_page_options() -> str:
     """
     lines = []
     for option in OPTIONS:
-        names = f"**\\-\\-{option.name}**" + (f", **\\-{option.short}**" if option.short else "")
-        lines += [names, f": {_plain(option.help)}", ""]
+        names = [option.name, *option.aliases, *([f"no-{option.name}"] * option.is_switch)]
+        shown = [f"**\\-\\-{name}**" for name in names]
+        shown += [f"**\\-{option.short}**"] if option.short else []
+        lines += [", ".join(shown), f": {_plain(option.help)}", ""]
+    for name in ACTIONS:
+        lines += [f"**\\-\\-{name}**", f": {_plain(action(name))}", ""]
     return "\n".join(lines)
 
 

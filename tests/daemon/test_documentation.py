@@ -194,6 +194,7 @@ class Page:
         """
         await self.stop()
         log = self._directory / "gateway.log"
+        log.write_text("")
         _, number = await self.shell.run(f"exec env {command} >{log} 2>&1 & echo $!")
         self._gateway = int(number)
         # The file comes first, and then the last line of what is shown.
