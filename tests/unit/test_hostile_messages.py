@@ -4,11 +4,11 @@ Messages made up to keep the gateway busy.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from hypothesis import given
@@ -107,7 +107,7 @@ def spent(frame: bytes, is_binary: bool, framing: Framing) -> float:
     :return: How long the processor was busy with a frame, in seconds.
     """
     began = time.process_time()
-    with suppress(MalformedMessage):
+    with contextlib.suppress(MalformedMessage):
         framing.decode(frame, is_binary)
     return time.process_time() - began
 
