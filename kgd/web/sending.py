@@ -31,6 +31,17 @@ def unsent(transport: Any) -> int:
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
 
 
+def unsent_below(transport: Any) -> int:
+    """
+    :return: How many bytes are in the buffer of a transport of Twisted's, or of the one below TLS;
+        0 for others.
+    """
+    # TLS passes through the attributes of what is below it.
+    if not hasattr(transport, "_tempDataLen"):
+        return 0
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
+
+
 def write_at_once(transport: Any, pieces: Sequence[bytes]) -> None:
     """
     Write without waiting, if nothing waits already.

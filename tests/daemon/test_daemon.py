@@ -419,7 +419,7 @@ class HTTPTests(GatewayTestCase):
         chunk = b"3e8\r\n" + b"x" * 1000 + b"\r\n"
         answer = await raw(
             gateway.port,
-            b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /api/kernels HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
             + chunk * 5
             + b"0\r\n\r\n",
         )
