@@ -8,7 +8,10 @@ from typing import Any
 
 import msgspec
 
-from kgd.errors import InvalidRequest
+from kgd.errors import BodyTooLarge, InvalidRequest
+
+# In bytes. What is read here is small; decoded, it may need many times its size.
+MOST_JSON = 4 * 1024 * 1024
 
 
 def read_object(request: Any) -> dict[str, Any]:
@@ -24,10 +27,13 @@ def read_object_or_none(request: Any) -> dict[str, Any] | None:
 
     :return: The object, or ``None`` when there is no body, or ``null``.
     :raises InvalidRequest: when it is something else.
+    :raises BodyTooLarge: when no client can mean it.
     """
     raw = request.content.read()
     if not raw:
         return None
+    if len(raw) > MOST_JSON:
+        raise BodyTooLarge(f"JSON like this may have at most {MOST_JSON} bytes")
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -47,6 +47,8 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.RestartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
+LONGEST_MESSAGE = 2000  # characters
+
 _log = make_logger()
 
 
@@ -79,7 +81,8 @@ def refuse(request: Any, error: Exception) -> bytes:
             _log.failure("a request could not be answered", Failure(error))  # type: ignore[no-untyped-call]
             found, message = HTTPStatus.INTERNAL_SERVER_ERROR, "Unknown server error"
         else:
-            message = str(error)
+            # It may quote what the client has sent.
+            message = str(error)[:LONGEST_MESSAGE]
         status = found
     if isinstance(error, errors.NoSuchMethod):
         _allow(request, error.methods)

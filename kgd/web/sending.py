@@ -37,7 +37,7 @@ def unsent_below(transport: Any) -> int:
         0 for others.
     """
     # TLS passes through the attributes of what is below it.
-    if not hasattr(transport, "_tempDataLen"):
+    if not hasattr(transport, "dataBuffer"):
         return 0
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
 

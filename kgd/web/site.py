@@ -35,8 +35,6 @@ from kgd.web.sending import unsent_below
 # answer; closing at once would make its system throw the answer away.
 LINGER = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
-# Of requests that come all at once, so many are answered before others have their turn.
-BURST = 8
 # Bodies from this size on, in bytes, are not read if their head is reason enough to refuse.
 LARGE_BODY = 64 * 1024
 NEVER = float("inf")
@@ -120,11 +118,14 @@ class GatewayChannel(HTTPChannel):
     _phase = Phase.HEAD
     _due = NEVER
     _place = ""
+    # Until there is a request, and in between.
+    _command = _path = b"-"
     _has_line = False
     _body_began = 0.0
-    _burst = 0
     _vain = 0
-    _unsent = 0
+    _is_gone = False
+    _written = 0
+    _taken = 0
     _progress = 0.0
 
     # --- the connection ---
@@ -181,6 +182,7 @@ class GatewayChannel(HTTPChannel):
         """
         The connection is lost.
         """
+        self._is_gone = True
         self.site.connections.leave(self._place)
 
     # --- time ---
@@ -197,17 +199,14 @@ class GatewayChannel(HTTPChannel):
         End what takes too long.
         """
         unsent = unsent_below(self.transport)
-        if unsent:
-            if unsent != self._unsent:
-                self._unsent, self._progress = unsent, now
-            elif self.site.send_timeout and now - self._progress >= self.site.send_timeout:
-                self.transport.abortConnection()
-            elif self._phase is Phase.END and not self.is_refused:
-                self._due = now + LINGER
-        else:
-            self._unsent = 0
-            if now >= self._due:
-                self._time_out()
+        taken = self._written - unsent
+        if taken != self._taken or not unsent:
+            self._taken, self._progress = taken, now
+        elif self.site.send_timeout and now - self._progress >= self.site.send_timeout:
+            self.transport.abortConnection()
+            return
+        if now >= self._due and not unsent:
+            self._time_out()
 
     def _time_out(self) -> None:
         phase = self._phase
@@ -253,7 +252,6 @@ class GatewayChannel(HTTPChannel):
             return
         if self._phase is Phase.NEXT:
             self._await(Phase.HEAD, self.site.header_timeout)
-        self._burst = 0
         LineReceiver.dataReceived(self, data)  # type: ignore[no-untyped-call]
         if self._buffer and self.line_mode and not self._busyReceiving and not self.paused:
             self._check_rest()
@@ -262,10 +260,16 @@ class GatewayChannel(HTTPChannel):
         """
         Look at the beginning of a line whose end has not come.
         """
-        if b"\n" in self._buffer:
-            self.refuse(errors.InvalidRequest("Each line of a request has to end with CR and LF"))
-        else:
+        if self._check_ends(self._buffer):
             self._check_size(self._buffer)
+
+    def _check_ends(self, line: bytes) -> bool:
+        """
+        :return: Whether this is one line only, for everybody.
+        """
+        if b"\n" in line:
+            self.refuse(errors.InvalidRequest("Each line of a request has to end with CR and LF"))
+        return not self.is_refused
 
     def _check_size(self, line: bytes) -> bool:
         """
@@ -295,7 +299,7 @@ class GatewayChannel(HTTPChannel):
 
         :return: Whether to read no more.
         """
-        if not self._check_size(line):
+        if not self._check_size(line) or not self._check_ends(line):
             return True
         if not self._has_line:
             self._has_line = bool(line)
@@ -355,7 +359,7 @@ class GatewayChannel(HTTPChannel):
         """
         Let the request be known by what it asks for, though its body may still be missing.
         """
-        request.method, request.uri, request.clientproto = self._command, self._path, self._version
+        request.method, request.uri = self._command, self._path
         request.path = self._path.partition(b"?")[0]
         request.prepath = []
 
@@ -412,17 +416,39 @@ class GatewayChannel(HTTPChannel):
         A request has been answered.
         """
         self._await(Phase.NEXT, self.site.keep_alive_timeout)
-        self._burst += 1
-        if self._burst >= BURST:
-            # Let others have their turn.
+        if self._buffer or self._dataBuffer:
+            # Others have their turn before the next one.
             self.paused = True
-            self.site.reactor.callLater(0, self._go_on)
+            if not self._waitingForTransport:
+                self.site.reactor.callLater(0, self._go_on)
         super().requestDone(request)  # type: ignore[no-untyped-call]
 
     def _go_on(self) -> None:
-        self.paused = False
-        if self.connected:
+        if self.paused and not self._is_gone:
+            self.paused = False
             self.dataReceived(b"")
+
+    def resumeProducing(self) -> None:
+        """
+        The client has read.
+        """
+        super().resumeProducing()  # type: ignore[no-untyped-call]
+        if self.paused:
+            self.site.reactor.callLater(0, self._go_on)
+
+    def write(self, data: bytes) -> None:
+        """
+        A piece of an answer.
+        """
+        self._written += len(data)
+        super().write(data)  # type: ignore[no-untyped-call]
+
+    def writeSequence(self, iovec: Any) -> None:
+        """
+        The same in pieces.
+        """
+        self._written += sum(map(len, iovec))
+        super().writeSequence(iovec)  # type: ignore[no-untyped-call]
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(errors.InvalidRequest("This is no HTTP/1.1 request that could be understood"))
@@ -438,7 +464,9 @@ class GatewayChannel(HTTPChannel):
         self._has_line = False
         self.clearLineBuffer()  # type: ignore[no-untyped-call]
         request = self.requests[-1] if self.requests else self.requestFactory(self)
+        self._announce(request)
         exchange = self.site.root.prepare(request)
+        request.setHeader(b"Date", datetimeToString())  # type: ignore[no-untyped-call]
         body = refuse(request, error)
         request.setHeader(b"Connection", b"close")
         lines = [b"HTTP/1.1 %d %b" % (request.code, request.code_message)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import txaio
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
@@ -29,10 +30,11 @@ from kgd.settings import Settings
 from kgd.tally import Tally
 from kgd.web.exchange import exchange_of
 from kgd.web.sending import unsent, write_at_once
-from kgd.web.site import GatewayChannel
+from kgd.web.site import LINGER, GatewayChannel
 from kgd.web.unacknowledged import Sweep, Unacknowledged
 
 # Close codes of RFC 6455, section 7.4.1.
+GOING_AWAY = 1001
 CANNOT_ACCEPT = 1003
 INVALID_PAYLOAD = 1007
 POLICY_VIOLATION = 1008
@@ -56,6 +58,8 @@ class ChannelsProtocol(WebSocketServerProtocol):
     """
 
     _log = make_logger()
+    # Autobahn's own says everything twice, and would write whole requests to a log for debugging.
+    log = txaio.make_logger(level="error")  # type: ignore[attr-defined]
     _attachment: IAttachment | None = None
     _lost: list[Outgoing] | None = None
     transport: Any
@@ -90,6 +94,8 @@ class ChannelsProtocol(WebSocketServerProtocol):
         self._flushing: IDelayedCall | None = None
         self._pong: bytes | None = None
         self._is_full = False
+        self._is_left = False
+        self._cutting: IDelayedCall | None = None
         self._fragments = 0
         self._pieces = 0
 
@@ -162,6 +168,13 @@ class ChannelsProtocol(WebSocketServerProtocol):
             self.frame_data[-MOST_PIECES:] = [b"".join(self.frame_data[-MOST_PIECES:])]
             self._pieces = 0
 
+    def _fail_connection(self, code: int = GOING_AWAY, reason: str = "") -> None:
+        """
+        The client has broken the protocol; Autobahn's name for it.
+        """
+        self._log.info("closing a WebSocket ({code}): {reason}", code=code, reason=reason)
+        super()._fail_connection(code, reason)
+
     def onPing(self, payload: bytes) -> None:
         """
         A ping. A client that does not read is answered when it does, and then only the last one.
@@ -176,7 +189,20 @@ class ChannelsProtocol(WebSocketServerProtocol):
         The client goes. From now on nothing can be sent, until it comes back.
         """
         self._leave()
+        self._is_left = True
         return super().onCloseFrame(code, reasonRaw)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        """
+        Close; Autobahn's name for it. A client whose close frame has come shall get what has been
+        written, which cutting the connection would throw away, but not wait for it for ever.
+        """
+        if abort and not self._is_left:
+            self.transport.abortConnection()
+            return
+        self.transport.loseConnection()
+        if self._cutting is None:
+            self._cutting = self.factory.reactor.callLater(LINGER, self.transport.abortConnection)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """
@@ -190,6 +216,8 @@ class ChannelsProtocol(WebSocketServerProtocol):
         The same, as the transport says it.
         """
         super().connectionLost(reason)
+        if self._cutting is not None and self._cutting.active():
+            self._cutting.cancel()
         self.gone()
 
     def turn_away(self, code: int, reason: str) -> None:
