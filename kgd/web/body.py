@@ -4,6 +4,7 @@ The JSON that clients send.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
@@ -29,11 +30,12 @@ def read_object_or_none(request: Any) -> dict[str, Any] | None:
     :raises InvalidRequest: when it is something else.
     :raises BodyTooLarge: when no client can mean it.
     """
+    if request.content.seek(0, os.SEEK_END) > MOST_JSON:
+        raise BodyTooLarge(f"JSON like this may have at most {MOST_JSON} bytes")
+    request.content.seek(0)
     raw = request.content.read()
     if not raw:
         return None
-    if len(raw) > MOST_JSON:
-        raise BodyTooLarge(f"JSON like this may have at most {MOST_JSON} bytes")
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -29,7 +29,7 @@ from kgd.web.connections import Connections, Full, place_of
 from kgd.web.errors import refuse
 from kgd.web.gateway import GatewayResource
 from kgd.web.heads import check_body, check_field, check_framing, check_host, read_target
-from kgd.web.sending import unsent_below
+from kgd.web.sending import in_system, unsent_below
 
 # After a refusal the client gets this long, and may send this much more in vain, to read the
 # answer; closing at once would make its system throw the answer away.
@@ -199,7 +199,8 @@ class GatewayChannel(HTTPChannel):
         End what takes too long.
         """
         unsent = unsent_below(self.transport)
-        taken = self._written - unsent
+        # The system takes more in large steps only.
+        taken = self._written - unsent - (in_system(self.transport) if unsent else 0)
         if taken != self._taken or not unsent:
             self._taken, self._progress = taken, now
         elif self.site.send_timeout and now - self._progress >= self.site.send_timeout:

@@ -8,6 +8,7 @@ transport: the relay has encoded them, once for all clients.
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import txaio
@@ -41,8 +42,6 @@ POLICY_VIOLATION = 1008
 MESSAGE_TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 
-# Of a frame, until they are joined.
-MOST_PIECES = 100
 LONGEST_REASON = 123  # bytes, after which a close frame would be too long
 # A pong may take three pings' time, and half a minute at least.
 LEAST_PATIENCE = 30.0
@@ -97,7 +96,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         self._is_left = False
         self._cutting: IDelayedCall | None = None
         self._fragments = 0
-        self._pieces = 0
+        self._message = BytesIO()
 
     def onConnect(self, request: object) -> tuple[str | None, dict[str, str]]:
         """
@@ -144,6 +143,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         super().onMessageBegin(isBinary)
         self._fragments = 0
+        self._message = BytesIO()
 
     def onMessageFrameBegin(self, length: int) -> None:
         """
@@ -151,7 +151,6 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         super().onMessageFrameBegin(length)
         self._fragments += 1
-        self._pieces = 0
         if self._fragments > self.factory.max_fragments and not self.failedByMe:
             self._fail_connection(
                 MESSAGE_TOO_BIG,
@@ -160,13 +159,25 @@ class ChannelsProtocol(WebSocketServerProtocol):
 
     def onMessageFrameData(self, payload: bytes) -> None:
         """
-        A piece of a frame. However small they are, they need no more room than what is in them.
+        A piece of a frame. Autobahn would keep them all, and then join them: however small they
+        are, and in how many frames, they need no more room here than what is in them.
         """
-        super().onMessageFrameData(payload)
-        self._pieces += 1
-        if self._pieces == MOST_PIECES and self.frame_data:
-            self.frame_data[-MOST_PIECES:] = [b"".join(self.frame_data[-MOST_PIECES:])]
-            self._pieces = 0
+        if not self.failedByMe:
+            self._message.write(payload)
+
+    def onMessageFrameEnd(self) -> None:
+        """
+        A whole frame.
+        """
+
+    def onMessageEnd(self) -> None:
+        """
+        A whole message.
+        """
+        # This copies nothing, nor does joining what is one piece.
+        self.message_data = [self._message.getvalue()]
+        self._message = BytesIO()
+        super().onMessageEnd()
 
     def _fail_connection(self, code: int = GOING_AWAY, reason: str = "") -> None:
         """
