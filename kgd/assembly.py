@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -48,13 +49,15 @@ def assemble(
 
     :param on_secret: Called with every token.
     """
-    specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
+    specs = InstalledKernelSpecs(
+        allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
+    )
     tally = Tally()
     token = AuthToken(settings, os.environ, on_secret)
     audit = Audit(settings.audit_log, settings.audit_code)
     relay = Relay(reactor, settings, tally)
     runtime = RuntimeDirectory(
-        surroundings.runtime,
+        Path(settings.connection_dir) if settings.connection_dir else surroundings.runtime,
         user=settings.kernel_user,
         keeps=settings.keep_kernels,
         watchdog=Watchdog(reactor),

@@ -271,9 +271,15 @@ class Listeners:
                 problem = error.socketError
             except OSError as error:
                 problem = error
+        hint = "choose another with --port or --ip"
+        if isinstance(problem, PermissionError):
+            hint = (
+                "ports below 1024 need the capability CAP_NET_BIND_SERVICE, a socket of systemd's "
+                "(--listen=systemd:), or a proxy; twistd --uid gives up root before"
+            )
         raise ConfigurationError(
             f"cannot listen on port {settings.port} of {settings.ip or 'any address'}, nor on "
-            f"{settings.port_retries} others: {problem}; choose another with --port or --ip"
+            f"{settings.port_retries} others: {problem}; {hint}"
         )
 
     def reload(self) -> None:

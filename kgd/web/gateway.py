@@ -24,6 +24,7 @@ from kgd.web.errors import refuse
 from kgd.web.exchange import Exchange, Exchanges, exchange_of
 from kgd.web.hosts import HostGuard
 from kgd.web.origins import allow_origin_header, is_allowed
+from kgd.web.proxies import believe
 from kgd.web.tokens import presented
 
 
@@ -98,6 +99,8 @@ class GatewayResource(Resource):
         """
         Set the headers that every response has, also one that is refused before it gets here.
         """
+        if self._settings.trust_xheaders:
+            believe(request)
         exchange = self._exchanges.begin(request)
         request.setHeader(b"X-Request-Id", exchange.requester.request_id.encode("ascii"))
         request.setHeader(b"Server", b"kgd")

@@ -19,7 +19,7 @@ from tests.daemon.test_hostile_websocket import BINARY, CONTINUED, close_code, f
 from tests.support.gateway import GatewayProcess, GatewayTestCase, http, raw, stdout, until
 
 MEBIBYTE = 1024 * 1024
-LIMIT = 16 * MEBIBYTE
+LIMIT = 48 * MEBIBYTE
 UNKNOWN = "/api/kernels/00000000-0000-0000-0000-000000000000"
 
 
@@ -231,7 +231,7 @@ class LargeTests(LoadTestCase):
         begun = frame(BINARY, fin=False)
         for frames, expected in (
             (head + b"\xff" * LIMIT, 1007),
-            (begun + frame(CONTINUED, b"\xff" * 1000, fin=False, mask=bytes(4)) * 17_000, 1009),
+            (begun + frame(CONTINUED, b"\xff" * 4000, fin=False, mask=bytes(4)) * 17_000, 1009),
             (begun + frame(CONTINUED, fin=False) * 100_000, 1009),
         ):
             answer = await raw(gateway.port, shake + frames)

@@ -18,6 +18,7 @@ import sys
 from http.client import HTTPConnection
 from pathlib import Path
 
+import trustme
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
@@ -369,6 +370,8 @@ class KeptTests(GatewayTestCase):
         self.assertEqual(self.leftovers(), [])
 
 
+# The lowest port that is not for root only.
+UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 # Runs a command where everybody can get to the Python that runs here, which may be in somebody's
 # home, without changing anything for others.
 OPEN_HOME = """
@@ -488,6 +491,37 @@ class UserTests(GatewayTestCase):
         self.assertFalse((work / "the.pid").exists())
         self.assertEqual(self.leftovers(), [])
         self.assertNotIn("Traceback", log.read_text())
+
+    async def test_secrets_of_the_user(self) -> None:
+        """
+        With ``--uid``, the token, the key and the port have to be that user's; one that is not is
+        said with what to do.
+        """
+        through = self.for_everybody()
+        token, pem = self.home / "token", self.home / "key.pem"
+        token.write_text("s3cret")
+        leaf = trustme.CA().issue_cert("localhost")
+        leaf.private_key_and_cert_chain_pem.write_to_path(str(pem))
+        usual = ("--port=0", f"--auth-token-file={token}", f"--certfile={pem}")
+        for closed, options, says in (
+            (token, usual, f"{token}, which --auth-token-file names, cannot be read: Permission"),
+            (pem, usual, f"TLS needs {pem}, which cannot be read: Permission denied; the user"),
+            (None, ("--port=81", "--port-retries=0", *usual[1:]), "CAP_NET_BIND_SERVICE"),
+        ):
+            self.own(self.runtime, token, pem)
+            for path in (token, pem):
+                path.chmod(0o400)
+            if closed is None and int(UNPRIVILEGED.read_text()) <= 81:
+                continue
+            if closed is not None:
+                os.chown(closed, 0, 0)
+            process = self.launch(*options, twistd=(f"--uid={NOBODY}",), through=through)
+            self.assertEqual(await process.ended(), 1)
+            self.assertIn(says, process.output)
+        self.own(token, pem)
+        gateway = await self.gateway(*usual, twistd=(f"--uid={NOBODY}",), through=through)
+        self.assertTrue(gateway.url.startswith("https://"), gateway.url)
+        self.assertEqual(await gateway.stop(), 0)
 
     async def test_chroot(self) -> None:
         """

@@ -97,7 +97,7 @@ class SessionsTests(GatewayTestCase):
         """
         gateway = await self.gateway()
         body = json.dumps(NOTEBOOK).encode()
-        request = b"POST /api/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b"
+        request = b"POST /api/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
         for _ in range(3):
             endpoint = HostnameEndpoint(reactor, "127.0.0.1", gateway.port)
             client: Any = await connectProtocol(endpoint, Protocol())

@@ -155,7 +155,7 @@ async def hang_on(port: int, path: str) -> Any:
     """
     endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
     client: Any = await connectProtocol(endpoint, Protocol())
-    client.transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    client.transport.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return client
 
 
@@ -374,7 +374,7 @@ class ParityTests(NotebookTestCase):
         text = b'{"headers": {"Set-Cookie": ["a=1", "b=2"]}, "status": 299}'
         answer = await raw(
             port,
-            b"POST /odd/info HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+            b"POST /odd/info HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
             b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text),
         )
         self.assertTrue(answer.startswith(b"HTTP/1.1 299 Unknown\r\n"), answer)
@@ -437,11 +437,12 @@ class RequestTests(NotebookTestCase):
             (b"Content-Type: text/plain; charset=none", 400),
             (b"Content-Type: multipart/form-data; boundary=\xff", 400),
         ):
-            head = b"POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%b\r\n" % header
+            head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%b\r\n" % header
             answer = await raw(port, head + b"Content-Length: 1\r\n\r\nx")
             self.assertEqual(int(answer.split()[1]), code, answer)
 
-        head = b"GET /echo/x%20y?a=1&b=&a=%C5%AF+&a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+        head = b"GET /echo/x%20y?a=1&b=&a=%C5%AF+&a HTTP/1.1\r\nHost: localhost\r\n"
+        head += b"Connection: close\r\n"
         answer = await raw(port, head + b"x-many: 1\r\nX-ONE: 1\r\nX-Many: 2\r\n\r\n")
         request = json.loads(answer.partition(b"\r\n\r\n")[2])
         self.assertEqual(list(request)[:4], ["body", "args", "path", "headers"])
@@ -449,7 +450,7 @@ class RequestTests(NotebookTestCase):
         self.assertEqual(request["path"], {"name": "x y"})
         self.assertEqual(
             request["headers"],
-            {"Host": "h", "Connection": "close", "X-Many": ["1", "2"], "X-One": "1"},
+            {"Host": "localhost", "Connection": "close", "X-Many": ["1", "2"], "X-One": "1"},
         )
 
         # Files.

@@ -111,7 +111,7 @@ class NotebookTestCase(GatewayTestCase):
             Factory.forProtocol(Connection)
         )
         self.addCleanup(protocol.transport.abortConnection)
-        protocol.transport.write(f"{request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        protocol.transport.write(f"{request} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         return protocol
 
     def kernels(self, gateway: GatewayProcess) -> list[int]:
