@@ -17,11 +17,15 @@ import subprocess
 import sys
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
-from twisted.internet import reactor
+import trustme
+from twisted.internet import reactor, ssl
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
+from kgd.kernels.ports import is_free
 from tests.support.gateway import (
     ROOT,
     TINY_KERNEL,
@@ -383,6 +387,8 @@ shift 2
 exec "$@"
 """
 NOBODY = "nobody"
+# Ports below this one are root's.
+UNPRIVILEGED_FROM = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
 
 
 def closed_to_others(path: Path) -> list[Path]:
@@ -488,6 +494,54 @@ class UserTests(GatewayTestCase):
         self.assertFalse((work / "the.pid").exists())
         self.assertEqual(self.leftovers(), [])
         self.assertNotIn("Traceback", log.read_text())
+
+    async def test_secrets_of_root(self) -> None:
+        """
+        With ``--uid`` the files with the token and the key may be root's alone, and the port one of
+        those that only root may have; what SIGHUP cannot read afterwards stays as it is.
+        """
+        through = self.for_everybody()
+        self.own(self.runtime, self.home / "work")
+        token, pem = self.home / "token", self.home / "key.pem"
+        token.write_text("s3cret-of-root")
+        leaf = trustme.CA().issue_cert("localhost")
+        leaf.private_key_and_cert_chain_pem.write_to_path(str(pem))
+        for path in (token, pem):
+            path.chmod(0o400)
+        auth = {"Authorization": "Bearer s3cret-of-root"}
+        port = next(filter(is_free, range(UNPRIVILEGED_FROM - 1, 0, -1)), None)
+        if port is None:
+            raise SkipTest("no port is for root only")
+        for options in (
+            (f"--port={port}", "--port-retries=0", f"--certfile={pem}"),
+            (f"--listen=ssl:{port}:privateKey={pem}:interface=127.0.0.1",),
+            (f"--listen=tcp:{port}:interface=127.0.0.1",),
+        ):
+            process = self.launch(
+                f"--auth-token-file={token}", "--default-kernel-name=tiny", *options,
+                twistd=(f"--uid={NOBODY}",), through=through,
+            )  # fmt: skip
+            await process.ready()
+            self.assertEqual(process.port, port)
+            self.assertEqual(
+                Path(f"/proc/{pid_of(process)}").stat().st_uid, pwd.getpwnam(NOBODY).pw_uid
+            )
+            endpoint: Any = HostnameEndpoint(reactor, "127.0.0.1", port)
+            if process.url.startswith("https"):
+                # Who the server is does not matter here.
+                endpoint = wrapClientTLS(ssl.CertificateOptions(), endpoint)
+            self.assertEqual((await http(port, "GET", "/api", endpoint=endpoint)).code, 401)
+            await self.start_kernel(port, headers=auth, endpoint=endpoint)
+            process.kill(signal.SIGHUP)
+            await until(
+                lambda p=process: "the token stays as it is" in p.output,  # type: ignore[misc]
+                "it is said",
+            )
+            again = await http(port, "GET", "/api", headers=auth, endpoint=endpoint)
+            self.assertEqual(again.code, 200)
+            self.assertEqual(await process.stop(), 0)
+            self.assertNotIn("Traceback", process.output)
+            self.assertNotIn("s3cret", process.output)
 
     async def test_chroot(self) -> None:
         """
