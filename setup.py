@@ -24,7 +24,7 @@ setup(
     package_dir={"": "."},
     packages=[*find_packages(include=["kgd", "kgd.*"]), "twisted.plugins"],
     package_data={"kgd": ["py.typed"], "kgd.web": ["static/*"]},
-    entry_points={"console_scripts": ["kgd = kgd.cli:main"]},
+    entry_points={"console_scripts": ["kgd = kgd.cli:main", "jupyter-kgd = kgd.cli:jupyter_main"]},
     # docs/dependencies.md has the reason for each.
     install_requires=[
         "attrs>=23.1",
@@ -39,6 +39,7 @@ setup(
         "prometheus_client>=0.20",
         "pyopenssl>=24.3",
         "pyzmq>=26",
+        "traitlets>=5.9",
         "twisted[tls]>=26.4",
         "txzmq>=1.0",
         "werkzeug>=3.0.6",

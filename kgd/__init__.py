@@ -11,15 +11,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kgd.plugin_options import settings_from
     from kgd.service import Gateway
     from kgd.settings import Settings
 
-__all__ = ["Gateway", "Settings", "__version__"]
+__all__ = ["Gateway", "Settings", "__version__", "settings_from"]
 
 __version__ = "0.1.0"
 
 # Imported when somebody asks for them: all other modules import this one first.
-_HOMES = {"Gateway": "kgd.service", "Settings": "kgd.settings"}
+_HOMES = {
+    "Gateway": "kgd.service",
+    "Settings": "kgd.settings",
+    "settings_from": "kgd.plugin_options",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ to wait until the application has chosen its own.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -44,11 +45,13 @@ def assemble(
     """
     Join the pieces; nothing is opened.
     """
-    specs = InstalledKernelSpecs(allowed=settings.allowed_kernelspecs)
+    specs = InstalledKernelSpecs(
+        allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
+    )
     audit = Audit(settings.audit_log, settings.audit_code)
     relay = Relay(reactor, settings, tally)
     runtime = RuntimeDirectory(
-        surroundings.runtime,
+        Path(settings.connection_dir) if settings.connection_dir else surroundings.runtime,
         user=settings.kernel_user,
         keeps=settings.keep_kernels,
         watchdog=Watchdog(reactor),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from kgd.errors import ConfigurationError
+from kgd.errors import ConfigurationError, unread
 from kgd.settings import Settings
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -146,7 +146,7 @@ def _read_file(path: Path, option: str) -> str:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise ConfigurationError(f"{where} cannot be read: {error.strerror}") from None
+        raise ConfigurationError(f"{where} {unread(error)}") from None
     if len(content) > LARGEST_FILE:
         raise ConfigurationError(f"{where} has more than {LARGEST_FILE} bytes")
     try:

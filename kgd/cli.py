@@ -1,12 +1,20 @@
 """
-The command ``kgd``, which is ``twistd -n kgd`` without a pid file.
+The commands ``kgd`` and ``jupyter-kgd``, which are ``twistd -n kgd`` without a pid file.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
-from twisted.scripts.twistd import run
+from kgd.early import leave_when_told
+
+# What is imported from here on takes a while.
+leave_when_told()
+
+from twisted.python.usage import UsageError  # noqa: E402
+from twisted.scripts import twistd  # noqa: E402
 
 
 def main() -> None:
@@ -15,10 +23,31 @@ def main() -> None:
 
     What stands before a lonely ``--`` is for twistd itself: ``kgd --reactor=asyncio -- --port=0``.
     """
-    arguments = sys.argv[1:]
+    _run([])
+
+
+def jupyter_main() -> None:
+    """
+    Run it in place of the Jupyter Kernel Gateway: ``jupyter kgd`` for ``jupyter kernelgateway``.
+    """
+    _run(["--drop-in"])
+
+
+def _run(ours: list[str]) -> None:
     for_twistd: list[str] = []
+    arguments = sys.argv[1:]
     if "--" in arguments:
         at = arguments.index("--")
         for_twistd, arguments = arguments[:at], arguments[at + 1 :]
-    sys.argv = [sys.argv[0], "-n", "--pidfile=", *for_twistd, "kgd", *arguments]
-    run()  # type: ignore[no-untyped-call]
+    # twistd reads it again, to show how it was called.
+    sys.argv[1:] = ["-n", "--pidfile=", *for_twistd, "kgd", *ours, *arguments]
+    options: Any = twistd.ServerOptions()  # type: ignore[attr-defined,no-untyped-call]
+    try:
+        options.parseOptions(sys.argv[1:])
+    except UsageError as error:
+        # twistd itself would print all of its help before the one line that matters.
+        command = Path(sys.argv[0]).name
+        command = "kgd" if command == "__main__.py" else command
+        sys.stderr.write(f"{command}: {error}\n{command}: --help lists all options\n")
+        sys.exit(1)
+    twistd.runApp(options)  # type: ignore[no-untyped-call]

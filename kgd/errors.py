@@ -16,6 +16,14 @@ class GatewayError(Exception):
     """
 
 
+def unread(error: OSError) -> str:
+    """
+    :return: Why a file that the operator has named cannot be read, and what to do about it.
+    """
+    hint = "; the user that the gateway runs as has to be able to read it"
+    return f"cannot be read: {error.strerror}{hint if isinstance(error, PermissionError) else ''}"
+
+
 class ConfigurationError(GatewayError):
     """
     The gateway cannot start with these settings.

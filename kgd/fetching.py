@@ -57,24 +57,24 @@ async def fetch(reactor: Any, uri: str, limit: int, timeout: float) -> bytes:
     # An HTTP client takes megabytes that a gateway without remote notebooks can do without.
     from kgd.http_client import get
 
-    getting = Deferred.fromCoroutine(get(reactor, uri, _shown(uri), limit))
+    getting = Deferred.fromCoroutine(get(reactor, uri, shown(uri), limit))
     getting.addTimeout(timeout, reactor, onTimeoutCancel=lambda *_: _too_slow(uri, timeout))
     content = await getting
     if content is None:
-        raise _too_large(_shown(uri), limit)
+        raise _too_large(shown(uri), limit)
     return content
 
 
 def _too_slow(uri: str, timeout: float) -> Failure:
     return Failure(  # type: ignore[no-untyped-call]
         NotebookUnavailable(
-            f"{_shown(uri)} could not be fetched within {timeout:g} s; if it needs longer, raise "
+            f"{shown(uri)} could not be fetched within {timeout:g} s; if it needs longer, raise "
             "--seed-timeout"
         )
     )
 
 
-def _shown(uri: str) -> str:
+def shown(uri: str) -> str:
     """
     The URI without what may be a secret: credentials and the query.
     """

@@ -694,12 +694,14 @@ class PersonalityOption:
         first sentence of the docstring says what would be. ``kgd.options`` has readers for numbers,
         sizes and more; with its ``switch`` the option needs no value.
     :ivar default: The value when nobody says anything.
+    :ivar secret: Whether nobody may see it: ``--show-config``, errors and the log leave it out.
     """
 
     name: str
     help: str
     read: Callable[[str], Any] = str
     default: Any = None
+    secret: bool = False
 
 
 class IPersonality(Interface):

@@ -169,9 +169,15 @@ class Listeners:
         except (OSError, ValueError) as error:
             if settings.listen:
                 raise _cannot_listen(planned.option, error) from None
+            hint = "choose another with --port or --ip"
+            if isinstance(error, PermissionError):
+                hint = (
+                    "ports below 1024 need root, who may be left with twistd --uid, the capability "
+                    "CAP_NET_BIND_SERVICE, a socket of systemd's (--listen=systemd:), or a proxy"
+                )
             raise ConfigurationError(
                 f"cannot listen on port {settings.port} of {settings.ip or 'any address'}, nor on "
-                f"{settings.port_retries} others: {error}; choose another with --port or --ip"
+                f"{settings.port_retries} others: {error}; {hint}"
             ) from None
 
     def give_back(self) -> None:

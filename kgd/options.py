@@ -1,29 +1,26 @@
 """
-The options: one row for each, from which the command line, the environment, the reader and the
-manual follow.
-
-A value on the command line wins over one in the environment, which wins over the default.
+The options: one row for each, from which the command line, the variables, the keys of configuration
+files, the reader and the manual follow.
 """
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import attrs
-from twisted.python.usage import Options as UsageOptions
-from twisted.python.usage import UsageError
 
 from kgd.addresses import with_absolute_paths
 from kgd.auth import CREDENTIAL
-from kgd.fetching import is_remote, split_prefix
-from kgd.jail import jailed
+from kgd.fetching import is_remote, shown, split_prefix
 from kgd.log_lines import FORMATS
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
-from kgd.settings import CORS, MEBIBYTE, Settings, size_in_bytes
+from kgd.settings import MEBIBYTE, Settings, size_in_bytes
 from kgd.web.origins import normalized
 
 Reader = Callable[[str], Any]
@@ -44,6 +41,13 @@ def whole_number(value: str) -> int:
     if number < 0:
         raise ValueError
     return number
+
+
+def number_or_none(value: str) -> int | None:
+    """
+    A whole number that is not negative, or none.
+    """
+    return None if value.strip().lower() == "none" else whole_number(value)
 
 
 def port_number(value: str) -> int:
@@ -100,6 +104,13 @@ def switch(value: str) -> bool:
     if word in ("0", "false", "no", "off", ""):
         return False
     raise ValueError
+
+
+def switch_or_failures(value: str) -> bool | None:
+    """
+    One of 1, true, yes, on, 0, false, no, off; or failures, for those only.
+    """
+    return None if value.strip().lower() == "failures" else switch(value)
 
 
 def notebook_uri(value: str) -> str:
@@ -159,10 +170,31 @@ def counts(value: str) -> dict[str, int]:
     return {name.strip(): whole_number(number) for name, _, number in pairs}
 
 
-def ws_protocol(value: str) -> str:
+def ipv4_address(value: str) -> str:
     """
-    Nothing, legacy or v1.kernel.websocket.jupyter.org.
+    An IPv4 address of this machine, or localhost, or * for all of its addresses.
     """
+    named = {"localhost": "127.0.0.1", "*": "0.0.0.0"}  # noqa: S104
+    return str(ipaddress.IPv4Address(named.get(value.strip().lower(), value.strip())))
+
+
+def signature_scheme(value: str) -> str:
+    """
+    The word hmac, a dash and a hash, like hmac-sha256 or hmac-sha512.
+    """
+    kind, _, name = value.strip().lower().partition("-")
+    # Other hashes have no length of their own.
+    if kind != "hmac" or not hashlib.new(name).digest_size:
+        raise ValueError
+    return f"{kind}-{name}"
+
+
+def ws_protocol(value: str) -> str | None:
+    """
+    Nothing, legacy or v1.kernel.websocket.jupyter.org; or auto, which is what the client offers.
+    """
+    if value == "auto":
+        return None
     if value in ("", "legacy"):
         return ""
     if value != SUBPROTOCOL:
@@ -196,7 +228,7 @@ def directory(value: str) -> str:
 
 def path(value: str) -> str:
     """
-    The path of a file.
+    A path, or nothing.
     """
     # Whoever becomes a daemon leaves the directory.
     return os.path.abspath(value) if value else ""
@@ -226,6 +258,40 @@ def maybe_directory(value: str) -> str:
     return directory(value) if value else ""
 
 
+def as_it_is(value: Any) -> Any:
+    """
+    :return: The value, because everybody may see it.
+    """
+    return value
+
+
+def hidden(value: str) -> str:
+    """
+    :return: Only whether there is a value.
+    """
+    return "***" if value else ""
+
+
+def without_secrets(uris: tuple[str, ...]) -> tuple[str, ...]:
+    """
+    :return: The URIs without passwords, and without queries, which may be as good as one.
+    """
+    found = []
+    for each in uris:
+        prefix, uri = split_prefix(each)
+        uri = shown(uri) if is_remote(uri) else uri
+        found.append(uri if prefix is None else f"{prefix}={uri}")
+    return tuple(found)
+
+
+# How it is said to these that nothing is meant.
+_NOTHING: Mapping[Reader, str] = {
+    number_or_none: "none",
+    ws_protocol: "auto",
+    switch_or_failures: "failures",
+}
+
+
 @attrs.frozen
 class Option:
     """
@@ -237,6 +303,12 @@ class Option:
     :ivar variables: Names of environment variables without ``KGD_`` or ``KG_``, when they do not
         follow from the name.
     :ivar many: Whether the option may be repeated.
+    :ivar aliases: Other names for it, on the command line and in files.
+    :ivar show: From the value to what everybody may see of it.
+    :ivar idle: For an option that is taken and changes nothing, and has no field: why that is so.
+    :ivar owner: The name of the personality that has brought this option along from another
+        distribution.
+    :ivar fallback: The default of such an option.
     """
 
     name: str
@@ -245,6 +317,18 @@ class Option:
     short: str | None = None
     variables: tuple[str, ...] = ()
     many: bool = False
+    aliases: tuple[str, ...] = ()
+    show: Callable[[Any], Any] = as_it_is
+    idle: str = ""
+    owner: str = ""
+    fallback: Any = None
+
+    @property
+    def own_name(self) -> str:
+        """
+        What its owner calls it.
+        """
+        return self.name.removeprefix(f"{self.owner.replace('_', '-')}-")
 
     @property
     def field(self) -> str:
@@ -266,24 +350,85 @@ class Option:
         """
         What holds when nobody says anything.
         """
-        defaults = Settings()
-        return getattr(defaults if hasattr(defaults, self.field) else defaults.cors, self.field)
+        if self.idle or self.owner:
+            return self.fallback
+        return self.value_in(Settings())
+
+    def value_in(self, settings: Settings) -> Any:
+        """
+        :return: The value that settings have for an option of kgd's own.
+        """
+        return getattr(settings if hasattr(settings, self.field) else settings.cors, self.field)
+
+    @property
+    def is_switch(self) -> bool:
+        """
+        Whether it is turned on and off, instead of given a value.
+        """
+        return self.read in (switch, switch_or_failures)
+
+    @property
+    def is_table(self) -> bool:
+        """
+        Whether its value is one of names with something for each.
+        """
+        return self.read in (counts, prefixes)
+
+    def written(self, value: Any) -> Any:
+        """
+        The opposite of reading.
+
+        :return: What means this value in a file: a string, a number, a truth value, a list or a
+            mapping. Secrets are left out.
+        """
+        if value is None:
+            return _NOTHING.get(self.read, "")
+        value = self.show(value)
+        if self.read is size and value and value % MEBIBYTE == 0:
+            return f"{value // MEBIBYTE}MiB"
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        if isinstance(value, Set):
+            return sorted(value)
+        if isinstance(value, tuple | Mapping):
+            return list(value) if isinstance(value, tuple) else dict(value)
+        # A reader of somebody else's may make anything.
+        return value if isinstance(value, bool | int | float) else str(value)
+
+    @property
+    def default_text(self) -> str:
+        """
+        The default as it would stand in a variable; empty if it cannot be said there.
+        """
+        default = self.written(self.default)
+        if isinstance(default, bool):
+            return "true" if default else "false"
+        if isinstance(default, list):
+            return ",".join(default)
+        if isinstance(default, dict):
+            return ",".join(f"{name}={value}" for name, value in default.items())
+        return str(default)
 
     @property
     def shown_default(self) -> str:
         """
         The default, for people.
         """
-        default = self.default
+        if self.idle:
+            return "none"
         if self.name == "root-dir":
             return "the current directory"
-        if default is None or default in ("", (), frozenset(), {}):
-            return "none"
-        if isinstance(default, bool):
-            return "on" if default else "off"
-        if self.read is size:
-            return f"{default // MEBIBYTE}MiB"
-        return f"{default:g}" if isinstance(default, float) else str(default)
+        if isinstance(self.default, bool):
+            return "on" if self.default else "off"
+        return self.default_text.replace(",", ", ") or "none"
+
+    @property
+    def takes(self) -> str:
+        """
+        What would be right, as a sentence.
+        """
+        # A reader of somebody else's may say nothing.
+        return " ".join((self.read.__doc__ or "Something else.").split())
 
 
 OPTIONS = (
@@ -315,6 +460,12 @@ OPTIONS = (
     ),
     Option("tls-min", "Oldest version of TLS. Also for --listen=ssl:.", one_of("1.2", "1.3")),
     Option(
+        "ssl-version",
+        "The number of a protocol of Python's ssl module, for those who have always given one.",
+        whole_number,
+        idle="all of them mean --tls-min=1.2 today, which is the default; say that instead",
+    ),
+    Option(
         "tls-handshake-timeout",
         "Seconds in which the handshake of TLS has to be done; 0 is no limit.",
         seconds,
@@ -324,6 +475,7 @@ OPTIONS = (
         "auth-token",
         "Token that every client has to present; none means that everybody is let in. "
         "Others can see a command line: the variable keeps it to itself.",
+        show=hidden,
     ),
     Option(
         "auth-token-file",
@@ -353,6 +505,8 @@ OPTIONS = (
         "allow-origin",
         "Origin that web pages may come from: *, one like https://hub.example, or several.",
         origins,
+        many=True,
+        aliases=("allow-origin-list",),
     ),
     Option(
         "allow-private-network",
@@ -364,7 +518,17 @@ OPTIONS = (
     Option("allow-methods", "Value of Access-Control-Allow-Methods."),
     Option("expose-headers", "Value of Access-Control-Expose-Headers."),
     Option("max-age", "Value of Access-Control-Max-Age."),
-    Option("max-kernels", "Most kernels at a time; without it there is no limit.", whole_number),
+    Option(
+        "trust-xheaders",
+        "Believe what X-Real-Ip, X-Forwarded-For, X-Scheme and X-Forwarded-Proto say of the "
+        "client. Only for a gateway that nobody reaches but through a proxy that sets them.",
+        switch,
+    ),
+    Option(
+        "max-kernels",
+        "Most kernels at a time; without it there is no limit, and with 0 there are none.",
+        number_or_none,
+    ),
     Option("default-kernel-name", "Kernelspec for requests that name none."),
     Option("force-kernel-name", "Kernelspec for every request, whatever it names."),
     Option(
@@ -372,6 +536,12 @@ OPTIONS = (
         "The only kernelspecs that there shall be; without it, all that are installed.",
         names,
         many=True,
+    ),
+    Option(
+        "ensure-native-kernel",
+        "Have the kernelspec python3 wherever ipykernel can be imported, even if no kernelspec is "
+        "installed.",
+        switch,
     ),
     Option("list-kernels", "Let clients list the running kernels.", switch),
     Option(
@@ -392,6 +562,23 @@ OPTIONS = (
     Option("kernel-info-timeout", "Seconds in which a kernel has to begin to answer.", seconds),
     Option("shutdown-wait-time", "Seconds that a kernel gets to end before it is killed.", seconds),
     Option("restart-limit", "How often in a row a dying kernel is started again.", whole_number),
+    Option(
+        "autorestart",
+        "Start a kernel again that has died by itself; without it, it is dead at once.",
+        switch,
+    ),
+    Option(
+        "stable-start-time",
+        "Seconds after which a kernel that was started again counts as sound: when it dies later, "
+        "that is its first failure in a row.",
+        seconds,
+    ),
+    Option(
+        "time-to-dead",
+        "Seconds between looks at whether a kernel is alive.",
+        seconds,
+        idle="the system tells the gateway at once when a kernel has died",
+    ),
     Option(
         "keep-kernels",
         "Leave the kernels running when the gateway ends, however it ends, with their connection "
@@ -440,12 +627,30 @@ OPTIONS = (
         one_of("auto", "tcp", "ipc"),
     ),
     Option(
+        "kernel-ip",
+        "Address that kernels listen on, with the transport tcp; another than 127.0.0.1 makes that "
+        "the transport of all kernels, unless ipc is asked for.",
+        ipv4_address,
+    ),
+    Option(
+        "connection-dir",
+        "Directory below which connection files and kernels' sockets are kept, in a private one of "
+        "the gateway's own; without it, Jupyter's runtime directory.",
+        path,
+    ),
+    Option(
         "transport-encryption",
         "Whether what goes to and from kernels is encrypted with CurveZMQ: disabled, auto (if the "
         "kernelspec has curve in the list supported_encryption of its metadata), or required "
         "(others are refused).",
         one_of("disabled", "auto", "required"),
     ),
+    Option(
+        "signature-scheme",
+        "How messages to and from kernels are signed.",
+        signature_scheme,
+    ),
+    Option("username", "Who sends the gateway's own messages, as their headers have it."),
     Option(
         "seed-uri",
         "Notebook, as a path or with http or https, whose code cells run in every kernel of its "
@@ -454,6 +659,7 @@ OPTIONS = (
         "/reports=reports.ipynb.",
         notebook_uri,
         many=True,
+        show=without_secrets,
     ),
     Option(
         "seed-timeout",
@@ -491,11 +697,13 @@ OPTIONS = (
         "Seconds that the code of a request in notebook_http may run, and that a request may wait "
         "for a kernel; 0 is no limit.",
         seconds,
+        aliases=("cell-timeout",),
     ),
     Option(
         "queue-limit",
         "Most requests that wait for a kernel of a notebook; more are refused with 503.",
         whole_number,
+        aliases=("pool-queue-limit",),
     ),
     Option(
         "queue-size",
@@ -543,6 +751,13 @@ OPTIONS = (
         seconds,
     ),
     Option(
+        "untracked-message-types",
+        "Types of messages that are no use of a kernel, so that culling does not count them, "
+        "unless the kernel is busy.",
+        names,
+        many=True,
+    ),
+    Option(
         "buffer-offline-messages",
         "Keep what a kernel sends while a client is away, until it comes back.",
         switch,
@@ -554,6 +769,7 @@ OPTIONS = (
         "max-client-backlog",
         "Most bytes to keep for a client that is there, but does not read.",
         size,
+        aliases=("max-buffered-bytes",),
     ),
     Option("limit-rate", "Limit how much output a client is sent, as the next three say.", switch),
     Option("iopub-msg-rate-limit", "Most messages of output in a second; 0 is no limit.", seconds),
@@ -586,7 +802,7 @@ OPTIONS = (
         "access-log",
         "Log every request, with its id; without this option, only those that fail, and with "
         "--no-access-log none.",
-        switch,
+        switch_or_failures,
     ),
     Option(
         "audit-log",
@@ -603,107 +819,3 @@ OPTIONS = (
         seconds,
     ),
 )
-
-
-def read_value(option: Option, value: str, source: str) -> Any:
-    """
-    :param source: Where the value comes from, for the error.
-    :raises UsageError: when it will not do.
-    """
-    try:
-        return option.read(value)
-    except ValueError:
-        # A reader of somebody else's may say nothing.
-        right = (option.read.__doc__ or "something else").strip().rstrip(".")
-        raise UsageError(
-            f"{source} is {value!r}, which will not do; it takes: {right[0].lower()}{right[1:]}"
-        ) from None
-
-
-def settings_from(given: Mapping[str, Sequence[str]], environ: Mapping[str, str]) -> Settings:
-    """
-    :param given: What was on the command line, by option name.
-    :param environ: The environment; a variable that is empty counts as not set.
-    :raises UsageError: for a value that will not do; it says which, and from where.
-    """
-    values: dict[str, Any] = {}
-    for option in OPTIONS:
-        if option.name in given:
-            read = [read_value(option, value, f"--{option.name}") for value in given[option.name]]
-        else:
-            variable = next((name for name in option.environment if environ.get(name)), None)
-            if variable is None:
-                continue
-            read = [read_value(option, environ[variable], variable)]
-        if not option.many:
-            values[option.field] = read[-1]
-        elif option.read is names:
-            values[option.field] = frozenset().union(*read)
-        elif option.read in (counts, prefixes):
-            values[option.field] = {name: value for each in read for name, value in each.items()}
-        else:
-            values[option.field] = tuple(read)
-    cors = {field.name: values.pop(field.name) for field in attrs.fields(CORS)
-            if field.name in values}  # fmt: skip
-    if not values.get("default_kernel_name", "python3"):
-        del values["default_kernel_name"]
-    values.setdefault("root_dir", os.getcwd())
-    return Settings(cors=CORS(**cors), **values)
-
-
-class Options(UsageOptions):
-    """
-    The command line after ``twistd kgd``.
-    """
-
-    synopsis = "[options]"
-    longdesc = (
-        "Starts Jupyter kernels and lets programs use them over HTTP and WebSocket. Every option "
-        "can also be set by a variable, like KGD_MAX_KERNELS or KG_MAX_KERNELS."
-    )
-
-    def __init__(self) -> None:
-        self.given: dict[str, list[str]] = {}
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def parseArgs(self, *rest: str) -> None:
-        """
-        Nothing is expected after the options.
-        """
-        if rest:
-            raise UsageError(f"{rest[0]!r} is not expected; options start with --")
-
-    def postOptions(self) -> None:
-        """
-        Read everything at once, so that an error stops twistd before anything has begun.
-        """
-        settings = settings_from(self.given, os.environ)
-        self.settings = jailed(settings, self.parent["chroot"] if self.parent else None)
-
-
-def install(option: Option, options: type[Options]) -> None:
-    """
-    Add the methods by which Twisted recognizes an option.
-    """
-
-    def store(self: Options, value: str) -> None:
-        self.given.setdefault(option.name, []).append(value)
-
-    def on(self: Options) -> None:
-        self.given[option.name] = ["true"]
-
-    def off(self: Options) -> None:
-        self.given[option.name] = ["false"]
-
-    if option.read is switch:
-        off.__doc__ = f"The opposite of --{option.name}."
-        setattr(options, f"opt_no_{option.field}", off)
-    taker = on if option.read is switch else store
-    taker.__doc__ = option.help
-    setattr(options, f"opt_{option.field}", taker)
-    if option.short is not None:
-        setattr(options, f"opt_{option.short}", taker)
-
-
-for _option in OPTIONS:
-    install(_option, Options)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 GOING_AWAY = 1001
 # A personality that does not stop keeps nobody from stopping.
 PATIENCE = 5.0
+# Programs that start a gateway wait for this line, and take the port from its end.
+AVAILABLE = "Jupyter Kernel Gateway kgd {version} is available at {url}"
 # How long what has just been answered may take to leave.
 LAST_ANSWERS = 0.25
 
@@ -214,17 +216,19 @@ class Gateway(Service):
         except BaseException:
             await self._stop()
             raise
-        for port in self._listeners.opened:
-            self._log.info(
-                "Jupyter Kernel Gateway kgd {version} is available at {url}",
-                version=__version__,
-                url=port.url(settings.base_url),
-            )
+        for url in self.urls():
+            self._log.info(AVAILABLE, version=__version__, url=url)
         if settings.metrics:
             house.lag.start()
         self._draining = parts.draining.when_asked()
         self._draining.addCallback(lambda _: Deferred.fromCoroutine(self._drain(parts)))
         self._draining.addErrback(self._drain_failed)
+
+    def urls(self) -> list[str]:
+        """
+        :return: Where the gateway answers.
+        """
+        return [port.url(self._settings.base_url) for port in self._listeners.opened]
 
     def _drain_failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):  # type: ignore[no-untyped-call]

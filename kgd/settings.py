@@ -9,7 +9,36 @@ from typing import Any
 
 import attrs
 
+from kgd.protocol.messages import USERNAME
+
 MEBIBYTE = 1024 * 1024
+# Messages that are no use of the kernel: questions about it, and what comes of code that runs,
+# which counts because the kernel is busy then.
+UNTRACKED = frozenset(
+    {
+        "comm_info_request",
+        "comm_info_reply",
+        "kernel_info_request",
+        "kernel_info_reply",
+        "shutdown_request",
+        "shutdown_reply",
+        "interrupt_request",
+        "interrupt_reply",
+        "debug_request",
+        "debug_reply",
+        "stream",
+        "display_data",
+        "update_display_data",
+        "execute_input",
+        "execute_result",
+        "error",
+        "status",
+        "clear_output",
+        "debug_event",
+        "input_request",
+        "input_reply",
+    }
+)
 
 
 def normalized_base_url(text: str) -> str:
@@ -79,11 +108,13 @@ class Settings:
     insecure_no_auth: bool = False
     allowed_hosts: frozenset[str] = frozenset()
     cors: CORS = attrs.field(factory=CORS)
+    trust_xheaders: bool = False
     allow_private_network: bool = False
     max_kernels: int | None = None
     default_kernel_name: str = "python3"
     force_kernel_name: str = ""
     allowed_kernelspecs: frozenset[str] = frozenset()
+    ensure_native_kernel: bool = True
     list_kernels: bool = False
     env_whitelist: frozenset[str] = frozenset()
     env_process_whitelist: frozenset[str] = frozenset()
@@ -91,16 +122,22 @@ class Settings:
     kernel_info_timeout: float = 30.0
     shutdown_wait_time: float = 5.0
     restart_limit: int = 5
+    autorestart: bool = True
+    stable_start_time: float = 10.0
     keep_kernels: bool = False
-    kernel_memory: int | None = None
-    kernel_cpu_seconds: int | None = None
-    kernel_open_files: int | None = None
-    kernel_processes: int | None = None
-    kernel_file_size: int | None = None
+    kernel_memory: int = 0
+    kernel_cpu_seconds: int = 0
+    kernel_open_files: int = 0
+    kernel_processes: int = 0
+    kernel_file_size: int = 0
     kernel_nice: int = 0
     kernel_user: str = ""
     transport: str = "auto"
+    kernel_ip: str = "127.0.0.1"
+    connection_dir: str = ""
     transport_encryption: str = "disabled"
+    signature_scheme: str = "hmac-sha256"
+    username: str = USERNAME
     seed_uri: tuple[str, ...] = attrs.field(default=(), repr=False)
     seed_timeout: float = 120.0
     max_seed_size: int = 32 * MEBIBYTE
@@ -126,6 +163,7 @@ class Settings:
     cull_busy: bool = False
     cull_max_age: float = 0.0
     cull_busy_limit: float = 0.0
+    untracked_message_types: frozenset[str] = UNTRACKED
     buffer_offline_messages: bool = True
     replay_bytes: int = 16 * MEBIBYTE
     replay_messages: int = 100_000

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +26,27 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
+from kgd import __version__
 from kgd.auth import with_credential
 from kgd.descriptors import complaint, raise_limit
 from kgd.errors import ConfigurationError
 from kgd.fetching import split_prefix
 from kgd.log_lines import LogWriter
-from kgd.logs import make_logger, set_level
+from kgd.logs import is_logged, make_logger, set_level
 from kgd.personalities.loader import plugins
 from kgd.plugin_options import options_with
 from kgd.scrubbing import Scrubber, passwords
-from kgd.service import Gateway
+from kgd.service import AVAILABLE, Gateway
 from kgd.settings import Settings
+from kgd.stderr import STDERR, UnblockedStream
 from kgd.systemd import Systemd
 
 if TYPE_CHECKING:
-    from kgd.options import Options as CommandLine
+    from kgd.configuration.command_line import Options as CommandLine
 
 __all__ = ["Options", "makeService"]
+
+_log = make_logger()
 
 
 def Options() -> CommandLine:
@@ -58,6 +62,10 @@ class Daemon(Service):
 
     twistd would end with the status of the signal that stopped it; for whoever supervises the
     daemon, being told to stop is no failure.
+
+    :param max_kernels: For which there ought to be enough descriptors.
+    :param announce: Writes the lines that say where the gateway is. Somebody may wait for them who
+        has silenced the log that they are in.
     """
 
     _log = make_logger()
@@ -68,13 +76,16 @@ class Daemon(Service):
         gateway: Gateway,
         systemd: Systemd,
         log_writer: LogWriter | None,
-        max_kernels: int | None,
+        *,
+        max_kernels: int | None = None,
+        announce: Callable[[str], object] | None = None,
     ) -> None:
         self._reactor = reactor
         self._gateway = gateway
         self._systemd = systemd
         self._log_writer = log_writer
         self._max_kernels = max_kernels
+        self._announce = announce
         self._uid = os.geteuid()
 
     def setServiceParent(self, parent: Any) -> None:
@@ -112,9 +123,10 @@ class Daemon(Service):
         self._reactor.callWhenRunning(self._handle_signals)
         self._systemd.started()
         ready = self._gateway.when_ready()
-        ready.addCallbacks(lambda _: self._systemd.ready(), self._failed)
+        ready.addCallbacks(self._is_ready, self._failed)
         self._gateway.when_drained().addCallback(lambda _: self._stop_reactor())
-        self._gateway.startService()
+        # Not before there are handlers: who hears that it answers may tell it to stop.
+        self._reactor.callWhenRunning(self._gateway.startService)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -127,6 +139,12 @@ class Daemon(Service):
     def _stopped(self, result: Any) -> Any:
         self._systemd.stopped()
         return result
+
+    def _is_ready(self, _result: None) -> None:
+        self._systemd.ready()
+        if self._announce is not None:
+            for url in self._gateway.urls():
+                self._announce(AVAILABLE.format(version=__version__, url=url) + "\n")
 
     def _handle_signals(self) -> None:
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -214,24 +232,42 @@ def makeService(options: CommandLine) -> IService:
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
     settings = with_credential(options.settings, os.environ)
     set_level(settings.log_level)
+    for remark in options.remarks:
+        _log.warn("{remark}", remark=remark)
+    of_twistd: Mapping[str, Any] = options.parent or {}
+    stderr = UnblockedStream(STDERR) if options.drop_in else None
     scrub = Scrubber(
-        [settings.auth_token, *passwords(split_prefix(uri)[1] for uri in settings.seed_uri)]
+        [
+            settings.auth_token,
+            *passwords(split_prefix(uri)[1] for uri in settings.seed_uri),
+            *options.secrets,
+        ]
     )
     daemon: IService = Daemon(
         reactor,
         Gateway(reactor, settings, listens=True, on_secret=scrub.add),
         Systemd(reactor, os.environ),
-        log_writer(reactor, settings, options.parent or {}, scrub),
-        settings.max_kernels,
+        log_writer(reactor, settings, of_twistd, stderr or sys.stdout, scrub),
+        max_kernels=settings.max_kernels,
+        announce=stderr.write if stderr and not _is_plain(settings, of_twistd) else None,
     )
     return daemon
 
 
+def _is_plain(settings: Settings, of_twistd: Mapping[str, Any]) -> bool:
+    """
+    Whether the log, which is on the terminal, has the line that says where the gateway is.
+    """
+    elsewhere = any(of_twistd.get(name) for name in ("syslog", "logger", "logfile"))
+    return is_logged("info") and settings.log_format == "text" and not elsewhere
+
+
 def log_writer(
-    reactor: Any, settings: Settings, of_twistd: Mapping[str, Any], scrub: Scrubber
+    reactor: Any, settings: Settings, of_twistd: Mapping[str, Any], terminal: Any, scrub: Scrubber
 ) -> LogWriter | None:
     """
     :param of_twistd: The options of twistd.
+    :param terminal: Where to write as long as those do not say otherwise.
     :param scrub: Takes secrets out of what is written.
     :return: What writes the log to where twistd would; ``None`` if that has a writer of its own.
     """
@@ -240,7 +276,7 @@ def log_writer(
     name = of_twistd.get("logfile")
     if not name and not of_twistd.get("nodaemon", True):
         name = "twistd.log"
-    file: Any = sys.stdout
+    file = terminal
     if name and name != "-":
         try:
             file = LogFile.fromFullPath(name)  # type: ignore[no-untyped-call]

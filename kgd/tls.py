@@ -18,7 +18,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
-from kgd.errors import ConfigurationError
+from kgd.errors import ConfigurationError, unread
 
 MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 # Of TLS 1.2, what has forward secrecy and authenticates; all of TLS 1.3 does.
@@ -103,7 +103,7 @@ def _read(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read for TLS: {error.strerror}") from None
+        raise ConfigurationError(f"TLS needs {path}, which {unread(error)}") from None
 
 
 def _certificates(path: str) -> list[x509.Certificate]:

@@ -4,35 +4,10 @@ What a kernel's messages tell of what it is doing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
-# Messages that are no use of the kernel: questions about it, and what comes of code that runs,
-# which counts because the kernel is busy then.
-UNTRACKED = frozenset(
-    {
-        "comm_info_request",
-        "comm_info_reply",
-        "kernel_info_request",
-        "kernel_info_reply",
-        "shutdown_request",
-        "shutdown_reply",
-        "interrupt_request",
-        "interrupt_reply",
-        "debug_request",
-        "debug_reply",
-        "stream",
-        "display_data",
-        "update_display_data",
-        "execute_input",
-        "execute_result",
-        "error",
-        "status",
-        "clear_output",
-        "debug_event",
-        "input_request",
-        "input_reply",
-    }
-)
+from kgd.settings import UNTRACKED
+
 # The states that a kernel tells itself.
 _TOLD = frozenset({"starting", "idle", "busy"})
 
@@ -44,9 +19,16 @@ class Activity:
     :ivar execution_state: ``starting``, ``idle``, ``busy``, ``restarting`` or ``dead``.
     :ivar last_activity: In seconds since the epoch, which is what clients are told.
     :ivar busy_since: Since when it has been busy without a break, on that clock, or ``None``.
+    :param untracked: Types of messages that are no use of the kernel.
     """
 
-    def __init__(self, wall_clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        wall_clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        untracked: Set[str] = UNTRACKED,
+    ) -> None:
+        self._untracked = untracked
         self._now = wall_clock
         self._monotonic = monotonic
         self._listens = False
@@ -123,12 +105,12 @@ class Activity:
         # A message without a parent counts: nobody asked for it, so something went on.
         if (
             self.execution_state == "busy"
-            or parent_type not in UNTRACKED
-            or msg_type not in UNTRACKED
+            or parent_type not in self._untracked
+            or msg_type not in self._untracked
         ):
             self._used()
         if execution_state in _TOLD and self._listens:
-            if parent_type not in UNTRACKED:
+            if parent_type not in self._untracked:
                 if execution_state != self.execution_state:
                     busy = execution_state == "busy"
                     self.busy_since = self._monotonic() if busy else None

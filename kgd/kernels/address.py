@@ -12,7 +12,7 @@ from typing import Protocol
 
 from kgd.errors import KernelStartFailed
 from kgd.interfaces import KernelSpec
-from kgd.kernels.ports import PortLeases
+from kgd.kernels.ports import LOOPBACK, PortLeases
 from kgd.kernels.runtime import RuntimeDirectory
 from kgd.kernels.transport import LONGEST_PATH, is_short, prefers_ipc, use_curve
 from kgd.logs import make_logger
@@ -48,7 +48,7 @@ class Place(Protocol):
 
 class TCPPorts:
     """
-    Ports of the loopback interface.
+    Ports of this machine.
     """
 
     transport = "tcp"
@@ -66,7 +66,7 @@ class TCPPorts:
             ports = self._leases.lease(len(CHANNELS))
             self._leases.release(self._ports)
             self._ports = ports
-        return "127.0.0.1", self._ports
+        return self._leases.ip, self._ports
 
     def give_back(self) -> None:
         """
@@ -114,6 +114,7 @@ class KernelAddress:
         kernel_name: str,
         place: Place,
         runtime: RuntimeDirectory,
+        signature_scheme: str,
         curve: CurveKeys | None,
     ) -> None:
         self._kernel_id = kernel_id
@@ -121,6 +122,7 @@ class KernelAddress:
         self._place = place
         self._runtime = runtime
         self._key = secrets.token_hex(16).encode()
+        self._signature_scheme = signature_scheme
         self._curve = curve
 
     def prepare(self, *, new_ports: bool) -> tuple[ConnectionInfo, Path]:
@@ -137,6 +139,7 @@ class KernelAddress:
             key=self._key,
             ip=ip,
             transport=self._place.transport,
+            signature_scheme=self._signature_scheme,
             kernel_name=self._kernel_name,
             curve=self._curve,
         )
@@ -196,10 +199,20 @@ class Addresses:
         """
         settings = self._settings
         curve = self._new_keys() if use_curve(settings.transport_encryption, spec) else None
-        return KernelAddress(kernel_id, spec.name, self._place(spec), self._runtime, curve)
+        return KernelAddress(
+            kernel_id,
+            spec.name,
+            self._place(spec),
+            self._runtime,
+            settings.signature_scheme,
+            curve,
+        )
 
     def _place(self, spec: KernelSpec) -> Place:
         wanted = self._settings.transport
+        if wanted == "auto" and self._settings.kernel_ip != LOOPBACK:
+            # Who chooses an address wants it to be used.
+            wanted = "tcp"
         if prefers_ipc(wanted, spec):
             name = next(self._names)
             sockets = self._runtime.sockets(name)

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-# A kernel that was usable for so many seconds starts with a clean record when it fails.
-STABLE = 10.0
 _SHORTEST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
@@ -29,10 +27,13 @@ class Failures:
 
     :param now: A monotonic clock.
     :param most: How many of them another process may follow.
+    :param stable: A kernel that was usable for so many seconds starts with a clean record when it
+        fails.
     """
 
-    def __init__(self, now: Callable[[], float], most: int) -> None:
+    def __init__(self, now: Callable[[], float], most: int, stable: float) -> None:
         self._now = now
+        self._stable = stable
         self._most = most
         self._ready_since: float | None = None
         self._count = 0
@@ -62,7 +63,7 @@ class Failures:
         :return: How long to rest before the next one; ``None`` when there should be none.
         """
         since, self._ready_since = self._ready_since, None
-        if since is not None and self._now() - since >= STABLE:
+        if since is not None and self._now() - since >= self._stable:
             self._count = 0
         self._count += 1
         return pause(self._count) if self._count <= self._most else None

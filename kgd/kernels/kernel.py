@@ -64,7 +64,7 @@ class Kernel:
         self.started: float = monotonic()
         self.stopping: bool = False
         self._settings = settings
-        self._activity = Activity(wall_clock, monotonic)
+        self._activity = Activity(wall_clock, monotonic, settings.untracked_message_types)
         self._work = KernelWork(reactor, plan, settings, launcher, address, self._activity, forget)
         self._work.kernel = self
         self.channels: IChannels = relay.open(plan.kernel_id, self)

@@ -27,7 +27,7 @@ def limits_of(settings: Settings, spec: KernelSpec) -> Limits:
     :return: Those of the settings, except where the kernelspec says otherwise.
     :raises kgd.errors.KernelStartFailed: when it says something that makes no sense.
     """
-    usual = {name: getattr(settings, f"kernel_{name}") or 0 for name in _NAMES}
+    usual = {name: getattr(settings, f"kernel_{name}") for name in _NAMES}
     ours = spec.metadata.get(_OURS, {})
     said = ours.get(_LIMITS, {}) if isinstance(ours, Mapping) else None
     if not isinstance(said, Mapping):

@@ -4,9 +4,11 @@ TCP ports for kernels.
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -20,7 +22,7 @@ _END = 65_536
 _ENOUGH = 1000
 _EPHEMERAL_FILE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _EPHEMERAL = (32_768, 60_999)
-_LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 
 
 def candidates(ephemeral: tuple[int, int]) -> range:
@@ -53,16 +55,24 @@ def ephemeral_ports(file: Path = _EPHEMERAL_FILE) -> tuple[int, int]:
     return first, last
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, ip: str = LOOPBACK) -> bool:
     """
-    Whether a kernel could listen on a port of the loopback interface now. A connection that was
-    closed a moment ago is no obstacle.
+    Whether a kernel could listen on a port now. A connection that was closed a moment ago is no
+    obstacle.
+
+    :param ip: The address that it would listen on.
+    :raises kgd.errors.KernelStartFailed: when that is no address of this machine.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_LOOPBACK, port))
-        except OSError:
+            probe.bind((ip, port))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise KernelStartFailed(
+                    f"Kernels cannot listen on {ip}, which is no address of this machine; choose "
+                    f"another with --kernel-ip"
+                ) from None
             return False
     return True
 
@@ -73,15 +83,18 @@ class PortLeases:
 
     :param ports: Those to choose from.
     :param free: Whether a port can be had from the system.
+    :param ip: The address on which kernels listen.
     """
 
     def __init__(
         self,
         ports: Sequence[int] | None = None,
-        free: Callable[[int], bool] = is_free,
+        free: Callable[[int], bool] | None = None,
+        ip: str = LOOPBACK,
     ) -> None:
         self._ports = candidates(ephemeral_ports()) if ports is None else ports
-        self._free = free
+        self._free = free or partial(is_free, ip=ip)
+        self.ip = ip
         self._leased: set[int] = set()
 
     @property

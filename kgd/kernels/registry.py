@@ -101,7 +101,9 @@ class KernelRegistry:
         self._audit = audit or Audit()
         self._draining = Draining()
         self._drained: Waiters[None] = Waiters()
-        self._addresses = Addresses(settings, ports or PortLeases(), runtime, relay.new_curve_keys)
+        self._addresses = Addresses(
+            settings, ports or PortLeases(ip=settings.kernel_ip), runtime, relay.new_curve_keys
+        )
         self._kernels: dict[str, Kernel] = {}
         self._reasons: OrderedDict[str, str] = OrderedDict()
         self._pool = WarmPool(reactor, self._new_spare, self._room)

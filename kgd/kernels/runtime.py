@@ -34,7 +34,7 @@ _UNBORN = ".new-"
 # In seconds; after this long, whoever was about to lock a directory has died instead.
 _BIRTH = 60.0
 _VARIABLE = "JUPYTER_RUNTIME_DIR"
-_ADVICE = f"set {_VARIABLE} to a directory that can be written to"
+_ADVICE = f"set --connection-dir or {_VARIABLE} to a directory that can be written to"
 # Where kernels of another user have their sockets.
 _SOCKETS = "s"
 _OURS_ALONE = 0o700
@@ -108,7 +108,8 @@ class RuntimeDirectory:
             self._remove()
             raise ConfigurationError(
                 f"The user {self.user.name} of --kernel-user cannot get to the runtime directory "
-                f"{path}; set {_VARIABLE} to a directory, like /run, that everybody may enter"
+                f"{path}; set --connection-dir or {_VARIABLE} to a directory, like /run, that "
+                "everybody may enter"
             )
         if self.watchdog is not None:
             self.watchdog.guard(self.path)

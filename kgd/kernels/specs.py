@@ -69,9 +69,18 @@ class InstalledKernelSpecs:
 
     :param path: The directories to look in; by default :py:func:`search_path`.
     :param allowed: The names of those that shall be there; if empty, all.
+    :param native: Whether there is a kernelspec of this Python, ``python3``, when ipykernel can be
+        imported, even if none is installed.
     """
 
-    def __init__(self, path: Sequence[str] | None = None, allowed: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Sequence[str] | None = None,
+        allowed: Iterable[str] = (),
+        *,
+        native: bool = True,
+    ) -> None:
+        self._native = native
         self._path = path
         self._allowed = frozenset(_key(name) for name in allowed)
         self._specs: Mapping[str, KernelSpec] = {}
@@ -101,7 +110,7 @@ class InstalledKernelSpecs:
         key = _key(name)
         if self._allowed and key not in self._allowed:
             return False
-        if key == "python3" and importlib.util.find_spec("ipykernel") is not None:
+        if self._native and key == "python3" and importlib.util.find_spec("ipykernel") is not None:
             return True
         return any(key == each.lower() for path in self._searched() for each in _names_in(path))
 
@@ -118,7 +127,7 @@ class InstalledKernelSpecs:
         self._specs = MappingProxyType(
             {
                 name: spec
-                for name, spec in _installed(searched)
+                for name, spec in _installed(searched, self._native)
                 if not self._allowed or name in self._allowed
             }
         )
@@ -163,7 +172,7 @@ def _names_in(directory: str) -> list[str]:
         return []
 
 
-def _installed(path: Iterable[str]) -> Iterator[tuple[str, KernelSpec]]:
+def _installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, KernelSpec]]:
     # This imports all of jupyter_client, its asyncio clients too: there is no narrower door. While
     # nobody uses the gateway, it can do without those megabytes.
     from jupyter_client.kernelspec import KernelSpecManager
@@ -172,6 +181,7 @@ def _installed(path: Iterable[str]) -> Iterator[tuple[str, KernelSpec]]:
     manager = KernelSpecManager(
         kernel_dirs=[each for each in path if os.access(each, os.R_OK | os.X_OK)],
         log=_jupyters_log,
+        ensure_native_kernel=native,
     )
     for name in sorted(manager.find_kernel_specs()):
         try:

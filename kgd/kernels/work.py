@@ -68,7 +68,11 @@ class KernelWork:
         self._seeding = False
         self._held = False
         self.is_ready = False
-        self._failures = Failures(reactor.seconds, settings.restart_limit)
+        self._failures = Failures(
+            reactor.seconds,
+            settings.restart_limit if settings.autorestart else 0,
+            settings.stable_start_time,
+        )
 
     # --- starting a process ---
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import attrs
 
+_EVERYWHERE = "0.0.0.0"  # noqa: S104
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
@@ -49,7 +50,9 @@ class ConnectionInfo:
         :return: The ZeroMQ address of a channel.
         """
         separator = "-" if self.transport == "ipc" else ":"
-        return f"{self.transport}://{self.ip}{separator}{self.ports[channel]}"
+        # Whoever listens on all addresses is reached on the nearest.
+        ip = "127.0.0.1" if self.ip == _EVERYWHERE else self.ip
+        return f"{self.transport}://{ip}{separator}{self.ports[channel]}"
 
     def to_json(self) -> bytes:
         """

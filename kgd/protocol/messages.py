@@ -20,6 +20,8 @@ from kgd.protocol.timestamps import timestamp
 
 DELIMITER = b"<IDS|MSG>"
 PROTOCOL_VERSION = "5.4"
+# Who says what the gateway itself has to say, unless --username says otherwise.
+USERNAME = "kgd"
 # Above this many bytes it is cheaper to feed the parts to the hash one after the other than to
 # join them first.
 _JOIN_LIMIT = 32 * 1024
@@ -204,7 +206,7 @@ def wire_frames(signer: Signer, parts: Parts, buffers: Sequence[Buffer] = ()) ->
     return [DELIMITER, signer.sign(parts), *parts, *buffers]
 
 
-def new_header(msg_type: str, session: str, now: float) -> bytes:
+def new_header(msg_type: str, session: str, now: float, username: str = USERNAME) -> bytes:
     """
     :param now: Seconds since the epoch.
     :return: The header of a message of our own, with a fresh ``msg_id``.
@@ -213,7 +215,7 @@ def new_header(msg_type: str, session: str, now: float) -> bytes:
         {
             "msg_id": os.urandom(16).hex(),
             "msg_type": msg_type,
-            "username": "kgd",
+            "username": username,
             "session": session,
             "date": timestamp(now),
             "version": PROTOCOL_VERSION,
@@ -228,15 +230,22 @@ def own_request(
     session: str,
     now: float,
     metadata: bytes = b"{}",
+    username: str = USERNAME,
 ) -> Request:
     """
     A request that the gateway makes itself.
     """
-    header = new_header(msg_type, session, now)
+    header = new_header(msg_type, session, now, username)
     return Request(channel, read_header(header), (header, b"{}", metadata, content))
 
 
-def own_code(source: str, session: str, now: float, metadata: bytes = b"{}") -> Request:
+def own_code(
+    source: str,
+    session: str,
+    now: float,
+    metadata: bytes = b"{}",
+    username: str = USERNAME,
+) -> Request:
     """
     A request of the gateway's own to run code, with nobody there to be asked for input.
     """
@@ -250,7 +259,7 @@ def own_code(source: str, session: str, now: float, metadata: bytes = b"{}") -> 
         "stop_on_error": True,
     }
     encoded = msgspec.json.encode(content)
-    return own_request("shell", "execute_request", encoded, session, now, metadata)
+    return own_request("shell", "execute_request", encoded, session, now, metadata, username)
 
 
 def own_message(
@@ -260,13 +269,14 @@ def own_message(
     now: float,
     parent: bytes = b"{}",
     channel: str = "iopub",
+    username: str = USERNAME,
 ) -> Outgoing:
     """
     A message to clients that the gateway makes itself, as if it came from a channel.
 
     :param parent: The header of the request to which it belongs.
     """
-    header = new_header(msg_type, session, now)
+    header = new_header(msg_type, session, now, username)
     belongs_to = NO_PARENT
     if parent != b"{}":
         with contextlib.suppress(MalformedMessage):

@@ -89,7 +89,7 @@ class Attachment:
         self._ended = False
         self._pending: deque[Request] = deque()
         self._pending_size = 0
-        self._backlog = Backlog(session_id)
+        self._backlog = Backlog(session_id, settings.username)
         self._absence: IDelayedCall | None = None
         self._client: IClient | None
         self._welcome(client)
@@ -220,7 +220,10 @@ class Attachment:
         Deliver a message of the gateway's own.
         """
         encoded = msgspec.json.encode(content)
-        self.deliver(own_message(msg_type, encoded, self.session_id, time.time(), parent))
+        username = self._settings.username
+        self.deliver(
+            own_message(msg_type, encoded, self.session_id, time.time(), parent, username=username)
+        )
 
     def _keep(self, message: Outgoing) -> None:
         if self._ended:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from kgd.protocol.messages import Buffer, Outgoing, own_message
+from kgd.protocol.messages import USERNAME, Buffer, Outgoing, own_message
 from kgd.tally import Flow
 
 # What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
@@ -33,13 +33,14 @@ class _Gap:
         self.messages = 0
         self.size = 0
 
-    def notice(self, session: str) -> Outgoing:
+    def notice(self, session: str, username: str) -> Outgoing:
         text = (
             f"kgd: {self.messages} messages ({self.size} bytes) of output were dropped here, "
             f"because {self.why}.\n"
         )
         content = msgspec.json.encode({"name": "stderr", "text": text})
-        return own_message("stream", content, session, time.time(), bytes(self.parent))
+        parent = bytes(self.parent)
+        return own_message("stream", content, session, time.time(), parent, username=username)
 
 
 class Backlog:
@@ -49,8 +50,9 @@ class Backlog:
     :ivar size: In bytes, including what the messages cost by themselves.
     """
 
-    def __init__(self, session: str) -> None:
+    def __init__(self, session: str, username: str = USERNAME) -> None:
         self._session = session
+        self._username = username
         self._queue: deque[Outgoing | _Gap] = deque()
         self._gap: _Gap | None = None
         self._dropping = False
@@ -110,7 +112,7 @@ class Backlog:
         first = self._queue.popleft()
         if isinstance(first, _Gap):
             self._gap = None
-            return first.notice(self._session)
+            return first.notice(self._session, self._username)
         self.size -= first.size + OVERHEAD
         return first
 

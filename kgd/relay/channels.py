@@ -134,7 +134,11 @@ class KernelChannels:
         )
         self._line = line
         line.probe = Probe(
-            self._reactor, self._session, line.own.send, lambda: self._begins_to_answer(line, seed)
+            self._reactor,
+            self._session,
+            line.own.send,
+            lambda: self._begins_to_answer(line, seed),
+            self._settings.username,
         )
         line.probe.ask()
 
@@ -149,6 +153,7 @@ class KernelChannels:
             line.own.send,
             lambda: self._ready(line),
             self._observer.seeding_failed,
+            self._settings.username,
         )
         self._observer.began_seeding()
         line.seeding.proceed()
@@ -205,7 +210,9 @@ class KernelChannels:
     def _answer_for_the_dead(self, loss: Loss) -> None:
         for attachment in self._audience:
             for request in attachment.outstanding.lose():
-                for message in substitutes(request, loss, attachment.session_id):
+                for message in substitutes(
+                    request, loss, attachment.session_id, self._settings.username
+                ):
                     if message.channel == "iopub":
                         self._fan_out(message)
                     else:
@@ -293,7 +300,14 @@ class KernelChannels:
     def _request(self, msg_type: str, content: bytes) -> None:
         if self._line is not None:
             self._line.own.send(
-                own_request("control", msg_type, content, self._session, time.time())
+                own_request(
+                    "control",
+                    msg_type,
+                    content,
+                    self._session,
+                    time.time(),
+                    username=self._settings.username,
+                )
             )
 
     # --- clients ---

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from kgd.interfaces import IChannels, IClient
 from kgd.notebook.api import Outputs
-from kgd.protocol.messages import Outgoing, own_code
+from kgd.protocol.messages import USERNAME, Outgoing, own_code
 from kgd.relay.pieces import LOST, Code, Piece
 
 # A kernel that has just reported an error still throws away what comes next for a moment.
@@ -127,8 +127,11 @@ class Executor:
 
     unsent: int = 0
 
-    def __init__(self, channels: IChannels, gone: Callable[[], None]) -> None:
+    def __init__(
+        self, channels: IChannels, gone: Callable[[], None], username: str = USERNAME
+    ) -> None:
         self._gone = gone
+        self._username = username
         self._session = os.urandom(16).hex()
         self._waiting: dict[str, tuple[Run, Piece]] = {}
         self._attachment = channels.attach(None, self, is_ours=True)
@@ -147,7 +150,7 @@ class Executor:
     def _send(self, run: Run) -> None:
         now = time.time()
         for code, piece in zip(run.codes, run.begin(), strict=True):
-            request = own_code(code.source, self._session, now, code.metadata)
+            request = own_code(code.source, self._session, now, code.metadata, self._username)
             piece.msg_id = request.msg_id
             self._waiting[request.msg_id] = run, piece
             self._attachment.send(request)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import attrs
 import msgspec
 
-from kgd.protocol.messages import Outgoing, Request, own_message
+from kgd.protocol.messages import USERNAME, Outgoing, Request, own_message
 
 _REQUEST = "_request"
 _CODE = "execute_request"
@@ -123,7 +123,9 @@ class Outstanding:
         return [waiting for with_one_id in lost.values() for waiting in with_one_id]
 
 
-def substitutes(request: Waiting, loss: Loss, session: str) -> Iterator[Outgoing]:
+def substitutes(
+    request: Waiting, loss: Loss, session: str, username: str = USERNAME
+) -> Iterator[Outgoing]:
     """
     Answer a request in place of a kernel that cannot any more.
 
@@ -143,7 +145,7 @@ def substitutes(request: Waiting, loss: Loss, session: str) -> Iterator[Outgoing
 
     def message(channel: str, msg_type: str, content: dict[str, object]) -> Outgoing:
         encoded = msgspec.json.encode(content)
-        return own_message(msg_type, encoded, session, time.time(), parent, channel)
+        return own_message(msg_type, encoded, session, time.time(), parent, channel, username)
 
     yield message(request.channel, f"{kind}_reply", reply)
     if is_code:

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
-from kgd.protocol.messages import Outgoing, Request, own_request
+from kgd.protocol.messages import USERNAME, Outgoing, Request, own_request
 
 PATIENCE = 0.1  # seconds between the reply and another try
 
@@ -28,7 +28,9 @@ class Probe:
         session: str,
         send: Callable[[Request], None],
         succeeded: Callable[[], None],
+        username: str = USERNAME,
     ) -> None:
+        self._username = username
         self._reactor = reactor
         self._session = session
         self._send = send
@@ -43,7 +45,14 @@ class Probe:
         Send a request; it leaves as soon as the kernel has opened its port.
         """
         self._again = None
-        request = own_request("shell", "kernel_info_request", b"{}", self._session, time.time())
+        request = own_request(
+            "shell",
+            "kernel_info_request",
+            b"{}",
+            self._session,
+            time.time(),
+            username=self._username,
+        )
         self._asked.add(request.msg_id)
         self._send(request)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.protocol.messages import Outgoing, Request, own_code
+from kgd.protocol.messages import USERNAME, Outgoing, Request, own_code
 
 
 class _Reply(msgspec.Struct):
@@ -36,7 +36,9 @@ class SeedRun:
         send: Callable[[Request], None],
         succeeded: Callable[[], None],
         failed: Callable[[int, str], None],
+        username: str = USERNAME,
     ) -> None:
+        self._username = username
         self._pieces = pieces
         self._session = session
         self._send = send
@@ -54,7 +56,8 @@ class SeedRun:
         if self._at == len(self._pieces):
             self._succeeded()
             return
-        request = own_code(self._pieces[self._at], self._session, time.time())
+        code = self._pieces[self._at]
+        request = own_code(code, self._session, time.time(), username=self._username)
         self._replied = self._idle = False
         self._current = request.msg_id
         self.asked.add(request.msg_id)

@@ -10,6 +10,7 @@ from kgd.settings import CORS, Settings
 from kgd.tally import Tally
 from kgd.web.exchange import Exchange, Exchanges
 from kgd.web.origins import allow_origin_header
+from kgd.web.proxies import believe
 
 
 class Opening:
@@ -21,6 +22,7 @@ class Opening:
 
     def __init__(self, settings: Settings, tally: Tally | None = None) -> None:
         self._exchanges = Exchanges(settings, tally)
+        self._trust_xheaders = settings.trust_xheaders
         self._allow_origin = settings.cors.allow_origin
         self._cors = constant_cors_headers(settings.cors)
 
@@ -28,6 +30,8 @@ class Opening:
         """
         :return: The exchange, which is begun if it has not been.
         """
+        if self._trust_xheaders:
+            believe(request)
         exchange = self._exchanges.begin(request)
         request.setHeader(b"X-Request-Id", exchange.requester.request_id.encode("ascii"))
         request.setHeader(b"Server", b"kgd")

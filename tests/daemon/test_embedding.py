@@ -99,6 +99,26 @@ class EmbeddingTests(GatewayTestCase):
         await gateway.when_ready()
         return gateway
 
+    async def test_behind_a_proxy(self) -> None:
+        """
+        A mounted gateway, too, believes a trusted proxy.
+        """
+        await self.gateway_at(b"plain")
+        await self.gateway_at(b"trusting", trust_xheaders=True)
+        await self.listen()
+        headers = {
+            "Host": "localhost",
+            "Origin": "https://localhost",
+            "X-Forwarded-Proto": "https",
+            "X-Real-Ip": "10.1.2.3",
+        }
+        for path, code in (("/plain/api", 404), ("/trusting/api", 200)):
+            self.assertEqual((await http(self.port, "GET", path, headers=headers)).code, code)
+        await until(lambda: "/trusting" in self.access_log.read_text(), "it is logged")
+        plain, trusting = self.access_log.read_text().splitlines()
+        self.assertTrue(plain.startswith('"127.0.0.1" '), plain)
+        self.assertTrue(trusting.startswith('"10.1.2.3" '), trusting)
+
     async def test_two(self) -> None:
         """
         Two gateways know nothing of each other, and change nothing of the process's.

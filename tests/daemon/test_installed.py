@@ -48,13 +48,14 @@ class InstalledTests(TestCase):
 
     async def test_command(self) -> None:
         """
-        The command ``kgd`` is there, and shows its options.
+        The commands ``kgd`` and ``jupyter-kgd`` are there, and show their options.
         """
-        command = shutil.which("kgd", path=str(Path(sys.executable).parent))
-        assert command is not None
-        out, err, code = await getProcessOutputAndValue(command, ["--help"], reactor=reactor)
-        self.assertEqual(code, 0, err)
-        self.assertIn(b"--max-kernels=", out)
+        for name in ("kgd", "jupyter-kgd"):
+            command = shutil.which(name, path=str(Path(sys.executable).parent))
+            assert command is not None, name
+            out, err, code = await getProcessOutputAndValue(command, ["--help"], reactor=reactor)
+            self.assertEqual(code, 0, err)
+            self.assertIn(b"--max-kernels=", out)
 
     async def test_no_reactor_too_early(self) -> None:
         """

@@ -185,8 +185,8 @@ class EndpointTests(ListeningTestCase):
         for options, env, expected in (
             (["--ip=0.0.0.0"], {}, "--insecure-no-auth"),
             (["--listen=unix:s", "--listen=tcp:0"], {}, "other machines can reach --listen=tcp:0"),
-            (["--certfile=none.pem"], {}, "none.pem cannot be read"),
-            ([], {"KG_CERTFILE": "none.pem"}, "none.pem cannot be read"),
+            (["--certfile=none.pem"], {}, "none.pem, which cannot be read"),
+            ([], {"KG_CERTFILE": "none.pem"}, "none.pem, which cannot be read"),
             (["--auth-token-file=none"], {}, "--auth-token-file"),
             (["--auth-token-env=NONE"], {}, "NONE"),
             (["--port-file=/none/port"], {}, "--port-file=/none/port"),

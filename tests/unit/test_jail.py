@@ -5,11 +5,13 @@ Paths in a jail.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.jail import jailed
+from kgd.options import OPTIONS
 from kgd.settings import Settings
 
 
@@ -44,6 +46,30 @@ class JailTests(SynchronousTestCase):
         self.assertEqual(
             found.seed_uri, ("/a b.ipynb", "/p=/nb.ipynb", "https://host/jail", "file:///nb")
         )
+
+    def test_every_path(self) -> None:
+        """
+        Every option whose value depends on where the gateway was started is moved into the jail.
+        """
+        here = os.getcwd()
+        moved = set()
+        for option in OPTIONS:
+            try:
+                depends = here in str(option.read("unix:." if option.name == "listen" else "."))
+            except ValueError:
+                continue
+            if not depends:
+                continue
+            moved.add(option.name)
+            value: Any = "unix:/jail/below" if option.name == "listen" else "/jail/below"
+            given: dict[str, Any] = {
+                "root_dir": "/jail",
+                option.field: (value,) if option.many else value,
+            }
+            found = str(option.value_in(jailed(Settings(**given), "/jail")))
+            self.assertIn("/below", found)
+            self.assertNotIn("/jail", found, option.name)
+        self.assertIn("connection-dir", moved)
 
     def test_outside(self) -> None:
         """

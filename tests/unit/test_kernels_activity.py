@@ -150,6 +150,20 @@ class ActivityTests(SynchronousTestCase):
             self.assertEqual(self.activity.execution_state, "idle")
         self.assertEqual(self.used_at(), 1000.0)
 
+    def test_other_questions(self) -> None:
+        """
+        What counts as no use is an option.
+        """
+        untracked = frozenset({"complete_request", "complete_reply", "status"})
+        self.activity = Activity(lambda: self.now, lambda: self.now - 86400, untracked)
+        self.activity.became_ready()
+        since = self.used_at()
+        self.now = 3000.0
+        self.activity.published("status", "complete_request", "busy")
+        self.assertEqual((self.used_at(), self.activity.execution_state), (since, "idle"))
+        self.activity.published("status", "kernel_info_request", "busy")
+        self.assertEqual((self.used_at(), self.activity.execution_state), (3000.0, "busy"))
+
     def test_busy_kernel_stays_busy(self) -> None:
         """
         A debugger that asks in the meantime does not make the kernel idle.

@@ -84,6 +84,16 @@ class PortLeasesTests(SynchronousTestCase):
         leases = PortLeases(range(100, 110), lambda port: port % 2 == 0)
         self.assertEqual(sorted(leases.lease(5)), [100, 102, 104, 106, 108])
 
+    def test_address_of_others(self) -> None:
+        """
+        An address that this machine does not have is said to be the reason.
+        """
+        # TEST-NET-1 of RFC 5737.
+        leases = PortLeases(range(20_000, 20_010), ip="192.0.2.1")
+        error = self.assertRaises(KernelStartFailed, leases.lease, 5)
+        self.assertIn("192.0.2.1, which is no address of this machine", str(error))
+        self.assertIn("--kernel-ip", str(error))
+
     def test_too_few(self) -> None:
         """
         When there are not enough, none is kept, and the message says what to do.

@@ -125,11 +125,11 @@ class Rig:
         self.launcher = FakeLauncher()
         self.relay = FakeRelay()
         self.runtime = MemoryRuntime()
-        self.ports = PortLeases(range(5000, 5200), lambda _port: True)
+        self.settings = settings or Settings()
+        self.ports = PortLeases(range(5000, 5200), lambda _port: True, self.settings.kernel_ip)
         self.wall = 1000.0
         self.tally = Tally()
         self.audit = RecordingAudit()
-        self.settings = settings or Settings()
         self.kernels = KernelRegistry(
             self.clock,
             self.settings,
@@ -498,6 +498,43 @@ class CrashTests(Case):
         says = "signal 9: no memory (restarted once)"
         self.assertEqual(self.channels.closed, (1000, f"The kernel died: {says}"))
         self.assertIn(says, self.reason_of(kernel))
+
+    def test_no_autorestart(self) -> None:
+        """
+        A kernel that shall not be started again is dead at once, whether it ever worked or not.
+        """
+        for begin in (self.ready, self.start):
+            self.rig = Rig(Settings(autorestart=False))
+            self.kernels, self.launcher = self.rig.kernels, self.rig.launcher
+            kernel = begin()
+            self.crash()
+            self.assertEqual(self.channels.statuses, ["dead"])
+            self.assertIn("it ended: exit code 1)", self.reason_of(kernel))
+            self.assert_nothing_left()
+
+    def test_stable_start_time(self) -> None:
+        """
+        A kernel that has worked for long enough begins to count anew; how long that is, is an
+        option.
+        """
+        for worked, restarts in ((2.9, 1), (3.0, 2)):
+            self.rig = Rig(Settings(restart_limit=1, stable_start_time=3.0))
+            self.kernels, self.launcher = self.rig.kernels, self.rig.launcher
+            self.ready()
+            self.crash()
+            self.rig.pass_time(0)
+            self.channels.answer()
+            self.rig.pass_time(worked)
+            self.crash()
+            expected = ["restarting"] * restarts + ["dead"] * (2 - restarts)
+            self.assertEqual(self.channels.statuses, expected)
+
+    def test_none_allowed(self) -> None:
+        """
+        With room for none, every start is refused; without a limit, none is.
+        """
+        kernels = Rig(Settings(max_kernels=0)).kernels
+        self.failureResultOf(kernels.start(StartRequest()), KernelLimitReached)
 
     def test_last_words(self) -> None:
         """

@@ -152,6 +152,18 @@ class InstalledKernelSpecsTests(SynchronousTestCase):
         aliased = InstalledKernelSpecs([str(self.first)], ["python"])
         self.assertEqual(list(aliased.all()), ["python3"])
 
+    def test_native(self) -> None:
+        """
+        Without a kernelspec on disk, this Python's own kernel is there, unless it shall not be.
+        """
+        specs = InstalledKernelSpecs([str(self.first)])
+        self.assertEqual((list(specs.all()), specs.has("python3")), (["python3"], True))
+        specs = InstalledKernelSpecs([str(self.first)], native=False)
+        self.assertEqual((list(specs.all()), specs.has("python3")), ([], False))
+        self.install(self.first, "python3")
+        specs = InstalledKernelSpecs([str(self.first)], native=False)
+        self.assertEqual((list(specs.all()), specs.has("python3")), (["python3"], True))
+
     def test_broken(self) -> None:
         """
         Broken kernelspecs are left out with a word in the log, and the good one stays.

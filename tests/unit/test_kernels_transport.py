@@ -171,6 +171,25 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(self.info(rig)["transport"], "ipc")
         self.assertEqual(len(rig.ports.leased), 5)
 
+    def test_address(self) -> None:
+        """
+        Whoever chooses an address for kernels gets TCP on it, except where Unix sockets are asked
+        for.
+        """
+        rig = self.rig(kernel_ip="127.0.0.2")
+        for name in ("python3", "other"):
+            info = self.info(rig, name)
+            self.assertEqual((info["transport"], info["ip"]), ("tcp", "127.0.0.2"))
+        info = self.info(self.rig(kernel_ip="127.0.0.2", transport="ipc"))
+        self.assertEqual(info["transport"], "ipc")
+
+    def test_signature_scheme(self) -> None:
+        """
+        The kernel is told how messages are signed.
+        """
+        info = self.info(self.rig(signature_scheme="hmac-sha512"))
+        self.assertEqual(info["signature_scheme"], "hmac-sha512")
+
     def test_told(self) -> None:
         """
         The setting can say the same for all.

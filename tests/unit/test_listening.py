@@ -109,6 +109,7 @@ class System:
     """
 
     taken = frozenset({8888, 8889})
+    of_root = 81
     stolen = 9000
     names: ClassVar[dict[str, str]] = {"": "0.0.0.0", "localhost": "127.0.0.1", "far": "10.0.0.9"}
 
@@ -123,6 +124,8 @@ class System:
         """
         if port in self.taken:
             raise OSError(98, "in use")
+        if port == self.of_root:
+            raise PermissionError(13, "denied")
         host = self.names.get(interface, interface)
         self.sockets.append(FakeSocket(len(self.sockets), host, port, port == self.stolen))
         return self.sockets[-1]
@@ -206,6 +209,8 @@ class ListenTests(SynchronousTestCase):
         failure = self.failureResultOf(self.listen(port=8888, port_retries=1), ConfigurationError)
         self.assertIn("cannot listen on port 8888", failure.getErrorMessage())
         self.assertIn("--port", failure.getErrorMessage())
+        failure = self.failureResultOf(self.listen(port=81, port_retries=0), ConfigurationError)
+        self.assertIn("CAP_NET_BIND_SERVICE", failure.getErrorMessage())
 
     def test_endpoints(self) -> None:
         """

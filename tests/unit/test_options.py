@@ -12,11 +12,16 @@ import attrs
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.options import OPTIONS, Options, settings_from
+from kgd.configuration.command_line import ACTIONS, Options
+from kgd.configuration.deciding import decide
+from kgd.configuration.given import from_environment
+from kgd.configuration.showing import environment_file
+from kgd.configuration.table import OWN
+from kgd.options import OPTIONS
 from kgd.settings import CORS, MEBIBYTE, Settings, normalized_base_url
 
 # Readers that take any text, or check more than these texts can show.
-EXCEPTIONS = ("text", "names", "switch", "notebook_uri", "stickiness", "path", "endpoint")
+EXCEPTIONS = ("text", "names", "notebook_uri", "stickiness", "path", "endpoint")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -27,7 +32,7 @@ def parsed(*arguments: str, **environ: str) -> Settings:
     options = Options()
     options.postOptions = lambda: None  # type: ignore[method-assign]
     options.parseOptions(list(arguments))
-    return settings_from(options.given, environ)
+    return decide(OWN, options.said, from_environment(environ, OWN)).settings
 
 
 class TableTests(SynchronousTestCase):
@@ -42,14 +47,14 @@ class TableTests(SynchronousTestCase):
         """
         fields = {field.name for field in attrs.fields(Settings)} - {"cors", "personality_options"}
         fields |= {field.name for field in attrs.fields(CORS)}
-        self.assertEqual({option.field for option in OPTIONS}, fields)
+        self.assertEqual({option.field for option in OPTIONS if not option.idle}, fields)
 
     def test_wrong_values(self) -> None:
         """
         Each reader that can be wrong says so, naming the option, the value and what would do.
         """
         for option in OPTIONS:
-            if option.read.__name__ in EXCEPTIONS:
+            if option.is_switch or option.read.__name__ in EXCEPTIONS:
                 continue
             for value in ("-1", "x", "1e999", "nan"):
                 error = self.assertRaises(UsageError, parsed, f"--{option.name}={value}")
@@ -73,6 +78,32 @@ class TableTests(SynchronousTestCase):
         self.assertRaises(UsageError, parsed, "--comment-prefix=lua")
         self.assertRaises(UsageError, parsed, "--static-path=/nowhere")
 
+    def test_jkg_options(self) -> None:
+        """
+        Every option that the Jupyter Kernel Gateway has, and its users set, is one.
+        """
+        known = {name for option in OPTIONS for name in (option.name, *option.aliases)}
+        known |= {f"no-{option.name}" for option in OPTIONS if option.is_switch} | set(ACTIONS)
+        wanted = """
+            ip port port-retries listen base-url auth-token allow-origin allow-credentials
+            allow-headers allow-methods expose-headers max-age trust-xheaders max-kernels seed-uri
+            prespawn-count default-kernel-name force-kernel-name env-process-whitelist api
+            certfile keyfile client-ca tls-min auth-token-file ssl-version ws-ping-interval
+            log-level config generate-config show-config
+            show-config-json debug version help list-kernels env-whitelist cell-parser
+            comment-prefix allow-notebook-download static-path cull-idle-timeout cull-interval
+            cull-connected cull-busy buffer-offline-messages no-buffer-offline-messages
+            kernel-info-timeout allowed-message-types allow-tracebacks no-allow-tracebacks
+            traceback-replacement-message untracked-message-types root-dir transport-encryption
+            shutdown-wait-time autorestart no-autorestart transport kernel-ip connection-dir
+            restart-limit time-to-dead stable-start-time limit-rate no-limit-rate
+            iopub-msg-rate-limit iopub-data-rate-limit rate-limit-window kernel-ws-protocol
+            signature-scheme username allowed-kernelspecs ensure-native-kernel
+            no-ensure-native-kernel max-message-size max-body-size max-buffered-bytes seed-timeout
+            cell-timeout pool-queue-limit metrics no-metrics allow-origin-list
+        """
+        self.assertEqual(set(wanted.split()) - known, set())
+
     def test_defaults(self) -> None:
         """
         Nothing said is the defaults, with the current directory.
@@ -83,8 +114,9 @@ class TableTests(SynchronousTestCase):
         """
         The page of options is what the table makes of it.
         """
-        made = runpy.run_path(str(DOCS / "make_options.py"))["document"]()
-        self.assertEqual((DOCS / "options.md").read_text(), made)
+        made = runpy.run_path(str(DOCS / "make_options.py"))
+        self.assertEqual((DOCS / "options.md").read_text(), made["document"]())
+        self.assertEqual(made["ENVIRONMENT"].read_text(), environment_file())
 
 
 class ReadingTests(SynchronousTestCase):
@@ -120,6 +152,8 @@ class ReadingTests(SynchronousTestCase):
             KG_MAX_KERNELS="1", KG_FORCE_KERNEL_NAME="f", KG_DEFAULT_KERNEL_NAME="d",
             KG_WS_PING_INTERVAL_SECS="2", KG_LIST_KERNELS="True", KG_API="x",
             KG_ENV_WHITELIST="A, B,", KG_ENV_PROCESS_WHITELIST="C",
+            KG_SEED_URI="/n.ipynb", KG_PRESPAWN_COUNT="1", KG_SSL_VERSION="3",
+            KG_TRUST_XHEADERS="false",
         )  # fmt: skip
         self.assertEqual(
             (settings.ip, settings.port, settings.port_retries, settings.auth_token),
@@ -141,6 +175,20 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual((settings.ws_ping_interval, settings.list_kernels), (2, True))
         self.assertEqual((settings.api, settings.env_whitelist), ("x", {"A", "B"}))
         self.assertEqual(settings.env_process_whitelist, {"C"})
+        self.assertEqual((settings.seed_uri, settings.prespawn_count), (("/n.ipynb",), 1))
+        self.assertIs(settings.trust_xheaders, False)
+        self.assertIs(parsed(KG_TRUST_XHEADERS="true").trust_xheaders, True)
+        self.assertIs(parsed().trust_xheaders, False)
+
+    def test_idle(self) -> None:
+        """
+        Options that change nothing are read, and said to be such, with the reason.
+        """
+        (remark,) = decide(OWN, from_environment({"KG_SSL_VERSION": "3"}, OWN)).remarks
+        self.assertIn("--ssl-version changes nothing (in the variable KG_SSL_VERSION)", remark)
+        self.assertIn("--tls-min=1.2", remark)
+        error = self.assertRaises(UsageError, parsed, KG_SSL_VERSION="x")
+        self.assertIn("--ssl-version is 'x'", str(error))
 
     def test_switches(self) -> None:
         """
@@ -159,7 +207,7 @@ class ReadingTests(SynchronousTestCase):
             settings = parsed(*arguments, KG_LIST_KERNELS=variable)
             self.assertEqual(settings.list_kernels, expected, (arguments, variable))
         error = self.assertRaises(UsageError, parsed, KG_LIST_KERNELS="maybe")
-        self.assertIn("KG_LIST_KERNELS is 'maybe'", str(error))
+        self.assertIn("--list-kernels is 'maybe' in the variable KG_LIST_KERNELS", str(error))
 
     def test_lists(self) -> None:
         """
@@ -194,6 +242,8 @@ class ReadingTests(SynchronousTestCase):
         """
         given = parsed("--allow-origin= http://a.com, https://b.com:8443/ ")
         self.assertEqual(given.cors.allow_origin, "http://a.com,https://b.com:8443/")
+        repeated = parsed("--allow-origin=http://a.com", "--allow-origin-list=http://b.com")
+        self.assertEqual(repeated.cors.allow_origin, "http://a.com,http://b.com")
         self.assertEqual(parsed("--allow-origin=*").cors.allow_origin, "*")
         for wrong in ("null", "a.com", "a.com:80", "http://", "http://a.com/b", "http://*.a.com"):
             self.assertRaises(UsageError, parsed, f"--allow-origin={wrong}")
@@ -234,6 +284,19 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(parsed("--transport=IPC").transport, "ipc")
         error = self.assertRaises(UsageError, parsed, "--transport=pigeon")
         self.assertIn("auto, tcp, ipc", str(error))
+        self.assertEqual(parsed("--signature-scheme=HMAC-sha512").signature_scheme, "hmac-sha512")
+        for wrong in ("hmac-", "hmac-shake_128", "sha256", "hmac-md17"):
+            self.assertRaises(UsageError, parsed, f"--signature-scheme={wrong}")
+        for value, address in (
+            ("localhost", "127.0.0.1"),
+            ("*", "0.0.0.0"),
+            ("10.0.0.1", "10.0.0.1"),
+        ):
+            self.assertEqual(parsed(f"--kernel-ip={value}").kernel_ip, address)
+        for wrong in ("::1", "kernels.example", "1.2.3"):
+            self.assertRaises(UsageError, parsed, f"--kernel-ip={wrong}")
+        self.assertIsNone(parsed("--max-kernels=none", KGD_MAX_KERNELS="5").max_kernels)
+        self.assertEqual(parsed("--max-kernels=0").max_kernels, 0)
         self.assertEqual(parsed("--kernel-ws-protocol=").kernel_ws_protocol, "")
         self.assertEqual(parsed("--kernel-ws-protocol=legacy").kernel_ws_protocol, "")
         self.assertIsNone(parsed().kernel_ws_protocol)

@@ -4,8 +4,11 @@ From a name to a personality, and what every personality promises.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import tomllib
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +21,10 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.static import Data
 from zope.interface import implementer
 
+import kgd
+from kgd import options as readers
+from kgd import plugin_options
+from kgd.configuration.showing import config_file
 from kgd.errors import ConfigurationError
 from kgd.interfaces import (
     Access,
@@ -26,12 +33,13 @@ from kgd.interfaces import (
     IPersonalityMaker,
     PersonalityOption,
 )
+from kgd.jail import jailed
 from kgd.options import switch, whole_number
 from kgd.personalities import jupyter_websocket, notebook_http
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.personalities.loader import called, load, resource_of
-from kgd.plugin_options import options_with
-from kgd.settings import Settings
+from kgd.plugin_options import options_with, table_with
+from kgd.settings import MEBIBYTE, Settings
 from kgd.testing.personalities import MemoryGateway, PersonalityContract
 from kgd.testing.web import MemoryClient
 from tests.support.notebooks import KERNEL_API
@@ -344,6 +352,9 @@ class PluginOptionsTests(SynchronousTestCase):
                 PersonalityOption("most", "Most of it.", whole_number, 7),
                 PersonalityOption("loud", "Loudly.", switch, False),
                 PersonalityOption("odd", "Odd.", odd),
+                PersonalityOption("few-names", "Names.", readers.names),
+                PersonalityOption("pass-word", "Secret.", secret=True),
+                PersonalityOption("home", "Where.", readers.path),
             )
 
         self.makers: list[Any] = [Choosy(Plain()), Maker(Plain()), object()]
@@ -378,9 +389,126 @@ class PluginOptionsTests(SynchronousTestCase):
         error = self.assertRaises(UsageError, self.parsed, "--of-somebody-most=x")
         self.assertIn("--of-somebody-most is 'x'", str(error))
         error = self.assertRaises(UsageError, self.parsed, KGD_OF_SOMEBODY_ODD="2")
-        self.assertIn("KGD_OF_SOMEBODY_ODD is '2'", str(error))
+        self.assertIn("--of-somebody-odd is '2' in the variable KGD_OF_SOMEBODY_ODD", str(error))
         self.makers.clear()
         self.assertRaises(UsageError, self.parsed, "--of-somebody-most=3")
+
+    def test_files_and_traits(self) -> None:
+        """
+        They come from files, too, and as the Jupyter Kernel Gateway would call them.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        files = {
+            "kgd.toml": 'of-somebody-most = 8\nof_somebody_few_names = ["a", "b"]\n',
+            "j.py": "c.OfSomebodyPersonality.most = 8\n"
+            "c.OfSomebodyPersonality.few_names = ['a', 'b']\n",
+            "j.json": '{"OfSomebodyPersonality": {"most": 8, "few_names": ["a", "b"]}}',
+        }
+        expected = {"most": 8, "few-names": {"a", "b"}}
+        for name, content in files.items():
+            (directory / name).write_text(content)
+            config = f"--config={directory / name}"
+            self.assertEqual(self.parsed("--api=of_somebody", config), expected)
+            for stronger in ("--of_somebody_most=9", "--OfSomebodyPersonality.most=9"):
+                found = self.parsed("--api=of_somebody", config, stronger)
+                self.assertEqual(found, expected | {"most": 9})
+            found = self.parsed("--api=of_somebody", config, KGD_OF_SOMEBODY_MOST="10")
+            self.assertEqual(found, expected | {"most": 10})
+        found = self.parsed(
+            "--api=of_somebody", "--OfSomebodyPersonality.few_names=['a', 'b']",
+            "--OfSomebodyPersonality.loud", "--OfSomebodyPersonality.most", "8",
+        )  # fmt: skip
+        self.assertEqual(found, expected | {"loud": True})
+        (directory / "kgd.toml").write_text("of-somebody-most = true\n")
+        error = self.assertRaises(UsageError, self.parsed, f"--config={directory / 'kgd.toml'}")
+        self.assertIn("--of-somebody-most is 'true' as of-somebody-most in", str(error))
+        self.assertRaises(UsageError, self.parsed, "--OfSomebodyPersonality.nothing=1")
+
+    def test_shown(self) -> None:
+        """
+        They are shown, with their origin, and in the file to begin with; secrets are not, nor do
+        they get into the log.
+        """
+        for said in (["--show-config"], ["--show-config-json"]):
+            printed = StringIO()
+            self.patch(sys, "stdout", printed)
+            arguments = ["--api=of_somebody", "--of-somebody-most=9", *said]
+            self.assertRaises(
+                SystemExit, self.parsed, *arguments, KGD_OF_SOMEBODY_PASS_WORD="s3cret"
+            )
+            shown = printed.getvalue()
+            self.assertNotIn("s3cret", shown)
+        for name, value, origin in (
+            ("most", 9, "on the command line"),
+            ("odd", "", "default"),
+            ("pass-word", "***", "in the variable KGD_OF_SOMEBODY_PASS_WORD"),
+        ):
+            found = json.loads(shown)[f"of-somebody-{name}"]
+            self.assertEqual(found, {"value": value, "from": origin})
+        options = options_with(self.makers)
+        options.parseOptions(["--api=of_somebody", "--of-somebody-pass-word=s3cret"])
+        self.assertEqual(options.secrets, ["s3cret"])
+        self.assertNotIn("s3cret", repr(options.settings))
+        text = config_file(options.table)
+        self.assertIn("#of-somebody-most = 7\n", text)
+        self.assertEqual(tomllib.loads(text), {})
+
+    def test_taken(self) -> None:
+        """
+        An option of another's stays that of the other.
+        """
+
+        class Greedy(Maker):
+            name = "max"
+            options = (PersonalityOption("kernels", "Mine.", default="mine"),)
+
+        self.makers.append(Greedy(Plain()))
+        self.patch(os, "environ", {})
+        options = options_with(self.makers)
+        options.parseOptions(["--api=max", "--max-kernels=3"])
+        self.assertEqual(options.settings.max_kernels, 3)
+        self.assertEqual(options.settings.personality_options, {})
+
+    def test_jail(self) -> None:
+        """
+        Their paths are moved into a jail like ours.
+        """
+        table = table_with(self.makers)
+        settings = Settings(root_dir="/jail", personality_options={"home": "/jail/home", "most": 3})
+        found = jailed(settings, "/jail", table.rows).personality_options
+        self.assertEqual(found, {"home": "/home", "most": 3})
+        outside = Settings(root_dir="/jail", personality_options={"home": "/home"})
+        error = self.assertRaises(UsageError, jailed, outside, "/jail", table.rows)
+        self.assertIn("--of-somebody-home is '/home'", str(error))
+
+    def test_settings_from(self) -> None:
+        """
+        An application can make settings as the daemon does; they win over variables, and those
+        over a file.
+        """
+        self.patch(plugin_options, "plugins", lambda: self.makers)
+        file = Path(self.mktemp())
+        file.write_text('port = 1\nmax-kernels = 1\nlist-kernels = true\nallow-origin = "*"\n')
+        found = kgd.settings_from(
+            {"max_kernels": 3, "max-body-size": "2MiB", "api": "of-somebody",
+             "of-somebody-most": 8, "audit-log": Path("/audit"),
+             "allow-origin": ["https://a.example", "https://b.example"]},
+            environ={"KGD_MAX_KERNELS": "2", "KG_PORT": "2"},
+            file=str(file),
+        )  # fmt: skip
+        self.assertEqual((found.max_kernels, found.port, found.list_kernels), (3, 2, True))
+        self.assertEqual((found.max_body_size, found.audit_log), (2 * MEBIBYTE, "/audit"))
+        self.assertEqual(found.personality_options, {"most": 8})
+        self.assertEqual(found.cors.allow_origin, "https://a.example,https://b.example")
+        self.patch(os, "environ", {"KGD_PORT": "5", "JUPYTER_CONFIG_DIR": str(file.parent)})
+        self.assertEqual(kgd.settings_from(), Settings(root_dir=os.getcwd()))
+        for values, says in (
+            ({"port": "x"}, "--port is 'x' as port in the settings, which will not do; it takes: "),
+            ({"prot": 1}, "the settings have the key 'prot', which is no option; is 'port' meant?"),
+        ):
+            error = self.assertRaises(ConfigurationError, kgd.settings_from, values)
+            self.assertIn(says, str(error))
 
     def test_help(self) -> None:
         """

@@ -241,6 +241,16 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.resume()
         self.assertEqual(len(self.client.got), 2)
 
+    def test_username(self) -> None:
+        """
+        Who says what the gateway says itself is an option.
+        """
+        for settings, expected in ((Settings(), "kgd"), (Settings(username="them"), "them")):
+            self.make(username=settings.username)
+            self.attachment.tell("status", {"execution_state": "dead"})
+            header = json.loads(bytes(self.client.got[-1].parts[0]))
+            self.assertEqual(header["username"], expected)
+
     def test_output_beyond_the_bound_is_dropped_and_said(self) -> None:
         """
         Past the bound, output is dropped, but no status, reply, error or comm message; where it

@@ -403,6 +403,15 @@ class CORSTests(APITestCase):
         for answer in answers:
             self.assertEqual(self.HEADERS, {n: answer.headers.get(n) for n in self.HEADERS})
 
+    def test_behind_a_proxy(self) -> None:
+        """
+        A trusted proxy may say that a page of the gateway's own origin came over https.
+        """
+        headers = {"Origin": "https://gateway:8888", "X_Forwarded_Proto": "https"}
+        for trusted, code in ((False, 404), (True, 200)):
+            self.serve(trust_xheaders=trusted)
+            self.assertEqual(self.request("GET", "/api", **headers).code, code)
+
     def test_origins(self) -> None:
         """
         Pages of the gateway's own origin and of the allowed ones may ask; others find nothing.

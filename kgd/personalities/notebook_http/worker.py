@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from kgd.errors import GatewayError, NoSuchKernel, Unavailable
 from kgd.interfaces import IKernel, IKernels, Seed, StartRequest
 from kgd.logs import make_logger
+from kgd.protocol.messages import USERNAME
 from kgd.relay.executor import Executor, Run
 from kgd.relay.pieces import Code
 
@@ -27,7 +28,7 @@ LONGEST_PAUSE = 30.0
 
 
 @attrs.frozen(kw_only=True)
-class Crew:
+class WorkerOptions:
     """
     What the workers of a notebook are like.
 
@@ -38,6 +39,7 @@ class Crew:
     :ivar queue_size: How large they may be together, in bytes.
     :ivar patience: How long each of them may wait, in seconds; 0 is for ever.
     :ivar response_limit: How much output a request may have, in bytes.
+    :ivar username: Who asks their kernels, in the headers of messages.
     """
 
     kernel_name: str
@@ -48,6 +50,7 @@ class Crew:
     queue_size: int
     patience: float
     response_limit: int
+    username: str = USERNAME
 
 
 def _never_mind(failure: Failure) -> None:
@@ -59,7 +62,7 @@ def _never_mind(failure: Failure) -> None:
 
 class Worker:
     """
-    A place in the crew. It has a kernel, or one is being started for it.
+    A place for a kernel. It has a kernel, or one is being started for it.
 
     :ivar reason: Why it has no kernel, and is not starting one at the moment either; or empty.
     :param ready: Called when it can work.
@@ -72,13 +75,13 @@ class Worker:
         self,
         reactor: Any,
         kernels: IKernels,
-        crew: Crew,
+        options: WorkerOptions,
         ready: Callable[[Worker], None],
         lost: Callable[[Worker], None],
     ) -> None:
         self._reactor = reactor
         self._kernels = kernels
-        self._crew = crew
+        self._options = options
         self._ready = ready
         self._lost = lost
         self._kernel: IKernel | None = None
@@ -101,17 +104,17 @@ class Worker:
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        crew = self._crew
+        options = self._options
         self.reason = ""
         kernel = await self._kernels.start(
-            StartRequest(name=crew.kernel_name, seed=crew.seed, revive=False)
+            StartRequest(name=options.kernel_name, seed=options.seed, revive=False)
         )
         await kernel.when_ready()
         if self._closed:
             await self._stop_kernel(kernel)
             return
         self._kernel = kernel
-        self._executor = Executor(kernel.channels, lambda: self._gone(kernel))
+        self._executor = Executor(kernel.channels, lambda: self._gone(kernel), options.username)
         self._ready(self)
 
     def _gone(self, kernel: IKernel) -> None:
@@ -183,7 +186,7 @@ class Worker:
         """
         if self._executor is None:
             raise Unavailable("the kernel has just ended; try again", 1)
-        return self._executor.run(codes, self._crew.response_limit, too_much)
+        return self._executor.run(codes, self._options.response_limit, too_much)
 
     def interrupt(self) -> None:
         """
@@ -230,7 +233,7 @@ class Worker:
         self._lent = False
         if self._closed:
             self._leave()
-        elif self._kernel is None or (run is not None and (self._crew.reset or run.lost)):
+        elif self._kernel is None or (run is not None and (self._options.reset or run.lost)):
             self._replace()
         else:
             if run is not None:

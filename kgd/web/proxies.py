@@ -1,0 +1,61 @@
+"""
+What a proxy in front of the gateway says about the client.
+
+Anybody can send these headers, so they count only where the operator says that a proxy sets them.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.web.http_headers import Headers
+
+
+def believe(request: Any) -> None:
+    """
+    Let a request say of its client what the proxy says, whichever server has read it.
+    """
+    address = client_address(request.requestHeaders)
+    if address is not None:
+        request.getClientAddress = lambda: address
+    secure = is_secure(request.requestHeaders)
+    if secure is not None:
+        request.isSecure = lambda: secure
+
+
+def client_address(headers: Headers) -> IPv4Address | IPv6Address | None:
+    """
+    :return: Where the client is: ``X-Real-Ip``, or the last address of ``X-Forwarded-For``, which
+        is the one that the nearest proxy has seen. ``None`` if there is none.
+    """
+    for name in ("X-Real-Ip", "X-Forwarded-For"):
+        try:
+            address = ip_address(_last(headers, name))
+        except ValueError:
+            continue
+        kind = IPv4Address if address.version == 4 else IPv6Address
+        return kind("TCP", str(address), 0)
+    return None
+
+
+def is_secure(headers: Headers) -> bool | None:
+    """
+    :return: Whether the client uses https, as ``X-Scheme`` or ``X-Forwarded-Proto`` say; ``None``
+        if they say nothing.
+    """
+    for name in ("X-Scheme", "X-Forwarded-Proto"):
+        scheme = _last(headers, name).lower()
+        if scheme in ("http", "https"):
+            return scheme == "https"
+    return None
+
+
+def _last(headers: Headers, name: str) -> str:
+    """
+    The last element of a list in a header, however many headers it is spread over.
+    """
+    values = headers.getRawHeaders(name.encode("ascii")) or [b""]
+    # Clients may send any bytes, and Twisted itself would insist on UTF-8.
+    return values[-1].decode("latin-1").rpartition(",")[2].strip()
