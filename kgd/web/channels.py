@@ -37,6 +37,7 @@ class ChannelsAPI:
         self._settings = gateway.settings
         self._kernels = gateway.kernels
         self._tally = gateway.tally
+        self._open_sockets = gateway.open_sockets
         self._audit = MessageAudit(gateway.audit, gateway.settings)
         self._made: ChannelsFactory | None = None
         gateway.token.on_change(self._token_changed)
@@ -44,7 +45,9 @@ class ChannelsAPI:
     @property
     def _factory(self) -> ChannelsFactory:
         if self._made is None:
-            self._made = ChannelsFactory(self._reactor, self._settings, self._tally)
+            self._made = ChannelsFactory(
+                self._reactor, self._settings, self._tally, self._open_sockets
+            )
         return self._made
 
     def routes(self) -> list[Route]:

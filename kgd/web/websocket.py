@@ -22,6 +22,7 @@ from zope.interface import implementer
 from kgd import errors
 from kgd.interfaces import IAttachment, IClient, IKernel
 from kgd.logs import make_logger
+from kgd.open_sockets import OpenSockets
 from kgd.protocol.framings import Framing
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
@@ -39,6 +40,8 @@ INTERNAL_ERROR = 1011
 LONGEST_REASON = 123  # bytes, after which a close frame would be too long
 # A pong may take three pings' time, and half a minute at least.
 LEAST_PATIENCE = 30.0
+# How long a client has to read what stands before a close frame, and to answer that, in seconds.
+FAREWELL = 2.0
 # Twisted's own are made for many small streams: with more at a time, large messages flow freely.
 SEND_AT_ONCE = 1024 * 1024
 WRITE_BUFFER = 256 * 1024
@@ -259,17 +262,19 @@ class ChannelsFactory(WebSocketServerFactory):
     """
     Makes the connections, with the limits of the settings.
 
-    :ivar open: Those that are open.
+    :param open_sockets: Where those are kept that are open.
     """
 
     protocol = ChannelsProtocol
     noisy = False
 
-    def __init__(self, reactor: Any, settings: Settings, tally: Tally) -> None:
+    def __init__(
+        self, reactor: Any, settings: Settings, tally: Tally, open_sockets: OpenSockets
+    ) -> None:
         super().__init__(reactor=reactor, server="")  # type: ignore[no-untyped-call]
         self.tally = tally
         self.sweep = Sweep(reactor)
-        self.open: set[ChannelsProtocol] = set()
+        self.open = open_sockets
         interval = settings.ws_ping_interval
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             versions=[13],
@@ -279,7 +284,7 @@ class ChannelsFactory(WebSocketServerFactory):
             maxMessagePayloadSize=settings.max_message_size,
             failByDrop=False,
             openHandshakeTimeout=20,
-            closeHandshakeTimeout=1,
+            closeHandshakeTimeout=FAREWELL,
             tcpNoDelay=True,
             autoPingInterval=interval,
             autoPingTimeout=max(3 * interval, LEAST_PATIENCE) if interval else 0,
@@ -289,7 +294,7 @@ class ChannelsFactory(WebSocketServerFactory):
         """
         Close all connections.
         """
-        for protocol in tuple(self.open):
+        for protocol in self.open:
             protocol.turn_away(code, reason)
 
 
