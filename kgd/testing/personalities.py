@@ -34,8 +34,8 @@ from kgd.interfaces import (
     PersonalityOption,
 )
 from kgd.notebook.api import Outputs
-from kgd.personalities.loader import called, make, resource_of
 from kgd.open_sockets import OpenSockets
+from kgd.personalities.loader import called, make, resource_of
 from kgd.settings import Settings
 from kgd.tally import Tally
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels

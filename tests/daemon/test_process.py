@@ -29,7 +29,6 @@ from kgd.kernels.ports import is_free
 from tests.support.gateway import (
     ROOT,
     TINY_KERNEL,
-    WATCHDOG,
     GatewayProcess,
     GatewayTestCase,
     alive,
@@ -37,6 +36,7 @@ from tests.support.gateway import (
     http,
     stdout,
     until,
+    watchdogs_of,
 )
 
 # A kernel that does not die of SIGTERM, and has a child in its process group that does not either.
@@ -69,20 +69,6 @@ def group_of(pgid: int) -> list[int]:
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[2]) == pgid and fields[0] not in ("Z", "X"):
-                    found.append(int(entry.name))
-    return found
-
-
-def watchdogs_of(pid: int) -> list[int]:
-    """
-    :return: The watchdogs that a process has started, dead ones too.
-    """
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == pid and WATCHDOG in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
     return found
 
