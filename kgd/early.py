@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from types import FrameType
 
 
@@ -23,5 +22,4 @@ def leave_when_told() -> None:
 
 def _leave(signum: int, frame: FrameType | None) -> None:
     # An exception could be caught by whatever is being imported.
-    sys.stdout.flush()
     os._exit(0)
