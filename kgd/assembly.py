@@ -7,8 +7,6 @@ to wait until the application has chosen its own.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +40,14 @@ class House:
 
 
 def assemble(
-    reactor: Any, settings: Settings, surroundings: Surroundings, on_secret: Callable[[str], object]
+    reactor: Any, settings: Settings, surroundings: Surroundings, token: AuthToken, tally: Tally
 ) -> House:
     """
     Join the pieces; nothing is opened.
-
-    :param on_secret: Called with every token.
     """
     specs = InstalledKernelSpecs(
         allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
     )
-    tally = Tally()
-    token = AuthToken(settings, os.environ, on_secret)
     audit = Audit(settings.audit_log, settings.audit_code)
     relay = Relay(reactor, settings, tally)
     runtime = RuntimeDirectory(

@@ -17,14 +17,14 @@ from kgd.audit import Audit
 from kgd.auth import AuthToken
 from kgd.interfaces import Access, IPersonality
 from kgd.requester import REQUESTER
-from kgd.settings import CORS, Settings
+from kgd.settings import Settings
 from kgd.tally import Tally
 from kgd.web.base import note_base, take_base
 from kgd.web.errors import refuse
-from kgd.web.exchange import Exchange, Exchanges, exchange_of
+from kgd.web.exchange import Exchange, exchange_of
 from kgd.web.hosts import HostGuard
-from kgd.web.origins import allow_origin_header, is_allowed
-from kgd.web.proxies import believe
+from kgd.web.opening import Opening
+from kgd.web.origins import is_allowed
 from kgd.web.tokens import presented
 
 
@@ -49,7 +49,7 @@ class GatewayResource(Resource):
         token: AuthToken | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._exchanges = Exchanges(settings, tally)
+        self._opening = Opening(settings, tally)
         self._audit = audit or Audit()
         self._token = AuthToken(settings) if token is None else token
         self._hosts = HostGuard(settings, needs_token=self._token.is_needed)
@@ -57,7 +57,6 @@ class GatewayResource(Resource):
         self._personality = personality
         self._resource = resource
         self._base = settings.base_url.encode("utf-8")
-        self._cors = constant_cors_headers(settings.cors)
 
     def render(self, request: Any) -> Any:
         """
@@ -99,23 +98,7 @@ class GatewayResource(Resource):
         """
         Set the headers that every response has, also one that is refused before it gets here.
         """
-        if self._settings.trust_xheaders:
-            believe(request)
-        exchange = self._exchanges.begin(request)
-        request.setHeader(b"X-Request-Id", exchange.requester.request_id.encode("ascii"))
-        request.setHeader(b"Server", b"kgd")
-        origin = request.getHeader(b"origin")
-        value, varies = allow_origin_header(
-            origin.decode("latin-1") if origin is not None else None,
-            self._settings.cors.allow_origin,
-        )
-        if varies:
-            request.setHeader(b"Vary", b"Origin")
-        if value:
-            request.setHeader(b"Access-Control-Allow-Origin", value.encode("latin-1"))
-        for name, constant in self._cors:
-            request.setHeader(name, constant)
-        return exchange
+        return self._opening.prepare(request)
 
     def _split(self, request: Any) -> tuple[bytes, str | None]:
         """
@@ -192,17 +175,3 @@ def _render(resource: IResource, request: Any, path: str | None) -> Any:
     if body is not NOT_DONE_YET and not isinstance(body, bytes):
         raise TypeError(f"the personality has answered with {type(body)} instead of bytes")
     return body
-
-
-def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:
-    """
-    :return: The headers that do not depend on the request; empty ones are left out.
-    """
-    rows = (
-        (b"Access-Control-Allow-Credentials", cors.allow_credentials),
-        (b"Access-Control-Allow-Headers", cors.allow_headers),
-        (b"Access-Control-Allow-Methods", cors.allow_methods),
-        (b"Access-Control-Expose-Headers", cors.expose_headers),
-        (b"Access-Control-Max-Age", cors.max_age),
-    )
-    return [(name, value.encode("latin-1")) for name, value in rows if value]
