@@ -314,6 +314,8 @@ class Gateway(Service):
         if personality is not None:
             await self._bounded("stopping the personality", personality.stop)
         await self._bounded("stopping the kernels", parts.kernels.stop_all)
+        # Those who are slow have not read yet that we go.
+        await self._bounded("closing the WebSockets", parts.open_sockets.when_none)
         await self._bounded("stopping the relay", self._house.relay.stop)
         await self._bounded("removing the runtime directory", parts.runtime.close)
         parts.audit.close()

@@ -95,6 +95,7 @@ class Daemon(Service):
         self._where = where
         self._announce = announce
         self._uid = os.geteuid()
+        self._is_stopping = False
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -179,7 +180,9 @@ class Daemon(Service):
         reloading.addCallback(lambda _: self._systemd.ready())
 
     def _stop_reactor(self) -> None:
-        if self.running and self._reactor.running:
+        if self.running and self._reactor.running and not self._is_stopping:
+            # Until its next turn the reactor looks as if it could be stopped once more.
+            self._is_stopping = True
             self._reactor.stop()
 
     def _failed(self, failure: Failure) -> None:

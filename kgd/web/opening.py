@@ -22,7 +22,7 @@ class Opening:
 
     def __init__(self, settings: Settings, tally: Tally | None = None) -> None:
         self._exchanges = Exchanges(settings, tally)
-        self._trusts = settings.trust_xheaders
+        self._trust_xheaders = settings.trust_xheaders
         self._allow_origin = settings.cors.allow_origin
         self._cors = constant_cors_headers(settings.cors)
 
@@ -30,7 +30,7 @@ class Opening:
         """
         :return: The exchange, which is begun if it has not been.
         """
-        if self._trusts:
+        if self._trust_xheaders:
             believe(request)
         exchange = self._exchanges.begin(request)
         request.setHeader(b"X-Request-Id", exchange.requester.request_id.encode("ascii"))

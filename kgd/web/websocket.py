@@ -25,6 +25,7 @@ from zope.interface import implementer
 from kgd import errors
 from kgd.interfaces import IAttachment, IClient, IKernel
 from kgd.logs import make_logger
+from kgd.open_sockets import OpenSockets
 from kgd.protocol.framings import Framing
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
@@ -45,6 +46,8 @@ INTERNAL_ERROR = 1011
 LONGEST_REASON = 123  # bytes, after which a close frame would be too long
 # A pong may take three pings' time, and half a minute at least.
 LEAST_PATIENCE = 30.0
+# How long a client has to read what stands before a close frame, and to answer that, in seconds.
+FAREWELL = 2.0
 # Twisted's own are made for many small streams: with more at a time, large messages flow freely.
 SEND_AT_ONCE = 1024 * 1024
 WRITE_BUFFER = 256 * 1024
@@ -360,17 +363,19 @@ class ChannelsFactory(WebSocketServerFactory):
     """
     Makes the connections, with the limits of the settings.
 
-    :ivar open: Those that are open.
+    :param open_sockets: Where those are kept that are open.
     """
 
     protocol = ChannelsProtocol
     noisy = False
 
-    def __init__(self, reactor: Any, settings: Settings, tally: Tally) -> None:
+    def __init__(
+        self, reactor: Any, settings: Settings, tally: Tally, open_sockets: OpenSockets
+    ) -> None:
         super().__init__(reactor=reactor, server="")  # type: ignore[no-untyped-call]
         self.tally = tally
         self.sweep = Sweep(reactor)
-        self.open: set[ChannelsProtocol] = set()
+        self.open = open_sockets
         self.max_fragments = settings.max_fragments
         interval = settings.ws_ping_interval
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
@@ -382,7 +387,7 @@ class ChannelsFactory(WebSocketServerFactory):
             failByDrop=False,
             # All of the handshake is there when Autobahn gets it.
             openHandshakeTimeout=20,
-            closeHandshakeTimeout=1,
+            closeHandshakeTimeout=FAREWELL,
             tcpNoDelay=True,
             autoPingInterval=interval,
             autoPingTimeout=max(3 * interval, LEAST_PATIENCE) if interval else 0,
@@ -392,7 +397,7 @@ class ChannelsFactory(WebSocketServerFactory):
         """
         Close all connections.
         """
-        for protocol in tuple(self.open):
+        for protocol in self.open:
             protocol.turn_away(code, reason)
 
 

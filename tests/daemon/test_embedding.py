@@ -19,7 +19,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.utils import getProcessOutput
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEventAsClassicLogText, globalLogPublisher
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
@@ -241,6 +241,48 @@ class EmbeddingTests(GatewayTestCase):
         log = self.access_log.read_text()
         self.assertEqual(log.count("GET /k/api/kernels"), 3)
         self.assertNotIn("secret", log)
+
+    async def test_tokens(self) -> None:
+        """
+        A token may be in the settings or in a file, which is read again when the application says
+        so; neither is in the application's logs, nor in a kernel's environment.
+        """
+        written: list[str] = []
+
+        observer: Any = lambda event: written.append(str(formatEventAsClassicLogText(event)))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        await self.listen()
+        file = self.home / "token"
+        file.write_text("first-s3cret\n")
+        await self.gateway_at(b"one", auth_token="other-s3cret", access_log=True)
+        gateway = await self.gateway_at(b"two", auth_token_file=str(file), access_log=True)
+        tokens = {"one": "other-s3cret", "two": "first-s3cret"}
+        for name, other in (("one", "two"), ("two", "one")):
+            for token, code in ((tokens[name], 200), (tokens[other], 401), ("", 401)):
+                for query, headers in (
+                    (f"?token={token}", {}),
+                    ("", {"Authorization": f"Bearer {token}"}),
+                ):
+                    answer = await http(self.port, "GET", f"/{name}/api{query}", None, headers)
+                    self.assertEqual(answer.code, code, (name, token))
+            auth = {"Authorization": f"token {tokens[name]}"}
+            kernel_id = await self.start_kernel(self.port, base=f"/{name}", headers=auth)
+            query = f"?token={tokens[name]}"
+            client = await self.connect(self.port, kernel_id, base=f"/{name}", query=query)
+            self.assertNotIn("s3cret", stdout(await client.execute('{"do": "env"}')))
+        file.write_text("second-s3cret\n")
+        await gateway.reload()
+        self.assertEqual((await client.when_closed())[0], 1008)
+        for token, code in (("first-s3cret", 401), ("second-s3cret", 200)):
+            answer = await http(self.port, "GET", f"/two/api?token={token}")
+            self.assertEqual(answer.code, code)
+        file.unlink()
+        await gateway.reload()
+        self.assertEqual((await http(self.port, "GET", "/two/api?token=second-s3cret")).code, 200)
+        self.assertTrue(any("the token stays as it is" in line for line in written))
+        self.assertNotIn("s3cret", "".join(written))
+        self.assertNotIn("s3cret", self.access_log.read_text())
 
     async def test_listens(self) -> None:
         """

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import trustme
 from twisted.internet import reactor, ssl
@@ -24,10 +25,10 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
+from kgd.kernels.ports import is_free
 from tests.support.gateway import (
     ROOT,
     TINY_KERNEL,
-    WATCHDOG,
     GatewayProcess,
     GatewayTestCase,
     alive,
@@ -35,6 +36,7 @@ from tests.support.gateway import (
     http,
     stdout,
     until,
+    watchdogs_of,
 )
 
 # A kernel that does not die of SIGTERM, and has a child in its process group that does not either.
@@ -67,20 +69,6 @@ def group_of(pgid: int) -> list[int]:
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[2]) == pgid and fields[0] not in ("Z", "X"):
-                    found.append(int(entry.name))
-    return found
-
-
-def watchdogs_of(pid: int) -> list[int]:
-    """
-    :return: The watchdogs that a process has started, dead ones too.
-    """
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == pid and WATCHDOG in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
     return found
 
@@ -385,6 +373,8 @@ shift 2
 exec "$@"
 """
 NOBODY = "nobody"
+# Ports below this one are root's.
+UNPRIVILEGED_FROM = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
 
 
 def closed_to_others(path: Path) -> list[Path]:
@@ -516,43 +506,53 @@ class UserTests(GatewayTestCase):
         port = int(log.split("is available at http://127.0.0.1:")[1].split()[0])
         self.assertEqual((await http(port, "GET", "/api")).code, 200)
 
-    async def test_what_only_root_may(self) -> None:
+    async def test_secrets_of_root(self) -> None:
         """
-        With ``--uid``, ports below 1024 are taken, and the token and the key are read, while the
-        gateway is still root. Later it cannot read them again: the log says so, and they stay.
+        With ``--uid`` the files with the token and the key may be root's alone, and the port one of
+        those that only root may have; what SIGHUP cannot read afterwards stays as it is.
         """
         through = self.for_everybody()
-        nobody = self.own(self.runtime)
+        self.own(self.runtime, self.home / "work")
         token, pem = self.home / "token", self.home / "key.pem"
-        token.write_text("s3cret")
-        authority = trustme.CA()
-        leaf = authority.issue_cert("localhost")
+        token.write_text("s3cret-of-root")
+        leaf = trustme.CA().issue_cert("localhost")
         leaf.private_key_and_cert_chain_pem.write_to_path(str(pem))
         for path in (token, pem):
             path.chmod(0o400)
-        gateway = await self.gateway(
-            "--port=81",
-            f"--auth-token-file={token}",
-            f"--certfile={pem}",
-            twistd=(f"--uid={NOBODY}",),
-            through=through,
-        )
-        self.assertEqual(Path(f"/proc/{pid_of(gateway)}").stat().st_uid, nobody.pw_uid)
-        self.assertLess(gateway.port, 1024)
-        gateway.kill(signal.SIGHUP)
-        stays = "the token stays as it is", "keeps its older certificate: TLS needs"
-        await until(lambda: all(each in gateway.output for each in stays), lambda: gateway.output)
-        self.assertEqual(gateway.output.count("cannot be read: Permission denied; the user"), 2)
-        trust = ssl.Certificate.loadPEM(authority.cert_pem.bytes())
-        endpoint = wrapClientTLS(
-            ssl.optionsForClientTLS("localhost", trust),
-            HostnameEndpoint(reactor, "127.0.0.1", gateway.port),
-        )
-        headers = {"Authorization": "token s3cret"}
-        answer = await http(80, "GET", "/api/kernelspecs", headers=headers, endpoint=endpoint)
-        self.assertEqual(answer.code, 200)
-        self.assertEqual(await gateway.stop(), 0)
-        self.assertNotIn("Traceback", gateway.output)
+        auth = {"Authorization": "Bearer s3cret-of-root"}
+        port = next(filter(is_free, range(UNPRIVILEGED_FROM - 1, 0, -1)), None)
+        if port is None:
+            raise SkipTest("no port is for root only")
+        for options in (
+            (f"--port={port}", "--port-retries=0", f"--certfile={pem}"),
+            (f"--listen=ssl:{port}:privateKey={pem}:interface=127.0.0.1",),
+            (f"--listen=tcp:{port}:interface=127.0.0.1",),
+        ):
+            process = self.launch(
+                f"--auth-token-file={token}", "--default-kernel-name=tiny", *options,
+                twistd=(f"--uid={NOBODY}",), through=through,
+            )  # fmt: skip
+            await process.ready()
+            self.assertEqual(process.port, port)
+            self.assertEqual(
+                Path(f"/proc/{pid_of(process)}").stat().st_uid, pwd.getpwnam(NOBODY).pw_uid
+            )
+            endpoint: Any = HostnameEndpoint(reactor, "127.0.0.1", port)
+            if process.url.startswith("https"):
+                # Who the server is does not matter here.
+                endpoint = wrapClientTLS(ssl.CertificateOptions(), endpoint)
+            self.assertEqual((await http(port, "GET", "/api", endpoint=endpoint)).code, 401)
+            await self.start_kernel(port, headers=auth, endpoint=endpoint)
+            process.kill(signal.SIGHUP)
+            await until(
+                lambda p=process: "the token stays as it is" in p.output,  # type: ignore[misc]
+                "it is said",
+            )
+            again = await http(port, "GET", "/api", headers=auth, endpoint=endpoint)
+            self.assertEqual(again.code, 200)
+            self.assertEqual(await process.stop(), 0)
+            self.assertNotIn("Traceback", process.output)
+            self.assertNotIn("s3cret", process.output)
 
     async def test_chroot(self) -> None:
         """

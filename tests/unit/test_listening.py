@@ -115,8 +115,8 @@ class System:
     """
 
     taken = frozenset({8888, 8889})
+    of_root = 81
     stolen = 9000
-    of_root = 443
     names: ClassVar[dict[str, str]] = {"": "0.0.0.0", "localhost": "127.0.0.1", "far": "10.0.0.9"}
 
     def __init__(self) -> None:
@@ -223,9 +223,11 @@ class ListenTests(SynchronousTestCase):
         """
         Who may not have a port is told what it needs.
         """
-        for settings in ({"port": 443, "port_retries": 0}, {"listen": ("tcp:443",)}):
+        for settings in ({"port": 81, "port_retries": 0}, {"listen": ("tcp:81",)}):
             failure = self.failureResultOf(self.listen(**settings), ConfigurationError)
-            self.assertIn(": Permission denied; ports below 1024 need", failure.getErrorMessage())
+            self.assertIn(
+                ": Permission denied; ports below 1024 need root", failure.getErrorMessage()
+            )
 
     def test_endpoints(self) -> None:
         """
