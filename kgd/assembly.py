@@ -53,8 +53,13 @@ def assemble(
         allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
     )
     tally = Tally()
-    token = AuthToken(settings, os.environ, on_secret)
     audit = Audit(settings.audit_log, settings.audit_code)
+
+    def everybody(secret: str) -> None:
+        audit.on_secret(secret)
+        on_secret(secret)
+
+    token = AuthToken(settings, os.environ, everybody)
     relay = Relay(reactor, settings, tally)
     runtime = RuntimeDirectory(
         Path(settings.connection_dir) if settings.connection_dir else surroundings.runtime,

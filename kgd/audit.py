@@ -19,6 +19,11 @@ from typing import Any
 from kgd.errors import ConfigurationError
 from kgd.logs import make_logger
 from kgd.requester import REQUESTER, Requester
+from kgd.scrubbing import Scrubber
+
+# Characters of a field; what clients choose themselves may be of any length.
+LONGEST = 256
+_CODE = "code"
 
 
 class Audit:
@@ -38,6 +43,7 @@ class Audit:
         self.with_code = with_code
         self._path = path
         self._now = wall_clock
+        self._scrubber = Scrubber()
         self._file = -1
         self._salt = os.urandom(16)
 
@@ -83,6 +89,12 @@ class Audit:
         if file >= 0:
             os.close(file)
 
+    def on_secret(self, secret: str) -> None:
+        """
+        :param secret: To be left out of what is written, wherever a client may have put it.
+        """
+        self._scrubber.add(secret)
+
     def fingerprint(self, token: bytes | None) -> str:
         """
         :return: By what a token can be told from others in one run of the gateway, but not be
@@ -113,7 +125,9 @@ class Audit:
                 "token": requester.token or None,
             }
         line |= fields
-        shown = {name: value for name, value in line.items() if value is not None}
+        shown = {
+            name: self._shown(name, value) for name, value in line.items() if value is not None
+        }
         data = json.dumps(shown).encode() + b"\n"
         try:
             written = os.write(self._file, data)
@@ -122,3 +136,12 @@ class Audit:
         else:
             if written < len(data):
                 self._log.error("the audit log cannot be written: there is no more room")
+
+    def _shown(self, name: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if name == _CODE:
+            # It stays as it is, but for our own secrets.
+            return self._scrubber.known(value)
+        text = self._scrubber(value)
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
