@@ -27,6 +27,7 @@ from kgd.surroundings import Surroundings
 from kgd.waiters import Waiters
 from kgd.web.gateway import GatewayResource
 from kgd.web.mounted import MountedResource
+from kgd.web.operations import operations
 from kgd.web.site import GatewaySite
 
 if TYPE_CHECKING:
@@ -175,7 +176,13 @@ class Gateway(Service):
             await called(self._personality.start)
             root = await resource_of(self._personality, settings.api)
             served = GatewayResource(
-                settings, self._personality, root, parts.tally, parts.audit, parts.token
+                settings,
+                self._personality,
+                root,
+                parts.tally,
+                parts.audit,
+                parts.token,
+                operations(parts),
             )
             if not parts.kernel_specs.has(settings.default_kernel_name):
                 self._log.warn(

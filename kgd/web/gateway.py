@@ -25,7 +25,11 @@ from kgd.web.exchange import Exchange, Exchanges, exchange_of
 from kgd.web.hosts import HostGuard
 from kgd.web.origins import allow_origin_header, is_allowed
 from kgd.web.proxies import believe
+from kgd.web.routes import RouteTable
 from kgd.web.tokens import presented
+
+# Whoever knows what a path demands.
+_Served = IPersonality | RouteTable
 
 
 class GatewayResource(Resource):
@@ -35,6 +39,7 @@ class GatewayResource(Resource):
     :param tally: Where to count requests.
     :param audit: Who wants to know with which token they come.
     :param token: What they have to present; by default, what the settings hold themselves.
+    :param operations: What is served below constant paths that are unknown to the personality.
     """
 
     isLeaf = True
@@ -47,6 +52,7 @@ class GatewayResource(Resource):
         tally: Tally | None = None,
         audit: Audit | None = None,
         token: AuthToken | None = None,
+        operations: RouteTable | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._exchanges = Exchanges(settings, tally)
@@ -56,6 +62,9 @@ class GatewayResource(Resource):
         self._settings = settings
         self._personality = personality
         self._resource = resource
+        self._operations = operations or RouteTable([])
+        self._operated = frozenset(route.rule for route in self._operations.routes)
+        self._operating = self._operations.resource()
         self._base = settings.base_url.encode("utf-8")
         self._cors = constant_cors_headers(settings.cors)
 
@@ -74,12 +83,16 @@ class GatewayResource(Resource):
         try:
             self._hosts.check(request)
             base, path = self._split(request)
-            if request.method == b"OPTIONS" and self._answers_options(request, path):
+            served: _Served = self._personality
+            resource = self._resource
+            if path in self._operated and served.access(path) is Access.UNKNOWN:
+                served, resource = self._operations, self._operating
+            if request.method == b"OPTIONS" and self._answers_options(request, path, served):
                 return b""
-            self._admit(request, path)
+            self._admit(request, path, served)
             request.prepath = base.split(b"/")[1:]
             note_base(request, base)
-            return _render(self._resource, request, path)
+            return _render(resource, request, path)
         except UnsupportedMethod as error:
             allowed: list[bytes] = list(error.allowedMethods)
             return refuse(request, errors.NoSuchMethod([each.decode("ascii") for each in allowed]))
@@ -118,12 +131,12 @@ class GatewayResource(Resource):
             return base, None
         return base, path[len(base) :].decode("ascii")
 
-    def _answers_options(self, request: Any, path: str | None) -> bool:
+    def _answers_options(self, request: Any, path: str | None, served: _Served) -> bool:
         """
         Whether ``OPTIONS`` is not for the personality: it needs no token, and runs nothing.
         """
         try:
-            methods = self._personality.methods(path) if path is not None else ()
+            methods = served.methods(path) if path is not None else ()
         except errors.GatewayError:
             return True
         if methods:
@@ -138,11 +151,11 @@ class GatewayResource(Resource):
             request.setHeader(b"Access-Control-Allow-Private-Network", b"true")
         return is_preflight or "OPTIONS" not in methods
 
-    def _admit(self, request: Any, path: str | None) -> None:
+    def _admit(self, request: Any, path: str | None, served: _Served) -> None:
         """
         :raises errors.GatewayError: unless the request may be served.
         """
-        access = self._personality.access(path) if path is not None else Access.UNKNOWN
+        access = served.access(path) if path is not None else Access.UNKNOWN
         if not isinstance(access, Access):
             # Whoever forgot to say shall not let everybody in.
             raise TypeError(

@@ -42,6 +42,7 @@ from kgd.plugin_options import options_with, table_with
 from kgd.settings import MEBIBYTE, Settings
 from kgd.testing.personalities import MemoryGateway, PersonalityContract
 from kgd.testing.web import MemoryClient
+from kgd.web.operations import operations
 from tests.support.notebooks import KERNEL_API
 
 FAULT = (500, "Unknown server error")
@@ -348,6 +349,25 @@ class ServingTests(SynchronousTestCase):
         self.assertEqual(client.request("GET", "/base/a%20b/c").body, b"here")
         self.assertEqual(client.request("GET", "/base/a%20b/d").code, 404)
         self.assertEqual(client.request("POST", "/base/a%20b/c").code, 405)
+
+    def test_operations(self) -> None:
+        """
+        What the gateway serves by itself is there, unless the personality knows the path.
+        """
+        parts = MemoryGateway(Settings(auth_token="t"))
+        for access, answers in (
+            (Access.UNKNOWN, {"/healthz": 200, "/readyz": 200, "/metrics": 401, "/a": 404}),
+            (Access.PUBLIC, {"/healthz": 404, "/metrics": 404}),
+        ):
+            plain: Any = Plain()
+            plain.access = lambda path, access=access: access
+            plain.methods = lambda path: ()
+            client = MemoryClient(parts.settings, plain, Resource(), operations=operations(parts))
+            self.addCleanup(client.close)
+            for path, code in answers.items():
+                self.assertEqual(client.request("GET", path).code, code, path)
+            allowed = client.request("OPTIONS", "/api/drain").headers.get("allow", "")
+            self.assertEqual("POST" in allowed, access is Access.UNKNOWN)
 
     def test_faults(self) -> None:
         """
