@@ -94,7 +94,7 @@ def document() -> str:
         "",
         "| option | meaning |",
         "|---|---|",
-        *(f"| `--{name}` | {_action(name)} |" for name in ACTIONS),
+        *(f"| `--{name}` | {action(name)} |" for name in ACTIONS),
     ]
     traits = "\n".join(_traits("options"))
     return (
@@ -121,7 +121,7 @@ def _row(option: Option) -> str:
     )
 
 
-def _action(name: str) -> str:
+def action(name: str) -> str:
     method = getattr(Options, f"opt_{name.replace('-', '_')}", None)
     text = "Print all options, and stop." if name == "help" else method.__doc__
     return " ".join((text or "").split())

@@ -7,8 +7,6 @@ to wait until the application has chosen its own.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,8 @@ from kgd.relay.relay import Relay
 from kgd.settings import Settings
 from kgd.surroundings import Surroundings
 from kgd.tally import Tally
+from kgd.web.operations import operations
+from kgd.web.routes import RouteTable
 
 
 @attrs.frozen
@@ -39,27 +39,19 @@ class House:
     parts: Parts
     relay: IRelay
     lag: LagMeter
+    operations: RouteTable
 
 
 def assemble(
-    reactor: Any, settings: Settings, surroundings: Surroundings, on_secret: Callable[[str], object]
+    reactor: Any, settings: Settings, surroundings: Surroundings, token: AuthToken, tally: Tally
 ) -> House:
     """
     Join the pieces; nothing is opened.
-
-    :param on_secret: Called with every token.
     """
     specs = InstalledKernelSpecs(
         allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
     )
-    tally = Tally()
-    audit = Audit(settings.audit_log, settings.audit_code)
-
-    def everybody(secret: str) -> None:
-        audit.on_secret(secret)
-        on_secret(secret)
-
-    token = AuthToken(settings, os.environ, everybody)
+    audit = Audit(settings.audit_log, settings.audit_code, token.scrubber)
     relay = Relay(reactor, settings, tally)
     runtime = RuntimeDirectory(
         Path(settings.connection_dir) if settings.connection_dir else surroundings.runtime,
@@ -79,4 +71,4 @@ def assemble(
         audit=audit,
     )
     parts = Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit, token=token)
-    return House(parts, relay, LagMeter(reactor, tally))
+    return House(parts, relay, LagMeter(reactor, tally), operations(parts))

@@ -32,18 +32,23 @@ class Audit:
 
     :param path: An absolute path; without one nothing is written.
     :param with_code: Whether the code that is run goes there, too.
+    :param scrubber: Knows what is to be left out, wherever a client may have put it.
     :param wall_clock: Seconds since the epoch.
     """
 
     _log = make_logger()
 
     def __init__(
-        self, path: str = "", with_code: bool = False, wall_clock: Callable[[], float] = time.time
+        self,
+        path: str = "",
+        with_code: bool = False,
+        scrubber: Scrubber | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.with_code = with_code
         self._path = path
         self._now = wall_clock
-        self._scrubber = Scrubber()
+        self._scrubber = scrubber or Scrubber()
         self._file = -1
         self._salt = os.urandom(16)
 
@@ -88,12 +93,6 @@ class Audit:
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
-
-    def on_secret(self, secret: str) -> None:
-        """
-        :param secret: To be left out of what is written, wherever a client may have put it.
-        """
-        self._scrubber.add(secret)
 
     def fingerprint(self, token: bytes | None) -> str:
         """

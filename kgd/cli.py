@@ -8,8 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.python.usage import UsageError
-from twisted.scripts import twistd
+from kgd.early import leave_when_told
+
+# What is imported from here on takes a while.
+leave_when_told()
+
+from twisted.python.usage import UsageError  # noqa: E402
+from twisted.scripts import twistd  # noqa: E402
 
 
 def main() -> None:

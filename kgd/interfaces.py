@@ -20,6 +20,7 @@ from zope.interface import Attribute, Interface
 from kgd.audit import Audit
 from kgd.draining import Draining
 from kgd.notebook.api import NotebookAPI, NotebookSource, Outputs
+from kgd.open_sockets import OpenSockets
 from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
@@ -649,6 +650,7 @@ class IGateway(Interface):
     draining: Draining = Attribute("Whether nothing new is to be begun any more.")
     tally: Tally = Attribute("What has happened.")
     audit: Audit = Attribute("Where it is written down who did what.")
+    open_sockets: OpenSockets = Attribute("The WebSockets that have to be closed before the end.")
     options: Mapping[str, Any] = Attribute(
         "What was chosen for the options that the personality's maker has, by their names."
     )

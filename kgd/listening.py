@@ -11,11 +11,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.address import UNIXAddress
-from twisted.internet.endpoints import (
-    TCP4ServerEndpoint,
-    TCP6ServerEndpoint,
-    serverFromString,
-)
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -25,6 +21,7 @@ from kgd.errors import ConfigurationError
 from kgd.inherited import inherited_endpoint
 from kgd.logs import make_logger
 from kgd.settings import Settings
+from kgd.tcp_port import Bind, TCPPort, bind_tcp
 from kgd.tls import ServerTLS, TLSFiles
 
 # Twisted's 50 is little for clients that all come at once.
@@ -100,34 +97,38 @@ class _Planned:
 
     :ivar option: As the operator gave it.
     :ivar tls: What makes it secure, if it is.
+    :ivar port: What can be taken before it is listened on, if it can.
     """
 
     option: str
     reach: Reach
     open: Callable[[IProtocolFactory], Awaitable[Any]]
     tls: ServerTLS | None = None
+    port: TCPPort | None = None
 
 
 class Listeners:
     """
     Everything that a gateway listens on.
 
+    :param bind: Takes a TCP port.
     :ivar opened: What is open.
     """
 
     _log = make_logger()
 
-    def __init__(self, reactor: Any, settings: Settings) -> None:
+    def __init__(self, reactor: Any, settings: Settings, bind: Bind = bind_tcp) -> None:
         self._reactor = reactor
         self._settings = settings
+        self._bind = bind
         self._planned: list[_Planned] = []
         self._has_token = False
         self.opened: list[Listening] = []
 
     def prepare(self, *, has_token: bool) -> None:
         """
-        Find out what can be wrong before anything is started: read certificates, and look at what
-        could be reached from outside.
+        Find out what can be wrong before anything is started: read certificates, look at what could
+        be reached from outside, and take the TCP ports.
 
         :param has_token: Whether clients need a token.
         :raises ConfigurationError: when something cannot work, or must not be.
@@ -152,6 +153,40 @@ class Listeners:
         for planned in self._planned:
             if planned.reach is Reach.REMOTE:
                 self._check_remote(planned.option)
+        try:
+            for planned in self._planned:
+                self._take(planned)
+        except ConfigurationError:
+            self.give_back()
+            raise
+
+    def _take(self, planned: _Planned) -> None:
+        settings = self._settings
+        if planned.port is None:
+            return
+        try:
+            planned.port.take()
+        except (OSError, ValueError) as error:
+            if settings.listen:
+                raise _cannot_listen(planned.option, error) from None
+            hint = "choose another with --port or --ip"
+            if isinstance(error, PermissionError):
+                hint = (
+                    "ports below 1024 need root, who may be left with twistd --uid, the capability "
+                    "CAP_NET_BIND_SERVICE, a socket of systemd's (--listen=systemd:), or a proxy"
+                )
+            raise ConfigurationError(
+                f"cannot listen on port {settings.port} of {settings.ip or 'any address'}, nor on "
+                f"{settings.port_retries} others: {error}; {hint}"
+            ) from None
+
+    def give_back(self) -> None:
+        """
+        Leave the ports that have been taken, and on which nobody listens, to others.
+        """
+        for planned in self._planned:
+            if planned.port is not None:
+                planned.port.give_back()
 
     def _check_remote(self, option: str) -> None:
         """
@@ -179,7 +214,20 @@ class Listeners:
         settings = self._settings
         tls = self._tls(settings.certfile, settings.keyfile) if settings.certfile else None
         option = f"--ip={settings.ip}" if settings.ip else "--ip= (all addresses)"
-        return _Planned(option, reach_of(settings.ip), self._listen_near, tls)
+        ports = candidates(settings.port, settings.port_retries, random.Random())
+        return self._plan_tcp(option, reach_of(settings.ip), ports, settings.ip, BACKLOG, tls)
+
+    def _plan_tcp(
+        self,
+        option: str,
+        reach: Reach,
+        ports: Iterator[int],
+        interface: str,
+        backlog: int,
+        tls: ServerTLS | None = None,
+    ) -> _Planned:
+        port = TCPPort(self._reactor, ports, interface, backlog, self._bind)
+        return _Planned(option, reach, port.listen, tls, port)
 
     def _plan(self, text: str) -> _Planned:
         option = f"--listen={text}"
@@ -199,6 +247,16 @@ class Listeners:
                     # Twisted's own lets every user of this machine in.
                     text = written("unix", {**endpoint.arguments, "mode": "600"})
                 description = serverFromString(self._reactor, text)  # type: ignore[no-untyped-call]
+            if endpoint.kind in ("tcp", "tcp6"):
+                arguments = endpoint.arguments
+                usual = "::" if endpoint.kind == "tcp6" else ""
+                return self._plan_tcp(
+                    option,
+                    reach,
+                    iter((int(arguments["port"]),)),
+                    arguments.get("interface", usual),
+                    int(arguments.get("backlog", BACKLOG)),
+                )
         except (ConfigurationError, *_FAILURES) as error:
             raise _cannot_listen(option, error) from None
         return _Planned(option, reach, description.listen)
@@ -222,9 +280,7 @@ class Listeners:
         backlog = int(arguments.pop("backlog", BACKLOG))
         if arguments:
             raise ValueError(f"{', '.join(arguments)} is not known")
-        kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
-        made = kind(self._reactor, port, backlog=backlog, interface=interface)
-        return _Planned(option, endpoint.reach, made.listen, tls)
+        return self._plan_tcp(option, endpoint.reach, iter((port,)), interface, backlog, tls)
 
     def _tls(self, certificate: str, key: str, **more: str) -> ServerTLS:
         settings = self._settings
@@ -259,28 +315,6 @@ class Listeners:
             self.opened.append(listening)
             if planned.reach is not Reach.REMOTE and not listening.is_local:
                 self._check_remote(planned.option)
-
-    async def _listen_near(self, factory: IProtocolFactory) -> Any:
-        settings = self._settings
-        endpoint_class = TCP6ServerEndpoint if ":" in settings.ip else TCP4ServerEndpoint
-        for port in candidates(settings.port, settings.port_retries, random.Random()):
-            endpoint = endpoint_class(self._reactor, port, backlog=BACKLOG, interface=settings.ip)
-            try:
-                return await endpoint.listen(factory)  # type: ignore[no-untyped-call]
-            except CannotListenError as error:
-                problem = error.socketError
-            except OSError as error:
-                problem = error
-        hint = "choose another with --port or --ip"
-        if isinstance(problem, PermissionError):
-            hint = (
-                "ports below 1024 need the capability CAP_NET_BIND_SERVICE, a socket of systemd's "
-                "(--listen=systemd:), or a proxy; twistd --uid gives up root before"
-            )
-        raise ConfigurationError(
-            f"cannot listen on port {settings.port} of {settings.ip or 'any address'}, nor on "
-            f"{settings.port_retries} others: {problem}; {hint}"
-        )
 
     def reload(self) -> None:
         """

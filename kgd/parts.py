@@ -17,6 +17,7 @@ from kgd.auth import AuthToken
 from kgd.draining import Draining
 from kgd.interfaces import IGateway, IKernel, IKernels, IKernelSpecs
 from kgd.notebook.api import Outputs
+from kgd.open_sockets import OpenSockets
 from kgd.relay.running import run
 from kgd.settings import Settings
 from kgd.tally import Tally
@@ -41,6 +42,7 @@ class Parts:
     tally: Tally = attrs.field(factory=Tally)
     audit: Audit = attrs.field(factory=Audit)
     token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
+    open_sockets: OpenSockets = attrs.field(factory=OpenSockets)
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
     def private_directory(self, name: str) -> Path:

@@ -4,6 +4,7 @@ The gateway as a service: what is begun and ended, in which order.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from kgd import __version__
+from kgd.auth import AuthToken
 from kgd.descriptors import Turnstile
 from kgd.errors import ConfigurationError
 from kgd.interfaces import IDrainable, IPersonality
@@ -24,10 +26,10 @@ from kgd.personalities.loader import called, load, resource_of
 from kgd.port_file import PortFile
 from kgd.settings import Settings
 from kgd.surroundings import Surroundings
+from kgd.tally import Tally
 from kgd.waiters import Waiters
 from kgd.web.gateway import GatewayResource
 from kgd.web.mounted import MountedResource
-from kgd.web.operations import operations
 from kgd.web.site import GatewaySite
 
 if TYPE_CHECKING:
@@ -76,7 +78,10 @@ class Gateway(Service):
         self._listens = listens
         self._surroundings = Surroundings.found(environ)
         self._on_secret = on_secret
-        self._mounted = MountedResource(settings)
+        self._token: AuthToken | None = None
+        self._unprepared: Exception | None = None
+        self._tally = Tally()
+        self._mounted = MountedResource(settings, self._tally)
         self.resource: IResource = self._mounted
         self._house: House | None = None
         self._listeners = Listeners(reactor, settings)
@@ -122,6 +127,29 @@ class Gateway(Service):
         if self._house is not None:
             self._house.parts.draining.ask()
 
+    def privilegedStartService(self) -> None:
+        """
+        Do what the process may not be allowed to any more when it has changed its user.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        try:
+            self._prepare()
+        except Exception as error:
+            # Whoever starts us learns it, when that begins.
+            self._unprepared = error
+
+    def _prepare(self) -> AuthToken:
+        """
+        Find out what can be wrong before anything is started: read the token and the certificates,
+        and take the ports.
+        """
+        token = AuthToken(self._settings, os.environ, self._on_secret)
+        token.load()
+        if self._listens:
+            self._listeners.prepare(has_token=token.is_needed)
+        self._token = token
+        return token
+
     def startService(self) -> None:
         """
         Begin to start; what comes of it is said by :py:meth:`when_ready`.
@@ -160,14 +188,15 @@ class Gateway(Service):
         from kgd.assembly import assemble
 
         settings = self._settings
+        unprepared, self._unprepared = self._unprepared, None
         try:
+            if unprepared is not None:
+                raise unprepared
+            token = self._token or self._prepare()
             self._house = house = assemble(
-                self._reactor, settings, self._surroundings, self._on_secret
+                self._reactor, settings, self._surroundings, token, self._tally
             )
             parts = house.parts
-            parts.token.load()
-            if self._listens:
-                self._listeners.prepare(has_token=parts.token.is_needed)
             self._port_file.clear()
             parts.runtime.open()
             parts.audit.open()
@@ -182,7 +211,7 @@ class Gateway(Service):
                 parts.tally,
                 parts.audit,
                 parts.token,
-                operations(parts),
+                house.operations,
             )
             if not parts.kernel_specs.has(settings.default_kernel_name):
                 self._log.warn(
@@ -284,6 +313,9 @@ class Gateway(Service):
         """
         self._mounted.served = None
         self._draining.cancel()
+        # Whoever starts us again may find another.
+        self._token = None
+        self._listeners.give_back()
         ports, self._listeners.opened = self._listeners.opened, []
         personality, self._personality = self._personality, None
         house, self._house = self._house, None
@@ -300,6 +332,8 @@ class Gateway(Service):
         if personality is not None:
             await self._bounded("stopping the personality", personality.stop)
         await self._bounded("stopping the kernels", parts.kernels.stop_all)
+        # Those who are slow have not read yet that we go.
+        await self._bounded("closing the WebSockets", parts.open_sockets.when_none)
         await self._bounded("stopping the relay", house.relay.stop)
         await self._bounded("removing the runtime directory", parts.runtime.close)
         parts.audit.close()

@@ -87,6 +87,7 @@ class Daemon(Service):
         self._max_kernels = max_kernels
         self._announce = announce
         self._uid = os.geteuid()
+        self._is_stopping = False
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -95,6 +96,13 @@ class Daemon(Service):
         if self._log_writer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._log_writer)  # type: ignore[no-untyped-call]
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+
+    def privilegedStartService(self) -> None:
+        """
+        Twistd is about to change the user, if it has been told to.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._gateway.privilegedStartService()
 
     def startService(self) -> None:
         """
@@ -162,7 +170,9 @@ class Daemon(Service):
         reloading.addCallback(lambda _: self._systemd.ready())
 
     def _stop_reactor(self) -> None:
-        if self.running and self._reactor.running:
+        if self.running and self._reactor.running and not self._is_stopping:
+            # Until its next turn the reactor looks as if it could be stopped once more.
+            self._is_stopping = True
             self._reactor.stop()
 
     def _failed(self, failure: Failure) -> None:
@@ -220,6 +230,9 @@ def makeService(options: CommandLine) -> IService:
     """
     from twisted.internet import reactor
 
+    # Twisted measures with the wall clock: when that is put back, no timer fires until it has
+    # caught up, and when it is put forward, all do at once.
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
     settings = with_credential(options.settings, os.environ)
     set_level(settings.log_level)
     for remark in options.remarks:

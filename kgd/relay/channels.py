@@ -41,6 +41,8 @@ LAST_WORDS = 0.025
 # For how many clients of one kernel that are away messages are kept; the one that left first gives
 # way. Somebody who opens a WebSocket under a new name for each request would collect them.
 MOST_AWAY = 8
+# How often it is said of a kernel that it sends what makes no sense, in seconds.
+COMPLAINTS = 60.0
 
 
 @implementer(IChannels)
@@ -83,6 +85,8 @@ class KernelChannels:
         )
         self._breather = Breather(reactor, self._set_breath, lambda: self._audience)
         self._closed = False
+        self._senseless = 0
+        self._complained: float | None = None
 
     @property
     def connections(self) -> int:
@@ -236,13 +240,26 @@ class KernelChannels:
             message = line.reader.read(channel, frames)
             return message if self._redactor is None else self._redactor.redacted(message)
         except MalformedMessage as error:
-            self._log.warn(
-                "kernel {kernel_id}: dropped a message on {channel}: {reason}",
-                kernel_id=self._kernel_id,
-                channel=channel,
-                reason=error.reason,
-            )
+            self._complain(channel, error.reason)
             return None
+
+    def _complain(self, channel: str, reason: str) -> None:
+        """
+        A message of the kernel makes no sense. There may be thousands of them a second.
+        """
+        self._senseless += 1
+        now = self._reactor.seconds()
+        if self._complained is not None and now - self._complained < COMPLAINTS:
+            return
+        self._complained = now
+        self._log.warn(
+            "kernel {kernel_id}: dropped a message on {channel}: {reason}; there have been {count} "
+            "such messages, and nothing more is said of them for a minute",
+            kernel_id=self._kernel_id,
+            channel=channel,
+            reason=reason,
+            count=self._senseless,
+        )
 
     def _published(self, line: Line, frames: Sequence[Buffer]) -> None:
         message = self._read(line, "iopub", frames)

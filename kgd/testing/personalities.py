@@ -34,6 +34,7 @@ from kgd.interfaces import (
     PersonalityOption,
 )
 from kgd.notebook.api import Outputs
+from kgd.open_sockets import OpenSockets
 from kgd.personalities.loader import called, make, resource_of
 from kgd.settings import Settings
 from kgd.tally import Tally
@@ -70,6 +71,7 @@ class MemoryGateway:
     draining: Draining = attrs.field(factory=Draining)
     tally: Tally = attrs.field(factory=Tally)
     audit: Audit = attrs.field(factory=Audit)
+    open_sockets: OpenSockets = attrs.field(factory=OpenSockets)
     token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     outputs: list[Outputs | Exception] = attrs.field(factory=list)
     ran: list[tuple[IKernel, str]] = attrs.field(factory=list)

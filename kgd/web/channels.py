@@ -7,7 +7,6 @@ That is decided here, before Autobahn sees the request, so that a refusal is JSO
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from twisted.web.resource import IResource
@@ -38,6 +37,7 @@ class ChannelsAPI:
         self._settings = gateway.settings
         self._kernels = gateway.kernels
         self._tally = gateway.tally
+        self._open_sockets = gateway.open_sockets
         self._audit = MessageAudit(gateway.audit, gateway.settings)
         self._made: ChannelsFactory | None = None
         gateway.token.on_change(self._token_changed)
@@ -45,7 +45,9 @@ class ChannelsAPI:
     @property
     def _factory(self) -> ChannelsFactory:
         if self._made is None:
-            self._made = ChannelsFactory(self._reactor, self._settings, self._tally)
+            self._made = ChannelsFactory(
+                self._reactor, self._settings, self._tally, self._open_sockets
+            )
         return self._made
 
     def routes(self) -> list[Route]:
@@ -74,8 +76,7 @@ class ChannelsAPI:
 
         :raises kgd.errors.GatewayError: to refuse it.
         """
-        header = request.requestHeaders.getRawHeaders
-        origin, host = _first(header("origin")), _first(header("host"))
+        origin, host = _first(request, b"origin"), _first(request, b"host")
         allowed = self._settings.cors.allow_origin
         if not is_allowed(origin, host, allowed, secure=request.isSecure()):
             raise errors.ResourceForbidden(
@@ -89,19 +90,18 @@ class ChannelsAPI:
         protocol.prepare(
             kernel,
             session_id,
-            choose(_tokens(header("sec-websocket-protocol")), self._settings.kernel_ws_protocol),
+            choose(_tokens(request, b"sec-websocket-protocol"), self._settings.kernel_ws_protocol),
             _own_headers(request),
             self._audit.of(exchange_of(request).requester, kernel, session_id),
         )
         return UpgradeResource(protocol)
 
     def _check_upgrade(self, request: Any) -> None:
-        header = request.requestHeaders.getRawHeaders
-        if "websocket" not in map(str.lower, _tokens(header("upgrade"))):
+        if "websocket" not in map(str.lower, _tokens(request, b"upgrade")):
             raise errors.InvalidRequest('Can "Upgrade" only to "WebSocket".')
-        if "upgrade" not in map(str.lower, _tokens(header("connection"))):
+        if "upgrade" not in map(str.lower, _tokens(request, b"connection")):
             raise errors.InvalidRequest('"Connection" must be "Upgrade".')
-        if _first(header("sec-websocket-version")) != "13":
+        if _first(request, b"sec-websocket-version") != "13":
             request.setHeader(b"Sec-WebSocket-Version", b"13")
             raise errors.UpgradeRequired("Only version 13 of the WebSocket protocol is spoken here")
         key = request.getHeader(b"sec-websocket-key")
@@ -111,15 +111,23 @@ class ChannelsAPI:
             raise errors.InvalidRequest("A WebSocket needs HTTP/1.1 and a Host header")
 
 
-def _first(values: Iterable[str] | None) -> str | None:
-    return next(iter(values), None) if values else None
+def _values(request: Any, name: bytes) -> list[str]:
+    """
+    The values of a header, which may hold any bytes; Twisted itself would insist on UTF-8.
+    """
+    values = request.requestHeaders.getRawHeaders(name, ())
+    return [value.decode("latin-1") for value in values]
 
 
-def _tokens(values: Iterable[str] | None) -> list[str]:
+def _first(request: Any, name: bytes) -> str | None:
+    return next(iter(_values(request, name)), None)
+
+
+def _tokens(request: Any, name: bytes) -> list[str]:
     """
-    :param values: Of a header that holds a list and may come more than once.
+    What a header lists that may come more than once.
     """
-    return [token.strip() for value in values or () for token in value.split(",")]
+    return [token.strip() for value in _values(request, name) for token in value.split(",")]
 
 
 def _session_id(raw: bytes) -> str | None:

@@ -5,7 +5,7 @@ The root of what is served: CORS, then the name, the token and the origin, then 
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.web.error import UnsupportedMethod
@@ -17,19 +17,19 @@ from kgd.audit import Audit
 from kgd.auth import AuthToken
 from kgd.interfaces import Access, IPersonality
 from kgd.requester import REQUESTER
-from kgd.settings import CORS, Settings
+from kgd.settings import Settings
 from kgd.tally import Tally
 from kgd.web.base import note_base, take_base
 from kgd.web.errors import refuse
-from kgd.web.exchange import Exchange, Exchanges, exchange_of
+from kgd.web.exchange import Exchange, exchange_of
 from kgd.web.hosts import HostGuard
-from kgd.web.origins import allow_origin_header, is_allowed
-from kgd.web.proxies import believe
-from kgd.web.routes import RouteTable
+from kgd.web.opening import Opening
+from kgd.web.origins import is_allowed
 from kgd.web.tokens import presented
 
-# Whoever knows what a path demands.
-_Served = IPersonality | RouteTable
+if TYPE_CHECKING:
+    # Klein, which this imports, would choose a reactor.
+    from kgd.web.routes import RouteTable
 
 
 class GatewayResource(Resource):
@@ -55,18 +55,18 @@ class GatewayResource(Resource):
         operations: RouteTable | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._exchanges = Exchanges(settings, tally)
+        self._opening = Opening(settings, tally)
         self._audit = audit or Audit()
         self._token = AuthToken(settings) if token is None else token
         self._hosts = HostGuard(settings, needs_token=self._token.is_needed)
         self._settings = settings
-        self._personality = personality
-        self._resource = resource
-        self._operations = operations or RouteTable([])
-        self._operated = frozenset(route.rule for route in self._operations.routes)
-        self._operating = self._operations.resource()
+        # Who knows what a path demands, and what serves it.
+        self._usual = (personality, resource)
+        self._operated: dict[str, tuple[RouteTable, IResource]] = {}
+        if operations is not None:
+            serving = (operations, operations.resource())
+            self._operated = {route.rule: serving for route in operations.routes}
         self._base = settings.base_url.encode("utf-8")
-        self._cors = constant_cors_headers(settings.cors)
 
     def render(self, request: Any) -> Any:
         """
@@ -83,10 +83,7 @@ class GatewayResource(Resource):
         try:
             self._hosts.check(request)
             base, path = self._split(request)
-            served: _Served = self._personality
-            resource = self._resource
-            if path in self._operated and served.access(path) is Access.UNKNOWN:
-                served, resource = self._operations, self._operating
+            served, resource = self._who_serves(path)
             if request.method == b"OPTIONS" and self._answers_options(request, path, served):
                 return b""
             self._admit(request, path, served)
@@ -99,27 +96,21 @@ class GatewayResource(Resource):
         except Exception as error:
             return refuse(request, error)
 
+    def check_before_body(self, request: Any) -> None:
+        """
+        :raises errors.GatewayError: when the request will be refused, whatever its body will be.
+        """
+        self.prepare(request)
+        self._hosts.check(request)
+        if request.method != b"OPTIONS":
+            path = self._split(request)[1]
+            self._admit(request, path, self._who_serves(path)[0])
+
     def prepare(self, request: Any) -> Exchange:
         """
         Set the headers that every response has, also one that is refused before it gets here.
         """
-        if self._settings.trust_xheaders:
-            believe(request)
-        exchange = self._exchanges.begin(request)
-        request.setHeader(b"X-Request-Id", exchange.requester.request_id.encode("ascii"))
-        request.setHeader(b"Server", b"kgd")
-        origin = request.getHeader(b"origin")
-        value, varies = allow_origin_header(
-            origin.decode("latin-1") if origin is not None else None,
-            self._settings.cors.allow_origin,
-        )
-        if varies:
-            request.setHeader(b"Vary", b"Origin")
-        if value:
-            request.setHeader(b"Access-Control-Allow-Origin", value.encode("latin-1"))
-        for name, constant in self._cors:
-            request.setHeader(name, constant)
-        return exchange
+        return self._opening.prepare(request)
 
     def _split(self, request: Any) -> tuple[bytes, str | None]:
         """
@@ -131,7 +122,15 @@ class GatewayResource(Resource):
             return base, None
         return base, path[len(base) :].decode("ascii")
 
-    def _answers_options(self, request: Any, path: str | None, served: _Served) -> bool:
+    def _who_serves(self, path: str | None) -> tuple[IPersonality | RouteTable, IResource]:
+        found = self._operated.get(path or "")
+        if found is not None and path and self._usual[0].access(path) is Access.UNKNOWN:
+            return found
+        return self._usual
+
+    def _answers_options(
+        self, request: Any, path: str | None, served: IPersonality | RouteTable
+    ) -> bool:
         """
         Whether ``OPTIONS`` is not for the personality: it needs no token, and runs nothing.
         """
@@ -151,7 +150,7 @@ class GatewayResource(Resource):
             request.setHeader(b"Access-Control-Allow-Private-Network", b"true")
         return is_preflight or "OPTIONS" not in methods
 
-    def _admit(self, request: Any, path: str | None, served: _Served) -> None:
+    def _admit(self, request: Any, path: str | None, served: IPersonality | RouteTable) -> None:
         """
         :raises errors.GatewayError: unless the request may be served.
         """
@@ -196,17 +195,3 @@ def _render(resource: IResource, request: Any, path: str | None) -> Any:
     if body is not NOT_DONE_YET and not isinstance(body, bytes):
         raise TypeError(f"the personality has answered with {type(body)} instead of bytes")
     return body
-
-
-def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:
-    """
-    :return: The headers that do not depend on the request; empty ones are left out.
-    """
-    rows = (
-        (b"Access-Control-Allow-Credentials", cors.allow_credentials),
-        (b"Access-Control-Allow-Headers", cors.allow_headers),
-        (b"Access-Control-Allow-Methods", cors.allow_methods),
-        (b"Access-Control-Expose-Headers", cors.expose_headers),
-        (b"Access-Control-Max-Age", cors.max_age),
-    )
-    return [(name, value.encode("latin-1")) for name, value in rows if value]

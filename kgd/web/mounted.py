@@ -13,7 +13,9 @@ from twisted.web.resource import IResource, Resource
 from kgd import errors
 from kgd.notebook.request import without_token
 from kgd.settings import Settings
+from kgd.tally import Tally
 from kgd.web.errors import refuse
+from kgd.web.opening import Opening
 from kgd.web.tokens import presented
 
 
@@ -21,15 +23,17 @@ class MountedResource(Resource):
     """
     What an application puts into its tree, before the gateway is started and after it has ended.
 
+    :param tally: Where requests are counted.
     :ivar served: What is there, or ``None`` while the gateway does not run.
     :ivar reason: Why it does not, for clients.
     """
 
     isLeaf = True
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tally: Tally) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._settings = settings
+        self._opening = Opening(settings, tally)
         self.served: IResource | None = None
         self.reason = "the gateway has not been started"
 
@@ -39,12 +43,18 @@ class MountedResource(Resource):
         """
         self._make_ours(request)
         if self.served is None:
-            return refuse(request, errors.Unavailable(self.reason, 1))
+            return self._refuse(request, errors.Unavailable(self.reason, 1))
         limit = self._settings.max_body_size
         if request.content.seek(0, os.SEEK_END) > limit:
-            return refuse(request, errors.BodyTooLarge(f"the body may have at most {limit} bytes"))
+            return self._refuse(
+                request, errors.BodyTooLarge(f"the body may have at most {limit} bytes")
+            )
         request.content.seek(0)
         return self.served.render(request)  # type: ignore[no-untyped-call]
+
+    def _refuse(self, request: Any, error: errors.GatewayError) -> bytes:
+        self._opening.prepare(request).watch()
+        return refuse(request, error)
 
     def _make_ours(self, request: Any) -> None:
         """

@@ -56,5 +56,6 @@ def _last(headers: Headers, name: str) -> str:
     """
     The last element of a list in a header, however many headers it is spread over.
     """
-    values = headers.getRawHeaders(name) or [""]
-    return values[-1].rpartition(",")[2].strip()
+    values = headers.getRawHeaders(name.encode("ascii")) or [b""]
+    # Clients may send any bytes, and Twisted itself would insist on UTF-8.
+    return values[-1].decode("latin-1").rpartition(",")[2].strip()

@@ -5,10 +5,13 @@ Successful answers.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import msgspec
-from twisted.web.http import CACHED
+
+# What one tag among several looks like; whether it is weak does not matter here.
+_TAG = re.compile(rb'[\s,]*(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|\Z)')
 
 
 def json_answer(request: Any, value: Any, code: int = 200) -> bytes:
@@ -27,12 +30,35 @@ def encoded_answer(request: Any, body: bytes, content_type: bytes, code: int = 2
     request.setResponseCode(code)
     request.setHeader(b"Content-Type", content_type)
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
-    if code == 200 and request.method in (b"GET", b"HEAD"):
-        tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode("ascii")
-        if request.setETag(tag) is CACHED:
-            return b""
+    if code == 200 and request.method in (b"GET", b"HEAD") and is_with_client(request, body):
+        return b""
     request.setHeader(b"Content-Length", b"%d" % len(body))
     return body if request.method != b"HEAD" else b""
+
+
+def is_with_client(request: Any, body: bytes) -> bool:
+    """
+    Tag the answer to a ``GET`` or ``HEAD``, and find out whether the client has it already; then
+    the status says so, and there is nothing to be sent.
+
+    Format: RFC 9110, 8.8.3 and 13.1.2. Proxies that compress what we send make our tags weak, which
+    is why Twisted's own comparison will not do.
+    """
+    tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode("ascii")
+    request.setHeader(b"ETag", tag)
+    given = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match", ()))
+    if given.strip() != b"*" and tag not in _tags(given):
+        return False
+    request.setResponseCode(304)
+    return True
+
+
+def _tags(given: bytes) -> set[bytes]:
+    found, at = set(), 0
+    while match := _TAG.match(given, at):
+        found.add(match[1])
+        at = match.end()
+    return found
 
 
 def empty_answer(request: Any, code: int = 204) -> bytes:

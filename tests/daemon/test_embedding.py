@@ -20,7 +20,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.utils import getProcessOutput
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEventAsClassicLogText, globalLogPublisher
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
@@ -308,6 +308,48 @@ class EmbeddingTests(GatewayTestCase):
         self.assertEqual(log.count("GET /k/api/kernels"), 3)
         self.assertNotIn("secret", log)
 
+    async def test_tokens(self) -> None:
+        """
+        A token may be in the settings or in a file, which is read again when the application says
+        so; neither is in the application's logs, nor in a kernel's environment.
+        """
+        written: list[str] = []
+
+        observer: Any = lambda event: written.append(str(formatEventAsClassicLogText(event)))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        await self.listen()
+        file = self.home / "token"
+        file.write_text("first-s3cret\n")
+        await self.gateway_at(b"one", auth_token="other-s3cret", access_log=True)
+        gateway = await self.gateway_at(b"two", auth_token_file=str(file), access_log=True)
+        tokens = {"one": "other-s3cret", "two": "first-s3cret"}
+        for name, other in (("one", "two"), ("two", "one")):
+            for token, code in ((tokens[name], 200), (tokens[other], 401), ("", 401)):
+                for query, headers in (
+                    (f"?token={token}", {}),
+                    ("", {"Authorization": f"Bearer {token}"}),
+                ):
+                    answer = await http(self.port, "GET", f"/{name}/api{query}", None, headers)
+                    self.assertEqual(answer.code, code, (name, token))
+            auth = {"Authorization": f"token {tokens[name]}"}
+            kernel_id = await self.start_kernel(self.port, base=f"/{name}", headers=auth)
+            query = f"?token={tokens[name]}"
+            client = await self.connect(self.port, kernel_id, base=f"/{name}", query=query)
+            self.assertNotIn("s3cret", stdout(await client.execute('{"do": "env"}')))
+        file.write_text("second-s3cret\n")
+        await gateway.reload()
+        self.assertEqual((await client.when_closed())[0], 1008)
+        for token, code in (("first-s3cret", 401), ("second-s3cret", 200)):
+            answer = await http(self.port, "GET", f"/two/api?token={token}")
+            self.assertEqual(answer.code, code)
+        file.unlink()
+        await gateway.reload()
+        self.assertEqual((await http(self.port, "GET", "/two/api?token=second-s3cret")).code, 200)
+        self.assertTrue(any("the token stays as it is" in line for line in written))
+        self.assertNotIn("s3cret", "".join(written))
+        self.assertNotIn("s3cret", self.access_log.read_text())
+
     async def test_listens(self) -> None:
         """
         A gateway may have a port of its own, beside or instead of the application's; there its base
@@ -330,12 +372,12 @@ class EmbeddingTests(GatewayTestCase):
     async def test_drained(self) -> None:
         """
         One that is drained begins nothing new and says when it is done; the others go on, and
-        started again it is as before.
+        started again it is as before. Whatever was refused meanwhile is in its metrics.
         """
         await self.listen()
         gateway = await self.gateway_at(b"k", metrics=True)
         await self.gateway_at(b"other")
-        for _ in range(2):
+        for times in (1, 2):
             kernel_id = await self.start_kernel(self.port, base="/k")
             drained = gateway.when_drained()
             gateway.drain()
@@ -346,13 +388,21 @@ class EmbeddingTests(GatewayTestCase):
             self.assertEqual((await http(self.port, "GET", "/other/readyz")).code, 200)
             self.assertFalse(drained.called)
             metrics = (await http(self.port, "GET", "/k/metrics")).body.decode()
-            self.assertIn('handler="/readyz",method="GET",status_code="503"} 1.0', metrics)
+            for method, handler in (("GET", "/readyz"), ("POST", "/api/kernels")):
+                labels = f'handler="{handler}",method="{method}",status_code="503"'
+                self.assertIn(f"http_request_duration_seconds_count{{{labels}}} {times}.0", metrics)
             await http(self.port, "DELETE", f"/k/api/kernels/{kernel_id}")
             await drained
             await gateway.stopService()
+            late = await http(self.port, "GET", "/k/api/kernels")
+            self.assertEqual((late.code, late.headers["server"]), (503, "kgd"))
+            self.assertRegex(late.headers["x-request-id"], r"^[0-9a-f]{16}$")
             gateway.startService()
             await gateway.when_ready()
         self.assertEqual((await http(self.port, "GET", "/k/readyz")).code, 200)
+        metrics = (await http(self.port, "GET", "/k/metrics")).body.decode()
+        labels = 'handler="unknown",method="GET",status_code="503"'
+        self.assertIn(f"http_request_duration_seconds_count{{{labels}}} 2.0", metrics)
 
     async def test_environment(self) -> None:
         """

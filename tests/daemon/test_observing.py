@@ -30,6 +30,7 @@ from tests.support.gateway import (
     raw,
     stdout,
     until,
+    watchdogs_of,
 )
 from tests.support.notebooks import notebook
 from tests.unit.test_observing import read_metrics
@@ -448,6 +449,24 @@ class SecretsTests(GatewayTestCase):
                         await http(port, method, path + query, None, headers)
                         for method in ("GET", "POST")
                     ]
+        upgrade = {
+            "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol": WRONG,
+        }  # fmt: skip
+        for token in (WRONG, RIGHT + "x"):
+            for query, headers in (
+                (f"?token={token}", {}),
+                ("", {"Authorization": f"Bearer {token}"}),
+            ):
+                path = f"/api/kernels/1-2-3-4-5/channels{query}"
+                answers.append(await http(port, "GET", path, None, {**upgrade, **headers}))
+                self.assertEqual(answers[-1].code, 401)
+        auth = {"Authorization": f"token {RIGHT}"}
+        for body in (b'{"token": "%b' % RIGHT.encode(), {"env": {RIGHT: 1}}, {"name": [RIGHT]}):
+            # What a client sends to itself it may get back; the log shall not have it.
+            await http(port, "POST", "/api/kernels", body, auth)
+        answers.append(await http(port, "GET", "/metrics", None, auth))
+        self.assertEqual(answers[-1].code, 200)
         # Absolute targets, and what is no HTTP.
         for request in (
             f"GET http://me:{RIGHT}@x/api?token={quoted[WRONG]} HTTP/1.1",
@@ -461,16 +480,23 @@ class SecretsTests(GatewayTestCase):
     async def test_everywhere(self) -> None:
         """
         A run that uses tokens everywhere, with everything logged, leaves none in the logs, in
-        answers, in kernels' environments or in command lines.
+        answers, in metrics, in children's environments or in command lines.
         """
         content = notebook(("code", "seeded"), kernel="tiny")
         seed = f"http://me:{PASSWORD}@127.0.0.1:{self.notebooks(content)}/seed.ipynb"
         audit = self.home / "audit.log"
-        for extra in (("--log-format=json",), ("--log-format=text", f"--seed-uri={seed}x")):
+        file = self.home / "token"
+        file.write_text(f"{RIGHT}\n")
+        by_variable, by_file = {"KG_AUTH_TOKEN": RIGHT}, {"KG_AUTH_TOKEN_FILE": str(file)}
+        for extra, env in (
+            (("--log-format=json",), by_variable),
+            (("--trust-xheaders",), by_file),
+            (("--log-format=text", f"--seed-uri={seed}x"), by_variable),
+        ):
             gateway = self.launch(
                 "--port=0", "--default-kernel-name=tiny", "--list-kernels", "--access-log",
-                "--log-level=debug", "--audit-code", f"--audit-log={audit}", *extra,
-                env={"KG_AUTH_TOKEN": RIGHT, "KGD_SEED_URI": seed},
+                "--log-level=debug", "--audit-code", f"--audit-log={audit}", "--metrics", *extra,
+                env={**env, "KGD_SEED_URI": seed},
             )  # fmt: skip
             if "--log-format=text" in extra:
                 # This notebook cannot be had, which is said.
@@ -487,16 +513,22 @@ class SecretsTests(GatewayTestCase):
                 kernel_id = answers[-1].json["id"]
                 query = f"?token={quote(RIGHT, safe='')}"
                 client = await self.connect(port, kernel_id, query=query)
-                env = stdout(await client.execute('{"do": "env"}'))
-                self.assert_clean("a kernel's environment", env)
+                printed = stdout(await client.execute('{"do": "env"}'))
+                self.assert_clean("a kernel's environment", printed)
             assert gateway.transport is not None
             children = children_of(gateway.transport.pid)
             self.assertGreaterEqual(len(children), 2)
-            for pid in children:
-                for name in ("environ", "cmdline"):
-                    content = Path(f"/proc/{pid}/{name}").read_bytes()
-                    self.assertNotEqual(content, b"")
-                    self.assert_clean(name, content.decode())
+            watchdogs = watchdogs_of(gateway.transport.pid)
+            self.assertEqual(len(watchdogs), 1)
+            for pid in children + watchdogs:
+                for name in ("environ", "cmdline", "comm"):
+                    shown = Path(f"/proc/{pid}/{name}").read_bytes()
+                    self.assert_clean(name, shown.decode())
+            for name in ("cmdline", "comm"):
+                title = Path(f"/proc/{gateway.transport.pid}/{name}").read_bytes()
+                self.assert_clean(f"its own {name}", title.decode())
+            for path in self.runtime.rglob("*.json"):
+                self.assert_clean("a connection file", path.read_text())
             await gateway.stop()
             for answer in answers:
                 text = f"{answer.headers} {answer.body.decode('utf-8', 'replace')}"

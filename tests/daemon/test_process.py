@@ -17,16 +17,18 @@ import subprocess
 import sys
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import trustme
-from twisted.internet import reactor
+from twisted.internet import reactor, ssl
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
+from kgd.kernels.ports import is_free
 from tests.support.gateway import (
     ROOT,
     TINY_KERNEL,
-    WATCHDOG,
     GatewayProcess,
     GatewayTestCase,
     alive,
@@ -34,6 +36,7 @@ from tests.support.gateway import (
     http,
     stdout,
     until,
+    watchdogs_of,
 )
 
 # A kernel that does not die of SIGTERM, and has a child in its process group that does not either.
@@ -66,20 +69,6 @@ def group_of(pgid: int) -> list[int]:
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[2]) == pgid and fields[0] not in ("Z", "X"):
-                    found.append(int(entry.name))
-    return found
-
-
-def watchdogs_of(pid: int) -> list[int]:
-    """
-    :return: The watchdogs that a process has started, dead ones too.
-    """
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == pid and WATCHDOG in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
     return found
 
@@ -370,8 +359,6 @@ class KeptTests(GatewayTestCase):
         self.assertEqual(self.leftovers(), [])
 
 
-# The lowest port that is not for root only.
-UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 # Runs a command where everybody can get to the Python that runs here, which may be in somebody's
 # home, without changing anything for others.
 OPEN_HOME = """
@@ -386,6 +373,8 @@ shift 2
 exec "$@"
 """
 NOBODY = "nobody"
+# Ports below this one are root's.
+UNPRIVILEGED_FROM = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
 
 
 def closed_to_others(path: Path) -> list[Path]:
@@ -492,36 +481,53 @@ class UserTests(GatewayTestCase):
         self.assertEqual(self.leftovers(), [])
         self.assertNotIn("Traceback", log.read_text())
 
-    async def test_secrets_of_the_user(self) -> None:
+    async def test_secrets_of_root(self) -> None:
         """
-        With ``--uid``, the token, the key and the port have to be that user's; one that is not is
-        said with what to do.
+        With ``--uid`` the files with the token and the key may be root's alone, and the port one of
+        those that only root may have; what SIGHUP cannot read afterwards stays as it is.
         """
         through = self.for_everybody()
+        self.own(self.runtime, self.home / "work")
         token, pem = self.home / "token", self.home / "key.pem"
-        token.write_text("s3cret")
+        token.write_text("s3cret-of-root")
         leaf = trustme.CA().issue_cert("localhost")
         leaf.private_key_and_cert_chain_pem.write_to_path(str(pem))
-        usual = ("--port=0", f"--auth-token-file={token}", f"--certfile={pem}")
-        for closed, options, says in (
-            (token, usual, f"{token}, which --auth-token-file names, cannot be read: Permission"),
-            (pem, usual, f"TLS needs {pem}, which cannot be read: Permission denied; the user"),
-            (None, ("--port=81", "--port-retries=0", *usual[1:]), "CAP_NET_BIND_SERVICE"),
+        for path in (token, pem):
+            path.chmod(0o400)
+        auth = {"Authorization": "Bearer s3cret-of-root"}
+        port = next(filter(is_free, range(UNPRIVILEGED_FROM - 1, 0, -1)), None)
+        if port is None:
+            raise SkipTest("no port is for root only")
+        for options in (
+            (f"--port={port}", "--port-retries=0", f"--certfile={pem}"),
+            (f"--listen=ssl:{port}:privateKey={pem}:interface=127.0.0.1",),
+            (f"--listen=tcp:{port}:interface=127.0.0.1",),
         ):
-            self.own(self.runtime, token, pem)
-            for path in (token, pem):
-                path.chmod(0o400)
-            if closed is None and int(UNPRIVILEGED.read_text()) <= 81:
-                continue
-            if closed is not None:
-                os.chown(closed, 0, 0)
-            process = self.launch(*options, twistd=(f"--uid={NOBODY}",), through=through)
-            self.assertEqual(await process.ended(), 1)
-            self.assertIn(says, process.output)
-        self.own(token, pem)
-        gateway = await self.gateway(*usual, twistd=(f"--uid={NOBODY}",), through=through)
-        self.assertTrue(gateway.url.startswith("https://"), gateway.url)
-        self.assertEqual(await gateway.stop(), 0)
+            process = self.launch(
+                f"--auth-token-file={token}", "--default-kernel-name=tiny", *options,
+                twistd=(f"--uid={NOBODY}",), through=through,
+            )  # fmt: skip
+            await process.ready()
+            self.assertEqual(process.port, port)
+            self.assertEqual(
+                Path(f"/proc/{pid_of(process)}").stat().st_uid, pwd.getpwnam(NOBODY).pw_uid
+            )
+            endpoint: Any = HostnameEndpoint(reactor, "127.0.0.1", port)
+            if process.url.startswith("https"):
+                # Who the server is does not matter here.
+                endpoint = wrapClientTLS(ssl.CertificateOptions(), endpoint)
+            self.assertEqual((await http(port, "GET", "/api", endpoint=endpoint)).code, 401)
+            await self.start_kernel(port, headers=auth, endpoint=endpoint)
+            process.kill(signal.SIGHUP)
+            await until(
+                lambda p=process: "the token stays as it is" in p.output,  # type: ignore[misc]
+                "it is said",
+            )
+            again = await http(port, "GET", "/api", headers=auth, endpoint=endpoint)
+            self.assertEqual(again.code, 200)
+            self.assertEqual(await process.stop(), 0)
+            self.assertNotIn("Traceback", process.output)
+            self.assertNotIn("s3cret", process.output)
 
     async def test_chroot(self) -> None:
         """

@@ -18,6 +18,7 @@ import zmq
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.threads import deferToThread
 
+from kgd.kernels.ports import ephemeral_ports
 from tests.support.gateway import (
     TINY_KERNEL,
     Channels,
@@ -141,7 +142,8 @@ class SocketsTests(TransportTestCase):
 
     async def test_tcp(self) -> None:
         """
-        Where TCP is wanted, there are no sockets.
+        Where TCP is wanted, there are no Unix sockets, and ports are loopback's, and none that the
+        system may give to others at any moment.
         """
         gateway = await self.gateway(PYTHON, "--transport=tcp")
         kernel_id = await self.start_kernel(gateway.port)
@@ -150,7 +152,18 @@ class SocketsTests(TransportTestCase):
         info = self.info(kernel_id)
         self.assertEqual((info["transport"], self.sockets()), ("tcp", []))
         (pid,) = self.pids(gateway)
-        self.assertLessEqual({info[f"{channel}_port"] for channel in CHANNELS}, {*listening(pid)})
+        ports = {info[f"{channel}_port"] for channel in CHANNELS}
+        self.assertLessEqual(ports, {*listening(pid)})
+        self.assertEqual(info["ip"], "127.0.0.1")
+        first, last = ephemeral_ports()
+        self.assertFalse([port for port in ports if first <= port <= last])
+        addresses = [
+            line.split()[1].rpartition(":")
+            for name in ("tcp", "tcp6")
+            for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+        ]
+        bound = {address for address, _, port in addresses if int(port, 16) in ports}
+        self.assertEqual(bound, {"0100007F"})
 
     async def test_private(self) -> None:
         """

@@ -4,6 +4,7 @@ The gateway as a child process, and clients of our own for it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -589,6 +590,20 @@ def children_of(pid: int) -> list[int]:
                 continue
             if int(fields[1]) == pid and WATCHDOG not in command:
                 found.append(int(entry.name))
+    return found
+
+
+def watchdogs_of(pid: int) -> list[int]:
+    """
+    :return: The watchdogs that a process has started, dead ones too.
+    """
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[1]) == pid and WATCHDOG in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
     return found
 
 

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.audit import LONGEST, Audit
 from kgd.errors import ConfigurationError
 from kgd.requester import Requester
+from kgd.scrubbing import Scrubber
 
 
 class AuditTests(SynchronousTestCase):
@@ -68,8 +69,7 @@ class AuditTests(SynchronousTestCase):
         of any length; code is only without our token.
         """
         secret = 'S3cr+et/tok"en'
-        audit = Audit(str(self.path), True)
-        audit.on_secret(secret)
+        audit = Audit(str(self.path), True, Scrubber([secret]))
         audit.open()
         self.addCleanup(audit.close)
         code = f"token=mine; {secret}" + "x" * LONGEST

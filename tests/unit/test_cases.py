@@ -68,3 +68,22 @@ class TableTests(SynchronousTestCase):
                     self.assertTrue(
                         callable(getattr(getattr(import_module(module), case), method)), name
                     )
+
+
+class SecurityTests(SynchronousTestCase):
+    """
+    The table at the end of ``docs/security.md``.
+    """
+
+    def test_tests_exist(self) -> None:
+        """
+        Every module, class and test that is named is there.
+        """
+        table = (TABLE.parents[1] / "docs" / "security.md").read_text("utf-8").split("\n## ")[-1]
+        names = re.findall(r"`((?:unit|wire|kernel|daemon|clients)\.[\w.]+)`", table)
+        self.assertGreater(len(names), 20)
+        for name in names:
+            package, module, *path = name.split(".")
+            found = import_module(f"tests.{package}.{module}")
+            for part in path:
+                found = getattr(found, part)

@@ -60,6 +60,7 @@ class GuardTests(SynchronousTestCase):
             seed_uri=(str(notebook),),
             static_path=str(self.home),
             allow_notebook_download=True,
+            metrics=True,
         )
         self.reached: list[str] = []
 
@@ -69,7 +70,8 @@ class GuardTests(SynchronousTestCase):
         """
         specs = FakeKernelSpecs()
         kernels = MemoryKernels(self.settings, specs)
-        personality = kind(Parts(Clock(), self.settings, kernels, specs, None))
+        self.parts = Parts(Clock(), self.settings, kernels, specs, None)
+        personality = kind(self.parts)
         self.successResultOf(personality.start())
         make = personality.resource
 
@@ -147,6 +149,8 @@ class GuardTests(SynchronousTestCase):
         No route does anything for a wrong token, by whatever method and wherever it is.
         """
         for personality, client, kernels in self.both():
+            rules = self.rules(personality)
+            self.assertIn("/metrics", rules)
             before = [kernel.kernel_id for kernel in kernels.list()]
             for path in self.paths(personality, kernels):
                 if personality.access(path) is Access.PUBLIC:
@@ -154,10 +158,15 @@ class GuardTests(SynchronousTestCase):
                 for method in METHODS:
                     for target, headers in self.attempts(path):
                         code = client.request(method, target, b"{}", headers).code
-                        self.assertIn(code, (400, 401), (method, target, headers))
+                        self.assertIn(code, (400, 401, 414), (code, method, target, headers))
             self.assertEqual(self.reached, [])
             self.assertEqual([kernel.kernel_id for kernel in kernels.list()], before)
             self.assertEqual(kernels.interrupted + kernels.restarted, [])
+            self.assertFalse(self.parts.draining.is_on)
+            if "/api/drain" in rules:
+                # With the right token it is.
+                client.request("POST", f"/api/drain?token={TOKEN}", b"")
+                self.assertTrue(self.parts.draining.is_on)
 
     def test_right_token(self) -> None:
         """

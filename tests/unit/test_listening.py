@@ -5,13 +5,13 @@ The gateway's own ports.
 from __future__ import annotations
 
 import random
+import socket
 from typing import Any, ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
@@ -60,23 +60,89 @@ class PortAt:
         return self._address
 
 
-class BusyReactor(MemoryReactor):
+class FakeSocket:
     """
-    Some ports are taken here.
+    Has a port.
+
+    :ivar state: What has become of it.
+    """
+
+    family = socket.AF_INET
+
+    def __init__(self, number: int, host: str, port: int, stolen: bool) -> None:
+        self.host, self.port = host, port
+        self.state = "bound"
+        self._number = number
+        self._stolen = stolen
+
+    def __enter__(self) -> FakeSocket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """
+        What a reactor calls it.
+        """
+        return self._number
+
+    def listen(self, backlog: int) -> None:
+        """
+        It listens, unless another one does.
+        """
+        if self._stolen:
+            raise OSError(98, "stolen")
+        self.state = "listens"
+
+    def close(self) -> None:
+        """
+        It is ours no more.
+        """
+        self.state += ", closed"
+
+
+class System:
+    """
+    A reactor, and a system with some ports that are taken, and one that somebody else is about to
+    listen on.
     """
 
     taken = frozenset({8888, 8889})
-
+    of_root = 81
+    stolen = 9000
     names: ClassVar[dict[str, str]] = {"": "0.0.0.0", "localhost": "127.0.0.1", "far": "10.0.0.9"}
 
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+    def __init__(self) -> None:
+        self.sockets: list[FakeSocket] = []
+        self.unix = MemoryReactor()
+        self.listenUNIX = self.unix.listenUNIX
+
+    def bind(self, port: int, interface: str) -> Any:
         """
         Refuse those.
         """
         if port in self.taken:
-            raise CannotListenError("127.0.0.1", port, OSError(98, "in use"))
-        super().listenTCP(port, factory, backlog, interface)
-        return PortAt(IPv4Address("TCP", self.names.get(interface, interface), port))
+            raise OSError(98, "in use")
+        if port == self.of_root:
+            raise PermissionError(13, "denied")
+        host = self.names.get(interface, interface)
+        self.sockets.append(FakeSocket(len(self.sockets), host, port, port == self.stolen))
+        return self.sockets[-1]
+
+    def adoptStreamPort(self, fileno: int, family: int, factory: Any) -> PortAt:
+        """
+        Accept what connects.
+        """
+        found = self.sockets[fileno]
+        return PortAt(IPv4Address("TCP", found.host, found.port))
+
+    @property
+    def listening(self) -> list[int]:
+        """
+        The ports.
+        """
+        return [each.port for each in self.sockets if each.state.startswith("listens")]
 
 
 class ListenTests(SynchronousTestCase):
@@ -88,9 +154,9 @@ class ListenTests(SynchronousTestCase):
         """
         :return: A Deferred of what is open.
         """
-        self.reactor = BusyReactor()
+        self.system = System()
         given = Settings(**{"auth_token": "t", **settings})
-        self.listeners = Listeners(self.reactor, given)
+        self.listeners = Listeners(self.system, given, self.system.bind)
 
         async def listen() -> list[Listening]:
             self.listeners.prepare(has_token=given.needs_token)
@@ -104,7 +170,37 @@ class ListenTests(SynchronousTestCase):
         When a port is taken, its neighbours are tried.
         """
         self.successResultOf(self.listen(port=8888))
-        self.assertEqual([server[0] for server in self.reactor.tcpServers], [8890])
+        self.assertEqual(self.system.listening, [8890])
+
+    def test_too_late(self) -> None:
+        """
+        Two can take the same port, and only one can listen: the other goes on looking.
+        """
+        self.successResultOf(self.listen(port=9000))
+        self.assertEqual(self.system.listening, [9001])
+        for settings in ({"port": 9000, "port_retries": 0}, {"listen": ("tcp:9000",)}):
+            failure = self.failureResultOf(self.listen(**settings), ConfigurationError)
+            self.assertIn("stolen", failure.getErrorMessage())
+            self.assertEqual([each.state for each in self.system.sockets], ["bound, closed"])
+
+    def test_taken_before_it_listens(self) -> None:
+        """
+        Ports are taken at once, all or none, and given back if nobody wants to listen any more.
+        """
+        system = System()
+        for listen, states in (
+            (("tcp:1", "tcp:2"), ["bound", "bound"]),
+            (("tcp:3", "tcp:8888"), ["bound, closed"]),
+        ):
+            system.sockets.clear()
+            listeners = Listeners(system, Settings(auth_token="t", listen=listen), system.bind)
+            try:
+                listeners.prepare(has_token=True)
+            except ConfigurationError as error:
+                self.assertIn("--listen=tcp:8888: ", str(error))
+            self.assertEqual([each.state for each in system.sockets], states)
+            listeners.give_back()
+            self.assertEqual({each.state for each in system.sockets}, {"bound, closed"})
 
     def test_no_port(self) -> None:
         """
@@ -113,6 +209,8 @@ class ListenTests(SynchronousTestCase):
         failure = self.failureResultOf(self.listen(port=8888, port_retries=1), ConfigurationError)
         self.assertIn("cannot listen on port 8888", failure.getErrorMessage())
         self.assertIn("--port", failure.getErrorMessage())
+        failure = self.failureResultOf(self.listen(port=81, port_retries=0), ConfigurationError)
+        self.assertIn("CAP_NET_BIND_SERVICE", failure.getErrorMessage())
 
     def test_endpoints(self) -> None:
         """
@@ -120,7 +218,7 @@ class ListenTests(SynchronousTestCase):
         """
         opened = self.successResultOf(self.listen(listen=("tcp:1234", "unix:/tmp/x")))
         self.assertEqual([each.is_secure for each in opened], [False, False])
-        self.assertEqual([server[0] for server in self.reactor.tcpServers], [1234])
+        self.assertEqual(self.system.listening, [1234])
 
     def test_wrong_endpoints(self) -> None:
         """
@@ -154,10 +252,10 @@ class ListenTests(SynchronousTestCase):
             for words in ("other machines can reach --", "--auth-token-file", "--insecure-no-auth"):
                 self.assertIn(words, reason)
             self.assertNotIn("\n", reason)
-            self.assertEqual(self.reactor.tcpServers, [])
+            self.assertEqual(self.system.listening, [])
             self.successResultOf(self.listen(auth_token="t", **settings))
             self.successResultOf(self.listen(auth_token="", insecure_no_auth=True, **settings))
-            self.assertTrue(self.reactor.tcpServers)
+            self.assertTrue(self.system.listening)
 
     def test_local_without_token(self) -> None:
         """
@@ -171,7 +269,7 @@ class ListenTests(SynchronousTestCase):
             ("t", "unix:/s", 0o666),
         ):
             self.successResultOf(self.listen(auth_token=token, listen=(text,)))
-            self.assertEqual(self.reactor.unixServers[0][3], mode)
+            self.assertEqual(self.system.unix.unixServers[0][3], mode)
 
     def test_known_when_it_listens(self) -> None:
         """

@@ -18,8 +18,8 @@ from kgd.personalities.notebook_http.worker import (
     GRACE,
     LONGEST_PAUSE,
     SHORTEST_PAUSE,
-    Crew,
     Worker,
+    WorkerOptions,
 )
 from kgd.personalities.notebook_http.workers import MOST_CALLERS, Workers
 from kgd.relay.executor import Run
@@ -40,7 +40,7 @@ class WorkersTests(SynchronousTestCase):
         self.clock = Clock()
         self.kernels = MemoryKernels()
 
-    def crew(self, count: int = 2, **more: Any) -> Workers:
+    def make_workers(self, count: int = 2, **more: Any) -> Workers:
         """
         :return: Workers, ready.
         """
@@ -51,8 +51,8 @@ class WorkersTests(SynchronousTestCase):
             "patience": 60.0,
             "response_limit": 1000,
         }
-        crew = Crew(kernel_name="python3", seed=SEED, count=count, **(usual | more))
-        self.workers = Workers(self.clock, self.kernels, crew)
+        options = WorkerOptions(kernel_name="python3", seed=SEED, count=count, **(usual | more))
+        self.workers = Workers(self.clock, self.kernels, options)
         self.starting = Deferred.fromCoroutine(self.workers.start())
         return self.workers
 
@@ -86,7 +86,7 @@ class WorkersTests(SynchronousTestCase):
         """
         All kernels are started, seeded, and not to be started again when they die.
         """
-        self.crew(3)
+        self.make_workers(3)
         self.successResultOf(self.starting)
         for kernel in self.kernels.list():
             assert isinstance(kernel, MemoryKernel)
@@ -98,7 +98,7 @@ class WorkersTests(SynchronousTestCase):
         When one kernel cannot be started, there are none.
         """
         self.kernels.error = KernelStartFailed("no")
-        self.crew(3)
+        self.make_workers(3)
         self.failureResultOf(self.starting, KernelStartFailed)
         self.assertEqual(self.kernels.list(), ())
 
@@ -106,7 +106,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Each goes to the end of the line.
         """
-        self.crew(2)
+        self.make_workers(2)
         first, second = self.lent(), self.lent()
         self.assertIsNot(first, second)
         second.give_back(None)
@@ -119,7 +119,7 @@ class WorkersTests(SynchronousTestCase):
         Who comes first is served first; who does not wait any more is forgotten; there is a limit,
         and a hint when to come again.
         """
-        self.crew(1)
+        self.make_workers(1)
         worker = self.lent()
         waiting = [self.workers.lend() for _ in range(3)]
         self.assertEqual(self.workers.depth, 3)
@@ -138,7 +138,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Those that wait have room for so many bytes together; who does not have to wait needs none.
         """
-        self.crew(1)
+        self.make_workers(1)
         worker = self.successResultOf(self.workers.lend(size=1000))
         first = self.workers.lend(size=60)
         self.assertRaises(Unavailable, self.workers.lend, size=41)
@@ -154,7 +154,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Without a limit they wait for ever.
         """
-        self.crew(1, patience=0.0)
+        self.make_workers(1, patience=0.0)
         worker = self.lent()
         waiting = self.workers.lend()
         self.clock.advance(1e6)
@@ -166,7 +166,7 @@ class WorkersTests(SynchronousTestCase):
         The longer requests take, the later one should come again.
         """
         for seconds, hint in ((0, 1), (10, 10), (1000, 60)):
-            self.crew(1, queue_limit=0)
+            self.make_workers(1, queue_limit=0)
             for _ in range(100):
                 worker = self.lent()
                 self.clock.advance(seconds)
@@ -179,7 +179,7 @@ class WorkersTests(SynchronousTestCase):
         """
         A kernel that dies while it works is replaced before anybody gets it.
         """
-        self.crew(1)
+        self.make_workers(1)
         worker = self.lent()
         run = self.run_on(worker)
         script = self.script(worker)
@@ -197,7 +197,7 @@ class WorkersTests(SynchronousTestCase):
         """
         One that dies while nobody has it is replaced, too, and is not lent meanwhile.
         """
-        self.crew(1)
+        self.make_workers(1)
         worker = self.lent()
         worker.give_back(None)
         self.script(worker).die()
@@ -210,7 +210,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Code that only says that its kernel has died gets what it asked for.
         """
-        self.crew(1)
+        self.make_workers(1)
         worker = self.lent()
         run = self.run_on(worker)
         script = self.script(worker)
@@ -226,7 +226,7 @@ class WorkersTests(SynchronousTestCase):
         """
         While kernels do not start, nobody waits for one; it is tried again and again.
         """
-        self.crew(1)
+        self.make_workers(1)
         worker = self.lent()
         run = self.run_on(worker)
         waiting = self.workers.lend()
@@ -249,7 +249,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Code that goes on after it should have ended loses its kernel.
         """
-        self.crew(1)
+        self.make_workers(1)
         worker = self.lent()
         run = self.run_on(worker)
         kernel = self.script(worker).kernel
@@ -266,7 +266,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Code that ends soon keeps its kernel.
         """
-        self.crew(1)
+        self.make_workers(1)
         worker = self.lent()
         run = self.run_on(worker)
         script = self.script(worker)
@@ -282,7 +282,7 @@ class WorkersTests(SynchronousTestCase):
         When there is room for one only, the old kernel goes first.
         """
         self.kernels = MemoryKernels(Settings(max_kernels=1))
-        self.crew(1)
+        self.make_workers(1)
         worker = self.lent()
         run = self.run_on(worker)
         worker.give_back(run)
@@ -294,7 +294,7 @@ class WorkersTests(SynchronousTestCase):
         """
         A kernel that has worked is not lent again; one that has not, is.
         """
-        self.crew(1, reset=True)
+        self.make_workers(1, reset=True)
         worker = self.lent()
         kernel = self.script(worker).kernel
         worker.give_back(None)
@@ -310,7 +310,7 @@ class WorkersTests(SynchronousTestCase):
         A caller comes to the same place; callers spread over all of them, and are forgotten one
         day.
         """
-        self.crew(2)
+        self.make_workers(2)
         one = self.lent("one")
         waiting = self.workers.lend("one")
         two = self.lent("two")
@@ -330,7 +330,7 @@ class WorkersTests(SynchronousTestCase):
         """
         They are spread evenly, and it takes no longer to find a place for one more.
         """
-        self.crew(20)
+        self.make_workers(20)
         started = time.monotonic()
         for number in range(MOST_CALLERS + 2000):
             self.lent(str(number)).give_back(None)
@@ -343,7 +343,7 @@ class WorkersTests(SynchronousTestCase):
         Workers that nobody has go at once, the others when they are given back; those who wait are
         served first.
         """
-        self.crew(2)
+        self.make_workers(2)
         one, _two = self.lent(), self.lent()
         waiting = self.workers.lend()
         self.workers.close()
@@ -361,7 +361,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Nor of those that nobody waits for, while somebody waits for another one.
         """
-        self.crew(2)
+        self.make_workers(2)
         one = self.lent("one")
         waiting = self.workers.lend("one")
         self.workers.close()
@@ -375,7 +375,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Whoever is about to ask for a worker gets one; then they go.
         """
-        self.crew(2)
+        self.make_workers(2)
         with self.workers.expecting():
             self.workers.close()
             worker = self.lent()
@@ -389,7 +389,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Nothing is left of workers that have nothing to do.
         """
-        self.crew(2)
+        self.make_workers(2)
         self.workers.close()
         self.assertEqual(self.kernels.list(), ())
 
@@ -397,7 +397,7 @@ class WorkersTests(SynchronousTestCase):
         """
         When the gateway ends nobody waits any more, and nothing is started.
         """
-        self.crew(1)
+        self.make_workers(1)
         worker = self.lent()
         run = self.run_on(worker)
         waiting = self.workers.lend()
@@ -415,7 +415,7 @@ class WorkersTests(SynchronousTestCase):
         """
         A kernel may be told to stand still, until it is given back at the latest.
         """
-        self.crew(1)
+        self.make_workers(1)
         worker = self.lent()
         worker.hold(True)
         self.assertEqual(self.kernels.held, {worker.kernel_id})

@@ -25,6 +25,7 @@ from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.settings import CORS, Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels, kernel_spec
 from kgd.testing.web import MemoryClient, Response
+from kgd.web.origins import is_allowed
 
 UNKNOWN = "1-2-3-4-5"
 EVERY_ROUTE = [
@@ -50,6 +51,60 @@ EVERY_ROUTE = [
     ("GET", "/metrics"),
     ("POST", "/api/drain"),
 ]
+
+
+# The value of --allow-origin, who asks a gateway at http://gateway:8888, and whether that may be.
+ORIGINS = (
+    ("", "http://gateway:8888", True),
+    ("", "http://gateway", False),
+    ("", "http://localhost:8888", False),
+    ("", "fake.com:8888", False),
+    ("", "null", False),
+    ("", "http://[", False),
+    ("", "http://\xff", False),
+    ("", "https://gateway:8888", False),
+    ("", "http://gateway:8888/", False),
+    ("", "http://gateway:8888.evil.org", False),
+    ("", "http://evil@gateway:8888", False),
+    ("", "http://GATEWAY:8888", True),
+    ("*", "http://fake.com", True),
+    ("http://a.com", "http://a.com", True),
+    ("http://a.com", "HTTP://A.com", True),
+    ("http://a.com", "http://b.com", False),
+    ("http://a.com", "http://a.com.evil.org", False),
+    ("http://a.com", "https://a.com", False),
+    ("http://a.com", "http://a.com:8080", False),
+    ("http://a.com", "http://a.com:80", True),
+    ("http://a.com", "http://b.a.com", False),
+    ("http://a.com", "http://a.comevil.org", False),
+    ("http://a.com", "http://evil.org/http://a.com", False),
+    ("http://a.com", "http://evil.org?http://a.com", False),
+    ("http://a.com", "http://a.com http://evil.org", False),
+    ("http://a.com", "null", False),
+    ("http://a.com", "", False),
+    ("null", "null", False),
+    ("a.com", "a.com", False),
+    ("https://a.com/", "https://a.com", True),
+    ("http://[::1]:8888", "http://[::1]:8888", True),
+    ("vscode-webview://x", "vscode-webview://x", True),
+    ("http://a.com, http://b.com", "http://b.com", True),
+    ("", "http://gateway:88888", False),
+    ("", "http://gateway:8888\t", True),
+    ("", "http://gateway.:8888", False),
+    ("", "http://gateway:8888@evil.org", False),
+    ("", "http://gateway:8888#.evil.org", False),
+    ("", "http://gateway:8888\\.evil.org", False),
+    ("", "http://gateway:8888%2eevil.org", False),
+    ("", "//gateway:8888", False),
+    ("", "file://", False),
+    ("https://good.example", "https://good.example", True),
+    ("https://good.example", "https://good.example.evil.com", False),
+    ("https://good.example", "https://good.example:8443", False),
+    ("https://good.example", "http://good.example", False),
+    ("https://good.example", "https://evil.com,https://good.example", False),
+    ("https://*.example", "https://good.example", False),
+    ("http://a.com, null", "null", False),
+)
 
 
 class APITestCase(SynchronousTestCase):
@@ -147,12 +202,28 @@ class AboutTests(APITestCase):
 
     def test_not_modified(self) -> None:
         """
-        Who has it already is told so, without a body.
+        Who has it already is told so, without a body; that a proxy has weakened the tag, or that
+        there are several, does not matter.
         """
         for path in ("/api", "/api/kernelspecs"):
             tag = self.request("GET", path).headers["etag"]
-            response = self.request("GET", path, if_none_match=tag)
-            self.assertEqual((response.code, response.body), (304, b""))
+            for given in (tag, f"W/{tag}", f'"a,b" ,W/{tag}', f',, "a",{tag} , "b"', "*"):
+                response = self.request("GET", path, if_none_match=given)
+                self.assertEqual((response.code, response.body), (304, b""), given)
+                self.assertEqual(response.headers["etag"], tag)
+            for given in (
+                tag.strip('"'),
+                f"w/{tag}",
+                f"W/ {tag}",
+                f'x"{tag}',
+                f"{tag}x",
+                "",
+                '"*"',
+            ):
+                response = self.request("GET", path, if_none_match=given)
+                self.assertEqual(response.code, 200, given)
+        response = self.request("POST", "/api/kernels", b"", if_none_match="*")
+        self.assertEqual(response.code, 201)
 
     def test_head(self) -> None:
         """
@@ -345,46 +416,41 @@ class CORSTests(APITestCase):
         """
         Pages of the gateway's own origin and of the allowed ones may ask; others find nothing.
         """
-        for setting, origin, code in (
-            ("", "http://gateway:8888", 200),
-            ("", "http://gateway", 404),
-            ("", "http://localhost:8888", 404),
-            ("", "fake.com:8888", 404),
-            ("", "null", 404),
-            ("", "http://[", 404),
-            ("", "http://\xff", 404),
-            ("", "https://gateway:8888", 404),
-            ("", "http://gateway:8888/", 404),
-            ("", "http://gateway:8888.evil.org", 404),
-            ("", "http://evil@gateway:8888", 404),
-            ("", "http://GATEWAY:8888", 200),
-            ("*", "http://fake.com", 200),
-            ("http://a.com", "http://a.com", 200),
-            ("http://a.com", "HTTP://A.com", 200),
-            ("http://a.com", "http://b.com", 404),
-            ("http://a.com", "http://a.com.evil.org", 404),
-            ("http://a.com", "https://a.com", 404),
-            ("http://a.com", "http://a.com:8080", 404),
-            ("http://a.com", "http://a.com:80", 200),
-            ("http://a.com", "http://b.a.com", 404),
-            ("http://a.com", "http://a.comevil.org", 404),
-            ("http://a.com", "http://evil.org/http://a.com", 404),
-            ("http://a.com", "http://evil.org?http://a.com", 404),
-            ("http://a.com", "http://a.com http://evil.org", 404),
-            ("http://a.com", "null", 404),
-            ("http://a.com", "", 404),
-            ("null", "null", 404),
-            ("a.com", "a.com", 404),
-            ("https://a.com/", "https://a.com", 200),
-            ("http://[::1]:8888", "http://[::1]:8888", 200),
-            ("vscode-webview://x", "vscode-webview://x", 200),
-            ("http://a.com, http://b.com", "http://b.com", 200),
-        ):
+        for setting, origin, allowed in ORIGINS:
             self.serve(cors=CORS(allow_origin=setting))
             response = self.request("GET", "/api", origin=origin)
-            self.assertEqual(response.code, code, (setting, origin))
-            if code == 404:
+            self.assertEqual(response.code, 200 if allowed else 404, (setting, origin))
+            if not allowed:
                 self.assertError(response, 404, "")
+            self.assertNotIn("set-cookie", response.headers)
+
+    def test_state_is_not_changed(self) -> None:
+        """
+        What a page of another origin asks for is not done, even if it would not see the answer.
+        """
+        for setting, origin, allowed in ORIGINS:
+            self.serve(cors=CORS(allow_origin=setting))
+            for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json"):
+                self.request("POST", "/api/kernels", b"", origin=origin, content_type=kind)
+            self.assertEqual(bool(self.kernels.list()), allowed, (setting, origin))
+
+    def test_over_tls(self) -> None:
+        """
+        The gateway's own origin is https when it speaks TLS, and http when it does not.
+        """
+        for origin, host, secure, allowed in (
+            ("https://g", "g", True, True),
+            ("https://g:443", "g", True, True),
+            ("https://g", "g:443", True, True),
+            ("https://g:8888", "g:8888", True, True),
+            ("http://g", "g", True, False),
+            ("http://g:443", "g", True, False),
+            ("https://g", "g", False, False),
+            ("http://g:80", "g", False, True),
+            ("http://g", None, False, False),
+            ("http://", "", False, False),
+        ):
+            self.assertEqual(is_allowed(origin, host, "", secure=secure), allowed, (origin, host))
 
     def test_several_origins(self) -> None:
         """
@@ -705,6 +771,7 @@ class ConnectionTests(APITestCase):
         """
         protocol = self.client.connect()
         protocol.dataReceived(b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        self.client.clock.advance(0)
         self.assertEqual(self.client.transport.value().count(b"HTTP/1.1 200 OK"), 3)
 
     def test_body_limit(self) -> None:
@@ -769,6 +836,9 @@ class UpgradeTests(APITestCase):
         self.refused("/api/kernels/notanid/channels", 404)
         self.refused(path, 400, Upgrade=None)
         self.refused(path, 400, Upgrade="h2c")
+        self.refused(path, 400, Upgrade="\xff")
+        self.refused(path, 400, Connection="\xff", Sec_WebSocket_Protocol="\xff")
+        self.refused(path, 426, Sec_WebSocket_Version="\xff")
         self.refused(path, 400, Connection="keep-alive")
         self.refused(path, 400, Sec_WebSocket_Key=None)
         self.refused(path, 400, Sec_WebSocket_Key="short")
@@ -780,6 +850,17 @@ class UpgradeTests(APITestCase):
         for session_id in ("x" * 256, "%ff", "a%00b", "a%0ab"):
             self.refused(f"{path}?session_id={session_id}", 400)
         self.assertError(self.request("POST", path), 405)
+
+    def test_origins(self) -> None:
+        """
+        The same pages may open WebSockets that may ask; others are refused before anything else is
+        looked at.
+        """
+        for setting, origin, allowed in ORIGINS:
+            self.serve(cors=CORS(allow_origin=setting))
+            path = f"/api/kernels/{self.start()}/channels"
+            code = 400 if allowed else 403
+            self.refused(path, code, Origin=origin, Sec_WebSocket_Key=None)
 
     def test_token_first(self) -> None:
         """

@@ -51,6 +51,9 @@ class ClientAddressTests(SynchronousTestCase):
         for value in ("", "unknown", "1.2.3.4:80", "1.2.3.4, ", "\n1.2.3.4\x1b[2J"):
             self.assertIsNone(client_address(headers(X_Forwarded_For=value)), value)
         self.assertIsNone(client_address(Headers()))
+        not_utf8 = Headers({b"X-Forwarded-For": [b"\xff"], b"X-Forwarded-Proto": [b"\xff"]})
+        self.assertIsNone(client_address(not_utf8))
+        self.assertIsNone(is_secure(not_utf8))
 
 
 class IsSecureTests(SynchronousTestCase):

@@ -39,7 +39,7 @@ from kgd.web.errors import refuse
 
 
 @attrs.frozen(kw_only=True)
-class Counter:
+class CallContext:
     """
     Where the calls of one notebook are served.
 
@@ -67,9 +67,9 @@ class Call:
 
     _log = make_logger()
 
-    def __init__(self, counter: Counter, request: Any, match: Match) -> None:
-        self._counter = counter
-        self._settings = counter.settings
+    def __init__(self, context: CallContext, request: Any, match: Match) -> None:
+        self._context = context
+        self._settings = context.settings
         self._request = request
         self._match = match
         self._worker: Worker | None = None
@@ -120,7 +120,7 @@ class Call:
         return value.decode("latin-1") if value is not None else None
 
     async def _serve(self, handler: Handler) -> None:
-        with self._counter.workers.expecting():
+        with self._context.workers.expecting():
             text, directory = await self._read_request()
             try:
                 worker = await self._lend(len(text))
@@ -140,7 +140,7 @@ class Call:
         directory: Path | None = None
         files: list[StoredFile] = []
         if body.uploads:
-            directory, files = await self._counter.uploads.store(body.uploads)
+            directory, files = await self._context.uploads.store(body.uploads)
         try:
             return request_text(
                 method=request.method.decode("latin-1"),
@@ -165,18 +165,18 @@ class Call:
         :return: First what sets it, if that is not done by the cell itself; then the cell, and the
             one that says how to answer.
         """
-        counter = self._counter
+        context = self._context
         printed: Callable[[str], None] | None = None
         if handler.streams:
             self._stream = Stream(self._request, handler.produces[0], self._hold)
             printed = self._printed
-        source = with_metadata(handler.source) if counter.by_metadata else None
+        source = with_metadata(handler.source) if context.by_metadata else None
         if source is not None:
             metadata = msgspec.json.encode({NAME: text})
             codes = [Code(source, metadata, printed)]
         else:
             codes = [
-                Code(statement(counter.language, text)),
+                Code(statement(context.language, text)),
                 Code(handler.source, printed=printed),
             ]
         self._main = len(codes) - 1
@@ -195,18 +195,18 @@ class Call:
         )
         if len(raw) <= AT_ONCE:
             return reading()
-        reactor = self._counter.reactor
+        reactor = self._context.reactor
         return await deferToThreadPool(reactor, reactor.getThreadPool(), reading)
 
     def _remove(self, directory: Path | None) -> None:
         if directory is not None:
-            self._counter.uploads.remove(directory)
+            self._context.uploads.remove(directory)
 
     async def _lend(self, size: int) -> Worker:
         if self._has_left:
             raise CancelledError
         caller = caller_of(self._request, self._settings.sticky, self._home() or "/")
-        self._lending = self._counter.workers.lend(caller, size)
+        self._lending = self._context.workers.lend(caller, size)
         try:
             return await self._lending
         finally:
@@ -223,7 +223,7 @@ class Call:
         run: Run | None = None
         timeout = self._settings.request_timeout
         if timeout:
-            self._deadline = self._counter.reactor.callLater(timeout, self._time_out)
+            self._deadline = self._context.reactor.callLater(timeout, self._time_out)
         try:
             run = worker.run(codes, self._too_much)
             self._write_down(worker, run, handler)
@@ -246,10 +246,10 @@ class Call:
         """
         :return: Where the notebook is, for whoever sent the request.
         """
-        return base_url(self._request) + self._counter.prefix
+        return base_url(self._request) + self._context.prefix
 
     def _write_down(self, worker: Worker, run: Run, handler: Handler) -> None:
-        audit = self._counter.audit
+        audit = self._context.audit
         if audit.is_on:
             audit.record(
                 "executed",
@@ -335,7 +335,7 @@ class Call:
         if response.fault:
             self._log.warn(
                 "{prefix}{path}: {fault}",
-                prefix=self._counter.prefix,
+                prefix=self._context.prefix,
                 path=self._match.endpoint.path,
                 fault=response.fault,
             )

@@ -14,10 +14,10 @@ from kgd.interfaces import IGateway
 from kgd.notebook.openapi import openapi
 from kgd.notebook.routing import Match, Router
 from kgd.notebook.swagger import swagger
-from kgd.personalities.notebook_http.calls import Call, Counter
+from kgd.personalities.notebook_http.calls import Call, CallContext
 from kgd.personalities.notebook_http.loading import Loaded
 from kgd.personalities.notebook_http.uploads import UploadDirectory
-from kgd.personalities.notebook_http.worker import Crew
+from kgd.personalities.notebook_http.worker import WorkerOptions
 from kgd.personalities.notebook_http.workers import Workers
 from kgd.web.metrics import Values, gauge
 
@@ -37,7 +37,7 @@ class Notebook:
         self.workers = Workers(
             gateway.reactor,
             gateway.kernels,
-            Crew(
+            WorkerOptions(
                 kernel_name=loaded.seed.kernel_name,
                 seed=loaded.seed,
                 count=settings.prespawn_count or 1,
@@ -52,7 +52,7 @@ class Notebook:
         # The gateway is mounted at one place, or a few.
         self._described = lru_cache(FEW)(self._describe)
         self._router = Router(loaded.api.endpoints)
-        self._counter = Counter(
+        self._context = CallContext(
             reactor=gateway.reactor,
             settings=settings,
             language=loaded.language,
@@ -83,7 +83,7 @@ class Notebook:
         """
         Answer a request.
         """
-        await Call(self._counter, request, match).serve()
+        await Call(self._context, request, match).serve()
 
     def _describe(self, base: str) -> tuple[bytes, Mapping[str, Any]]:
         title = self.title
@@ -110,14 +110,14 @@ def metrics_of(notebooks: Iterable[Notebook]) -> Iterator[Any]:
     """
     :return: How busy the kernels of notebooks are.
     """
-    crews = [(notebook.prefix or "/", notebook.workers) for notebook in notebooks]
+    pools = [(notebook.prefix or "/", notebook.workers) for notebook in notebooks]
     states: Values = {
         (prefix, state): count
-        for prefix, workers in crews
+        for prefix, workers in pools
         for state, count in workers.states().items()
     }
     text = "Kernels of a notebook: free, busy with a request, or not there at the moment"
     yield gauge("kgd_notebook_workers", text, states, ["notebook", "state"])
-    depths: Values = {(prefix,): workers.depth for prefix, workers in crews}
+    depths: Values = {(prefix,): workers.depth for prefix, workers in pools}
     text = "Requests that wait for a kernel of a notebook"
     yield gauge("kgd_notebook_queue_length", text, depths, ["notebook"])

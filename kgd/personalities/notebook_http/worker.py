@@ -28,7 +28,7 @@ LONGEST_PAUSE = 30.0
 
 
 @attrs.frozen(kw_only=True)
-class Crew:
+class WorkerOptions:
     """
     What the workers of a notebook are like.
 
@@ -62,7 +62,7 @@ def _never_mind(failure: Failure) -> None:
 
 class Worker:
     """
-    A place in the crew. It has a kernel, or one is being started for it.
+    A place for a kernel. It has a kernel, or one is being started for it.
 
     :ivar reason: Why it has no kernel, and is not starting one at the moment either; or empty.
     :param ready: Called when it can work.
@@ -75,13 +75,13 @@ class Worker:
         self,
         reactor: Any,
         kernels: IKernels,
-        crew: Crew,
+        options: WorkerOptions,
         ready: Callable[[Worker], None],
         lost: Callable[[Worker], None],
     ) -> None:
         self._reactor = reactor
         self._kernels = kernels
-        self._crew = crew
+        self._options = options
         self._ready = ready
         self._lost = lost
         self._kernel: IKernel | None = None
@@ -104,17 +104,17 @@ class Worker:
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        crew = self._crew
+        options = self._options
         self.reason = ""
         kernel = await self._kernels.start(
-            StartRequest(name=crew.kernel_name, seed=crew.seed, revive=False)
+            StartRequest(name=options.kernel_name, seed=options.seed, revive=False)
         )
         await kernel.when_ready()
         if self._closed:
             await self._stop_kernel(kernel)
             return
         self._kernel = kernel
-        self._executor = Executor(kernel.channels, lambda: self._gone(kernel), crew.username)
+        self._executor = Executor(kernel.channels, lambda: self._gone(kernel), options.username)
         self._ready(self)
 
     def _gone(self, kernel: IKernel) -> None:
@@ -186,7 +186,7 @@ class Worker:
         """
         if self._executor is None:
             raise Unavailable("the kernel has just ended; try again", 1)
-        return self._executor.run(codes, self._crew.response_limit, too_much)
+        return self._executor.run(codes, self._options.response_limit, too_much)
 
     def interrupt(self) -> None:
         """
@@ -233,7 +233,7 @@ class Worker:
         self._lent = False
         if self._closed:
             self._leave()
-        elif self._kernel is None or (run is not None and (self._crew.reset or run.lost)):
+        elif self._kernel is None or (run is not None and (self._options.reset or run.lost)):
             self._replace()
         else:
             if run is not None:

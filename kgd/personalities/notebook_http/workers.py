@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherRes
 
 from kgd.errors import Unavailable
 from kgd.interfaces import IKernels
-from kgd.personalities.notebook_http.worker import LONGEST_PAUSE, Crew, Worker
+from kgd.personalities.notebook_http.worker import LONGEST_PAUSE, Worker, WorkerOptions
 
 # Of so many callers it is remembered which kernel is theirs.
 MOST_CALLERS = 10_000
@@ -40,11 +40,11 @@ class Workers:
     All workers of a notebook, and the requests that wait for one.
     """
 
-    def __init__(self, reactor: Any, kernels: IKernels, crew: Crew) -> None:
+    def __init__(self, reactor: Any, kernels: IKernels, options: WorkerOptions) -> None:
         self._reactor = reactor
-        self._crew = crew
+        self._options = options
         self._all = [
-            Worker(reactor, kernels, crew, self._free, self._lost) for _ in range(crew.count)
+            Worker(reactor, kernels, options, self._free, self._lost) for _ in range(options.count)
         ]
         self._idle: deque[Worker] = deque()
         self._waiting: deque[_Waiting] = deque()
@@ -105,8 +105,8 @@ class Workers:
             raise Unavailable("the notebook is being replaced; try again", 1)
         waiting_size = sum(waiting.size for waiting in self._waiting)
         if (
-            len(self._waiting) >= self._crew.queue_limit
-            or waiting_size + size > self._crew.queue_size
+            len(self._waiting) >= self._options.queue_limit
+            or waiting_size + size > self._options.queue_size
         ):
             raise Unavailable(
                 "too many requests wait for a kernel already; try again later", self._retry_after()
@@ -115,9 +115,9 @@ class Workers:
         waiting = _Waiting(place, size)
         waiting.deferred = Deferred(lambda _: self._waiting.remove(waiting))
         self._waiting.append(waiting)
-        if self._crew.patience:
+        if self._options.patience:
             waiting.deferred.addTimeout(
-                self._crew.patience, self._reactor, onTimeoutCancel=self._waited_too_long
+                self._options.patience, self._reactor, onTimeoutCancel=self._waited_too_long
             )
         return waiting.deferred
 

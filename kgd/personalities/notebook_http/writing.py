@@ -4,15 +4,15 @@ Answers on their way to the client: whole, or as they are printed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.web.http import CACHED, RESPONSES
+from twisted.web.http import RESPONSES
 from zope.interface import implementer
 
 from kgd.notebook.api import Response
+from kgd.web.respond import is_with_client
 
 LINGER = 5.0
 _WITHOUT_BODY = (204, 205, 304)
@@ -35,11 +35,9 @@ def write_response(request: Any, response: Response) -> None:
             headers.setRawHeaders(name.encode("ascii"), [encoded])
         names.add(lowered)
     is_get = request.method in (b"GET", b"HEAD")
-    if is_get and status == 200 and "etag" not in names:
-        tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode("ascii")
-        if request.setETag(tag) is CACHED:
-            request.finish()
-            return
+    if is_get and status == 200 and "etag" not in names and is_with_client(request, body):
+        request.finish()
+        return
     if status in _WITHOUT_BODY:
         headers.removeHeader("Content-Type")
     else:
