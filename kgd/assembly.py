@@ -26,6 +26,8 @@ from kgd.relay.relay import Relay
 from kgd.settings import Settings
 from kgd.surroundings import Surroundings
 from kgd.tally import Tally
+from kgd.web.operations import operations
+from kgd.web.routes import RouteTable
 
 
 @attrs.frozen
@@ -37,6 +39,7 @@ class House:
     parts: Parts
     relay: IRelay
     lag: LagMeter
+    operations: RouteTable
 
 
 def assemble(
@@ -48,7 +51,7 @@ def assemble(
     specs = InstalledKernelSpecs(
         allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
     )
-    audit = Audit(settings.audit_log, settings.audit_code)
+    audit = Audit(settings.audit_log, settings.audit_code, token.scrubber)
     relay = Relay(reactor, settings, tally)
     runtime = RuntimeDirectory(
         Path(settings.connection_dir) if settings.connection_dir else surroundings.runtime,
@@ -68,4 +71,4 @@ def assemble(
         audit=audit,
     )
     parts = Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit, token=token)
-    return House(parts, relay, LagMeter(reactor, tally))
+    return House(parts, relay, LagMeter(reactor, tally), operations(parts))

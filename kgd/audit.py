@@ -19,6 +19,11 @@ from typing import Any
 from kgd.errors import ConfigurationError
 from kgd.logs import make_logger
 from kgd.requester import REQUESTER, Requester
+from kgd.scrubbing import Scrubber
+
+# Characters of a field; what clients choose themselves may be of any length.
+LONGEST = 256
+_CODE = "code"
 
 
 class Audit:
@@ -27,17 +32,23 @@ class Audit:
 
     :param path: An absolute path; without one nothing is written.
     :param with_code: Whether the code that is run goes there, too.
+    :param scrubber: Knows what is to be left out, wherever a client may have put it.
     :param wall_clock: Seconds since the epoch.
     """
 
     _log = make_logger()
 
     def __init__(
-        self, path: str = "", with_code: bool = False, wall_clock: Callable[[], float] = time.time
+        self,
+        path: str = "",
+        with_code: bool = False,
+        scrubber: Scrubber | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.with_code = with_code
         self._path = path
         self._now = wall_clock
+        self._scrubber = scrubber or Scrubber()
         self._file = -1
         self._salt = os.urandom(16)
 
@@ -113,7 +124,9 @@ class Audit:
                 "token": requester.token or None,
             }
         line |= fields
-        shown = {name: value for name, value in line.items() if value is not None}
+        shown = {
+            name: self._shown(name, value) for name, value in line.items() if value is not None
+        }
         data = json.dumps(shown).encode() + b"\n"
         try:
             written = os.write(self._file, data)
@@ -122,3 +135,12 @@ class Audit:
         else:
             if written < len(data):
                 self._log.error("the audit log cannot be written: there is no more room")
+
+    def _shown(self, name: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if name == _CODE:
+            # It stays as it is, but for our own secrets.
+            return self._scrubber.known(value)
+        text = self._scrubber(value)
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from kgd.errors import ConfigurationError, unread
+from kgd.scrubbing import Scrubber
 from kgd.settings import Settings
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -39,6 +40,7 @@ class AuthToken:
 
     :param environ: The environment, for a token that is in a variable or in a credential.
     :param on_secret: Called with each token that is read.
+    :ivar scrubber: Knows all that have been read.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class AuthToken:
         self._settings = settings
         self._environ = environ or {}
         self._value = settings.auth_token.encode("utf-8")
+        self.scrubber = Scrubber([settings.auth_token])
         self._on_secret = on_secret
         self._changed: list[Callable[[], None]] = []
 
@@ -88,6 +91,7 @@ class AuthToken:
             return False
         text = self._read()
         # Before anything can be logged about it.
+        self.scrubber.add(text)
         self._on_secret(text)
         value = text.encode("utf-8")
         if value == self._value:

@@ -69,7 +69,7 @@ class Lines:
         request_id = event.get("request_id")
         lines = [
             f"{formatTime(event.get('log_time'))} [{source}] {escaped(self._message(event))}"
-            + (f" [request {request_id}]" if request_id else "")
+            + (f" [request {self._scrub(request_id)}]" if request_id else "")
         ]
         lines += [f"\t{escaped(line)}" for line in self._traceback(event).splitlines()]
         return "".join(f"{line}\n" for line in lines)

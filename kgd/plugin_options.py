@@ -26,7 +26,7 @@ from kgd.settings import Settings
 
 def _rows(maker: IPersonalityMaker) -> Iterator[Option]:
     prefix = maker.name.replace("_", "-")
-    for row in option_rows(maker):
+    for row in option_rows(maker) or ():
         yield Option(
             f"{prefix}-{row.name}",
             row.help,
@@ -56,8 +56,8 @@ def table_with(makers: Iterable[IPersonalityMaker]) -> Table:
     families = [*FAMILIES]
     taken = {name for row in OPTIONS for name in (row.name, *row.aliases)}
     for maker in makers:
-        # One without a name is refused when somebody asks for it, and stops nobody else. Nor does
-        # an option that another one has already.
+        # One without a name, or with options that are none, is refused when somebody asks for it,
+        # and stops nobody else. Nor does an option that another one has already.
         if not isinstance(getattr(maker, "name", None), str):
             continue
         theirs = [row for row in _rows(maker) if row.name not in taken]

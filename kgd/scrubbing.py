@@ -4,9 +4,11 @@ Making text fit for a log: no secrets in it, and nothing that a terminal obeys.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
-from urllib.parse import quote, unquote, unquote_plus, urlsplit
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 # Everything that could end a line, move the cursor or turn the text around.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -37,16 +39,32 @@ def scrubbed_uri(uri: str) -> str:
     :return: The same without the values of arguments that look like secrets, without names and
         passwords of users, and in printable characters.
     """
-    printable = "".join(char if char.isprintable() else "?" for char in uri)
-    path, mark, query = _USERINFO.sub(rf"\1{HIDDEN}@", printable).partition("?")
+    path, mark, query = _USERINFO.sub(rf"\1{HIDDEN}@", _printable(uri)).partition("?")
+    if _has_argument(path):
+        path = _ARGUMENT.sub(rf"\g<1>{HIDDEN}", _printable(unquote(unquote(path))))
     return path + mark + "".join(map(_scrubbed_argument, _SEPARATOR.split(query)))
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _scrubbed_argument(argument: str) -> str:
     name, equals, _ = argument.partition("=")
     # Whoever percent-encodes the name hides it from nobody but us.
-    is_secret = equals and _SECRET_NAME.search(unquote_plus(name).lower())
-    return f"{name}={HIDDEN}" if is_secret else argument
+    if equals and _SECRET_NAME.search(unquote_plus(name).lower()):
+        return f"{name}={HIDDEN}"
+    if not _has_argument(argument):
+        return argument
+    # Another URI: ?next=%2Flab%3Ftoken%3D...
+    return f"{name}={HIDDEN}" if equals else HIDDEN
+
+
+def _has_argument(text: str) -> bool:
+    """
+    Whether there is a secret in what is percent-encoded, once or twice.
+    """
+    return "%" in text and any(map(_ARGUMENT.search, (unquote(text), unquote(unquote(text)))))
 
 
 def passwords(uris: Iterable[str]) -> list[str]:
@@ -71,6 +89,7 @@ class Scrubber:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._spellings: set[str] = set()
         self._known: re.Pattern[str] | None = None
+        self._encoded: re.Pattern[str] | None = None
         for secret in secrets:
             self.add(secret)
 
@@ -80,16 +99,48 @@ class Scrubber:
         """
         if len(secret) < SHORTEST_SECRET:
             return
-        self._spellings |= {secret, quote(secret, safe=""), ascii(secret)[1:-1]}
+        self._spellings |= {
+            secret, ascii(secret)[1:-1], json.dumps(secret)[1:-1], *_in_base64(secret),
+        }  # fmt: skip
         ordered = sorted(self._spellings, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, ordered)))
+        self._encoded = re.compile("|".join(map(_percent_encoded, ordered)))
+
+    def known(self, text: str) -> str:
+        """
+        :return: The text without the secrets that are known, in whatever way they are written.
+        """
+        if self._encoded is not None and "%" in text:
+            text = self._encoded.sub(HIDDEN, text)
+        return text if self._known is None else self._known.sub(HIDDEN, text)
 
     def __call__(self, text: str) -> str:
         """
         :return: The text without secrets.
         """
-        if self._known is not None:
-            text = self._known.sub(HIDDEN, text)
+        text = self.known(text)
         text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
         text = _ARGUMENT.sub(rf"\g<1>{HIDDEN}", text)
         return _HEADER.sub(rf"\g<1>{HIDDEN}", text)
+
+
+def _in_base64(secret: str) -> Iterator[str]:
+    """
+    :return: What the secret always looks like in Base64, whatever stands before and behind it.
+    """
+    data = secret.encode("utf-8")
+    for before in range(3):
+        encoded = b64encode(bytes(before) + data).decode("ascii")
+        core = encoded[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
+        yield core
+        yield core.translate({ord("+"): "-", ord("/"): "_"})
+
+
+def _percent_encoded(text: str) -> str:
+    """
+    :return: A pattern for the text of which any character may be percent-encoded, also repeatedly.
+    """
+    return "".join(
+        f"(?:{re.escape(char)}|(?i:{''.join(f'%(?:25)*{byte:02x}' for byte in char.encode())}))"
+        for char in text
+    )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, fail, succeed
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -88,7 +88,10 @@ class Gateway(Service):
         self._port_file = PortFile(settings.port_file if listens else "")
         self._turnstile = Turnstile(reactor)
         self._personality: IPersonality | None = None
+        # A start waits for the end of the stop before it, and the other way round.
+        self._turns = DeferredLock()
         self._starting: Deferred[None] = succeed(None)
+        self._is_undoing = False
         self._outcome: Failure | bool | None = None
         self._waiting: Waiters[None] = Waiters()
         self._draining: Deferred[None] = succeed(None)
@@ -154,16 +157,19 @@ class Gateway(Service):
         super().startService()  # type: ignore[no-untyped-call]
         self._outcome = None
         self._mounted.reason = "the gateway is starting; try again"
-        self._starting = Deferred.fromCoroutine(self._start())
-        self._starting.addCallbacks(self._started, self._failed)
+        self._starting = starting = self._turns.run(lambda: Deferred.fromCoroutine(self._start()))
+        starting.addCallbacks(self._started, self._failed, errbackArgs=(starting,))
 
     def _started(self, _: None) -> None:
         self._outcome = True
         self._waiting.fire(None)
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure, starting: Deferred[None]) -> None:
         error = failure.value
         assert isinstance(error, Exception)
+        if starting is not self._starting:
+            # It was stopped, and is being started again.
+            return
         if not self.running:
             # It is being stopped, which looks like this or that to whoever was at work.
             self._waiting.fail(CancelledError)
@@ -199,7 +205,13 @@ class Gateway(Service):
             await called(self._personality.start)
             root = await resource_of(self._personality, settings.api)
             served = GatewayResource(
-                settings, self._personality, root, parts.tally, parts.audit, parts.token
+                settings,
+                self._personality,
+                root,
+                parts.tally,
+                parts.audit,
+                parts.token,
+                house.operations,
             )
             if not parts.kernel_specs.has(settings.default_kernel_name):
                 self._log.warn(
@@ -214,7 +226,11 @@ class Gateway(Service):
                 self._port_file.write(self._listeners.places())
             self._mounted.served = served
         except BaseException:
-            await self._stop()
+            self._is_undoing = True
+            try:
+                await self._stop()
+            finally:
+                self._is_undoing = False
             raise
         for url in self.urls():
             self._log.info(AVAILABLE, version=__version__, url=url)
@@ -285,10 +301,11 @@ class Gateway(Service):
         :return: Fires when no kernel, no file and no socket is left.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        self._starting.cancel()
         self._outcome = None
         self._mounted.reason = "the gateway is shutting down"
-        return Deferred.fromCoroutine(self._stop())
+        if not self._is_undoing:
+            self._starting.cancel()
+        return self._turns.run(lambda: Deferred.fromCoroutine(self._stop()))
 
     async def _stop(self) -> None:
         """
@@ -301,14 +318,15 @@ class Gateway(Service):
         self._listeners.give_back()
         ports, self._listeners.opened = self._listeners.opened, []
         personality, self._personality = self._personality, None
+        house, self._house = self._house, None
         self._turnstile.stop()
         await self._bounded("removing the port file", self._port_file.remove)
         for port in ports:
             await self._bounded("closing a port", port.port.stopListening)
-        if self._house is None:
+        if house is None:
             return
-        self._house.lag.stop()
-        parts = self._house.parts
+        house.lag.stop()
+        parts = house.parts
         for kernel in parts.kernels.list():
             kernel.channels.dismiss(GOING_AWAY, "The gateway is shutting down")
         if personality is not None:
@@ -316,7 +334,7 @@ class Gateway(Service):
         await self._bounded("stopping the kernels", parts.kernels.stop_all)
         # Those who are slow have not read yet that we go.
         await self._bounded("closing the WebSockets", parts.open_sockets.when_none)
-        await self._bounded("stopping the relay", self._house.relay.stop)
+        await self._bounded("stopping the relay", house.relay.stop)
         await self._bounded("removing the runtime directory", parts.runtime.close)
         parts.audit.close()
 

@@ -79,6 +79,11 @@ def load(api: str, gateway: IGateway) -> IPersonality:
     """
     maker: Any = _find(api)
     _verify(IPersonalityMaker, maker, f"the maker of --api={api}")
+    if option_rows(maker) is None:
+        raise ConfigurationError(
+            f"the maker of --api={api} does not fit: its options are no sequence of "
+            "kgd.interfaces.PersonalityOption"
+        )
     return make(maker, gateway)
 
 
@@ -103,12 +108,14 @@ def normalized(api: str) -> str:
 
 def _find(api: str) -> Any:
     name = normalized(api)
-    known = []
+    known: dict[str, list[Any]] = {}
     for maker in makers():
-        found = getattr(maker, "name", None)
-        if found == name:
-            return maker
-        known.append(str(found))
+        named = known.setdefault(normalized(str(getattr(maker, "name", ""))), [])
+        # A plug-in's module often has its maker under two names.
+        if not any(maker is each for each in named):
+            named.append(maker)
+    if name in known:
+        return _the_one(api, known[name])
     try:
         found = namedAny(api)  # type: ignore[no-untyped-call]
     except Exception as error:
@@ -116,7 +123,7 @@ def _find(api: str) -> Any:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigurationError(f"--api={api} cannot be imported: {reason}") from error
         raise ConfigurationError(
-            f"--api={api} is not known; there are {', '.join(sorted(known))}, "
+            f"--api={api} is not known; there are {', '.join(sorted(filter(None, known)))}, "
             "and any module that can be imported"
         ) from None
     if hasattr(found, "maker"):
@@ -133,6 +140,21 @@ def _find(api: str) -> Any:
             "name"
         )
     return found
+
+
+def _the_one(api: str, named: Sequence[Any]) -> Any:
+    """
+    :param named: Makers of the same name, ours first; nobody takes the names of ours.
+    :raises ConfigurationError: when it is not clear who is meant.
+    """
+    places = [type(maker).__module__ for maker in named]
+    if len(named) > 1 and places[0] not in _BUILT_IN:
+        raise ConfigurationError(
+            f"--api={api} is the name of {len(named)} makers, which are in {', '.join(places)}; "
+            "uninstall all but one, or name a maker with its module, such as "
+            f"--api={places[0]}.maker"
+        )
+    return named[0]
 
 
 # --- checking -------------------------------------------------------------------------------------
@@ -182,11 +204,13 @@ async def resource_of(personality: IPersonality, name: str) -> IResource:
 # --- options --------------------------------------------------------------------------------------
 
 
-def option_rows(maker: IPersonalityMaker) -> Sequence[PersonalityOption]:
+def option_rows(maker: IPersonalityMaker) -> Sequence[PersonalityOption] | None:
     """
-    :return: The options that a maker has.
+    :return: The options that a maker has, or ``None`` if they are something else.
     """
-    return tuple(getattr(maker, "options", ()))
+    rows = getattr(maker, "options", ())
+    fits = isinstance(rows, Sequence) and all(isinstance(row, PersonalityOption) for row in rows)
+    return tuple(rows) if fits else None
 
 
 def options_of(maker: IPersonalityMaker, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,7 +219,7 @@ def options_of(maker: IPersonalityMaker, given: Mapping[str, Any]) -> dict[str, 
     :return: The same, and the defaults of all others.
     :raises ConfigurationError: for a name that is none of the maker's.
     """
-    defaults = {row.name: row.default for row in option_rows(maker)}
+    defaults = {row.name: row.default for row in option_rows(maker) or ()}
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise ConfigurationError(

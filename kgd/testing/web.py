@@ -20,6 +20,7 @@ from kgd.interfaces import IPersonality
 from kgd.settings import Settings
 from kgd.tally import Tally
 from kgd.web.gateway import GatewayResource
+from kgd.web.routes import RouteTable
 from kgd.web.site import GatewaySite
 
 # Of a documentation network: not this machine's, to which web pages have special ways.
@@ -81,6 +82,7 @@ class MemoryClient:
     :ivar transport: Of the latest connection.
     :param tally: Where requests are counted.
     :param host: The gateway's own address.
+    :param operations: What the gateway serves by itself.
     """
 
     def __init__(
@@ -90,9 +92,11 @@ class MemoryClient:
         resource: IResource | None = None,
         tally: Tally | None = None,
         host: object = ELSEWHERE,
+        operations: RouteTable | None = None,
     ) -> None:
         self.clock = Clock()
-        root = GatewayResource(settings, personality, resource or personality.resource(), tally)
+        served = resource or personality.resource()
+        root = GatewayResource(settings, personality, served, tally, operations=operations)
         self._site = GatewaySite(settings, root, self.clock, self.clock.seconds)
         self._site.startFactory()
         self._host = host

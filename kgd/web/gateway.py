@@ -5,7 +5,7 @@ The root of what is served: CORS, then the name, the token and the origin, then 
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.web.error import UnsupportedMethod
@@ -27,6 +27,10 @@ from kgd.web.opening import Opening
 from kgd.web.origins import is_allowed
 from kgd.web.tokens import presented
 
+if TYPE_CHECKING:
+    # Klein, which this imports, would choose a reactor.
+    from kgd.web.routes import RouteTable
+
 
 class GatewayResource(Resource):
     """
@@ -35,6 +39,7 @@ class GatewayResource(Resource):
     :param tally: Where to count requests.
     :param audit: Who wants to know with which token they come.
     :param token: What they have to present; by default, what the settings hold themselves.
+    :param operations: What is served below constant paths that are unknown to the personality.
     """
 
     isLeaf = True
@@ -47,6 +52,7 @@ class GatewayResource(Resource):
         tally: Tally | None = None,
         audit: Audit | None = None,
         token: AuthToken | None = None,
+        operations: RouteTable | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._opening = Opening(settings, tally)
@@ -54,8 +60,12 @@ class GatewayResource(Resource):
         self._token = AuthToken(settings) if token is None else token
         self._hosts = HostGuard(settings, needs_token=self._token.is_needed)
         self._settings = settings
-        self._personality = personality
-        self._resource = resource
+        # Who knows what a path demands, and what serves it.
+        self._usual = (personality, resource)
+        self._operated: dict[str, tuple[RouteTable, IResource]] = {}
+        if operations is not None:
+            serving = (operations, operations.resource())
+            self._operated = {route.rule: serving for route in operations.routes}
         self._base = settings.base_url.encode("utf-8")
 
     def render(self, request: Any) -> Any:
@@ -73,12 +83,13 @@ class GatewayResource(Resource):
         try:
             self._hosts.check(request)
             base, path = self._split(request)
-            if request.method == b"OPTIONS" and self._answers_options(request, path):
+            served, resource = self._who_serves(path)
+            if request.method == b"OPTIONS" and self._answers_options(request, path, served):
                 return b""
-            self._admit(request, path)
+            self._admit(request, path, served)
             request.prepath = base.split(b"/")[1:]
             note_base(request, base)
-            return _render(self._resource, request, path)
+            return _render(resource, request, path)
         except UnsupportedMethod as error:
             allowed: list[bytes] = list(error.allowedMethods)
             return refuse(request, errors.NoSuchMethod([each.decode("ascii") for each in allowed]))
@@ -92,7 +103,8 @@ class GatewayResource(Resource):
         self.prepare(request)
         self._hosts.check(request)
         if request.method != b"OPTIONS":
-            self._admit(request, self._split(request)[1])
+            path = self._split(request)[1]
+            self._admit(request, path, self._who_serves(path)[0])
 
     def prepare(self, request: Any) -> Exchange:
         """
@@ -110,12 +122,20 @@ class GatewayResource(Resource):
             return base, None
         return base, path[len(base) :].decode("ascii")
 
-    def _answers_options(self, request: Any, path: str | None) -> bool:
+    def _who_serves(self, path: str | None) -> tuple[IPersonality | RouteTable, IResource]:
+        found = self._operated.get(path or "")
+        if found is not None and path and self._usual[0].access(path) is Access.UNKNOWN:
+            return found
+        return self._usual
+
+    def _answers_options(
+        self, request: Any, path: str | None, served: IPersonality | RouteTable
+    ) -> bool:
         """
         Whether ``OPTIONS`` is not for the personality: it needs no token, and runs nothing.
         """
         try:
-            methods = self._personality.methods(path) if path is not None else ()
+            methods = served.methods(path) if path is not None else ()
         except errors.GatewayError:
             return True
         if methods:
@@ -130,11 +150,11 @@ class GatewayResource(Resource):
             request.setHeader(b"Access-Control-Allow-Private-Network", b"true")
         return is_preflight or "OPTIONS" not in methods
 
-    def _admit(self, request: Any, path: str | None) -> None:
+    def _admit(self, request: Any, path: str | None, served: IPersonality | RouteTable) -> None:
         """
         :raises errors.GatewayError: unless the request may be served.
         """
-        access = self._personality.access(path) if path is not None else Access.UNKNOWN
+        access = served.access(path) if path is not None else Access.UNKNOWN
         if not isinstance(access, Access):
             # Whoever forgot to say shall not let everybody in.
             raise TypeError(

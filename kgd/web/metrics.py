@@ -38,6 +38,10 @@ class MetricsAPI:
         self._status = status
         self._more = more
         self._registry: Any = None
+        settings = gateway.settings
+        self._spare = {*settings.prespawn}
+        if settings.prespawn_count:
+            self._spare.add(settings.default_kernel_name)
 
     def routes(self) -> list[Route]:
         """
@@ -106,17 +110,15 @@ class MetricsAPI:
     def _of_kernels(self) -> Families:
         kernels, tally = self._gateway.kernels, self._gateway.tally
         running = kernels.list()
-        yield gauge(
-            "kernel_currently_running_total",
-            "Kernels that run, by kernelspec",
-            Counter((kernel.name,) for kernel in running),
-            ["type"],
-        )
+        by_name: Counter[tuple[str, ...]] = Counter({(name,): 0 for name in tally.starts})
+        by_name.update((kernel.name,) for kernel in running)
+        text = "Kernels that run, by kernelspec"
+        yield gauge("kernel_currently_running_total", text, by_name, ["type"])
         labels = ["kernel_name", "execution_state"]
         text = "Kernels, by kernelspec and state"
-        yield gauge("kgd_kernels", text, _by_state(running), labels)
+        yield gauge("kgd_kernels", text, _by_state(running, tally.starts), labels)
         text = "Kernels that are kept ready, and that nobody has asked for yet"
-        yield gauge("kgd_spare_kernels", text, _by_state(kernels.spare()), labels)
+        yield gauge("kgd_spare_kernels", text, _by_state(kernels.spare(), self._spare), labels)
         by_spec = ["kernel_name"]
         yield histogram(
             "kgd_kernel_start_seconds",
@@ -225,8 +227,14 @@ def histogram(
     return family
 
 
-def _by_state(kernels: Iterable[IKernel]) -> Mapping[tuple[str, ...], int]:
-    return Counter((kernel.name, kernel.execution_state) for kernel in kernels)
+def _by_state(kernels: Iterable[IKernel], names: Iterable[str]) -> Mapping[tuple[str, ...], int]:
+    """
+    :param names: Kernelspecs of which it is said if there is none; who only knows what there is
+        cannot wait for a pool that is empty.
+    """
+    found: Counter[tuple[str, ...]] = Counter({(name, "idle"): 0 for name in names})
+    found.update((kernel.name, kernel.execution_state) for kernel in kernels)
+    return found
 
 
 def _flows(what: str, text: str, flows: Mapping[str, Flow], label: str) -> Families:

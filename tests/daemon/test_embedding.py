@@ -11,22 +11,26 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
 from twisted.application.service import MultiService
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.utils import getProcessOutput
 from twisted.logger import formatEventAsClassicLogText, globalLogPublisher
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
+from zope.interface import implementer
 
 import kgd
 from kgd.errors import ConfigurationError
+from kgd.interfaces import IPersonality
 from tests.support.gateway import GatewayTestCase, alive, children_of, http, stdout, until
+from tests.unit.test_personalities import Maker, Plain
 
 TOKEN = {"Authorization": "token secret"}
 
@@ -190,6 +194,68 @@ class EmbeddingTests(GatewayTestCase):
         self.assertFalse(waiting.called)
         await gateway.stopService()
         await self.assertFailure(waiting, CancelledError)
+        self.assertEqual((children_of(os.getpid()), self.leftovers()), ([], []))
+
+    async def test_in_a_hurry(self) -> None:
+        """
+        Nobody has to wait: what is said last holds, and what was said before is brought to its end.
+        """
+        await self.listen()
+        gateway = kgd.Gateway(reactor, self.settings(prespawn_count=1))
+        self.root.putChild(b"k", gateway.resource)
+        gateway.startService()
+        await until(lambda: children_of(os.getpid()), "the kernel's process is there")
+        first = gateway.stopService()
+        gateway.startService()
+        await first
+        await gateway.when_ready()
+        stops = [gateway.stopService(), gateway.stopService()]
+        gateway.startService()
+        await gateway.when_ready()
+        self.assertTrue(all(stop.called for stop in stops))
+        kernel_id = await self.start_kernel(self.port, base="/k")
+        client = await self.connect(self.port, kernel_id, base="/k")
+        self.assertEqual(stdout(await client.execute("hello")), "hello")
+        stops = [gateway.stopService(), gateway.stopService()]
+        gateway.startService()
+        last = gateway.stopService()
+        for stop in (*stops, last):
+            await stop
+        self.assertEqual((await http(self.port, "GET", "/k/api")).code, 503)
+        self.assertEqual((children_of(os.getpid()), self.leftovers()), ([], []))
+
+    async def test_stopped_while_failing(self) -> None:
+        """
+        One that is stopped while it undoes a start that failed goes on doing so, in peace.
+        """
+        undoing: list[Deferred[None]] = []
+
+        @implementer(IPersonality)
+        class Failing(Plain):
+            """
+            Fails, and then takes its time.
+            """
+
+            def start(self) -> Deferred[None]:
+                return fail(ConfigurationError("it fails"))
+
+            def stop(self) -> Deferred[None]:
+                undoing.append(Deferred())
+                return undoing[-1]
+
+        module: Any = ModuleType("failing")
+        module.maker = Maker(Failing())
+        self.patch(sys, "modules", sys.modules | {"failing": module})
+        gateway = kgd.Gateway(reactor, self.settings(api="failing"))
+        waiting = gateway.when_ready()
+        gateway.startService()
+        await until(lambda: undoing, "it has failed")
+        stopped = gateway.stopService()
+        self.assertFalse(stopped.called)
+        undoing[0].callback(None)
+        await stopped
+        await self.assertFailure(waiting, CancelledError)
+        self.assertEqual(len(undoing), 1)
         self.assertEqual((children_of(os.getpid()), self.leftovers()), ([], []))
 
     async def test_cannot_start(self) -> None:

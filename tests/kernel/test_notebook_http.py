@@ -273,7 +273,7 @@ class ParityTests(NotebookTestCase):
         port = gateway.port
         for path in (
             "/not/an/endpoint", "/_api/source", "/public", "/public/", "/public/x", "/", "/api",
-            "/api/kernels", "/api/kernelspecs", "/api/sessions", "/api/drain", "/hello/", "/Hello",
+            "/api/kernels", "/api/kernelspecs", "/api/sessions", "/hello/", "/Hello",
         ):  # fmt: skip
             response = await http(port, "GET", path)
             self.assertEqual((response.code, response.json), (404, NOT_FOUND), path)

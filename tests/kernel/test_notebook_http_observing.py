@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 from tests.kernel.test_notebook_http_beyond import HI, SETUP, NotebookTestCase
-from tests.support.gateway import children_of, until
+from tests.support.gateway import children_of, http, until
 from tests.support.notebooks import python_notebook
 from tests.unit.test_observing import read_metrics
 
@@ -43,6 +43,7 @@ class DrainTests(NotebookTestCase):
         self.assertEqual(states[-1]['kgd_notebook_workers{notebook="/",state="free"}'], 0)
         gateway.kill(signal.SIGUSR1)
         await until(lambda: "draining: " in gateway.output, "it is drained")
+        self.assertEqual((await http(gateway.port, "POST", "/api/drain")).code, 202)
         ready = await self.get("/readyz")
         self.assertEqual((ready.code, ready.body), (503, b"not ready\n"))
         self.assertEqual((await self.get("/healthz")).code, 200)

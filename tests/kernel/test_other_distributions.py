@@ -94,6 +94,16 @@ class PersonalityTests(GatewayTestCase):
         self.assertEqual(answer.code, 502, answer.body)
         answer = await http(port, "GET", "/b/run?code=1%2b1", headers=TOKEN)
         self.assertEqual((answer.code, answer.json["result"]), (200, "2"))
+        # Whoever runs the gateway has what every personality has.
+        for below, headers, status in (
+            ("/healthz", {}, 200), ("/readyz", {}, 200), ("/metrics", {}, 401),
+            ("/metrics", TOKEN, 200), ("/api/drain", TOKEN, 405),
+        ):  # fmt: skip
+            answer = await http(port, "GET", f"/b{below}", headers=headers)
+            self.assertEqual(answer.code, status, below)
+        self.assertEqual((await http(port, "POST", "/b/api/drain")).code, 401)
+        self.assertEqual((await http(port, "POST", "/b/api/drain", headers=TOKEN)).code, 202)
+        self.assertEqual((await http(port, "GET", "/b/readyz")).code, 503)
         self.assertEqual(await gateway.stop(), 0)
         self.assertNotIn("Traceback", gateway.output)
         # Without the plug-in's own name, as a module that can be imported.

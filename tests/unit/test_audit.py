@@ -8,13 +8,15 @@ import json
 import stat
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.audit import Audit
+from kgd.audit import LONGEST, Audit
 from kgd.errors import ConfigurationError
 from kgd.requester import Requester
+from kgd.scrubbing import Scrubber
 
 
 class AuditTests(SynchronousTestCase):
@@ -60,6 +62,26 @@ class AuditTests(SynchronousTestCase):
                 },
             ],
         )
+
+    def test_secrets(self) -> None:
+        """
+        Whatever clients choose themselves has neither our token nor what looks like one, and is not
+        of any length; code is only without our token.
+        """
+        secret = 'S3cr+et/tok"en'
+        audit = Audit(str(self.path), True, Scrubber([secret]))
+        audit.open()
+        self.addCleanup(audit.close)
+        code = f"token=mine; {secret}" + "x" * LONGEST
+        asker = Requester(quote(secret, safe=""), "1.2.3.4")
+        audit.record("executed", asker, msg_type="token=x", msg_id="m" * 9999, code=code)
+        audit.record("sent", asker, session_id=secret, msg_type=f"{'m' * (LONGEST - 5)}{secret}")
+        first, second = self.lines()
+        self.assertEqual((first["request_id"], first["msg_type"]), ("***", "token=***"))
+        self.assertEqual(len(first["msg_id"]), LONGEST + 3)
+        self.assertEqual(first["code"], "token=mine; ***" + "x" * LONGEST)
+        self.assertEqual(second["session_id"], "***")
+        self.assertNotIn("S3", second["msg_type"])
 
     def test_appends(self) -> None:
         """

@@ -65,6 +65,9 @@ class TextTests(LogTestCase):
             r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[kgd\.x#warn\] I said 'x' "
             r"\[request r1\]\n$",
         )
+        # Clients choose it themselves.
+        self.writer("text")(event("x", request_id="token=x"))
+        self.assertTrue(self.file.getvalue().endswith("[request token=***]\n"))
 
     def test_one_line(self) -> None:
         """

@@ -390,6 +390,25 @@ class MetricsTests(APITestCase):
         ):
             self.assertEqual(metrics[name], value, name)
 
+    def test_none(self) -> None:
+        """
+        Of kernelspecs that have been used, and of spare kernels that there should be, it is said
+        that there is none.
+        """
+        self.serve(prespawn_count=1, prespawn={"other": 2})
+        self.parts.tally.started("python3", 0.3)
+        metrics = self.metrics()
+        for name in (
+            'kernel_currently_running_total{type="python3"}',
+            'kgd_kernels{execution_state="idle",kernel_name="python3"}',
+            'kgd_spare_kernels{execution_state="idle",kernel_name="python3"}',
+            'kgd_spare_kernels{execution_state="idle",kernel_name="other"}',
+        ):
+            self.assertEqual(metrics[name], 0)
+        self.start()
+        metrics = self.metrics()
+        self.assertEqual(metrics['kernel_currently_running_total{type="python3"}'], 1)
+
     def test_dashboard(self) -> None:
         """
         Every query of the dashboard asks for metrics that there are, with labels that they have,

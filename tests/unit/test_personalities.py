@@ -10,7 +10,7 @@ import sys
 import tomllib
 from io import StringIO
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from klein import Klein
@@ -35,13 +35,14 @@ from kgd.interfaces import (
 )
 from kgd.jail import jailed
 from kgd.options import switch, whole_number
-from kgd.personalities import jupyter_websocket, notebook_http
+from kgd.personalities import jupyter_websocket, loader, notebook_http
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.personalities.loader import called, load, resource_of
 from kgd.plugin_options import options_with, table_with
 from kgd.settings import MEBIBYTE, Settings
 from kgd.testing.personalities import MemoryGateway, PersonalityContract
 from kgd.testing.web import MemoryClient
+from kgd.web.operations import operations
 from tests.support.notebooks import KERNEL_API
 
 FAULT = (500, "Unknown server error")
@@ -148,7 +149,7 @@ class LoaderTests(SynchronousTestCase):
         :param made: What the maker makes, or the maker itself if it is a type.
         :return: Why it is refused, in one line.
         """
-        maker = made() if isinstance(made, type) else Maker(made)
+        maker = made() if isinstance(made, type | FunctionType) else Maker(made)
         setattr(self.module, "maker", maker)  # noqa: B010
         text = str(self.assertRaises(ConfigurationError, load, api, self.gateway))
         self.assertNotIn("\n", text)
@@ -206,6 +207,48 @@ class LoaderTests(SynchronousTestCase):
             error = self.assertRaises(ConfigurationError, load, api, self.gateway)
             self.assertIn("Tornado", str(error))
             self.assertIn("docs/writing-a-personality.md", str(error))
+
+    def installed(self, *makers: Any) -> None:
+        """
+        Let these be the plug-ins.
+        """
+        self.patch(loader, "plugins", lambda: makers)
+
+    def test_same_name(self) -> None:
+        """
+        Of two plug-ins of the same name neither is taken by chance. One that a module has under two
+        names is one, and nobody takes the name of one of ours.
+        """
+
+        class Named(Maker):
+            name = "hello-there"
+
+        first, second = Named(Plain()), Named(Plain())
+        self.installed(first, first)
+        load("hello_there", self.gateway)
+        error = self.assertRaises(ConfigurationError, load, "gopher", self.gateway)
+        self.assertEqual(str(error).count("hello_there"), 1)
+        self.installed(first, second)
+        error = self.assertRaises(ConfigurationError, load, "hello-there", self.gateway)
+        self.assertIn(f"2 makers, which are in {__name__}, {__name__}", str(error))
+        first.name = "jupyter_websocket"
+        self.assertIsInstance(load("jupyter_websocket", self.gateway), JupyterWebsocket)
+
+    def test_options_that_are_none(self) -> None:
+        """
+        A maker whose options are something else is refused when it is asked for.
+        """
+        for options in (5, [("a", "A.")], {"a": 1}):
+            made = lambda options=options: self.odd(options)  # noqa: E731
+            self.assertIn("its options are no sequence of", self.refusal(made))
+
+    def odd(self, options: Any) -> Any:
+        """
+        :return: A maker with these.
+        """
+        maker: Any = Maker(Plain())
+        maker.options = options
+        return maker
 
     def test_options(self) -> None:
         """
@@ -306,6 +349,25 @@ class ServingTests(SynchronousTestCase):
         self.assertEqual(client.request("GET", "/base/a%20b/c").body, b"here")
         self.assertEqual(client.request("GET", "/base/a%20b/d").code, 404)
         self.assertEqual(client.request("POST", "/base/a%20b/c").code, 405)
+
+    def test_operations(self) -> None:
+        """
+        What the gateway serves by itself is there, unless the personality knows the path.
+        """
+        parts = MemoryGateway(Settings(auth_token="t"))
+        for access, answers in (
+            (Access.UNKNOWN, {"/healthz": 200, "/readyz": 200, "/metrics": 401, "/a": 404}),
+            (Access.PUBLIC, {"/healthz": 404, "/metrics": 404}),
+        ):
+            plain: Any = Plain()
+            plain.access = lambda path, access=access: access
+            plain.methods = lambda path: ()
+            client = MemoryClient(parts.settings, plain, Resource(), operations=operations(parts))
+            self.addCleanup(client.close)
+            for path, code in answers.items():
+                self.assertEqual(client.request("GET", path).code, code, path)
+            allowed = client.request("OPTIONS", "/api/drain").headers.get("allow", "")
+            self.assertEqual("POST" in allowed, access is Access.UNKNOWN)
 
     def test_faults(self) -> None:
         """
@@ -469,6 +531,19 @@ class PluginOptionsTests(SynchronousTestCase):
         options.parseOptions(["--api=max", "--max-kernels=3"])
         self.assertEqual(options.settings.max_kernels, 3)
         self.assertEqual(options.settings.personality_options, {})
+
+    def test_odd(self) -> None:
+        """
+        A plug-in without a name, or with options that are none, keeps no gateway from starting.
+        """
+        nameless, odd = Maker(Plain()), Maker(Plain())
+        nameless.name = None  # type: ignore[assignment]
+        odd.options = 5  # type: ignore[attr-defined]
+        self.makers += [nameless, odd]
+        self.patch(os, "environ", {})
+        options = options_with(self.makers)
+        options.parseOptions(["--max-kernels=3"])
+        self.assertEqual(options.settings.max_kernels, 3)
 
     def test_jail(self) -> None:
         """

@@ -4,6 +4,8 @@ Text on its way to a log.
 
 from __future__ import annotations
 
+from base64 import b64encode, urlsafe_b64encode
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.scrubbing import Scrubber, escaped, passwords, scrubbed_uri
@@ -31,6 +33,11 @@ class URITests(SynchronousTestCase):
             ("/api?session_id=s", "/api?session_id=s"),
             ("http://me:pw@host/api", "http://***@host/api"),
             ("//me:p@w@host/api", "//***@host/api"),
+            ("/login?next=%2Fa%3Ftoken%3Dx&y=%2F", "/login?next=***&y=%2F"),
+            ("/login?next=%252Fa%253Ftoken%253Dx", "/login?next=***"),
+            ("/login?token%3Dx&y=1", "/login?***&y=1"),
+            ("/api%3Ftoken%3Dx%0a/%zz", "/api?token=***"),
+            ("/a%3Fb", "/a%3Fb"),
         ):
             self.assertEqual(scrubbed_uri(uri), expected)
 
@@ -55,9 +62,25 @@ class ScrubberTests(SynchronousTestCase):
             ("it is s3cret/wörd.", "it is ***."),
             ("s3cret%2Fw%C3%B6rd", "***"),
             ("'s3cret/w\\xf6rd'", "'***'"),
+            ("%73%33cret%2fw%c3%B6rd", "***"),
+            ("s3cret%252Fw%25c3%25B6rd", "***"),
+            ('{"a": "s3cret/w\\u00f6rd"}', '{"a": "***"}'),
+            ("100% s3cret", "100% s3cret"),
             ("s3cret", "s3cret"),
         ):
             self.assertEqual(scrub(text), expected)
+
+    def test_in_base64(self) -> None:
+        """
+        So are they in Base64, wherever they begin.
+        """
+        secret = "s3cret/wörd?>"
+        scrub = Scrubber([secret])
+        for encode in (b64encode, urlsafe_b64encode):
+            for before in ("", "m", "me", "me:"):
+                encoded = encode(f"{before}{secret}behind".encode()).decode()
+                self.assertIn("***", scrub(encoded))
+                self.assertLess(len(scrub(encoded)), len(encoded) - 12)
 
     def test_short(self) -> None:
         """
