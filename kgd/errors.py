@@ -78,6 +78,36 @@ class BodyTooLarge(GatewayError):
     """
 
 
+class TargetTooLong(GatewayError):
+    """
+    The request's first line exceeds the limit.
+    """
+
+
+class HeadersTooLarge(GatewayError):
+    """
+    There are too many headers, or too much is in them.
+    """
+
+
+class TooSlow(GatewayError):
+    """
+    The request did not arrive in time.
+    """
+
+
+class UnsupportedEncoding(GatewayError):
+    """
+    The request's body is compressed.
+    """
+
+
+class ExpectationFailed(GatewayError):
+    """
+    The client expects something that we do not know.
+    """
+
+
 class UpgradeRequired(GatewayError):
     """
     The client speaks a version of the WebSocket protocol that we do not.

@@ -20,7 +20,7 @@ from kgd.fetching import is_remote, shown, split_prefix
 from kgd.log_lines import FORMATS
 from kgd.logs import LEVELS
 from kgd.protocol.v1 import SUBPROTOCOL
-from kgd.settings import MEBIBYTE, Settings, size_in_bytes
+from kgd.settings import KIBIBYTE, MEBIBYTE, Settings, size_in_bytes
 from kgd.web.origins import normalized
 
 Reader = Callable[[str], Any]
@@ -384,8 +384,9 @@ class Option:
         if value is None:
             return _NOTHING.get(self.read, "")
         value = self.show(value)
-        if self.read is size and value and value % MEBIBYTE == 0:
-            return f"{value // MEBIBYTE}MiB"
+        if self.read is size and value and value % KIBIBYTE == 0:
+            whole = value % MEBIBYTE == 0
+            return f"{value // MEBIBYTE}MiB" if whole else f"{value // KIBIBYTE}KiB"
         if isinstance(value, float) and value.is_integer():
             return int(value)
         if isinstance(value, Set):
@@ -796,6 +797,53 @@ OPTIONS = (
     ),
     Option("max-body-size", "Most bytes in the body of a request.", size),
     Option("max-message-size", "Most bytes in a message from a WebSocket.", size),
+    Option("max-frame-size", "Most bytes in one frame of a message from a WebSocket.", size),
+    Option("max-fragments", "Most frames in a message from a WebSocket.", whole_number),
+    Option("max-request-line", "Most bytes in the first line of a request.", size),
+    Option("max-header-size", "Most bytes in that line and all headers of a request.", size),
+    Option("max-headers", "Most headers in a request.", whole_number),
+    Option(
+        "header-timeout",
+        "Seconds in which all headers of a request have to arrive; 0 is no limit.",
+        seconds,
+    ),
+    Option(
+        "body-timeout",
+        "Seconds in which the body of a request has to arrive; 0 is no limit. More time is given "
+        "as the next option says.",
+        seconds,
+    ),
+    Option(
+        "body-rate",
+        "For each of so many bytes of a body that have arrived, it may take a second longer; "
+        "with 0, it may not.",
+        size,
+    ),
+    Option(
+        "keep-alive-timeout",
+        "Seconds after which a connection without a request is closed; 0 is never. It should be "
+        "longer than that of a proxy.",
+        seconds,
+    ),
+    Option(
+        "send-timeout",
+        "Seconds after which a connection is cut if the client takes nothing of an answer that "
+        "waits for it; 0 is never.",
+        seconds,
+    ),
+    Option(
+        "max-connections",
+        "Most connections of all clients, WebSockets too; more are refused with 503. With 0, only "
+        "files that may be open limit them.",
+        whole_number,
+    ),
+    Option(
+        "max-connections-per-address",
+        "Most connections from one address, or from one /64 network of IPv6; more are refused with "
+        "503. All that come through a proxy have the proxy's address: raise it there, or switch "
+        "it off with 0.",
+        whole_number,
+    ),
     Option("log-level", "Least important messages to log.", log_level),
     Option("log-format", "How to log: text, or json, one object on each line.", one_of(*FORMATS)),
     Option(

@@ -11,7 +11,8 @@ import attrs
 
 from kgd.protocol.messages import USERNAME
 
-MEBIBYTE = 1024 * 1024
+KIBIBYTE = 1024
+MEBIBYTE = 1024 * KIBIBYTE
 # Messages that are no use of the kernel: questions about it, and what comes of code that runs,
 # which counts because the kernel is busy then.
 UNTRACKED = frozenset(
@@ -182,6 +183,18 @@ class Settings:
     ws_ping_interval: float = 30.0
     max_body_size: int = 100 * MEBIBYTE
     max_message_size: int = 100 * MEBIBYTE
+    max_frame_size: int = 100 * MEBIBYTE
+    max_fragments: int = 16_384
+    max_request_line: int = 16 * KIBIBYTE
+    max_header_size: int = 64 * KIBIBYTE
+    max_headers: int = 200
+    header_timeout: float = 20.0
+    body_timeout: float = 60.0
+    body_rate: int = 16 * KIBIBYTE
+    keep_alive_timeout: float = 75.0
+    send_timeout: float = 60.0
+    max_connections: int = 0
+    max_connections_per_address: int = 4096
     log_level: str = "info"
     log_format: str = "text"
     access_log: bool | None = None

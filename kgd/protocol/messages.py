@@ -25,6 +25,8 @@ USERNAME = "kgd"
 # Above this many bytes it is cheaper to feed the parts to the hash one after the other than to
 # join them first.
 _JOIN_LIMIT = 32 * 1024
+# Of the parts of a client's message, nearly all of which are buffers: each takes some time.
+MOST_PARTS = 10_000
 
 Buffer = bytes | memoryview
 # A WebSocket frame: its head and its payload. Joining them would copy large messages once more.

@@ -14,7 +14,7 @@ import itertools
 import struct
 
 from kgd.errors import MalformedMessage
-from kgd.protocol.messages import Buffer, Frame, Outgoing, Request, read_header
+from kgd.protocol.messages import MOST_PARTS, Buffer, Frame, Outgoing, Request, read_header
 from kgd.protocol.rfc6455 import BINARY, frame_head
 
 SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
@@ -58,7 +58,7 @@ def decode(payload: bytes, is_binary: bool) -> Request:
     if len(payload) < _PLAIN:
         raise MalformedMessage("the frame is too short to hold a message")
     (count,) = struct.unpack_from("<Q", payload)
-    if count < 6 or 8 * (count + 1) > len(payload):
+    if not 6 <= count <= MOST_PARTS or 8 * (count + 1) > len(payload):
         raise MalformedMessage(f"a frame of {len(payload)} bytes cannot hold {count} offsets")
     offsets = struct.unpack_from(f"<{count}Q", payload, 8)
     if (

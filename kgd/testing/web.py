@@ -10,8 +10,10 @@ from typing import Any
 
 import attrs
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from kgd.interfaces import IPersonality
@@ -91,7 +93,7 @@ class MemoryClient:
     ) -> None:
         self.clock = Clock()
         root = GatewayResource(settings, personality, resource or personality.resource(), tally)
-        self._site = GatewaySite(settings, root, self.clock)
+        self._site = GatewaySite(settings, root, self.clock, self.clock.seconds)
         self._site.startFactory()
         self._host = host
         self.transport = _Transport(host)
@@ -131,7 +133,9 @@ class MemoryClient:
         lines += [f"{name}: {value}" for name, value in given.items()]
         protocol = self.connect()
         protocol.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
-        return read_response(self.transport.value())  # type: ignore[no-untyped-call]
+        response = read_response(self.transport.value())  # type: ignore[no-untyped-call]
+        protocol.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
+        return response
 
 
 def read_response(raw: bytes) -> Response:

@@ -4,11 +4,15 @@ The JSON that clients send.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
 
-from kgd.errors import InvalidRequest
+from kgd.errors import BodyTooLarge, InvalidRequest
+
+# In bytes. What is read here is small; decoded, it may need many times its size.
+MOST_JSON = 4 * 1024 * 1024
 
 
 def read_object(request: Any) -> dict[str, Any]:
@@ -24,7 +28,11 @@ def read_object_or_none(request: Any) -> dict[str, Any] | None:
 
     :return: The object, or ``None`` when there is no body, or ``null``.
     :raises InvalidRequest: when it is something else.
+    :raises BodyTooLarge: when no client can mean it.
     """
+    if request.content.seek(0, os.SEEK_END) > MOST_JSON:
+        raise BodyTooLarge(f"JSON like this may have at most {MOST_JSON} bytes")
+    request.content.seek(0)
     raw = request.content.read()
     if not raw:
         return None

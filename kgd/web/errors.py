@@ -29,6 +29,11 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.NoSuchSession: HTTPStatus.NOT_FOUND,
     errors.NoSuchKernelSpec: HTTPStatus.NOT_FOUND,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.TargetTooLong: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.HeadersTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.TooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    errors.UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
     errors.UpgradeRequired: HTTPStatus.UPGRADE_REQUIRED,
     errors.SessionKernelUnavailable: HTTPStatus.NOT_IMPLEMENTED,
     errors.NotSupported: HTTPStatus.NOT_IMPLEMENTED,
@@ -41,6 +46,8 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.KernelStartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.RestartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+
+LONGEST_MESSAGE = 2000  # characters
 
 _log = make_logger()
 
@@ -74,7 +81,8 @@ def refuse(request: Any, error: Exception) -> bytes:
             _log.failure("a request could not be answered", Failure(error))  # type: ignore[no-untyped-call]
             found, message = HTTPStatus.INTERNAL_SERVER_ERROR, "Unknown server error"
         else:
-            message = str(error)
+            # It may quote what the client has sent.
+            message = str(error)[:LONGEST_MESSAGE]
         status = found
     if isinstance(error, errors.NoSuchMethod):
         _allow(request, error.methods)

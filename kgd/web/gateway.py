@@ -85,6 +85,15 @@ class GatewayResource(Resource):
         except Exception as error:
             return refuse(request, error)
 
+    def check_before_body(self, request: Any) -> None:
+        """
+        :raises errors.GatewayError: when the request will be refused, whatever its body will be.
+        """
+        self.prepare(request)
+        self._hosts.check(request)
+        if request.method != b"OPTIONS":
+            self._admit(request, self._split(request)[1])
+
     def prepare(self, request: Any) -> Exchange:
         """
         Set the headers that every response has, also one that is refused before it gets here.

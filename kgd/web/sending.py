@@ -4,7 +4,10 @@ Writing to a connection without a detour.
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import struct
+import termios
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +32,30 @@ def unsent(transport: Any) -> int:
     if not is_plain_tcp(transport):
         return 0
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
+
+
+def unsent_below(transport: Any) -> int:
+    """
+    :return: How many bytes are in the buffer of a transport of Twisted's, or of the one below TLS;
+        0 for others.
+    """
+    # TLS passes through the attributes of what is below it.
+    if not hasattr(transport, "dataBuffer"):
+        return 0
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
+
+
+def in_system(transport: Any) -> int:
+    """
+    :return: How many bytes that were written are in the system's buffer, because the other side
+        has not acknowledged them; 0 when that is not known.
+    """
+    try:
+        answer = fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
+    except (AttributeError, OSError, ValueError):
+        return 0
+    size: int = struct.unpack("i", answer)[0]
+    return size
 
 
 def write_at_once(transport: Any, pieces: Sequence[bytes]) -> None:

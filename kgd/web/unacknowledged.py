@@ -8,9 +8,6 @@ client that comes back can be given the rest.
 
 from __future__ import annotations
 
-import fcntl
-import struct
-import termios
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +15,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 
 from kgd.protocol.messages import Outgoing
-from kgd.web.sending import is_plain_tcp, unsent
+from kgd.web.sending import in_system, is_plain_tcp, unsent
 
 # A living system acknowledges within 0.2 s at the latest, in seconds.
 STALE = 1.0
@@ -157,10 +154,4 @@ def _waiting(transport: Any) -> int:
     """
     :return: How many bytes are in our buffer or in the system's.
     """
-    ours = unsent(transport)
-    try:
-        answer = fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
-    except (OSError, ValueError):
-        return ours
-    theirs: int = struct.unpack("i", answer)[0]
-    return ours + theirs
+    return unsent(transport) + in_system(transport)

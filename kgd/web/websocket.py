@@ -8,11 +8,14 @@ transport: the relay has encoded them, once for all clients.
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
+import txaio
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import SWITCHING as SWITCHING_PROTOCOLS
 from twisted.web.resource import Resource
@@ -29,12 +32,15 @@ from kgd.settings import Settings
 from kgd.tally import Tally
 from kgd.web.exchange import exchange_of
 from kgd.web.sending import unsent, write_at_once
+from kgd.web.site import LINGER, GatewayChannel
 from kgd.web.unacknowledged import Sweep, Unacknowledged
 
 # Close codes of RFC 6455, section 7.4.1.
+GOING_AWAY = 1001
 CANNOT_ACCEPT = 1003
 INVALID_PAYLOAD = 1007
 POLICY_VIOLATION = 1008
+MESSAGE_TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 
 LONGEST_REASON = 123  # bytes, after which a close frame would be too long
@@ -54,9 +60,13 @@ class ChannelsProtocol(WebSocketServerProtocol):
     """
 
     _log = make_logger()
+    # Autobahn's own says everything twice, and would write whole requests to a log for debugging.
+    log = txaio.make_logger(level="error")  # type: ignore[attr-defined]
     _attachment: IAttachment | None = None
     _lost: list[Outgoing] | None = None
     transport: Any
+    # Called when the connection is lost.
+    gone: Callable[[], object] = staticmethod(lambda: None)
 
     def prepare(
         self,
@@ -84,6 +94,12 @@ class ChannelsProtocol(WebSocketServerProtocol):
         self._messages: list[tuple[Outgoing, int]] = []
         self._unflushed = 0
         self._flushing: IDelayedCall | None = None
+        self._pong: bytes | None = None
+        self._is_full = False
+        self._is_left = False
+        self._cutting: IDelayedCall | None = None
+        self._fragments = 0
+        self._message = BytesIO()
 
     def onConnect(self, request: object) -> tuple[str | None, dict[str, str]]:
         """
@@ -124,12 +140,83 @@ class ChannelsProtocol(WebSocketServerProtocol):
             self._log.failure("a client's message could not be passed on")
             self.close(INTERNAL_ERROR, "the gateway failed to pass a message on; see its log")
 
+    def onMessageBegin(self, isBinary: bool) -> None:
+        """
+        The first frame of a message.
+        """
+        super().onMessageBegin(isBinary)
+        self._fragments = 0
+        self._message = BytesIO()
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """
+        A frame of a message. Empty ones would never get to the limit for the message's size.
+        """
+        super().onMessageFrameBegin(length)
+        self._fragments += 1
+        if self._fragments > self.factory.max_fragments and not self.failedByMe:
+            self._fail_connection(
+                MESSAGE_TOO_BIG,
+                f"a message may have at most {self.factory.max_fragments} frames",
+            )
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        """
+        A piece of a frame. Autobahn would keep them all, and then join them: however small they
+        are, and in how many frames, they need no more room here than what is in them.
+        """
+        if not self.failedByMe:
+            self._message.write(payload)
+
+    def onMessageFrameEnd(self) -> None:
+        """
+        A whole frame.
+        """
+
+    def onMessageEnd(self) -> None:
+        """
+        A whole message.
+        """
+        # This copies nothing, nor does joining what is one piece.
+        self.message_data = [self._message.getvalue()]
+        self._message = BytesIO()
+        super().onMessageEnd()
+
+    def _fail_connection(self, code: int = GOING_AWAY, reason: str = "") -> None:
+        """
+        The client has broken the protocol; Autobahn's name for it.
+        """
+        self._log.info("closing a WebSocket ({code}): {reason}", code=code, reason=reason)
+        super()._fail_connection(code, reason)
+
+    def onPing(self, payload: bytes) -> None:
+        """
+        A ping. A client that does not read is answered when it does, and then only the last one.
+        """
+        if self._is_full:
+            self._pong = payload
+        else:
+            super().onPing(payload)
+
     def onCloseFrame(self, code: Any, reasonRaw: Any) -> Any:
         """
         The client goes. From now on nothing can be sent, until it comes back.
         """
         self._leave()
+        self._is_left = True
         return super().onCloseFrame(code, reasonRaw)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        """
+        Close; Autobahn's name for it. A client whose close frame has come shall get what has been
+        written, which cutting the connection would throw away, but not wait for it for ever.
+        """
+        if abort and not self._is_left:
+            self.transport.abortConnection()
+            return
+        self.transport.loseConnection()
+        if self._cutting is None:
+            self._cutting = self.factory.reactor.callLater(LINGER, self.transport.abortConnection)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """
@@ -137,6 +224,15 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         self.factory.open.discard(self)
         self._leave()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The same, as the transport says it.
+        """
+        super().connectionLost(reason)
+        if self._cutting is not None and self._cutting.active():
+            self._cutting.cancel()
+        self.gone()
 
     def turn_away(self, code: int, reason: str) -> None:
         """
@@ -242,6 +338,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         The client's TCP window is full.
         """
+        self._is_full = True
         if self._attachment is not None:
             self._attachment.pause()
 
@@ -249,6 +346,10 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         The client has read.
         """
+        self._is_full = False
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.sendPong(pong)  # type: ignore[no-untyped-call]
         if self._attachment is not None:
             self._attachment.resume()
 
@@ -275,14 +376,16 @@ class ChannelsFactory(WebSocketServerFactory):
         self.tally = tally
         self.sweep = Sweep(reactor)
         self.open = open_sockets
+        self.max_fragments = settings.max_fragments
         interval = settings.ws_ping_interval
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             versions=[13],
             webStatus=False,
             # Autobahn checks what it sends against the limit, too: only Autobahn's own frames.
-            maxFramePayloadSize=settings.max_message_size,
+            maxFramePayloadSize=settings.max_frame_size,
             maxMessagePayloadSize=settings.max_message_size,
             failByDrop=False,
+            # All of the handshake is there when Autobahn gets it.
             openHandshakeTimeout=20,
             closeHandshakeTimeout=FAREWELL,
             tcpNoDelay=True,
@@ -318,7 +421,11 @@ class UpgradeResource(Resource):
         """
         # HTTP will hear no more of it.
         exchange_of(request).end(SWITCHING_PROTOCOLS)
-        transport, request.channel.transport = request.channel.transport, None
+        channel = request.channel
+        transport, channel.transport = channel.transport, None
+        if isinstance(channel, GatewayChannel):
+            channel.handed_over()
+            self._protocol.gone = channel.gone
         if hasattr(transport, "wrappedProtocol"):  # TLS, which is a protocol itself
             transport.wrappedProtocol = self._protocol
         else:
@@ -336,5 +443,7 @@ class UpgradeResource(Resource):
         ]
         if self._protocol.framing.subprotocol:
             lines.append(b"Sec-WebSocket-Protocol: " + self._protocol.framing.subprotocol.encode())
-        self._protocol.dataReceived(b"\r\n".join([*lines, b"", b""]))
+        # Some clients do not wait for the answer.
+        early = b"".join(channel._dataBuffer) + channel.clearLineBuffer()
+        self._protocol.dataReceived(b"\r\n".join([*lines, b"", b""]) + early)
         return NOT_DONE_YET

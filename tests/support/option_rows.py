@@ -151,6 +151,18 @@ kernel-ws-protocol            | v1.kernel.websocket.jupyter.org | | ZMQChannelsW
 ws-ping-interval              | 25                 | 25               | KernelGatewayApp.ws_ping_interval
 max-body-size                 | 8MiB               |                  |
 max-message-size              | 9MiB               |                  |
+max-frame-size                | 7MiB               |                  |
+max-fragments                 | 99                 | 99               |
+max-request-line              | 8KiB               |                  |
+max-header-size               | 32KiB              |                  |
+max-headers                   | 90                 | 90               |
+header-timeout                | 11                 | 11               |
+body-timeout                  | 12                 | 12               |
+body-rate                     | 1KiB               |                  |
+keep-alive-timeout            | 13                 | 13               |
+send-timeout                  | 14                 | 14               |
+max-connections               | 5000               | 5000             |
+max-connections-per-address   | 500                | 500              |
 log-level                     | debug              |                  | KernelGatewayApp.log_level
 log-format                    | json               |                  |
 access-log                    | true               | true             |

@@ -116,7 +116,7 @@ class CommandTests(SynchronousTestCase):
             ("port", 5, "on the command line"),
             ("port-retries", 4, "in the variable KGD_PORT_RETRIES"),
             ("max-kernels", 2, f"as max-kernels in {file}"),
-            ("replay-bytes", 2048, f"as replay-bytes in {file}"),
+            ("replay-bytes", "2KiB", f"as replay-bytes in {file}"),
             ("prespawn", {"ir": 1}, f"as prespawn in {file}"),
             ("ip", "127.0.0.1", "default"),
             ("list-kernels", False, "default"),

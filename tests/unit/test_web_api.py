@@ -771,6 +771,7 @@ class ConnectionTests(APITestCase):
         """
         protocol = self.client.connect()
         protocol.dataReceived(b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        self.client.clock.advance(0)
         self.assertEqual(self.client.transport.value().count(b"HTTP/1.1 200 OK"), 3)
 
     def test_body_limit(self) -> None:

@@ -20,10 +20,14 @@ HERE = IPv4Address("TCP", "127.0.0.1", 8888)
 OURS = ("localhost", "LOCALHOST:1", "localhost.", "127.0.0.1", "127.0.0.1:8888", "127.1.2.3",
         "[::1]", "[::1]:8888")  # fmt: skip
 FOREIGN = (
-    "evil.org", "evil.org:8888", "localhost.evil.org", "127.0.0.1.evil.org", "evil.org.", "", "::1",
-    "0.0.0.0", "10.0.0.1", "127.1", "2130706433", "localhost@evil.org", "localhost:80@evil.org",
-    "localhost/evil.org", "evil.org/localhost", "[::1].evil.org", "127.0.0.1%evil.org",
-    "loc\xe4lhost", "localhost evil.org", "localhost,evil.org", "*",
+    "evil.org", "evil.org:8888", "localhost.evil.org", "127.0.0.1.evil.org", "evil.org.", "",
+    "0.0.0.0", "10.0.0.1", "127.1", "2130706433", "localhost,evil.org", "*",
+)  # fmt: skip
+# None of these is a name.
+JUNK = (
+    "::1", "localhost@evil.org", "localhost:80@evil.org", "localhost/evil.org",
+    "evil.org/localhost", "[::1].evil.org", "127.0.0.1%evil.org", "loc\xe4lhost",
+    "localhost evil.org", "localhost:x", "localhost:80:80", "[::1", "x" * 300,
 )  # fmt: skip
 
 
@@ -62,6 +66,8 @@ class HostTests(SynchronousTestCase):
             self.assertEqual(response.code, 403, host)
             self.assertEqual(response.json["reason"], "Forbidden")
             self.assertIn("--allowed-hosts", response.json["message"])
+        for host in JUNK:
+            self.assertEqual(self.ask(client, host).code, 400, host)
         for method, path in (
             ("GET", "/nope"),
             ("GET", "/healthz"),
