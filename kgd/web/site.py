@@ -98,7 +98,12 @@ class GatewayRequest(Request):
         self.site = self.channel.site
         self.setHeader(b"Date", datetimeToString())  # type: ignore[no-untyped-call]
         self.prepath, self.postpath = [], []
-        self.render(self.channel.site.root)  # type: ignore[no-untyped-call]
+        try:
+            self.render(self.channel.site.root)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            # The root lets none pass; Twisted would answer with HTML.
+            self.write(refuse(self, error))  # type: ignore[no-untyped-call]
+            self.finish()  # type: ignore[no-untyped-call]
 
 
 @implementer(IHandshakeListener)
@@ -145,6 +150,7 @@ class GatewayChannel(HTTPChannel):
             with suppress(AttributeError, OSError):
                 self.transport.setTcpNoDelay(True)
         self._await(Phase.HEAD, site.header_timeout)
+        self._progress = site.connections.now()
         site.connections.watch(self)
         self._place = place_of(self.transport.getPeer())
         try:
@@ -246,7 +252,7 @@ class GatewayChannel(HTTPChannel):
         """
         Some bytes.
         """
-        if self.is_refused:
+        if self._phase is Phase.END:
             self._vain += len(data)
             if self._vain > LINGER_BYTES:
                 self.transport.abortConnection()
@@ -289,7 +295,7 @@ class GatewayChannel(HTTPChannel):
             self.refuse(
                 errors.HeadersTooLarge(
                     f"The headers may have at most {site.max_header_size} bytes together; send "
-                    "fewer or shorter ones"
+                    "fewer, or shorter ones"
                 )
             )
         return not self.is_refused

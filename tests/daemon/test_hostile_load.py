@@ -120,7 +120,7 @@ class SlowTests(LoadTestCase):
         Hundreds of requests that are not finished, and of bodies that do not come, keep nobody
         else waiting. Each is told so in time, and the log does not overflow.
         """
-        gateway = await self.gateway("--header-timeout=6", "--body-timeout=6", "--body-rate=0")
+        gateway = await self.gateway("--header-timeout=4", "--body-timeout=4", "--body-rate=0")
         heads = [
             self.dial(gateway.port, b"GET /api HTTP/1.1\r\nHost: localhost\r\nX-%d: " % number)
             for number in range(500)
@@ -174,7 +174,7 @@ class SlowTests(LoadTestCase):
             with contextlib.suppress(BlockingIOError):
                 slow.recv(2048)
             # It has read for longer than the others were allowed to read nothing.
-            return descriptors(gateway) == files + 1 and time.monotonic() - began > 6
+            return descriptors(gateway) == files + 1 and time.monotonic() - began > 4
 
         await until(only_one_is_left, lambda: f"others are cut off: {descriptors(gateway)}")
         for client in clients:
@@ -250,7 +250,7 @@ class ManyTests(LoadTestCase):
         Asking for a kernel that is not there, over REST and for WebSockets, 20,000 times, leaves
         nothing behind.
         """
-        gateway = await self.gateway()
+        gateway = await self.gateway("--no-access-log")
         upgrade = (
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
@@ -272,8 +272,8 @@ class ManyTests(LoadTestCase):
                 answer = await raw(gateway.port, "".join([*requests, last]).encode())
                 self.assertEqual(answer.count(b"HTTP/1.1 404 "), 1000)
 
-        await ask(5_000)
+        await ask(4_000)
         before, files = memory(gateway), descriptors(gateway)
-        await ask(15_000)
+        await ask(16_000)
         self.assertLess(memory(gateway) - before, MEBIBYTE)
         await until(lambda: descriptors(gateway) <= files, "the connections are gone")

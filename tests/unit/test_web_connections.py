@@ -19,6 +19,7 @@ from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
 from kgd.testing.web import MemoryClient
 from kgd.web.connections import place_of
+from kgd.web.gateway import GatewayResource
 from kgd.web.site import LINGER
 
 GET = b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -220,6 +221,34 @@ class NumberTests(ConnectionsTestCase):
         protocol.resumeProducing()
         self.client.clock.advance(0)
         self.assertEqual(self.said.count(b"HTTP/1.1 200 "), 3)
+
+
+class LastRequestTests(ConnectionsTestCase):
+    """
+    After the last request.
+    """
+
+    def test_more(self) -> None:
+        """
+        Whatever comes after a request that was to be the last is not answered, not even with a
+        refusal.
+        """
+        self.serve()
+        for more in (GET, b"garbage\n", b"x" * 100_000):
+            for sent in (GET.replace(b"Host", b"Connection: close\r\nHost") + more, b""):
+                self.client.connect().dataReceived(sent)
+                self.client.clock.advance(0)
+                self.assertEqual(self.said.count(b"HTTP/1.1 "), bool(sent))
+
+    def test_defect(self) -> None:
+        """
+        What nobody has thought of is JSON, too, and logged.
+        """
+        client = self.serve()
+        self.patch(GatewayResource, "render", lambda *_: 1 / 0)
+        response = client.request("GET", "/api")
+        self.assertEqual((response.code, response.json["message"]), (500, "Unknown server error"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class BeforeBodyTests(ConnectionsTestCase):
