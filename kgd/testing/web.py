@@ -139,6 +139,8 @@ class MemoryClient:
         protocol.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
         response = read_response(self.transport.value())  # type: ignore[no-untyped-call]
         protocol.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
+        # What was to be done at once is, and does not pile up for the requests to come.
+        self.clock.advance(0)
         return response
 
 
