@@ -296,8 +296,11 @@ def log_writer(
         name = "twistd.log"
     file = terminal
     if name and name != "-":
+        # What clients ask for is nobody else's business. A file that is there keeps its mode.
+        is_ours = of_twistd.get("umask") is None and not os.path.exists(name)
+        mode = 0o600 if is_ours else None
         try:
-            file = LogFile.fromFullPath(name)  # type: ignore[no-untyped-call]
+            file = LogFile.fromFullPath(name, defaultMode=mode)  # type: ignore[no-untyped-call]
         except OSError as error:
             sys.exit(f"--logfile={name} cannot be written: {error.strerror}")
     elif not of_twistd.get("nodaemon", True):

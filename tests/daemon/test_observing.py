@@ -243,14 +243,27 @@ class LogTests(GatewayTestCase):
 
     async def test_file(self) -> None:
         """
-        A daemon writes the same to a file.
+        A daemon writes the same to a file, which others cannot read unless it was there before.
         """
         log = self.home / "the.log"
+        await self.log_to(log)
+        self.assertEqual(log.stat().st_mode & 0o777, 0o600)
+        log.chmod(0o640)
+        await self.log_to(log)
+        self.assertEqual(log.stat().st_mode & 0o777, 0o640)
+
+    async def log_to(self, log: Path) -> None:
+        """
+        Run a gateway that writes its log to a file.
+        """
+        before = log.stat().st_size if log.exists() else 0
         process = self.launch(
             "--port=0", "--default-kernel-name=tiny", "--log-format=json",
             twistd=("--pidfile=", f"--logfile={log}", "-n"), daemonize=True,
         )  # fmt: skip
-        await until(lambda: log.exists() and "available at" in log.read_text(), "it answers")
+        await until(
+            lambda: log.exists() and "available at" in log.read_text()[before:], "it answers"
+        )
         self.assertEqual(await process.stop(), 0)
         for line in log.read_text().splitlines():
             json.loads(line)
