@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 import attrs
@@ -146,6 +147,8 @@ def with_paths(text: str, change: Callable[[str], str]) -> str:
     return written(endpoint.kind, {**endpoint.arguments, **changed}) if changed else text
 
 
+# Asked for the same few names with every request.
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """
     :param host: An address, or a name, of which only ``localhost`` is known.

@@ -173,6 +173,8 @@ class GatewayResource(Resource):
             raise errors.CrossOriginRefused("")
 
     def _is_allowed_origin(self, request: Any) -> bool:
+        if not request.requestHeaders.hasHeader(b"origin"):
+            return True
         # Clients may send any bytes, and Twisted itself would insist on UTF-8.
         origin, host = (
             value.decode("latin-1") if value is not None else None

@@ -86,6 +86,7 @@ class RouteTable:
         }
         self._constant: dict[tuple[bytes, bytes], Callable[..., Any]] = {}
         self._access: dict[str, Access] = {}
+        self._constant_access: dict[str, Access] = {}
         for number, route in enumerate(self.routes):
             self._add(f"route_{number}", route)
         self._app.handle_errors(Exception)(_refuse)
@@ -107,7 +108,11 @@ class RouteTable:
         if route.access is Access.PUBLIC and not is_known:
             raise ValueError(f"{route.rule} would need no token; kgd/web/public.py lists what may")
         self._access[endpoint] = route.access
-        if "<" not in rule and not inspect.iscoroutinefunction(route.handler):
+        if "<" in rule:
+            return
+        if self._constant_access.setdefault(rule, route.access) is not route.access:
+            raise ValueError(f"what {route.rule} demands has to be the same for all of its methods")
+        if not inspect.iscoroutinefunction(route.handler):
             for method in methods:
                 self._constant[method.encode(), rule.encode()] = serve
 
@@ -121,8 +126,10 @@ class RouteTable:
         """
         :param path: Percent-encoded as it came.
         """
-        methods = self._adapter.allowed_methods(path)
-        for method in methods:
+        constant = self._constant_access.get(path)
+        if constant is not None:
+            return constant
+        for method in self._adapter.allowed_methods(path):
             try:
                 rule, _ = self._adapter.match(path, method=method, return_rule=True)
             except HTTPException:

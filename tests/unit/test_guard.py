@@ -237,6 +237,18 @@ class GuardTests(SynchronousTestCase):
         route = Route("/new", ("GET",), lambda request: b"", Access.PUBLIC)
         self.assertRaises(ValueError, RouteTable, [route], public=PUBLIC)
 
+    def test_one_demand_for_a_path(self) -> None:
+        """
+        One method of a path cannot demand less than another, and be taken for it.
+        """
+        first = Route("/new", ("GET",), lambda request: b"", Access.GUARDED)
+        other = Route("/new", ("POST",), lambda request: b"", Access.ANY_ORIGIN)
+        self.assertRaises(ValueError, RouteTable, [first, other])
+        table = RouteTable([first, Route("/<path:any>", ("GET",), first.handler, Access.PUBLIC)])
+        self.assertEqual(table.access("/new"), Access.GUARDED)
+        self.assertEqual(table.access("/news"), Access.PUBLIC)
+        self.assertEqual(table.access("/new/"), Access.PUBLIC)
+
     def test_not_loaded(self) -> None:
         """
         As long as a token has not been read, nobody has the right one.
