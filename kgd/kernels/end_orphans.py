@@ -17,6 +17,7 @@ import time
 
 # In seconds; together, and with some room, less than 5.
 PATIENCE = ((_signal.SIGTERM, 1.5), (_signal.SIGKILL, 1.5))
+# Nothing tells when a process group is empty whose processes are not our children.
 PAUSE = 0.02
 
 

@@ -167,7 +167,12 @@ def _read_frame(text: bytes) -> _Message:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         wrong = error
     # Python's own json writes NaN, and accepts it: so did every gateway before us.
-    mended = without_bare_words(text) if len(text) <= MOST_MENDED else text
+    if len(text) > MOST_MENDED:
+        raise MalformedMessage(
+            f"not a message in JSON, where NaN is taken up to {MOST_MENDED // 1024} KiB only: "
+            f"{wrong}"
+        )
+    mended = without_bare_words(text)
     if mended != text:
         try:
             return _decode_frame(mended)
