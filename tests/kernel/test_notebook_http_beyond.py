@@ -26,6 +26,8 @@ from tests.support.gateway import (
     until,
 )
 from tests.support.notebooks import notebook, python_notebook
+from tests.support.valve import Valve
+from tests.unit.test_observing import read_metrics
 
 SETUP = """
 import base64, json, os, signal, sys, threading, time
@@ -34,7 +36,9 @@ seeded = True
 def request():
     return json.loads(REQUEST)
 def wait():
-    with open(request()["args"]["valve"][0]) as valve:
+    path = request()["args"]["valve"][0]
+    open(path + ".began", "w").close()
+    with open(path) as valve:
         valve.readline()
 """
 HI = "# GET /hi\nprint('hi')"
@@ -102,6 +106,35 @@ class NotebookTestCase(GatewayTestCase):
         The same, without waiting.
         """
         return Deferred.fromCoroutine(self.get(path, **more))
+
+    async def running(self, valve: Valve, path: str = "/wait") -> Deferred[Response]:
+        """
+        Ask for what waits for a valve.
+
+        :return: What comes, as soon as its code runs: before that, others could overtake it.
+        """
+        answer = self.asking(f"{path}?valve={valve.path}")
+        await self.begun(valve)
+        return answer
+
+    async def begun(self, valve: Valve) -> None:
+        """
+        When code waits for a valve.
+        """
+        await until(Path(f"{valve.path}.began").exists, "the code runs")
+
+    async def queued(self, count: int = 1) -> dict[str, float]:
+        """
+        When so many requests wait for a kernel.
+
+        :return: The metrics that say so.
+        """
+        deadline = reactor.seconds() + 30
+        while True:
+            metrics = read_metrics((await self.get("/metrics")).body.decode())
+            if metrics['kgd_notebook_queue_length{notebook="/"}'] == count:
+                return metrics
+            self.assertLess(reactor.seconds(), deadline, f"{count} requests do not wait")
 
     async def connect_raw(self, request: str) -> Any:
         """
@@ -219,7 +252,7 @@ class EndTests(NotebookTestCase):
         """
         valve = self.valve()
         await self.serve("# GET /wait\nwait()", HI, options=("--queue-limit=2",))
-        first = self.asking(f"/wait?valve={valve.path}")
+        first = await self.running(valve)
         waiting = [self.asking("/hi") for _ in range(3)]
         await until(lambda: [each for each in waiting if each.called], "one is answered")
         (refused,) = [each.result for each in waiting if each.called]
@@ -237,19 +270,15 @@ class EndTests(NotebookTestCase):
         unless the operator wants it interrupted.
         """
         valve, done = self.valve(), self.home / "work" / "done"
-        cells = (
-            f"# GET /wait\nwait()\nopen({str(done)!r}, 'a').write('x')",
-            "# GET /began\nprint('yes')",
-            HI,
-        )
-        await self.serve(*cells)
+        await self.serve(f"# GET /wait\nwait()\nopen({str(done)!r}, 'a').write('x')", HI)
         running = await self.connect_raw(f"GET /wait?valve={valve.path}")
+        await self.begun(valve)
         queued = await self.connect_raw(f"GET /wait?valve={valve.path}")
         last = self.asking("/hi")
-        await until(lambda: True, "")
+        await self.queued(2)
         queued.transport.abortConnection()
         running.transport.abortConnection()
-        await until(lambda: queued.lost and running.lost, "they are gone")
+        await self.queued(1)
         valve.open()
         self.assertEqual((await last).code, 200)
         self.assertEqual(done.read_text(), "x")
@@ -275,10 +304,10 @@ class EndTests(NotebookTestCase):
         """
         valve = self.valve()
         gateway = await self.serve("# GET /wait\nwait()", HI)
-        running = self.asking(f"/wait?valve={valve.path}")
+        running = await self.running(valve)
         client = await self.connect_raw("GET /hi")
+        await self.queued()
         pids = self.kernels(gateway)
-        await until(lambda: True, "")
         self.assertEqual(await gateway.stop(), 0)
         self.assertIn((await running).code, (502, 503))
         await until(lambda: client.lost, "it is told")
@@ -354,7 +383,7 @@ class BodyTests(NotebookTestCase):
             return int(status.read_text().partition("VmRSS:")[2].split()[0]) * 1024
 
         valve = self.valve()
-        running = self.asking(f"/wait?valve={valve.path}")
+        running = await self.running(valve)
         before, size = memory(), 30_000_000
         headers = {"Content-Type": "application/octet-stream"}
         waiting = [
@@ -595,7 +624,7 @@ class ManyTests(NotebookTestCase):
             "--api=notebook_http", f"--seed-uri={folder}", "--reload", "--prespawn-count=2"
         )
         self.port = gateway.port
-        running = self.asking(f"/n/wait?valve={valve.path}")
+        running = await self.running(valve, "/n/wait")
         self.assertEqual(await self.version(b"1\n"), b"1\n")
         # Written elsewhere first, as careful programs do.
         new = self.write(python_notebook(SETUP, "# GET /v\nprint(2)"), "n.ipynb")

@@ -29,18 +29,11 @@ class DrainTests(NotebookTestCase):
         gateway = await self.serve(WAIT, HI)
         self.assertEqual((await self.get("/readyz")).body, b"ok\n")
         valve = self.valve()
-        running = self.asking(f"/wait?valve={valve.path}")
+        running = await self.running(valve)
         queued = self.asking("/hi")
-        states: list[dict[str, float]] = []
-
-        async def queue() -> float:
-            states.append(read_metrics((await self.get("/metrics")).body.decode()))
-            return states[-1]['kgd_notebook_queue_length{notebook="/"}']
-
-        while not await queue():
-            self.assertLess(len(states), 1000)
-        self.assertEqual(states[-1]['kgd_notebook_workers{notebook="/",state="busy"}'], 1)
-        self.assertEqual(states[-1]['kgd_notebook_workers{notebook="/",state="free"}'], 0)
+        metrics = await self.queued()
+        self.assertEqual(metrics['kgd_notebook_workers{notebook="/",state="busy"}'], 1)
+        self.assertEqual(metrics['kgd_notebook_workers{notebook="/",state="free"}'], 0)
         gateway.kill(signal.SIGUSR1)
         await until(lambda: "draining: " in gateway.output, "it is drained")
         self.assertEqual((await http(gateway.port, "POST", "/api/drain")).code, 202)
