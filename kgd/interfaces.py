@@ -30,6 +30,8 @@ from kgd.tally import Tally
 SHUT_DOWN = "Kernel shut down"
 #: What they are told of one that was culled begins with this.
 CULLED = "Kernel culled"
+#: What they are told when it is the gateway that ends.
+GATEWAY_SHUTS_DOWN = "The gateway is shutting down"
 
 # --- kernels --------------------------------------------------------------------------------------
 

@@ -19,11 +19,12 @@ from kgd import __version__
 from kgd.auth import AuthToken
 from kgd.descriptors import Turnstile
 from kgd.errors import ConfigurationError
-from kgd.interfaces import IDrainable, IPersonality
+from kgd.interfaces import GATEWAY_SHUTS_DOWN, IDrainable, IPersonality
 from kgd.listening import Listeners
 from kgd.logs import make_logger
 from kgd.personalities.loader import called, load, resource_of
 from kgd.port_file import PortFile
+from kgd.protocol.close_codes import GOING_AWAY
 from kgd.settings import Settings
 from kgd.surroundings import Surroundings
 from kgd.tally import Tally
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from kgd.assembly import House
     from kgd.parts import Parts
 
-GOING_AWAY = 1001
 # A personality that does not stop keeps nobody from stopping.
 PATIENCE = 5.0
 # Programs that start a gateway wait for this line, and take the port from its end.
@@ -328,7 +328,7 @@ class Gateway(Service):
         house.lag.stop()
         parts = house.parts
         for kernel in parts.kernels.list():
-            kernel.channels.dismiss(GOING_AWAY, "The gateway is shutting down")
+            kernel.channels.dismiss(GOING_AWAY, GATEWAY_SHUTS_DOWN)
         if personality is not None:
             await self._bounded("stopping the personality", personality.stop)
         await self._bounded("stopping the kernels", parts.kernels.stop_all)

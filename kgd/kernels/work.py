@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from kgd.interfaces import SHUT_DOWN, IChannels, IKernel, IKernelLauncher
+from kgd.interfaces import GATEWAY_SHUTS_DOWN, SHUT_DOWN, IChannels, IKernel, IKernelLauncher
 from kgd.kernels.activity import Activity
 from kgd.kernels.address import KernelAddress
 from kgd.kernels.askers import Askers
@@ -17,6 +17,7 @@ from kgd.kernels.failures import Failures
 from kgd.kernels.lifecycle import new_lifecycle
 from kgd.kernels.patience import Patience, Schedule
 from kgd.logs import make_logger
+from kgd.protocol.close_codes import GOING_AWAY, INTERNAL_ERROR, NORMAL
 from kgd.protocol.connection import ConnectionInfo
 from kgd.settings import Settings
 
@@ -299,7 +300,7 @@ class KernelWork:
         A user wanted the kernel gone.
         """
         self.reason = "" if self.stop_reason == SHUT_DOWN else self.stop_reason
-        self._end(1000, self.stop_reason)
+        self._end(NORMAL, self.stop_reason)
         self.askers.turn_away()
         self.askers.stopped.fire(None)
 
@@ -332,7 +333,7 @@ class KernelWork:
             file=str(self._address.file),
         )
         self.process.disown()
-        self._close(1001, "The gateway is shutting down")
+        self._close(GOING_AWAY, GATEWAY_SHUTS_DOWN)
         self.askers.turn_away()
 
     def end_unkillable(self) -> None:
@@ -355,7 +356,7 @@ class KernelWork:
         )
         self._disconnect("KernelDied", f"the kernel died: {reason}")
         self.channels.publish_status("dead")
-        self._end(1000 if self._was_ready else 1011, f"The kernel died: {reason}")
+        self._end(NORMAL if self._was_ready else INTERNAL_ERROR, f"The kernel died: {reason}")
         self.askers.disappoint(reason)
         self.askers.stopped.fire(None)
 

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from kgd.interfaces import IAttachment, IClient
 from kgd.logs import make_logger
+from kgd.protocol.close_codes import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from kgd.protocol.messages import Outgoing, Request, own_message
 from kgd.relay.backlog import OVERHEAD, Backlog
 from kgd.relay.outstanding import Outstanding
@@ -27,9 +28,6 @@ from kgd.tally import Tally
 INCOMING_BOUND = 32 * 1024 * 1024
 # With more than this waiting, a client counts as lagging, until it is down to half of it.
 LAG = 4 * 1024 * 1024
-
-TRY_AGAIN_LATER = 1013
-POLICY_VIOLATION = 1008
 
 _SLOW = "this client did not read them in time"
 _AWAY = (
@@ -276,7 +274,7 @@ class Attachment:
         self._end_absence()
         if self._client is not None:
             self._backlog.put_back(self._client.surrender())
-            self._client.close(1000, "Replaced by a newer connection")
+            self._client.close(NORMAL, "Replaced by a newer connection")
         self._welcome(client)
         self.resume()
 

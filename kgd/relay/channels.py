@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from kgd.errors import MalformedMessage
 from kgd.interfaces import (
+    GATEWAY_SHUTS_DOWN,
     ChannelsFigures,
     IAttachment,
     IChannels,
@@ -22,6 +23,7 @@ from kgd.interfaces import (
     IClient,
 )
 from kgd.logs import make_logger
+from kgd.protocol.close_codes import GOING_AWAY, NORMAL
 from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Buffer, Outgoing, own_request, read_state
 from kgd.relay.attachment import Attachment
@@ -363,7 +365,7 @@ class KernelChannels:
         self._attachments[attachment.session_id] = self._attachments.pop(attachment.session_id)
         away = [each for each in self._attachments.values() if not each.is_present]
         if len(away) > MOST_AWAY:
-            away[0].end(1000, "")
+            away[0].end(NORMAL, "")
         self._lag_changed()
 
     def _forget(self, attachment: Attachment) -> None:
@@ -429,5 +431,5 @@ class KernelChannels:
         """
         The gateway ends: close everything without waiting for last words.
         """
-        self.close(1001, "The gateway is shutting down")
+        self.close(GOING_AWAY, GATEWAY_SHUTS_DOWN)
         self._finish_ending()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from zope.interface import implementer
 
 from kgd.interfaces import (
+    GATEWAY_SHUTS_DOWN,
     ChannelsFigures,
     IAttachment,
     IChannels,
@@ -17,6 +18,7 @@ from kgd.interfaces import (
     IClient,
     IRelay,
 )
+from kgd.protocol.close_codes import GOING_AWAY, NORMAL
 from kgd.protocol.connection import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Request
 
@@ -174,7 +176,7 @@ class FakeChannels:
             attachment = self.attachments[session_id] = FakeAttachment(session_id, client)
         else:
             if attachment.client is not None:
-                attachment.client.close(1000, "Replaced by a newer connection")
+                attachment.client.close(NORMAL, "Replaced by a newer connection")
             attachment.client = client
         return attachment
 
@@ -238,4 +240,4 @@ class FakeRelay:
         """
         self.running = False
         for channels in self.opened.values():
-            channels.close(1001, "The gateway is shutting down")
+            channels.close(GOING_AWAY, GATEWAY_SHUTS_DOWN)

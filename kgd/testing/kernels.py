@@ -26,6 +26,7 @@ from kgd.errors import KernelLimitReached, KernelStartFailed, NoSuchKernel
 from kgd.interfaces import SHUT_DOWN, IKernel, IKernels, IKernelSpecs, KernelSpec, StartRequest
 from kgd.kernels.environment import check_client_environment
 from kgd.kernels.names import check_kernel_id, new_kernel_id
+from kgd.protocol.close_codes import NORMAL
 from kgd.settings import Settings
 from kgd.testing.kernel_channels import FakeAttachment, FakeChannels, FakeRelay
 from kgd.testing.kernel_contracts import KernelsContract, LauncherContract
@@ -238,7 +239,7 @@ class MemoryKernels:
         kernel.stopping = True
         if reason != SHUT_DOWN:
             kernel.reason = self._reasons[kernel.kernel_id] = reason
-        kernel.channels.close(1000, reason)
+        kernel.channels.close(NORMAL, reason)
         self._look_whether_drained()
 
     def _do(self, kernel_id: str, action: Callable[[MemoryKernel], None]) -> Deferred[None]:

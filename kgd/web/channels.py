@@ -13,12 +13,13 @@ from twisted.web.resource import IResource
 
 from kgd import errors
 from kgd.interfaces import Access, IGateway
+from kgd.protocol.close_codes import POLICY_VIOLATION
 from kgd.protocol.framings import choose
 from kgd.web.exchange import exchange_of
 from kgd.web.message_audit import MessageAudit
 from kgd.web.origins import is_allowed
 from kgd.web.routes import Route
-from kgd.web.websocket import POLICY_VIOLATION, ChannelsFactory, UpgradeResource
+from kgd.web.websocket import ChannelsFactory, UpgradeResource
 
 LONGEST_SESSION_ID = 255  # bytes
 # 16 random bytes in base64.

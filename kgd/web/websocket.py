@@ -26,6 +26,13 @@ from kgd import errors
 from kgd.interfaces import IAttachment, IClient, IKernel
 from kgd.logs import make_logger
 from kgd.open_sockets import OpenSockets
+from kgd.protocol.close_codes import (
+    CANNOT_ACCEPT,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    INVALID_PAYLOAD,
+    MESSAGE_TOO_BIG,
+)
 from kgd.protocol.framings import Framing
 from kgd.protocol.messages import Outgoing, Request
 from kgd.settings import Settings
@@ -34,14 +41,6 @@ from kgd.web.exchange import exchange_of
 from kgd.web.sending import unsent, write_at_once
 from kgd.web.site import LINGER, GatewayChannel
 from kgd.web.unacknowledged import Sweep, Unacknowledged
-
-# Close codes of RFC 6455, section 7.4.1.
-GOING_AWAY = 1001
-CANNOT_ACCEPT = 1003
-INVALID_PAYLOAD = 1007
-POLICY_VIOLATION = 1008
-MESSAGE_TOO_BIG = 1009
-INTERNAL_ERROR = 1011
 
 LONGEST_REASON = 123  # bytes, after which a close frame would be too long
 # A pong may take three pings' time, and half a minute at least.
