@@ -184,17 +184,17 @@ class KernelFaultTests(FaultTestCase):
         port = gateway.port
         healthy = await self.connect(port, await self.start_kernel(port))
         await healthy.execute("hello")
+        (healthy_pid,) = children_of(pid_of(gateway))
         own, files = len(self.leftovers()), open_files(gateway)
         for kind in ("stopped", "mute", "noise", "exits", "babbles", "killed"):
             name = kind if (self.specs / kind).exists() else "tiny"
             kernel_id = await self.start_kernel(port, name=name)
             client = await self.connect(port, kernel_id)
-            (pid,) = {*children_of(pid_of(gateway))} - {self.pid_of_healthy(gateway)} or {0}
             if kind == "stopped":
                 await client.execute("hello")
-                os.killpg(pid, signal.SIGSTOP)
-            if kind == "killed":
-                os.kill(pid, signal.SIGKILL)
+            if kind in ("stopped", "killed"):
+                (pid,) = {*children_of(pid_of(gateway))} - {healthy_pid}
+                os.kill(pid, signal.SIGSTOP if kind == "stopped" else signal.SIGKILL)
             client.request("execute_request", {"code": "x"})
             began = reactor.seconds()
             path = f"/api/kernels/{kernel_id}"
@@ -215,12 +215,6 @@ class KernelFaultTests(FaultTestCase):
             )
             await until(lambda: open_files(gateway) <= files, "its descriptors are closed")
         self.assertNotIn("Traceback", gateway.output)
-
-    def pid_of_healthy(self, gateway: GatewayProcess) -> int:
-        """
-        :return: The process of the kernel that was started first.
-        """
-        return min(children_of(pid_of(gateway)), key=lambda pid: os.stat(f"/proc/{pid}").st_ctime)
 
     async def test_garbage(self) -> None:
         """
