@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
 
-from tests.support.gateway import GatewayProcess, GatewayTestCase, children_of, http, stdout, until
+from tests.support.gateway import GatewayProcess, GatewayTestCase, http, stdout
 from tests.support.notebooks import notebook
 
 PYTHON = "--default-kernel-name=python3"
@@ -115,32 +115,6 @@ class PoolTests(GatewayTestCase):
     """
     Spare kernels.
     """
-
-    async def test_warm(self) -> None:
-        """
-        From a warm pool, a request for a kernel leads to an answer within 50 ms, if nothing else
-        takes the processor.
-        """
-        seed = self.home / "work" / "seed.ipynb"
-        seed.write_bytes(notebook(("code", "x = 41")))
-        gateway = await self.gateway(PYTHON, "--prespawn-count=8", f"--seed-uri={seed}")
-        assert gateway.transport is not None
-        self.assertEqual(len(children_of(gateway.transport.pid)), 8)
-        self.assertEqual((await http(gateway.port, "GET", "/api/kernels")).json, [])
-        delays = []
-        for _ in range(5):
-            began = reactor.seconds()
-            kernel_id = await self.start_kernel(gateway.port)
-            client = await self.connect(gateway.port, kernel_id, v1=True)
-            messages = await client.execute("print(x)")
-            delays.append(reactor.seconds() - began)
-            self.assertEqual(stdout(messages), "41\n")
-        self.assertEqual(len((await http(gateway.port, "GET", "/api/kernels")).json), 5)
-        self.assertLess(min(delays), 0.05, delays)
-        await until(
-            lambda: len(children_of(gateway.transport.pid)) == 13,  # type: ignore[union-attr]
-            "the pool is full again",
-        )
 
     async def test_missing(self) -> None:
         """

@@ -80,7 +80,7 @@ class SecurityTests(SynchronousTestCase):
         Every module, class and test that is named is there.
         """
         table = (TABLE.parents[1] / "docs" / "security.md").read_text("utf-8").split("\n## ")[-1]
-        names = re.findall(r"`((?:unit|wire|kernel|daemon|clients)\.[\w.]+)`", table)
+        names = re.findall(r"`((?:unit|wire|kernel|daemon|pace|clients)\.[\w.]+)`", table)
         self.assertGreater(len(names), 20)
         for name in names:
             package, module, *path = name.split(".")
