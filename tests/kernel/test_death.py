@@ -27,10 +27,7 @@ class DeathTests(GatewayTestCase):
         for v1 in (True, False):
             client = await self.connect(gateway.port, kernel_id, v1=v1)
             await client.execute("pass")
-            code = (
-                f"open({valve.path!r}).readline()\n"
-                "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-            )
+            code = f"{valve.wait}\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)"
             content = {"code": code, "silent": False, "allow_stdin": False}
             first = client.request("execute_request", content)
             second = client.request("complete_request", {"code": "x", "cursor_pos": 1})

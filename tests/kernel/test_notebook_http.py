@@ -629,8 +629,7 @@ class PoolTests(NotebookTestCase):
             python_notebook(
                 *sources(KERNEL_API),
                 "# GET /pid\nprint(os.getpid())",
-                f"# GET /wait\nopen({str(begun)!r}, 'w').close()\n"
-                f"open({valve.path!r}).readline()\nprint('long')",
+                f"# GET /wait\nopen({str(begun)!r}, 'w').close()\n{valve.wait}\nprint('long')",
                 "# POST /mine/:n\nrequest = json.loads(REQUEST)\nprint(request['body'])",
                 "# ResponseInfo POST /mine/:n\n"
                 "assert request == json.loads(REQUEST)\n"
@@ -688,7 +687,7 @@ class PoolTests(NotebookTestCase):
             python_notebook(
                 "import os\nserved = []",
                 f"# GET /wait/:n\nopen({str(began)!r}, 'a').write('x')\n"
-                f"open({valve.path!r}).readline()\nprint(*served)",
+                f"{valve.wait}\nprint(*served)",
                 "# GET /next/:n\nimport json\nserved.append(json.loads(REQUEST)['path']['n'])",
                 "# GET /served\nprint(*served)",
                 "# GET /die\nos.kill(os.getpid(), 9)",
@@ -763,7 +762,7 @@ class PoolTests(NotebookTestCase):
             python_notebook(
                 "state = []",
                 f"# GET /wait\nstate.append('late')\nopen({str(begun)!r}, 'w').close()\n"
-                f"open({valve.path!r}).readline()",
+                f"{valve.wait}",
                 "# GET /flood\nstate.append('flood')\nwhile True:\n    print(100 * 'x')",
                 "# GET /state\nprint(*state)",
             ),
@@ -1097,7 +1096,7 @@ class StartTests(NotebookTestCase):
                 f"{name}.ipynb",
                 python_notebook(
                     f"import os\nopen({str(pid)!r}, 'w').write(f'{{os.getpid()}}\\n')",
-                    f"open({valve.path!r}).readline()",
+                    valve.wait,
                     "# GET /a",
                 ),
             )

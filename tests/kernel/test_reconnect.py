@@ -40,8 +40,6 @@ class ReconnectTests(GatewayTestCase):
         self.port = self.gateway_process.port
         self.kernel_id = await self.start_kernel(self.port)
         self.gate = self.valve()
-        # What code does to wait at the gate.
-        self.wait = f"open({self.gate.path!r}).readline()"
 
     async def come(self, session_id: str = "s", *, v1: bool = True) -> Channels:
         """
@@ -90,7 +88,7 @@ class ReconnectTests(GatewayTestCase):
             client = await self.come()
             msg_id = self.request_code(
                 client,
-                f"for i in range(10): print(i, flush=True)\n{self.wait}\n"
+                f"for i in range(10): print(i, flush=True)\n{self.gate.wait}\n"
                 "for i in range(10, 20): print(i, flush=True)",
             )
             await until(lambda c=client, m=msg_id: c.of(m, "stream"), "it has begun")  # type: ignore[misc]
@@ -133,7 +131,7 @@ class ReconnectTests(GatewayTestCase):
         """
         await self.begin("--no-buffer-offline-messages")
         client = await self.come()
-        msg_id = self.request_code(client, f"{self.wait}; print('missed')")
+        msg_id = self.request_code(client, f"{self.gate.wait}\nprint('missed')")
         await until(lambda: client.of(msg_id, "execute_input"), "it has begun")
         await self.leave(client)
         await self.connections(0)
@@ -150,7 +148,7 @@ class ReconnectTests(GatewayTestCase):
         """
         await self.begin()
         client = await self.come()
-        msg_id = self.request_code(client, f"{self.wait}; print(input('?') * 2)")
+        msg_id = self.request_code(client, f"{self.gate.wait}\nprint(input('?') * 2)")
         await until(lambda: client.of(msg_id, "execute_input"), "it has begun")
         await self.leave(client)
         await self.connections(0)
@@ -170,7 +168,7 @@ class ReconnectTests(GatewayTestCase):
         client = await self.come()
         msg_id = self.request_code(
             client,
-            f"import sys; {self.wait}\nfor i in range(100): print('x' * 10000); sys.stdout.flush()",
+            f"{self.gate.wait}\nfor i in range(100): print('x' * 10000, flush=True)",
         )
         await until(lambda: client.of(msg_id, "execute_input"), "it has begun")
         await self.leave(client)

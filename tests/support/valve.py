@@ -13,10 +13,13 @@ class Valve:
     A FIFO from which code in a kernel reads lines, so that a test says when it goes on.
 
     :ivar path: What to open in the kernel.
+    :ivar wait: A line of Python that waits; it closes what it opens, since warnings of that would
+        be among a cell's output.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
+        self.wait = f"with open({self.path!r}) as valve: valve.readline()"
         os.mkfifo(path)
         # For both directions, so that opening waits for nobody.
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
