@@ -11,6 +11,7 @@ and everywhere else for the one that it got.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -217,7 +218,7 @@ class Page:
         """
         daemons = [int(file.read_text()) for file in self._directory.glob("*.pid")]
         for pid in filter(None, [self._gateway, *daemons]):
-            if alive(pid):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
             await until(partial(_gone, pid), f"the gateway {pid} ends")
         self._gateway = 0
@@ -230,9 +231,9 @@ class Page:
         assert self.shell.transport is not None
         if not self.shell.ended:
             pid = self.shell.transport.pid
-            for child in children_of(pid):
-                os.kill(child, signal.SIGKILL)
-            os.kill(pid, signal.SIGKILL)
+            for each in (*children_of(pid), pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
         await until(lambda: self.shell.ended, "the shell ends")
 
 
