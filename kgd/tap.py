@@ -118,8 +118,12 @@ class Daemon(Service):
         """
         super().startService()  # type: ignore[no-untyped-call]
         self._awaited.keep()
-        if os.geteuid() != self._uid:
-            become_at_home(os.environ)
+        if self._is_another_user():
+            try:
+                become_at_home(os.environ)
+            except ImportError:
+                self._failed(Failure())  # type: ignore[no-untyped-call]
+                return
         too_few = complaint(raise_limit(), self._max_kernels)
         if too_few:
             self._log.warn("{too_few}", too_few=too_few)
@@ -185,11 +189,21 @@ class Daemon(Service):
             self._is_stopping = True
             self._reactor.stop()
 
+    def _is_another_user(self) -> bool:
+        return os.geteuid() != self._uid
+
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):  # type: ignore[no-untyped-call]
             return
+        reason = ""
         if failure.check(ConfigurationError):  # type: ignore[no-untyped-call]
             reason = with_origins(failure.getErrorMessage(), self._where)
+        elif failure.check(ImportError) and self._is_another_user():  # type: ignore[no-untyped-call]
+            reason = (
+                f"the user of --uid cannot read what kgd needs ({failure.getErrorMessage()}); "
+                f"let it read kgd's own directory and {sys.prefix}"
+            )
+        if reason:
             self._log.critical("cannot start: {reason}", reason=reason)
             self._awaited.tell(reason)
         else:

@@ -483,6 +483,25 @@ class UserTests(GatewayTestCase):
         self.assertEqual(self.leftovers(), [])
         self.assertNotIn("Traceback", log.read_text())
 
+    async def test_unreadable(self) -> None:
+        """
+        Nobody can run what is installed where only root can read it, and is told so.
+        """
+        through = self.for_everybody()
+        self.own(self.runtime, self.home / "work")
+        closed = self.home / "closed"
+        closed.mkdir(mode=0o700)
+        (closed / "kgd").symlink_to(ROOT / "kgd")
+        process = self.launch(
+            "--port=0",
+            twistd=(f"--uid={NOBODY}",),
+            env={"PYTHONPATH": str(closed)},
+            through=through,
+        )
+        self.assertEqual(await process.ended(), 1)
+        self.assertIn("cannot start: the user of --uid cannot read what kgd needs", process.output)
+        self.assertNotIn("Traceback", process.output)
+
     async def test_awaited(self) -> None:
         """
         ``twistd`` comes back when the daemon answers, or with an error when it cannot; the log
