@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.plugin import getPlugins
-from twisted.python.reflect import namedAny
+from twisted.python.reflect import ModuleNotFound, namedAny
 from twisted.web.resource import IResource
 from zope.interface import Interface, Invalid
 from zope.interface.exceptions import (
@@ -118,8 +118,9 @@ def _find(api: str) -> Any:
         return _the_one(api, known[name])
     try:
         found = namedAny(api)  # type: ignore[no-untyped-call]
-    except Exception as error:
-        if "." in api:
+    except (Exception, SystemExit) as error:
+        # Somebody's module may be there, and lack one of those that it imports itself.
+        if "." in api or (api and not isinstance(error, ModuleNotFound)):
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigurationError(f"--api={api} cannot be imported: {reason}") from error
         raise ConfigurationError(
@@ -161,6 +162,11 @@ def _the_one(api: str, named: Sequence[Any]) -> Any:
 
 
 def _verify(interface: type[Interface], candidate: object, what: str) -> None:
+    if isinstance(candidate, type) and interface.implementedBy(candidate):
+        raise ConfigurationError(
+            f"{what} does not fit: it is the class {candidate.__name__}; it has to be an instance "
+            f"of it, {candidate.__name__}()"
+        )
     try:
         verifyObject(interface, candidate)
     except Invalid as error:

@@ -144,6 +144,37 @@ class LoaderTests(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, load, "no.such.module", self.gateway)
         self.assertIn("cannot be imported", str(error))
 
+    def test_broken_module(self) -> None:
+        """
+        A module that is there and cannot be imported says why, with dots in its name or without.
+        """
+        self.patch(sys, "path", [str(Path(self.mktemp()).absolute()), *sys.path])
+        Path(sys.path[0]).mkdir()
+        for number, (source, reason) in enumerate(
+            (
+                ("import nothing_of_this_name", "'nothing_of_this_name'"),
+                ("def f(:", "invalid syntax"),
+                ("raise SystemExit('it is a program')", "it is a program"),
+            )
+        ):
+            name = f"broken_module_of_somebody_{number}"
+            Path(sys.path[0], f"{name}.py").write_text(source)
+            for api in (name, f"{name}.maker"):
+                error = self.assertRaises(ConfigurationError, load, api, self.gateway)
+                self.assertIn(f"--api={api} cannot be imported: ", str(error))
+                self.assertIn(reason, str(error))
+
+    def test_class(self) -> None:
+        """
+        Whoever forgets to make an instance is told so.
+        """
+        setattr(self.module, "maker", Maker)  # noqa: B010
+        error = self.assertRaises(ConfigurationError, load, "a_module_of_somebody", self.gateway)
+        self.assertIn("it is the class Maker; it has to be an instance", str(error))
+        setattr(self.module, "maker", Maker(Plain))  # noqa: B010
+        error = self.assertRaises(ConfigurationError, load, "a_module_of_somebody", self.gateway)
+        self.assertIn("it is the class Plain;", str(error))
+
     def refusal(self, made: Any, api: str = "a_module_of_somebody.maker") -> str:
         """
         :param made: What the maker makes, or the maker itself if it is a type.
