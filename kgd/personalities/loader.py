@@ -25,7 +25,14 @@ from zope.interface.exceptions import (
 from zope.interface.verify import verifyObject
 
 from kgd.errors import ConfigurationError
-from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker, PersonalityOption
+from kgd.interfaces import (
+    IDrainable,
+    IGateway,
+    IPersonality,
+    IPersonalityMaker,
+    PersonalityOption,
+)
+from kgd.web.guests import resource_of_application
 
 # The modules of the Jupyter Kernel Gateway, as old configurations name them.
 _LEGACY_PREFIX = "kernel_gateway."
@@ -95,7 +102,10 @@ def make(maker: IPersonalityMaker, gateway: IGateway) -> IPersonality:
     """
     options = options_of(maker, gateway.settings.personality_options)
     personality = maker.make(attrs.evolve(gateway, options=options))  # type: ignore[misc]
-    _verify(IPersonality, personality, f"what the personality {maker.name} makes")
+    what = f"what the personality {maker.name} makes"
+    _verify(IPersonality, personality, what)
+    if IDrainable.providedBy(personality):
+        _verify(IDrainable, personality, what)
     return personality
 
 
@@ -198,7 +208,7 @@ async def resource_of(personality: IPersonality, name: str) -> IResource:
     """
     found = await called(personality.resource)
     if not IResource.providedBy(found) and callable(getattr(found, "resource", None)):
-        found = found.resource()
+        found = resource_of_application(found)
     if not IResource.providedBy(found):
         raise ConfigurationError(
             f"what the personality {name} makes does not fit: its resource() gives "
