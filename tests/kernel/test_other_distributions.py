@@ -193,7 +193,8 @@ class PortalTests(GatewayTestCase):
         listed = await http(port, "GET", "/kernels/api/kernels", headers=TOKEN)
         self.assertEqual([each["id"] for each in listed.json], [kernel_id])
         client = await self.connect(port, kernel_id, base="/kernels", query="?token=tok", v1=True)
-        self.assertEqual(stdout(await client.execute("print(6 * 7)")), "42\n")
+        code = "import os; print(6 * 7, 'PORTAL_TOKEN' in os.environ)"
+        self.assertEqual(stdout(await client.execute(code)), "42 False\n")
         process.kill(15)
         self.assertEqual((await client.when_closed())[0], 1001)
         await process.ended()
@@ -205,7 +206,7 @@ class PortalTests(GatewayTestCase):
         ``portal.py``.
         """
         file = ROOT / "etc" / "embedding" / "portal.py"
-        await self.visit(self.portal(str(file), "--port=0", "--token=tok"))
+        await self.visit(self.portal(str(file), "--port=0", PORTAL_TOKEN="tok"))
 
     async def test_tac(self) -> None:
         """
