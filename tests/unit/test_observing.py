@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.draining import Draining
 from kgd.errors import NoSuchKernel, Unavailable
-from kgd.interfaces import Ended, CULLED, StartRequest
+from kgd.interfaces import CULLED, Ended, StartRequest
 from kgd.lag import INTERVAL, LagMeter
 from kgd.logs import set_level
 from kgd.personalities.notebook_http.notebooks import metrics_of
