@@ -51,8 +51,7 @@ def fail(request: Any, failure: Failure) -> None:
     To be the ``processingFailed`` of a request, which those call who answer later. Twisted's own
     answers in HTML, also in the middle of another answer.
     """
-    error = failure.value
-    assert isinstance(error, Exception)
+    error: Any = failure.value
     if not request.startedWriting:
         request.write(refuse(request, error))
         request.finish()
