@@ -84,6 +84,13 @@ def seconds(value: str) -> float:
     return number
 
 
+def rate(value: str) -> float:
+    """
+    A number that is not negative.
+    """
+    return seconds(value)
+
+
 def size(value: str) -> int:
     """
     A number of bytes up to 2**62, with KiB, MiB or GiB after it if you like.
@@ -823,8 +830,8 @@ OPTIONS = (
         aliases=("max-buffered-bytes",),
     ),
     Option("limit-rate", "Limit how much output a client is sent, as the next three say.", switch),
-    Option("iopub-msg-rate-limit", "Most messages of output in a second; 0 is no limit.", seconds),
-    Option("iopub-data-rate-limit", "Most bytes of text in a second; 0 is no limit.", seconds),
+    Option("iopub-msg-rate-limit", "Most messages of output in a second; 0 is no limit.", rate),
+    Option("iopub-data-rate-limit", "Most bytes of text in a second; 0 is no limit.", rate),
     Option("rate-limit-window", "Seconds over which the rates are measured.", seconds),
     Option(
         "allowed-message-types",

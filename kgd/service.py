@@ -250,12 +250,22 @@ class Gateway(Service):
         if not failure.check(CancelledError):  # type: ignore[no-untyped-call]
             self._log.failure("cannot drain", failure)
 
+    def _drain_otherwise(self, failure: Failure, parts: Parts) -> Deferred[None]:
+        """
+        A personality that does not know when it is done does not keep us from ending.
+        """
+        if failure.check(CancelledError):  # type: ignore[no-untyped-call]
+            failure.raiseException()
+        self._log.failure("the personality cannot drain; waiting for its kernels", failure)
+        return parts.kernels.drain()
+
     async def _drain(self, parts: Parts) -> None:
         timeout = self._settings.drain_timeout
         self._log.info("draining: nothing new is begun, and what there is may go on")
         personality = self._personality
         if IDrainable.providedBy(personality):
             drained = called(personality.drain)
+            drained.addErrback(self._drain_otherwise, parts)
         else:
             drained = parts.kernels.drain()
         if timeout:

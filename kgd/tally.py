@@ -75,6 +75,7 @@ class Tally:
     :ivar starts: By kernelspec, the time from a kernel's start until it could be used.
     :ivar failed_starts: By kernelspec, kernels that could never be used.
     :ivar deaths: By kernelspec, kernels that died for good without anybody's wanting it.
+    :ivar revivals: By kernelspec, how often a kernel that had died was started again.
     :ivar requests: By method, route and status.
     :ivar lag: How late the reactor called what was due.
     """
@@ -90,6 +91,7 @@ class Tally:
         self.starts: dict[str, Histogram] = {}
         self.failed_starts: Counter[str] = Counter()
         self.deaths: Counter[str] = Counter()
+        self.revivals: Counter[str] = Counter()
         self.requests: dict[tuple[str, str, int], Histogram] = {}
         self.lag = Histogram(OF_LAG)
 

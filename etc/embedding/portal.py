@@ -1,5 +1,5 @@
 """
-An application with two gateways in it: ``python portal.py --port=8000``.
+An application with two gateways in it: ``PORTAL_TOKEN=... python portal.py --port=8000``.
 
 Below ``/kernels`` people work with kernels, with the token; below ``/reports`` everybody may ask
 what a notebook answers; everything else is the application's own. ``portal.tac`` is the same for
@@ -7,6 +7,7 @@ twistd.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -85,7 +86,8 @@ async def main(reactor, port, token):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--token", default="", help="for /kernels")
     given = parser.parse_args()
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)])
-    react(lambda reactor: main(reactor, given.port, given.token))
+    # Others could see it on the command line; kernels find what is left in the environment.
+    token = os.environ.pop("PORTAL_TOKEN", "")
+    react(lambda reactor: main(reactor, given.port, token))

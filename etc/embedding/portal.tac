@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from portal import Portal
 
 application = Application("portal")
-portal = Portal(reactor, os.environ.get("PORTAL_TOKEN", ""))
+# Taken out, because kernels find there what is in the environment.
+portal = Portal(reactor, os.environ.pop("PORTAL_TOKEN", ""))
 portal.setServiceParent(application)
 port = os.environ.get("PORTAL_PORT", "8000")
 endpoint = serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1")

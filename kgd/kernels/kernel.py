@@ -42,6 +42,7 @@ class Kernel:
     :param address: Where it will listen.
     :param forget: Called once when the kernel is gone, with the reason if it died by itself or was
         stopped for one that is worth telling.
+    :param crashed: Called whenever its process has died and another is to take its place.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Kernel:
         relay: IRelay,
         address: KernelAddress,
         forget: Callable[[str], None],
+        crashed: Callable[[], None],
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,7 +67,9 @@ class Kernel:
         self.stopping: bool = False
         self._settings = settings
         self._activity = Activity(wall_clock, monotonic, settings.untracked_message_types)
-        self._work = KernelWork(reactor, plan, settings, launcher, address, self._activity, forget)
+        self._work = KernelWork(
+            reactor, plan, settings, launcher, address, self._activity, forget, crashed
+        )
         self._work.kernel = self
         self.channels: IChannels = relay.open(plan.kernel_id, self)
         self._work.channels = self.channels

@@ -201,7 +201,7 @@ class KernelRegistry:
             spec.env,
             inherit=settings.env_process_whitelist,
             accept=settings.env_whitelist,
-            hide={settings.auth_token_env},
+            hide=self._hidden(),
             parent_pid=None if settings.keep_kernels else os.getpid(),
         )
         cwd = working_directory(settings.root_dir, request.path)
@@ -223,6 +223,14 @@ class KernelRegistry:
             revive=request.revive,
         )
 
+    def _hidden(self) -> set[str]:
+        """
+        :return: The variables that hold the token, also when it was given in another way.
+        """
+        token = self._settings.auth_token
+        found = {name for name, value in self._environment.items() if token and value == token}
+        return {self._settings.auth_token_env, *found}
+
     def _new_kernel(self, plan: Plan, launcher: IKernelLauncher) -> Kernel:
         kernel = Kernel(
             self._reactor,
@@ -232,6 +240,7 @@ class KernelRegistry:
             self._relay,
             self._addresses.new(plan.kernel_id, plan.spec),
             lambda reason: self._forget(kernel, reason),
+            lambda: self._tally.revivals.update([kernel.name]),
             self._wall_clock,
             self._monotonic,
         )

@@ -31,6 +31,7 @@ class KernelWork:
     :ivar gone: Whether there is no process any more, and never will be.
     :ivar reason: Why the kernel failed or was culled, or the empty string.
     :ivar stop_reason: What clients are told when somebody wanted the kernel gone.
+    :param crashed: Called whenever the process is gone and another is to take its place.
     :param forget: Called once, with the reason, when the kernel is gone; the reason is empty unless
         it died by itself or was stopped for one that is worth telling.
     """
@@ -46,6 +47,7 @@ class KernelWork:
         address: KernelAddress,
         activity: Activity,
         forget: Callable[[str], None],
+        crashed: Callable[[], None],
     ) -> None:
         self._reactor = reactor
         self._plan = plan
@@ -53,6 +55,7 @@ class KernelWork:
         self._address = address
         self._activity = activity
         self._forget = forget
+        self._crashed = crashed
         self.channels: IChannels
         self.kernel: IKernel
         self.events = new_lifecycle(self)
@@ -210,6 +213,7 @@ class KernelWork:
         self._patience.wait(rest)
         self.reason = reason
         self._activity.crashed()
+        self._crashed()
         self.channels.publish_status("restarting")
 
     def _disconnect(self, ename: str, evalue: str) -> None:

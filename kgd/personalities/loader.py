@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.plugin import getPlugins
-from twisted.python.reflect import namedAny
+from twisted.python.reflect import ModuleNotFound, namedAny
 from twisted.web.resource import IResource
 from zope.interface import Interface, Invalid
 from zope.interface.exceptions import (
@@ -25,7 +25,14 @@ from zope.interface.exceptions import (
 from zope.interface.verify import verifyObject
 
 from kgd.errors import ConfigurationError
-from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker, PersonalityOption
+from kgd.interfaces import (
+    IDrainable,
+    IGateway,
+    IPersonality,
+    IPersonalityMaker,
+    PersonalityOption,
+)
+from kgd.web.guests import resource_of_application
 
 # The modules of the Jupyter Kernel Gateway, as old configurations name them.
 _LEGACY_PREFIX = "kernel_gateway."
@@ -95,7 +102,10 @@ def make(maker: IPersonalityMaker, gateway: IGateway) -> IPersonality:
     """
     options = options_of(maker, gateway.settings.personality_options)
     personality = maker.make(attrs.evolve(gateway, options=options))  # type: ignore[misc]
-    _verify(IPersonality, personality, f"what the personality {maker.name} makes")
+    what = f"what the personality {maker.name} makes"
+    _verify(IPersonality, personality, what)
+    if IDrainable.providedBy(personality):
+        _verify(IDrainable, personality, what)
     return personality
 
 
@@ -118,8 +128,9 @@ def _find(api: str) -> Any:
         return _the_one(api, known[name])
     try:
         found = namedAny(api)  # type: ignore[no-untyped-call]
-    except Exception as error:
-        if "." in api:
+    except (Exception, SystemExit) as error:
+        # Somebody's module may be there, and lack one of those that it imports itself.
+        if "." in api or (api and not isinstance(error, ModuleNotFound)):
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigurationError(f"--api={api} cannot be imported: {reason}") from error
         raise ConfigurationError(
@@ -161,6 +172,11 @@ def _the_one(api: str, named: Sequence[Any]) -> Any:
 
 
 def _verify(interface: type[Interface], candidate: object, what: str) -> None:
+    if isinstance(candidate, type) and interface.implementedBy(candidate):
+        raise ConfigurationError(
+            f"{what} does not fit: it is the class {candidate.__name__}; it has to be an instance "
+            f"of it, {candidate.__name__}()"
+        )
     try:
         verifyObject(interface, candidate)
     except Invalid as error:
@@ -192,7 +208,7 @@ async def resource_of(personality: IPersonality, name: str) -> IResource:
     """
     found = await called(personality.resource)
     if not IResource.providedBy(found) and callable(getattr(found, "resource", None)):
-        found = found.resource()
+        found = resource_of_application(found)
     if not IResource.providedBy(found):
         raise ConfigurationError(
             f"what the personality {name} makes does not fit: its resource() gives "

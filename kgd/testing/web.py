@@ -158,5 +158,21 @@ def read_response(raw: bytes) -> Response:
     for field in fields:
         name, _, value = field.partition(": ")
         headers[name.lower()] = value
-    assert "transfer-encoding" not in headers, "every response announces its length"
+    if "transfer-encoding" in headers:
+        body = _joined(body)
     return Response(int(code), reason, headers, body)
+
+
+def _joined(chunks: bytes) -> bytes:
+    """
+    :param chunks: A body as RFC 9112 has it in chunks, without extensions and trailers.
+    """
+    pieces: list[bytes] = []
+    while True:
+        size, separator, chunks = chunks.partition(b"\r\n")
+        assert separator, "no complete response: its last chunk is missing"
+        length = int(size, 16)
+        if not length:
+            return b"".join(pieces)
+        pieces.append(chunks[:length])
+        chunks = chunks[length + 2 :]

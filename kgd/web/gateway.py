@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 from twisted.web.error import UnsupportedMethod
-from twisted.web.resource import IResource, Resource, getChildForRequest
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.resource import IResource, Resource
 
 from kgd import errors
 from kgd.audit import Audit
@@ -22,6 +20,7 @@ from kgd.tally import Tally
 from kgd.web.base import note_base, take_base
 from kgd.web.errors import refuse
 from kgd.web.exchange import Exchange, exchange_of
+from kgd.web.guests import render
 from kgd.web.hosts import HostGuard
 from kgd.web.opening import Opening
 from kgd.web.origins import is_allowed
@@ -89,7 +88,9 @@ class GatewayResource(Resource):
             self._admit(request, path, served)
             request.prepath = base.split(b"/")[1:]
             note_base(request, base)
-            return _render(resource, request, path)
+            # It would not have been admitted without one.
+            assert path is not None
+            return render(resource, request, path)
         except UnsupportedMethod as error:
             allowed: list[bytes] = list(error.allowedMethods)
             return refuse(request, errors.NoSuchMethod([each.decode("ascii") for each in allowed]))
@@ -182,18 +183,3 @@ class GatewayResource(Resource):
         )
         allowed = self._settings.cors.allow_origin
         return is_allowed(origin, host, allowed, secure=request.isSecure())
-
-
-def _render(resource: IResource, request: Any, path: str | None) -> Any:
-    """
-    :param path: Below the base URL; that it is there has been seen to.
-    """
-    assert path is not None
-    segments = path.encode("ascii").split(b"/")[1:]
-    # Klein would decode and split the path again; an encoded slash is no separator. In a tree of
-    # plain resources, a child has the name that was encoded.
-    request.postpath = segments if resource.isLeaf else list(map(unquote_to_bytes, segments))
-    body = getChildForRequest(resource, request).render(request)  # type: ignore[no-untyped-call]
-    if body is not NOT_DONE_YET and not isinstance(body, bytes):
-        raise TypeError(f"the personality has answered with {type(body)} instead of bytes")
-    return body

@@ -128,9 +128,11 @@ class MetricsAPI:
         )
         for name, text, counts in (
             ("kgd_kernel_failed_starts", "Kernels that could never be used", tally.failed_starts),
+            ("kgd_kernel_restarts", "Kernels that died and were started again", tally.revivals),
             ("kgd_kernel_deaths", "Kernels that nobody stopped, and that are gone", tally.deaths),
         ):
-            values: Values = {(spec,): count for spec, count in counts.items()}
+            # What begins with 1 has not grown for those who watch.
+            values: Values = {(spec,): counts[spec] for spec in {*tally.starts, *counts}}
             yield counter(name, text, values, by_spec)
 
     def _of_clients(self) -> Families:

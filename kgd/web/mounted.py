@@ -5,8 +5,10 @@ A gateway in the tree of another application, whose HTTP server is not ours.
 from __future__ import annotations
 
 import os
+from types import MethodType
 from typing import Any
 from urllib.parse import parse_qs
+from weakref import proxy
 
 from twisted.web.resource import IResource, Resource
 
@@ -15,6 +17,7 @@ from kgd.notebook.request import without_token
 from kgd.settings import Settings
 from kgd.tally import Tally
 from kgd.web.errors import refuse
+from kgd.web.guests import fail
 from kgd.web.opening import Opening
 from kgd.web.tokens import presented
 
@@ -61,6 +64,8 @@ class MountedResource(Resource):
         Take back what Twisted's own server does to requests, and ours does not.
         """
         request.defaultContentType = None
+        # Each would keep the other.
+        request.processingFailed = MethodType(fail, proxy(request))
         if self._settings.needs_token:
             _hide_token(request)
         # A field of a form that was posted is no argument of the query.

@@ -28,6 +28,7 @@ from kgd.settings import Settings
 from kgd.web.connections import Connections, Full, place_of
 from kgd.web.errors import refuse
 from kgd.web.gateway import GatewayResource
+from kgd.web.guests import fail
 from kgd.web.heads import check_body, check_field, check_framing, check_host, read_target
 from kgd.web.sending import in_system, unsent_below
 
@@ -104,6 +105,12 @@ class GatewayRequest(Request):
             # The root lets none pass; Twisted would answer with HTML.
             self.write(refuse(self, error))  # type: ignore[no-untyped-call]
             self.finish()  # type: ignore[no-untyped-call]
+
+    def processingFailed(self, reason: Failure) -> None:
+        """
+        Whoever wanted to answer later cannot.
+        """
+        fail(self, reason)
 
 
 @implementer(IHandshakeListener)

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+from klein import Klein
 from twisted.application.service import MultiService
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -27,8 +28,8 @@ from twisted.web.static import Data
 from zope.interface import implementer
 
 import kgd
-from kgd.errors import ConfigurationError
-from kgd.interfaces import IPersonality
+from kgd.errors import ConfigurationError, InvalidRequest
+from kgd.interfaces import Access, IDrainable, IPersonality
 from tests.support.gateway import GatewayTestCase, alive, children_of, http, stdout, until
 from tests.unit.test_personalities import Maker, Plain
 
@@ -257,6 +258,52 @@ class EmbeddingTests(GatewayTestCase):
         await self.assertFailure(waiting, CancelledError)
         self.assertEqual(len(undoing), 1)
         self.assertEqual((children_of(os.getpid()), self.leftovers()), ([], []))
+
+    async def test_answers_later(self) -> None:
+        """
+        A personality that fails when Twisted's server has it does so in the gateway's way.
+        """
+        app = Klein()
+
+        @app.route("/invalid")
+        async def invalid(request: Any) -> None:
+            raise InvalidRequest("it is")
+
+        personality: Any = Plain()
+        personality.access = lambda path: Access.PUBLIC
+        personality.resource = lambda: app
+        module: Any = ModuleType("of_somebody")
+        module.maker = Maker(personality)
+        sys.modules["of_somebody"] = module
+        self.addCleanup(sys.modules.pop, "of_somebody")
+        await self.listen()
+        await self.gateway_at(b"k", api="of_somebody")
+        answer = await http(self.port, "GET", "/k/invalid")
+        self.assertEqual((answer.code, answer.json["message"]), (400, "it is"))
+
+    async def test_drain_fails(self) -> None:
+        """
+        A personality that fails to drain is drained when its kernels are gone.
+        """
+
+        @implementer(IDrainable)
+        class Failing(Plain):
+            """
+            Has a mistake in it.
+            """
+
+            def drain(self) -> Deferred[None]:
+                raise ValueError("a mistake")
+
+        module: Any = ModuleType("failing_to_drain")
+        module.maker = Maker(Failing())
+        sys.modules["failing_to_drain"] = module
+        self.addCleanup(sys.modules.pop, "failing_to_drain")
+        gateway = await self.gateway_at(b"k", api="failing_to_drain")
+        drained = gateway.when_drained()
+        gateway.drain()
+        await drained
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     async def test_cannot_start(self) -> None:
         """

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 
 from tests.support.gateway import (
@@ -102,9 +103,23 @@ class PersonalityTests(GatewayTestCase):
             answer = await http(port, "GET", f"/b{below}", headers=headers)
             self.assertEqual(answer.code, status, below)
         self.assertEqual((await http(port, "POST", "/b/api/drain")).code, 401)
+        # It ends when what runs is done, although its kernel would be there for ever.
+        marks = [self.home / name for name in ("begun", "go")]
+        code = (
+            "import pathlib, time; begun, go = map(pathlib.Path, "
+            f"{[str(mark) for mark in marks]}); begun.touch()\n"
+            "while not go.exists(): time.sleep(0.01)\n'done'"
+        )
+        last = Deferred.fromCoroutine(
+            http(port, "GET", f"/b/run?code={quote(code)}", headers=TOKEN)
+        )
+        await until(marks[0].exists, "it runs")
         self.assertEqual((await http(port, "POST", "/b/api/drain", headers=TOKEN)).code, 202)
-        self.assertEqual((await http(port, "GET", "/b/readyz")).code, 503)
-        self.assertEqual(await gateway.stop(), 0)
+        for below in ("/readyz", "/run?code=1"):
+            self.assertEqual((await http(port, "GET", f"/b{below}", headers=TOKEN)).code, 503)
+        marks[1].touch()
+        self.assertEqual((await last).json["result"], "'done'")
+        self.assertEqual(await gateway.ended(), 0)
         self.assertNotIn("Traceback", gateway.output)
         # Without the plug-in's own name, as a module that can be imported.
         dotted = self.launch("--port=0", "--api=kgd_hello", env={"PYTHONPATH": path})
@@ -178,7 +193,8 @@ class PortalTests(GatewayTestCase):
         listed = await http(port, "GET", "/kernels/api/kernels", headers=TOKEN)
         self.assertEqual([each["id"] for each in listed.json], [kernel_id])
         client = await self.connect(port, kernel_id, base="/kernels", query="?token=tok", v1=True)
-        self.assertEqual(stdout(await client.execute("print(6 * 7)")), "42\n")
+        code = "import os; print(6 * 7, 'PORTAL_TOKEN' in os.environ)"
+        self.assertEqual(stdout(await client.execute(code)), "42 False\n")
         process.kill(15)
         self.assertEqual((await client.when_closed())[0], 1001)
         await process.ended()
@@ -190,7 +206,7 @@ class PortalTests(GatewayTestCase):
         ``portal.py``.
         """
         file = ROOT / "etc" / "embedding" / "portal.py"
-        await self.visit(self.portal(str(file), "--port=0", "--token=tok"))
+        await self.visit(self.portal(str(file), "--port=0", PORTAL_TOKEN="tok"))
 
     async def test_tac(self) -> None:
         """

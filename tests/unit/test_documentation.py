@@ -98,6 +98,24 @@ class BlocksTests(SynchronousTestCase):
                     tomllib.loads(block.text)
 
 
+class ContributingTests(SynchronousTestCase):
+    """
+    What a newcomer is told to do.
+    """
+
+    def test_dependencies(self) -> None:
+        """
+        What the tests import is installed before they are run.
+        """
+        (wanted,) = re.findall(
+            r"(?m)^\[testenv\]\n(?:.+\n)*?deps =\n((?: +.+\n)+)", (ROOT / "tox.ini").read_text()
+        )
+        names = re.findall(r"(?m)^ +([\w-]+)", wanted)
+        self.assertIn("hypothesis", names)
+        (told,) = re.findall(r"pip install -e (.+)", (ROOT / "CONTRIBUTING.md").read_text())
+        self.assertLessEqual(set(names), set(told.split()))
+
+
 class RoutesTests(SynchronousTestCase):
     """
     The HTTP reference.

@@ -40,7 +40,6 @@ class CommandTests(SynchronousTestCase):
         """
         :return: What these mean; they have to be options of kgd.
         """
-        self.assertGreater(len(arguments), 0)
         options = options_with([])
         options.parseOptions(arguments)
         return options.settings
@@ -53,22 +52,28 @@ class CommandTests(SynchronousTestCase):
 
     def test_units(self) -> None:
         """
-        systemd's units.
+        systemd's units. What the command line does not say, a variable may.
         """
-        for name in ("kgd.service", "kgd-activated.service"):
+        os.environ["KGD_PORT"] = "9000"
+        for name, listen in (
+            ("kgd.service", ()),
+            ("kgd-activated.service", ("systemd:domain=INET:index=0",)),
+        ):
             (line,) = re.findall(r"(?m)^ExecStart=(.*)$", text_of(f"systemd/{name}"))
-            self.settings(shlex.split(line)[1:])
+            settings = self.settings(shlex.split(line)[1:])
+            self.assertEqual((settings.port, settings.listen), (9000, listen))
 
     def test_containers(self) -> None:
         """
         Images and what runs them: others can reach them, and they have a token for that.
         """
         dockerfile = text_of("docker/Dockerfile")
-        (command,) = re.findall(r"(?m)^CMD (.*)$", dockerfile)
-        for given in (command, text_of("docker/compose.yaml"), text_of("kubernetes/kgd.yaml")):
+        (variables,) = re.findall(r"(?m)^ENV (.*)$", dockerfile)
+        os.environ.update(re.findall(r"\b(KGD_\w+)=(\S+)", variables))
+        for given in ("", text_of("docker/compose.yaml"), text_of("kubernetes/kgd.yaml")):
             settings = self.settings(self.quoted(given))
             self.assertEqual((settings.ip, settings.port), ("0.0.0.0", 8888))
-            self.assertEqual(settings.needs_token, given != command)
+            self.assertEqual(settings.needs_token, given != "")
         for path in re.findall(r"8888(/\w+)'", dockerfile):
             self.assertIn(path, PUBLIC)
 
@@ -95,6 +100,9 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(len(probes), 3)
         self.assertLessEqual({*probes}, PUBLIC)
         self.assertIn("kill -USR1 1", text)
+        # A Service of this name would set KGD_PORT, which is not ours to read then.
+        self.assertRegex(text, r"kind: Service\nmetadata:\n  name: kgd\n")
+        self.assertIn("enableServiceLinks: false", text)
         settings = self.settings(self.quoted(text))
         (grace,) = re.findall(r"terminationGracePeriodSeconds: (\d+)", text)
         self.assertGreaterEqual(int(grace), settings.drain_timeout + STOPPING)

@@ -287,6 +287,17 @@ class StartTests(Case):
         self.assertNotIn("KG_AUTH_TOKEN", process.env)
         self.assertEqual(process.cwd, str(Path.cwd().resolve()))
 
+    def test_token_by_any_name(self) -> None:
+        """
+        A variable that holds the token is hidden from kernels, whatever its name is.
+        """
+        rig = Rig(Settings(auth_token="/root", env_process_whitelist=frozenset({"HOME"})))
+        wanted: tuple[dict[str, str] | None, ...] = (None, {})
+        for env in wanted:
+            rig.kernels.start(StartRequest(env=env))
+            found = rig.process.env
+            self.assertEqual((found["PATH"], "HOME" in found), ("/bin", False))
+
     def test_environments_are_not_shared(self) -> None:
         """
         One request's environment does not show in another's kernel.

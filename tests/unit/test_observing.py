@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.draining import Draining
 from kgd.errors import NoSuchKernel, Unavailable
-from kgd.interfaces import CULLED, StartRequest
+from kgd.interfaces import CULLED, Ended, StartRequest
 from kgd.lag import INTERVAL, LagMeter
 from kgd.logs import set_level
 from kgd.personalities.notebook_http.notebooks import metrics_of
@@ -172,6 +172,10 @@ class RegistryTests(Case):
         self.rig.pass_time(31, 31)
         self.assertEqual((tally.failed_starts, tally.deaths), ({"python3": 1}, {"python3": 1}))
         third = self.start()
+        self.assertEqual(tally.revivals, {})
+        self.rig.process.end(Ended(signal=9))
+        self.assertEqual(tally.revivals, {"python3": 1})
+        self.rig.pass_time(1)
         for kernel in (first, third):
             self.kernels.stop(kernel.kernel_id)
         for process in self.launcher.alive:
@@ -385,6 +389,8 @@ class MetricsTests(APITestCase):
             ('kgd_kernel_start_seconds_bucket{kernel_name="python3",le="+Inf"}', 2),
             ('kgd_kernel_start_seconds_sum{kernel_name="python3"}', 400.3),
             ('kgd_kernel_failed_starts_total{kernel_name="python3"}', 1),
+            ('kgd_kernel_restarts_total{kernel_name="python3"}', 0),
+            ('kgd_kernel_deaths_total{kernel_name="python3"}', 0),
             ("kgd_reactor_lag_seconds_count", 1),
             ("kgd_draining", 1),
         ):
@@ -416,8 +422,6 @@ class MetricsTests(APITestCase):
         """
         self.start()
         self.parts.tally.started("python3", 1.0)
-        self.parts.tally.failed_starts["python3"] += 1
-        self.parts.tally.deaths["python3"] += 1
         self.request("GET", "/api")
         served = self.request("GET", "/metrics").body.decode()
         labels: dict[str, set[str]] = {}

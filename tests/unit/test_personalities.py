@@ -15,19 +15,23 @@ from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Data
+from werkzeug.exceptions import NotFound
 from zope.interface import implementer
 
 import kgd
 from kgd import options as readers
 from kgd import plugin_options
 from kgd.configuration.showing import config_file
-from kgd.errors import ConfigurationError
+from kgd.errors import ConfigurationError, InvalidRequest
 from kgd.interfaces import (
     Access,
+    IDrainable,
     IGateway,
     IPersonality,
     IPersonalityMaker,
@@ -144,6 +148,37 @@ class LoaderTests(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, load, "no.such.module", self.gateway)
         self.assertIn("cannot be imported", str(error))
 
+    def test_broken_module(self) -> None:
+        """
+        A module that is there and cannot be imported says why, with dots in its name or without.
+        """
+        self.patch(sys, "path", [str(Path(self.mktemp()).absolute()), *sys.path])
+        Path(sys.path[0]).mkdir()
+        for number, (source, reason) in enumerate(
+            (
+                ("import nothing_of_this_name", "'nothing_of_this_name'"),
+                ("def f(:", "invalid syntax"),
+                ("raise SystemExit('it is a program')", "it is a program"),
+            )
+        ):
+            name = f"broken_module_of_somebody_{number}"
+            Path(sys.path[0], f"{name}.py").write_text(source)
+            for api in (name, f"{name}.maker"):
+                error = self.assertRaises(ConfigurationError, load, api, self.gateway)
+                self.assertIn(f"--api={api} cannot be imported: ", str(error))
+                self.assertIn(reason, str(error))
+
+    def test_class(self) -> None:
+        """
+        Whoever forgets to make an instance is told so.
+        """
+        setattr(self.module, "maker", Maker)  # noqa: B010
+        error = self.assertRaises(ConfigurationError, load, "a_module_of_somebody", self.gateway)
+        self.assertIn("it is the class Maker; it has to be an instance", str(error))
+        setattr(self.module, "maker", Maker(Plain))  # noqa: B010
+        error = self.assertRaises(ConfigurationError, load, "a_module_of_somebody", self.gateway)
+        self.assertIn("it is the class Plain;", str(error))
+
     def refusal(self, made: Any, api: str = "a_module_of_somebody.maker") -> str:
         """
         :param made: What the maker makes, or the maker itself if it is a type.
@@ -182,6 +217,8 @@ class LoaderTests(SynchronousTestCase):
             self.refusal(lacking()).endswith("fit: it has no access; it has no resource")
         )
 
+        undrained: Any = implementer(IDrainable)(type("Undrained", (Plain,), {}))
+        self.assertTrue(self.refusal(undrained()).endswith("fit: it has no drain"))
         nameless: Any = implementer(IPersonalityMaker)(type("N", (), {"make": Maker.make}))
         self.assertIn("it has no name", self.refusal(nameless))
 
@@ -347,8 +384,9 @@ class ServingTests(SynchronousTestCase):
         below.putChild(b"c", Data(b"here", "text/plain"))
         client = self.client(root, base_url="/base")
         self.assertEqual(client.request("GET", "/base/a%20b/c").body, b"here")
-        self.assertEqual(client.request("GET", "/base/a%20b/d").code, 404)
-        self.assertEqual(client.request("POST", "/base/a%20b/c").code, 405)
+        for method, path, code in (("GET", "d", 404), ("GET", "c/d", 404), ("POST", "c", 405)):
+            response = client.request(method, f"/base/a%20b/{path}")
+            self.assertEqual((response.code, response.json["message"]), (code, ""))
 
     def test_operations(self) -> None:
         """
@@ -387,6 +425,95 @@ class ServingTests(SynchronousTestCase):
             response = client.request("GET", path)
             self.assertEqual((response.code, response.json["message"]), FAULT)
         self.assertEqual(len(self.flushLoggedErrors(TypeError, ValueError)), 2)
+
+    def klein(self, app: Any) -> Any:
+        """
+        :return: A client of a personality that has a Klein application.
+        """
+        plain: Any = Plain()
+        plain.resource = lambda: app
+        return self.client(self.successResultOf(Deferred.fromCoroutine(resource_of(plain, "it"))))
+
+    def test_klein(self) -> None:
+        """
+        A Klein application's errors are as all others, whoever finds them.
+        """
+
+        class Application:
+            app = Klein()
+
+            @app.route("/invalid")
+            async def invalid(self, request: Any) -> None:
+                """
+                Coroutines fail later.
+                """
+                raise InvalidRequest("it is")
+
+            @app.route("/fault")
+            def fault(self, request: Any) -> None:
+                """
+                What is ours to mend.
+                """
+                raise ValueError("a secret")
+
+            @app.route("/below/", methods=["GET"])
+            def below(self, request: Any) -> bytes:
+                """
+                Where a slash leads.
+                """
+                return b"here"
+
+        client = self.klein(Application().app)
+        for method, path, expected in (
+            ("GET", "/invalid", (400, "it is")),
+            ("GET", "/fault", FAULT),
+            ("GET", "/nothing", (404, "")),
+            ("PUT", "/below/", (405, "")),
+        ):
+            response = client.request(method, path)
+            self.assertEqual((response.code, response.json["message"]), expected)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(client.request("GET", "/below").headers["location"][-7:], "/below/")
+
+    def test_klein_handlers(self) -> None:
+        """
+        An application that has pages for its errors shows them.
+        """
+        app = Klein()
+
+        @app.handle_errors(NotFound)
+        def gone(request: Any, failure: Failure) -> bytes:
+            request.setResponseCode(410)
+            return b"its own"
+
+        response = self.klein(app).request("GET", "/nothing")
+        self.assertEqual((response.code, response.body), (410, b"its own"))
+
+    def test_fails_later(self) -> None:
+        """
+        So are errors of those who answer later. An answer that has begun has no end then.
+        """
+
+        class Late(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> int:
+                if request.postpath == [b"begun"]:
+                    request.write(b"the beginning")
+                request.processingFailed(Failure(ValueError("a secret")))
+                if request.postpath == [b"begun"]:
+                    # As Klein does.
+                    request.finish()
+                return NOT_DONE_YET
+
+        client = self.client(Late())
+        response = client.request("GET", "/")
+        self.assertEqual((response.code, response.json["message"]), FAULT)
+        client.connect().dataReceived(b"GET /begun HTTP/1.1\r\nHost: gateway:8888\r\n\r\n")
+        written = client.transport.value()
+        self.assertTrue(written.endswith(b"d\r\nthe beginning\r\n"), written)
+        self.assertTrue(client.transport.disconnecting)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
     def test_fails_closed(self) -> None:
         """

@@ -143,9 +143,11 @@ class APITestCase(SynchronousTestCase):
         """
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
-        return self.client.request(
+        response = self.client.request(
             method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
         )
+        self.assertNotIn("transfer-encoding", response.headers, "it announces its length")
+        return response
 
     def assertError(self, response: Response, code: int, message: str | None = None) -> None:
         """

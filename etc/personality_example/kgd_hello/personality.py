@@ -5,13 +5,13 @@ What is served, and by which kernel.
 from zope.interface import implementer
 
 from kgd.errors import InvalidRequest
-from kgd.interfaces import Access, IPersonality, StartRequest
+from kgd.interfaces import Access, IDrainable, IPersonality, StartRequest
 from kgd.web.base import base_url
 from kgd.web.respond import encoded_answer, json_answer
 from kgd.web.routes import Route, RouteTable
 
 
-@implementer(IPersonality)
+@implementer(IPersonality, IDrainable)
 class Hello:
     """
     One kernel for everybody.
@@ -38,6 +38,12 @@ class Hello:
         """
         The gateway stops its kernels by itself.
         """
+
+    async def drain(self):
+        """
+        Wait for what runs; the kernel itself would be there for ever.
+        """
+        await self._gateway.run(self._kernel, "")
 
     def reload(self):
         """
@@ -75,6 +81,7 @@ class Hello:
         """
         ``GET /run?code=...``.
         """
+        self._gateway.draining.check()
         code = request.args.get(b"code", [b""])[0]
         limit = self._gateway.options["longest-code"]
         if not code or len(code) > limit:

@@ -3,6 +3,7 @@
 """
 
 from kgd_hello import maker
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.notebook.api import Failed, Outputs
@@ -51,3 +52,16 @@ class HelloTests(PersonalityContract, SynchronousTestCase):
         client = self.serve(personality_options={"longest-code": 3})
         for query in ("", "?code=", "?code=1234"):
             self.assertEqual(client.request("GET", f"/run{query}").code, 400)
+
+    def test_drain(self):
+        """
+        Nothing new is begun, and what runs is waited for.
+        """
+        client = self.serve()
+        self.gateway.draining.ask()
+        self.assertEqual(client.request("GET", "/run?code=6*7").code, 503)
+        personality = self.start()
+        drained = Deferred.fromCoroutine(personality.drain())
+        self.assertNoResult(drained)
+        self.gateway.outputs.append(Outputs())
+        self.result_of(personality.drain)
