@@ -53,8 +53,11 @@ def fail(request: Any, failure: Failure) -> None:
     """
     error: Any = failure.value
     if not request.startedWriting:
-        request.write(refuse(request, error))
-        request.finish()
+        body = refuse(request, error)
+        # The client may have gone.
+        if request.channel is not None:
+            request.write(body)
+            request.finish()
         return
     _log.failure("an answer that has begun cannot be completed", failure)
     # The client is to see that the end is missing, which Klein would write now.

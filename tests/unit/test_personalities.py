@@ -15,6 +15,7 @@ from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
@@ -514,6 +515,27 @@ class ServingTests(SynchronousTestCase):
         self.assertTrue(written.endswith(b"d\r\nthe beginning\r\n"), written)
         self.assertTrue(client.transport.disconnecting)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+    def test_fails_for_nobody(self) -> None:
+        """
+        What fails when the client has gone is logged all the same.
+        """
+        asked: list[Any] = []
+
+        class Late(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> int:
+                asked.append(request)
+                return NOT_DONE_YET
+
+        client = self.client(Late())
+        channel = client.connect()
+        channel.dataReceived(b"GET / HTTP/1.1\r\nHost: gateway:8888\r\n\r\n")
+        channel.connectionLost(Failure(ConnectionLost()))
+        asked[0].processingFailed(Failure(ValueError("a secret")))
+        self.assertEqual(client.transport.value(), b"")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_fails_closed(self) -> None:
         """
