@@ -50,6 +50,8 @@ class Audit:
         self._now = wall_clock
         self._scrubber = scrubber or Scrubber()
         self._file = -1
+        # Whether the last line has no end.
+        self._is_torn = False
         self._salt = os.urandom(16)
 
     @property
@@ -84,7 +86,7 @@ class Audit:
                 "gateway's own, in a directory that it can write to"
             ) from None
         self.close()
-        self._file = opened
+        self._file, self._is_torn = opened, False
 
     def close(self) -> None:
         """
@@ -127,13 +129,15 @@ class Audit:
         shown = {
             name: self._shown(name, value) for name, value in line.items() if value is not None
         }
-        data = json.dumps(shown).encode() + b"\n"
+        # What did not fit any more shall not spoil what comes when there is room again.
+        data = (b"\n" if self._is_torn else b"") + json.dumps(shown).encode() + b"\n"
         try:
             written = os.write(self._file, data)
         except OSError as error:
             self._log.error("the audit log cannot be written: {error}", error=error.strerror)
         else:
-            if written < len(data):
+            self._is_torn = written < len(data)
+            if self._is_torn:
                 self._log.error("the audit log cannot be written: there is no more room")
 
     def _shown(self, name: str, value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from kgd.errors import UNREADABLE
 from kgd.notebook.api import Failed, Outputs
 from kgd.protocol.messages import Buffer, Outgoing, read_state
 
@@ -48,7 +49,7 @@ def _bundle(content: Buffer) -> dict[str, Any]:
     """
     try:
         value = msgspec.json.decode(_read_data(content).data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         try:
             # Python's NaN is no JSON, but kernels send it.
             value = json.loads(bytes(content)).get("data")
@@ -121,7 +122,7 @@ class Piece:
     def _print(self, content: Buffer) -> None:
         try:
             stream = _read_stream(content)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             return
         if stream.name != "stdout":
             return
@@ -147,7 +148,7 @@ class Piece:
     def _report(self, msg_type: str, content: Buffer) -> None:
         try:
             report = _read_error(content)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             report = _Error(evalue="what the kernel said cannot be read")
         if msg_type == "execute_reply":
             self.status = report.status

@@ -10,12 +10,15 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.protocol.messages import Header, Outgoing, Request, read_header
+from kgd.protocol.messages import Header, Outgoing, Request, read_header, read_state
 from kgd.relay import outstanding as module
 from kgd.relay.outstanding import Loss, Outstanding, Waiting, substitutes
+from kgd.relay.pieces import Piece
 from kgd.relay.rates import RateLimiter
 from kgd.relay.redaction import Redactor
 from kgd.settings import Settings
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
 
 
 def request(msg_id: str, msg_type: str = "execute_request", channel: str = "shell") -> Request:
@@ -277,3 +280,40 @@ class RedactionTests(SynchronousTestCase):
         """
         shown = content_of(self.redactor.redacted(message("error", b"secret")))
         self.assertEqual(shown["ename"], "ExecutionError")
+
+    def test_unreadable_reply(self) -> None:
+        """
+        Nor does a reply show one that Python can read and JSON cannot, or that nobody can.
+        """
+        failed = {"status": "error", "evalue": "secret"}
+        odd = json.dumps({"status": "ok", "x": float("nan"), "user_expressions": {"a": failed}})
+        shown = content_of(self.redactor.redacted(message("execute_reply", odd.encode())))
+        self.assertEqual((shown["status"], shown["x"]), ("ok", None))
+        self.assertNotIn("secret", json.dumps(shown))
+        for content in (b"secret", b'{"evalue": "secret", "x": ' + DEEP + b"}"):
+            shown = content_of(self.redactor.redacted(message("execute_reply", content)))
+            self.assertEqual(shown["ename"], "ExecutionError")
+
+
+class DeepTests(SynchronousTestCase):
+    """
+    What a kernel says, nested too deeply for anybody to read.
+    """
+
+    CONTENT = b'{"execution_state": "idle", "data": {"text/plain": "x"}, "x": ' + DEEP + b"}"
+
+    def test_state(self) -> None:
+        """
+        A status like this is none.
+        """
+        self.assertIsNone(read_state(self.CONTENT))
+
+    def test_piece(self) -> None:
+        """
+        Whatever is said of code that the gateway has run: a reply is an error, the rest is nothing.
+        """
+        for msg_type in ("status", "stream", "execute_result", "error", "execute_reply"):
+            piece = Piece(None)
+            piece.received(message(msg_type, self.CONTENT))
+            self.assertFalse(piece.is_idle)
+            self.assertEqual(bool(piece.error), msg_type in ("error", "execute_reply"))
