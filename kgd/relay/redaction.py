@@ -4,12 +4,12 @@ Hiding what went wrong in a kernel from those who use it.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
 
 from kgd.errors import UNREADABLE
+from kgd.protocol.almost_json import read_almost_json
 from kgd.protocol.messages import Buffer, Outgoing
 
 # What a reply says of an error, and what it says instead.
@@ -67,8 +67,7 @@ def _read(content: Buffer) -> Any:
     except UNREADABLE:
         pass
     try:
-        # Python's NaN is no JSON, but kernels send it.
-        return json.loads(bytes(content))
+        return read_almost_json(content)
     except (ValueError, RecursionError):
         # A traceback could hide in what nobody can read.
         return {"status": "error"}

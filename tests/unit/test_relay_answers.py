@@ -287,8 +287,9 @@ class RedactionTests(SynchronousTestCase):
         """
         failed = {"status": "error", "evalue": "secret"}
         odd = json.dumps({"status": "ok", "x": float("nan"), "user_expressions": {"a": failed}})
-        shown = content_of(self.redactor.redacted(message("execute_reply", odd.encode())))
-        self.assertEqual((shown["status"], shown["x"]), ("ok", None))
+        odd_bytes = odd.encode().replace(b"ok", b"ok \xff")
+        shown = content_of(self.redactor.redacted(message("execute_reply", odd_bytes)))
+        self.assertEqual((shown["status"], shown["x"]), ("ok \ufffd", None))
         self.assertNotIn("secret", json.dumps(shown))
         for content in (b"secret", b'{"evalue": "secret", "x": ' + DEEP + b"}"):
             shown = content_of(self.redactor.redacted(message("execute_reply", content)))
@@ -317,3 +318,52 @@ class DeepTests(SynchronousTestCase):
             piece.received(message(msg_type, self.CONTENT))
             self.assertFalse(piece.is_idle)
             self.assertEqual(bool(piece.error), msg_type in ("error", "execute_reply"))
+
+
+class OddTests(SynchronousTestCase):
+    """
+    What a kernel says that is almost JSON, as answers of notebooks show it.
+    """
+
+    def piece(self, msg_type: str, content: bytes) -> Piece:
+        """
+        What becomes of one message.
+        """
+        piece = Piece(None)
+        piece.received(message(msg_type, content))
+        return piece
+
+    def test_print(self) -> None:
+        """
+        Whatever is printed arrives, but for what is no character.
+        """
+        for content, expected in (
+            (rb'{"name": "stdout", "text": "a \ud800 b"}', "a ? b"),
+            (b'{"name": "stdout", "text": "a \xff b"}', "a \ufffd b"),
+            (rb'{"name": "stdout", "text": "a \ud83d\ude00 b", "x": NaN}', "a \U0001f600 b"),
+            (b'{"name": "stderr", "text": "a \xff b"}', ""),
+            (b'{"name": "stdout", "text": 1, "x": NaN}', ""),
+            (b"no", ""),
+        ):
+            self.assertEqual(self.piece("stream", content).outputs.stdout, expected)
+
+    def test_result(self) -> None:
+        """
+        So does what is displayed.
+        """
+        bundle = rb'{"data": {"text/plain": "\ud800", "application/json": [NaN, "' + b'\xff"]}}'
+        shown = self.piece("execute_result", bundle).outputs.result
+        assert shown is not None
+        self.assertEqual(shown["text/plain"], "?")
+        self.assertEqual(shown["application/json"][1], "\ufffd")
+        self.assertIsNot(shown["application/json"][0], None)
+
+    def test_report(self) -> None:
+        """
+        An error is told, and no error is none.
+        """
+        failed = self.piece("execute_reply", rb'{"status": "error", "evalue": "\udcff"}').error
+        assert failed is not None
+        self.assertEqual(failed.evalue, "?")
+        piece = self.piece("execute_reply", b'{"status": "ok", "user_expressions": {"x": NaN}}')
+        self.assertEqual((piece.status, piece.error), ("ok", None))
