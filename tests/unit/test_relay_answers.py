@@ -102,6 +102,26 @@ class OutstandingTests(SynchronousTestCase):
         self.assertEqual(len(self.outstanding.lose()), 9)
         self.assertEqual((len(self.outstanding), self.outstanding.code), (0, 0))
 
+    def test_large(self) -> None:
+        """
+        Nor can anybody with large headers; the last request is always remembered.
+        """
+        each = request("x" * 1000)
+        size = len(each.parts[0])
+        self.patch(module, "MOST_BYTES", 3 * size)
+        for _ in range(5):
+            self.outstanding.sent(each)
+        self.assertEqual(len(self.outstanding), 3)
+        self.outstanding.answered(message("execute_reply", parent=each.msg_id, channel="shell"))
+        self.outstanding.sent(each)
+        self.assertEqual(len(self.outstanding), 3)
+        self.outstanding.sent(request("y" * 9000))
+        (waiting,) = self.outstanding.lose()
+        self.assertIn(b"y" * 9000, waiting.header)
+        self.outstanding.sent(each)
+        self.outstanding.sent(each)
+        self.assertEqual(len(self.outstanding), 2)
+
     def test_code(self) -> None:
         """
         Of the requests those that run code are counted apart.
