@@ -33,6 +33,19 @@ def escaped(text: str) -> str:
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def shortened(text: str, most: int) -> str:
+    """
+    To look for secrets takes time; of what is long, only the beginning is of interest.
+
+    :param most: In characters.
+    :return: The text, or its beginning. That does not end within a word, which may be a secret.
+    """
+    if len(text) <= most:
+        return text
+    end = max(text.rfind(separator, 0, most) for separator in " /?&;=")
+    return f"{text[: end + 1]}..."
+
+
 def scrubbed_uri(uri: str) -> str:
     """
     :param uri: As a client sent it.
