@@ -21,6 +21,7 @@ from kgd.relay.backlog import OVERHEAD, Backlog
 from kgd.relay.outstanding import Outstanding
 from kgd.relay.rates import RateLimiter
 from kgd.relay.wires import Wires
+from kgd.scrubbing import shortened
 from kgd.settings import Settings
 from kgd.tally import Tally
 
@@ -146,15 +147,15 @@ class Attachment:
         if request.channel not in ("shell", "control", "stdin"):
             self._log.warn(
                 "ignoring a {msg_type} on channel {channel!r}, which takes no requests",
-                msg_type=request.msg_type[:LONGEST_NAME],
-                channel=request.channel[:LONGEST_NAME],
+                msg_type=shortened(request.msg_type, LONGEST_NAME),
+                channel=shortened(request.channel, LONGEST_NAME),
             )
             return False
         allowed = self._settings.allowed_message_types
         if allowed and request.msg_type not in allowed and not self.is_ours:
             self._log.warn(
                 "ignoring a {msg_type}, which is not among --allowed-message-types",
-                msg_type=request.msg_type[:LONGEST_NAME],
+                msg_type=shortened(request.msg_type, LONGEST_NAME),
             )
             return False
         return True
