@@ -23,6 +23,8 @@ from kgd.scrubbing import Scrubber
 
 # Characters of a field; what clients choose themselves may be of any length.
 LONGEST = 256
+# So much of it is searched for secrets, which takes time; half a secret at its end is not shown.
+_SEARCHED = 16 * LONGEST
 _CODE = "code"
 
 
@@ -50,6 +52,8 @@ class Audit:
         self._now = wall_clock
         self._scrubber = scrubber or Scrubber()
         self._file = -1
+        # Whether the last line has no end.
+        self._is_torn = False
         self._salt = os.urandom(16)
 
     @property
@@ -84,7 +88,7 @@ class Audit:
                 "gateway's own, in a directory that it can write to"
             ) from None
         self.close()
-        self._file = opened
+        self._file, self._is_torn = opened, False
 
     def close(self) -> None:
         """
@@ -127,13 +131,15 @@ class Audit:
         shown = {
             name: self._shown(name, value) for name, value in line.items() if value is not None
         }
-        data = json.dumps(shown).encode() + b"\n"
+        # What did not fit any more shall not spoil what comes when there is room again.
+        data = (b"\n" if self._is_torn else b"") + json.dumps(shown).encode() + b"\n"
         try:
             written = os.write(self._file, data)
         except OSError as error:
             self._log.error("the audit log cannot be written: {error}", error=error.strerror)
         else:
-            if written < len(data):
+            self._is_torn = written < len(data)
+            if self._is_torn:
                 self._log.error("the audit log cannot be written: there is no more room")
 
     def _shown(self, name: str, value: Any) -> Any:
@@ -142,5 +148,5 @@ class Audit:
         if name == _CODE:
             # It stays as it is, but for our own secrets.
             return self._scrubber.known(value)
-        text = self._scrubber(value)
+        text = self._scrubber(value[:_SEARCHED])
         return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -23,11 +23,14 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
-from kgd.scrubbing import escaped
+from kgd.scrubbing import escaped, shortened
 
 FORMATS = ("text", "json")
 # Of one kind of event in a second; kernels' output has a limit of its own.
 MOST_A_SECOND = 100
+# In characters; some of it may come from clients.
+LONGEST_TEXT = 8 * 1024
+LONGEST_TRACEBACK = 64 * 1024
 # Of so many kinds it is known how many there were.
 MOST_KINDS = 1000
 
@@ -50,13 +53,14 @@ class Lines:
 
     def _message(self, event: LogEvent) -> str:
         # Some of Twisted's own have nothing but a failure.
-        return self._scrub(formatEvent(event) or "")
+        return self._scrub(shortened(formatEvent(event) or "", LONGEST_TEXT))
 
     def _traceback(self, event: LogEvent) -> str:
         if "log_failure" not in event:
             return ""
         text = eventAsText(event, True, False, False)
-        return self._scrub(text.removeprefix(formatEvent(event)).strip("\n"))
+        text = text.removeprefix(formatEvent(event)).strip("\n")
+        return self._scrub(shortened(text, LONGEST_TRACEBACK))
 
     def text(self, event: LogEvent) -> str:
         """
@@ -98,7 +102,8 @@ class Lines:
             return value
         if isinstance(value, float) and math.isfinite(value):
             return value
-        return self._scrub(value if isinstance(value, str) else repr(value))
+        text = value if isinstance(value, str) else repr(value)
+        return self._scrub(shortened(text, LONGEST_TEXT))
 
 
 class FloodGate:

@@ -12,8 +12,11 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 
 # Everything that could end a line, move the cursor or turn the text around.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_ESCAPES = {
+    ord(char): ascii(char)[1:-1] for char in map(chr, range(0x2100)) if _CONTROL.fullmatch(char)
+}
 # What stands before a host: https://user:password@host/
-_USERINFO = re.compile(r"(//)[^/?#\s@]*(?:@[^/?#\s@]*)*@")
+_USERINFO = re.compile(r"(?<=//)[^/?#\s]*@")
 _SECRET_NAME = re.compile(r"token|secret|passw|pwd|auth|signature|api-?_?key|credential")
 # In any text: token=..., ?token=..., Authorization: Bearer ...
 _ARGUMENT = re.compile(r"(?i)\b((?:access_|auth_|auth-)?token=)[^&;\s'\"]+")
@@ -30,7 +33,20 @@ def escaped(text: str) -> str:
     """
     :return: The text, with an escape in place of every character that is not harmless.
     """
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+    return text.translate(_ESCAPES) if _CONTROL.search(text) else text
+
+
+def shortened(text: str, most: int) -> str:
+    """
+    To look for secrets takes time; of what is long, only the beginning is of interest.
+
+    :param most: In characters.
+    :return: The text, or its beginning. That does not end within a word, which may be a secret.
+    """
+    if len(text) <= most:
+        return text
+    end = max(text.rfind(separator, 0, most) for separator in " /?&;=")
+    return f"{text[: end + 1]}..."
 
 
 def scrubbed_uri(uri: str) -> str:
@@ -39,7 +55,7 @@ def scrubbed_uri(uri: str) -> str:
     :return: The same without the values of arguments that look like secrets, without names and
         passwords of users, and in printable characters.
     """
-    path, mark, query = _USERINFO.sub(rf"\1{HIDDEN}@", _printable(uri)).partition("?")
+    path, mark, query = _USERINFO.sub(f"{HIDDEN}@", _printable(uri)).partition("?")
     if _has_argument(path):
         path = _ARGUMENT.sub(rf"\g<1>{HIDDEN}", _printable(unquote(unquote(path))))
     return path + mark + "".join(map(_scrubbed_argument, _SEPARATOR.split(query)))
@@ -119,7 +135,7 @@ class Scrubber:
         :return: The text without secrets.
         """
         text = self.known(text)
-        text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+        text = _USERINFO.sub(f"{HIDDEN}@", text)
         text = _ARGUMENT.sub(rf"\g<1>{HIDDEN}", text)
         return _HEADER.sub(rf"\g<1>{HIDDEN}", text)
 

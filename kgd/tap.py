@@ -31,6 +31,7 @@ from kgd.auth import with_credential
 from kgd.awaited import Awaited
 from kgd.configuration.deciding import with_origins
 from kgd.descriptors import complaint, raise_limit
+from kgd.early import hear_the_rest
 from kgd.errors import ConfigurationError
 from kgd.fetching import split_prefix
 from kgd.log_lines import LogWriter
@@ -167,15 +168,21 @@ class Daemon(Service):
         signal.signal(signal.SIGHUP, self._asked_to_reload)
         # twistd, if it writes a file, would begin another one.
         signal.signal(signal.SIGUSR1, self._asked_to_drain)
+        hear_the_rest()
 
     def _asked_to_stop(self, signum: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._stop_reactor)
 
     def _asked_to_reload(self, signum: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self._reload)
+        self._reactor.callFromThread(self._reload_when_ready)
 
     def _asked_to_drain(self, signum: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._gateway.drain)
+
+    def _reload_when_ready(self) -> None:
+        # Until then there is nothing to reload, and systemd would be told that it is ready.
+        if self.running:
+            self._gateway.when_ready().addCallbacks(lambda _: self._reload(), lambda _: None)
 
     def _reload(self) -> None:
         self._systemd.reloading()

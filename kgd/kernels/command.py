@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _FIELD = re.compile(r"\{([A-Za-z0-9_]+)\}")
+# Linux takes so many bytes; to take apart what is much longer takes a while.
+_LONGEST_PATH = 4096
 _MAJOR, _MINOR = sys.version_info[:2]
 _THIS_PYTHON = frozenset({"python", f"python{_MAJOR}", f"python{_MAJOR}.{_MINOR}"})
 
@@ -47,12 +49,14 @@ def working_directory(root: str, path: str | None) -> str:
 
     :param root: The gateway's root directory.
     :param path: Separated by slashes, below the root even if it starts with one; of a directory or
-        of a file in it, which need not be there.
+        of a file in it, which need not be there. What no system can have is as if it were empty.
     :return: The nearest directory on the way there that exists, that may be entered and that is
         inside of the root. Never fails.
     """
     top = current = _nearest(os.path.realpath(root))
-    for name in _names(path or ""):
+    if path is None or len(path) > _LONGEST_PATH:
+        path = ""
+    for name in _names(path):
         below = _resolved(os.path.join(current, name))
         if below is None or not _is_inside(top, below) or not _may_be_entered(below):
             break

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.errors import MalformedMessage
+from kgd.errors import UNREADABLE, MalformedMessage
 from kgd.protocol.messages import MOST_PARTS, Buffer, Frame, Header, Outgoing, Request, read_header
 from kgd.protocol.rfc6455 import BINARY, TEXT, frame_head
 
@@ -49,7 +49,7 @@ def without_bare_words(raw: Buffer) -> Buffer:
     try:
         # This only skips over the JSON, in a third of the time that it takes to search for words.
         _skip(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raw = bytes(raw)
     else:
         return raw
@@ -164,7 +164,7 @@ def _request(text: bytes, buffers: Sequence[Buffer] | None) -> Request:
 def _read_frame(text: bytes) -> _Message:
     try:
         return _decode_frame(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         wrong = error
     # Python's own json writes NaN, and accepts it: so did every gateway before us.
     if len(text) > MOST_MENDED:
@@ -176,7 +176,7 @@ def _read_frame(text: bytes) -> _Message:
     if mended != text:
         try:
             return _decode_frame(mended)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             wrong = error
     raise MalformedMessage(f"not a message in JSON: {wrong}")
 

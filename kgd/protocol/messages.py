@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.errors import BadSignature, MalformedMessage
+from kgd.errors import UNREADABLE, BadSignature, MalformedMessage
 from kgd.protocol.timestamps import timestamp
 
 DELIMITER = b"<IDS|MSG>"
@@ -56,7 +56,7 @@ def read_header(raw: Buffer) -> Header:
     """
     try:
         return _decode_header(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MalformedMessage(f"the message's header cannot be read: {error}") from None
 
 
@@ -74,7 +74,7 @@ def read_state(status: Buffer) -> str | None:
     """
     try:
         return _decode_status(status).execution_state
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

@@ -21,11 +21,14 @@ from kgd.relay.backlog import OVERHEAD, Backlog
 from kgd.relay.outstanding import Outstanding
 from kgd.relay.rates import RateLimiter
 from kgd.relay.wires import Wires
+from kgd.scrubbing import shortened
 from kgd.settings import Settings
 from kgd.tally import Tally
 
 # How much may wait for a kernel that does not listen.
 INCOMING_BOUND = 32 * 1024 * 1024
+# Characters of what clients call something, in a log; it may have megabytes.
+LONGEST_NAME = 100
 # With more than this waiting, a client counts as lagging, until it is down to half of it.
 LAG = 4 * 1024 * 1024
 
@@ -144,15 +147,15 @@ class Attachment:
         if request.channel not in ("shell", "control", "stdin"):
             self._log.warn(
                 "ignoring a {msg_type} on channel {channel!r}, which takes no requests",
-                msg_type=request.msg_type,
-                channel=request.channel,
+                msg_type=shortened(request.msg_type, LONGEST_NAME),
+                channel=shortened(request.channel, LONGEST_NAME),
             )
             return False
         allowed = self._settings.allowed_message_types
         if allowed and request.msg_type not in allowed and not self.is_ours:
             self._log.warn(
                 "ignoring a {msg_type}, which is not among --allowed-message-types",
-                msg_type=request.msg_type,
+                msg_type=shortened(request.msg_type, LONGEST_NAME),
             )
             return False
         return True

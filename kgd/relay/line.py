@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from kgd.errors import UNREADABLE
 from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Buffer, Outgoing, Signer
 from kgd.relay.incoming import Reader
@@ -56,5 +57,5 @@ def sender(message: Outgoing) -> str:
     """
     try:
         return _decode_sender(message.parts[0]).session
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return ""

@@ -36,8 +36,10 @@ _ANSWERED = frozenset(
         "usage_request",
     }
 )
-# Of so many requests of one client it is remembered that they wait for an answer.
+# Of so many requests of one client it is remembered that they wait for an answer, as long as their
+# headers have no more bytes than this together.
 MOST = 10_000
+MOST_BYTES = 8 * 1024 * 1024
 
 
 @attrs.frozen
@@ -75,6 +77,7 @@ class Outstanding:
         # Some clients use one id for all of their requests.
         self._requests: dict[str, deque[Waiting]] = {}
         self._count = 0
+        self._size = 0
         self.code = 0
 
     def __len__(self) -> int:
@@ -87,9 +90,11 @@ class Outstanding:
         msg_type = request.msg_type
         if msg_type not in _ANSWERED:
             return
-        if self._count >= MOST:
+        header = request.parts[0]
+        self._size += len(header)
+        while self._count and (self._count >= MOST or self._size > MOST_BYTES):
             self._forget(next(iter(self._requests)))
-        waiting = Waiting(request.channel, msg_type, request.parts[0])
+        waiting = Waiting(request.channel, msg_type, header)
         with_this_id = self._requests.get(request.msg_id)
         if with_this_id is None:
             self._requests[request.msg_id] = deque((waiting,))
@@ -112,6 +117,7 @@ class Outstanding:
         if not with_this_id:
             del self._requests[msg_id]
         self._count -= 1
+        self._size -= len(first.header)
         self.code -= first.msg_type == _CODE
 
     def lose(self) -> list[Waiting]:
@@ -119,7 +125,7 @@ class Outstanding:
         :return: Those that are not answered, in order; they are forgotten.
         """
         lost, self._requests = self._requests, {}
-        self._count = self.code = 0
+        self._count = self._size = self.code = 0
         return [waiting for with_one_id in lost.values() for waiting in with_one_id]
 
 

@@ -6,14 +6,15 @@ Format: https://jupyter-client.readthedocs.io/en/stable/messaging.html#execute
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
 
+from kgd.errors import UNREADABLE
 from kgd.notebook.api import Failed, Outputs
+from kgd.protocol.almost_json import read_almost_json
 from kgd.protocol.messages import Buffer, Outgoing, read_state
 
 #: Displayed under this type, an object says how to answer the HTTP request.
@@ -34,26 +35,34 @@ class _Error(msgspec.Struct):
 
 
 class _Data(msgspec.Struct):
-    data: msgspec.Raw = msgspec.Raw(b"{}")
+    data: Any = None
 
 
-_read_stream = msgspec.json.Decoder(_Stream).decode
-_read_error = msgspec.json.Decoder(_Error).decode
-_read_data = msgspec.json.Decoder(_Data).decode
+_Form = TypeVar("_Form")
+_STREAM = msgspec.json.Decoder(_Stream)
+_ERROR = msgspec.json.Decoder(_Error)
+_DATA = msgspec.json.Decoder(_Data)
+
+
+def _read(decoder: msgspec.json.Decoder[_Form], content: Buffer, otherwise: _Form) -> _Form:
+    """
+    :param otherwise: What to take a content for that nobody can read.
+    """
+    try:
+        return decoder.decode(content)
+    except UNREADABLE:
+        pass
+    try:
+        return msgspec.convert(read_almost_json(content), type(otherwise))
+    except (ValueError, *UNREADABLE):
+        return otherwise
 
 
 def _bundle(content: Buffer) -> dict[str, Any]:
     """
     :return: The MIME bundle of a result or a display; what cannot be read is empty.
     """
-    try:
-        value = msgspec.json.decode(_read_data(content).data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        try:
-            # Python's NaN is no JSON, but kernels send it.
-            value = json.loads(bytes(content)).get("data")
-        except (ValueError, AttributeError, RecursionError):
-            return {}
+    value = _read(_DATA, content, _Data()).data
     return value if isinstance(value, dict) else {}
 
 
@@ -119,10 +128,7 @@ class Piece:
             self._report(msg_type, content)
 
     def _print(self, content: Buffer) -> None:
-        try:
-            stream = _read_stream(content)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return
+        stream = _read(_STREAM, content, _Stream())
         if stream.name != "stdout":
             return
         if self.printed is not None:
@@ -145,10 +151,7 @@ class Piece:
         self.size += len(content)
 
     def _report(self, msg_type: str, content: Buffer) -> None:
-        try:
-            report = _read_error(content)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            report = _Error(evalue="what the kernel said cannot be read")
+        report = _read(_ERROR, content, _Error(evalue="what the kernel said cannot be read"))
         if msg_type == "execute_reply":
             self.status = report.status
             if self.status == "aborted":

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from kgd.protocol.messages import Outgoing
+from kgd.errors import UNREADABLE
+from kgd.protocol.almost_json import read_almost_json
+from kgd.protocol.messages import Buffer, Outgoing
 
 # What a reply says of an error, and what it says instead.
 _ENAME = "ExecutionError"
@@ -32,11 +34,7 @@ class Redactor:
         msg_type = message.header.msg_type
         if msg_type != "error" and not msg_type.endswith("_reply"):
             return message
-        try:
-            content = msgspec.json.decode(message.parts[3])
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            # A traceback could hide in what nobody can read.
-            content = {}
+        content = _read(message.parts[3])
         if msg_type == "error":
             content = dict(self._instead)
         elif not self._redact(content):
@@ -61,3 +59,15 @@ class Redactor:
             for each in expressions.values():
                 found = self._redact(each) or found
         return found
+
+
+def _read(content: Buffer) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except UNREADABLE:
+        pass
+    try:
+        return read_almost_json(content)
+    except (ValueError, RecursionError):
+        # A traceback could hide in what nobody can read.
+        return {"status": "error"}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from kgd.errors import UNREADABLE
 from kgd.protocol.messages import USERNAME, Outgoing, Request, own_code
 
 
@@ -71,7 +72,7 @@ class SeedRun:
             return
         try:
             reply = _decode(message.parts[3])
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             reply = _Reply(evalue="the kernel's reply cannot be read")
         if reply.status != "ok":
             self._failed(self._at, f"{reply.ename}: {reply.evalue}")

@@ -77,6 +77,9 @@ class ChannelsAPI:
 
         :raises kgd.errors.GatewayError: to refuse it.
         """
+        if request.method != b"GET":
+            # HEAD comes with GET, but it is no handshake.
+            raise errors.NoSuchMethod(["GET"])
         origin, host = _first(request, b"origin"), _first(request, b"host")
         allowed = self._settings.cors.allow_origin
         if not is_allowed(origin, host, allowed, secure=request.isSecure()):

@@ -12,7 +12,7 @@ from typing import Any
 
 from kgd.logs import is_logged, make_logger
 from kgd.requester import Requester
-from kgd.scrubbing import scrubbed_uri
+from kgd.scrubbing import scrubbed_uri, shortened
 from kgd.settings import Settings
 from kgd.tally import Tally
 
@@ -23,6 +23,8 @@ _KEY = "kgd_exchange"
 # The client went before it was answered; other servers have this for it, too.
 HUNG_UP = 499
 _UNKNOWN = "unknown"
+# Characters of the method, and of the URI, in the access log.
+_LONGEST = 2048
 _log = make_logger()
 
 
@@ -68,8 +70,8 @@ class Exchanges:
             getattr(_log, level)(
                 "{code} {method} {uri} ({client}) {milliseconds:.1f} ms",
                 code=code,
-                method=scrubbed_uri(method),
-                uri=scrubbed_uri(request.uri.decode("latin-1")),
+                method=scrubbed_uri(shortened(method, _LONGEST)),
+                uri=scrubbed_uri(shortened(request.uri.decode("latin-1"), _LONGEST)),
                 client=exchange.requester.peer,
                 milliseconds=duration * 1000,
                 request_id=exchange.requester.request_id,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from kgd.errors import InvalidRequest, NotSupported
+from kgd.errors import UNREADABLE, InvalidRequest, NotSupported
 from kgd.web.respond import json_answer
 from kgd.web.routes import Route
 
@@ -46,7 +46,7 @@ class MeAPI:
         if asked is not None:
             try:
                 permissions = _decode_permissions(asked[0])
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except UNREADABLE:
                 raise InvalidRequest(
                     'permissions should be a JSON dict of {"resource": ["action",]}, '
                     f"got {asked[0].decode('utf-8', 'replace')!r}"

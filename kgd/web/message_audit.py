@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from kgd.audit import Audit
+from kgd.errors import UNREADABLE
 from kgd.interfaces import IKernel
 from kgd.protocol.messages import Buffer, Request
 from kgd.requester import Requester
@@ -77,5 +78,5 @@ class MessageAudit:
 def _code(content: Buffer) -> str:
     try:
         return _read_code(content).code
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return ""

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +35,15 @@ from tests.support.gateway import (
 )
 from tests.support.notebooks import notebook
 from tests.unit.test_observing import read_metrics
+
+# Runs the command that comes after it, and sends it a signal as soon as it can be sent one.
+EARLY = """
+import os, sys
+del sys.argv[1:4]
+import kgd.cli
+os.kill(os.getpid(), %d)
+kgd.cli.main()
+"""
 
 
 class SystemdTests(GatewayTestCase):
@@ -77,6 +87,30 @@ class SystemdTests(GatewayTestCase):
             await until(lambda: heard(b"STOPPING=1"), "it stops")
             self.assertEqual(await gateway.ended(), 0)
 
+    async def test_reload_while_starting(self) -> None:
+        """
+        Being told to reload before it is ready does not make it ready, nor does it end it.
+        """
+        self.add_spec("mute", [sys.executable, "-c", "import signal; signal.pause()"])
+        address = str(self.runtime / "notify")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.addCleanup(listener.close)
+        listener.bind(address)
+        gateway = self.launch(
+            "--port=0",
+            "--default-kernel-name=mute",
+            "--prespawn-count=1",
+            env={"NOTIFY_SOCKET": address},
+        )
+        pid = gateway.transport.pid  # type: ignore[union-attr]
+        await until(lambda: children_of(pid) or gateway.status is not None, "a kernel starts")
+        gateway.kill(signal.SIGHUP)
+        # They are taken in the order of their numbers.
+        gateway.kill(signal.SIGTERM)
+        self.assertEqual(await gateway.ended(), 0, gateway.output)
+        self.assertEqual(listener.recv(1000), b"STOPPING=1")
+        self.assertRaises(BlockingIOError, listener.recv, 1000)
+
     async def test_gone(self) -> None:
         """
         When nobody listens, that is a line in the log and no more.
@@ -117,6 +151,22 @@ class DrainTests(GatewayTestCase):
         self.assertIn("drained: ", gateway.output)
         self.assertNotIn("Traceback", gateway.output)
         self.assertEqual(self.leftovers(), [])
+
+    async def test_before_there_is_anything(self) -> None:
+        """
+        What it is told while it is being loaded it does later, instead of ending at once.
+        """
+        for signum in (signal.SIGHUP, signal.SIGUSR1):
+            gateway = self.launch(
+                "--port=0",
+                "--default-kernel-name=tiny",
+                through=(sys.executable, "-c", EARLY % signum),
+            )
+            await gateway.ready()
+            if signum == signal.SIGHUP:
+                await gateway.stop()
+            self.assertEqual(await gateway.ended(), 0, gateway.output)
+            self.assertEqual("drained: " in gateway.output, signum == signal.SIGUSR1)
 
     async def test_deadline(self) -> None:
         """

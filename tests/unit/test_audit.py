@@ -5,9 +5,11 @@ The audit log.
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import quote
 
 from twisted.logger import globalLogPublisher
@@ -15,8 +17,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.audit import LONGEST, Audit
 from kgd.errors import ConfigurationError
+from kgd.protocol.messages import Request, read_header
 from kgd.requester import Requester
 from kgd.scrubbing import Scrubber
+from kgd.settings import Settings
+from kgd.web.message_audit import MessageAudit
 
 
 class AuditTests(SynchronousTestCase):
@@ -134,6 +139,35 @@ class AuditTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, seen.append)  # type: ignore[arg-type]
         audit.record("a")
         self.assertEqual([each["error"] for each in seen], ["No space left on device"])
+
+    def test_half_a_line(self) -> None:
+        """
+        What did not fit in whole stays alone on its line when there is room again.
+        """
+        self.audit.open()
+        write = os.write
+        with mock.patch("os.write", lambda file, data: write(file, data[:10])):
+            self.audit.record("a")
+        self.audit.record("b")
+        self.audit.record("c")
+        first, *others = self.path.read_text().splitlines()
+        self.assertEqual(first, '{"time": "')
+        self.assertEqual([json.loads(line)["event"] for line in others], ["b", "c"])
+
+    def test_code_that_cannot_be_read(self) -> None:
+        """
+        A request goes on its way whatever is in it.
+        """
+        self.audit.with_code = True
+        self.audit.open()
+        kernel: Any = mock.Mock(kernel_id="k")
+        kernel.name = "python3"
+        note = MessageAudit(self.audit, Settings()).of(Requester("r", "1.2.3.4"), kernel, None)
+        assert note is not None
+        header = b'{"msg_id": "a", "msg_type": "execute_request"}'
+        for content in (b"no", b"{}", b'{"code": 1}', b'{"x": ' + b"[" * 100_000):
+            note(Request("shell", read_header(header), (header, b"{}", b"{}", content)))
+        self.assertEqual([line["code"] for line in self.lines()], [""] * 4)
 
     def test_fingerprint(self) -> None:
         """

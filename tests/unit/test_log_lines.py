@@ -13,7 +13,14 @@ from twisted.logger import Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.log_lines import MOST_A_SECOND, MOST_KINDS, FloodGate, LogWriter
+from kgd.log_lines import (
+    LONGEST_TEXT,
+    LONGEST_TRACEBACK,
+    MOST_A_SECOND,
+    MOST_KINDS,
+    FloodGate,
+    LogWriter,
+)
 from kgd.logs import make_logger
 from kgd.requester import REQUESTER, Requester
 from kgd.scrubbing import Scrubber
@@ -91,6 +98,17 @@ class TextTests(LogTestCase):
         self.assertTrue(all(line.startswith("\t") for line in rest), rest)
         self.assertIn("ValueError: ***", rest[-2])
         self.assertEqual(rest[-1], "\tforged")
+
+    def test_long(self) -> None:
+        """
+        Nobody can make lines of any length, nor keep us busy looking for secrets in them.
+        """
+        failure = Failure(ValueError("//a@" * 3_000_000))
+        for format_name in ("text", "json"):
+            self.writer(format_name)(
+                event("a {x}", x="//a@" * 3_000_000, y=["b"] * 1_000_000, log_failure=failure)
+            )
+        self.assertLess(len(self.file.getvalue()), 4 * (LONGEST_TEXT + LONGEST_TRACEBACK))
 
     def test_nothing(self) -> None:
         """

@@ -305,6 +305,20 @@ class AccessLogTests(APITestCase):
         """
         self.assertEqual(self.lines("debug", access_log=False), [])
 
+    def test_long(self) -> None:
+        """
+        Of a long URI, only the beginning is searched for secrets and shown.
+        """
+        self.serve()
+        seen: list[Any] = []
+        globalLogPublisher.addObserver(seen.append)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, seen.append)  # type: ignore[arg-type]
+        self.request("GET", "/nope/" + "//a@" * 3000)
+        self.request("GET", "/nope/" + "secret" * 1000)
+        first, second = (each["uri"] for each in seen if "uri" in each)
+        self.assertLess(len(first), 6000)
+        self.assertEqual(second, "/nope/...")
+
 
 def read_metrics(text: str) -> dict[str, float]:
     """

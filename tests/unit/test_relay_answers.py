@@ -10,12 +10,15 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.protocol.messages import Header, Outgoing, Request, read_header
+from kgd.protocol.messages import Header, Outgoing, Request, read_header, read_state
 from kgd.relay import outstanding as module
 from kgd.relay.outstanding import Loss, Outstanding, Waiting, substitutes
+from kgd.relay.pieces import Piece
 from kgd.relay.rates import RateLimiter
 from kgd.relay.redaction import Redactor
 from kgd.settings import Settings
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
 
 
 def request(msg_id: str, msg_type: str = "execute_request", channel: str = "shell") -> Request:
@@ -98,6 +101,26 @@ class OutstandingTests(SynchronousTestCase):
         self.assertEqual((len(self.outstanding), self.outstanding.code), (9, 9))
         self.assertEqual(len(self.outstanding.lose()), 9)
         self.assertEqual((len(self.outstanding), self.outstanding.code), (0, 0))
+
+    def test_large(self) -> None:
+        """
+        Nor can anybody with large headers; the last request is always remembered.
+        """
+        each = request("x" * 1000)
+        size = len(each.parts[0])
+        self.patch(module, "MOST_BYTES", 3 * size)
+        for _ in range(5):
+            self.outstanding.sent(each)
+        self.assertEqual(len(self.outstanding), 3)
+        self.outstanding.answered(message("execute_reply", parent=each.msg_id, channel="shell"))
+        self.outstanding.sent(each)
+        self.assertEqual(len(self.outstanding), 3)
+        self.outstanding.sent(request("y" * 9000))
+        (waiting,) = self.outstanding.lose()
+        self.assertIn(b"y" * 9000, waiting.header)
+        self.outstanding.sent(each)
+        self.outstanding.sent(each)
+        self.assertEqual(len(self.outstanding), 2)
 
     def test_code(self) -> None:
         """
@@ -277,3 +300,90 @@ class RedactionTests(SynchronousTestCase):
         """
         shown = content_of(self.redactor.redacted(message("error", b"secret")))
         self.assertEqual(shown["ename"], "ExecutionError")
+
+    def test_unreadable_reply(self) -> None:
+        """
+        Nor does a reply show one that Python can read and JSON cannot, or that nobody can.
+        """
+        failed = {"status": "error", "evalue": "secret"}
+        odd = json.dumps({"status": "ok", "x": float("nan"), "user_expressions": {"a": failed}})
+        odd_bytes = odd.encode().replace(b"ok", b"ok \xff")
+        shown = content_of(self.redactor.redacted(message("execute_reply", odd_bytes)))
+        self.assertEqual((shown["status"], shown["x"]), ("ok \ufffd", None))
+        self.assertNotIn("secret", json.dumps(shown))
+        for content in (b"secret", b'{"evalue": "secret", "x": ' + DEEP + b"}"):
+            shown = content_of(self.redactor.redacted(message("execute_reply", content)))
+            self.assertEqual(shown["ename"], "ExecutionError")
+
+
+class DeepTests(SynchronousTestCase):
+    """
+    What a kernel says, nested too deeply for anybody to read.
+    """
+
+    CONTENT = b'{"execution_state": "idle", "data": {"text/plain": "x"}, "x": ' + DEEP + b"}"
+
+    def test_state(self) -> None:
+        """
+        A status like this is none.
+        """
+        self.assertIsNone(read_state(self.CONTENT))
+
+    def test_piece(self) -> None:
+        """
+        Whatever is said of code that the gateway has run: a reply is an error, the rest is nothing.
+        """
+        for msg_type in ("status", "stream", "execute_result", "error", "execute_reply"):
+            piece = Piece(None)
+            piece.received(message(msg_type, self.CONTENT))
+            self.assertFalse(piece.is_idle)
+            self.assertEqual(bool(piece.error), msg_type in ("error", "execute_reply"))
+
+
+class OddTests(SynchronousTestCase):
+    """
+    What a kernel says that is almost JSON, as answers of notebooks show it.
+    """
+
+    def piece(self, msg_type: str, content: bytes) -> Piece:
+        """
+        What becomes of one message.
+        """
+        piece = Piece(None)
+        piece.received(message(msg_type, content))
+        return piece
+
+    def test_print(self) -> None:
+        """
+        Whatever is printed arrives, but for what is no character.
+        """
+        for content, expected in (
+            (rb'{"name": "stdout", "text": "a \ud800 b"}', "a ? b"),
+            (b'{"name": "stdout", "text": "a \xff b"}', "a \ufffd b"),
+            (rb'{"name": "stdout", "text": "a \ud83d\ude00 b", "x": NaN}', "a \U0001f600 b"),
+            (b'{"name": "stderr", "text": "a \xff b"}', ""),
+            (b'{"name": "stdout", "text": 1, "x": NaN}', ""),
+            (b"no", ""),
+        ):
+            self.assertEqual(self.piece("stream", content).outputs.stdout, expected)
+
+    def test_result(self) -> None:
+        """
+        So does what is displayed.
+        """
+        bundle = rb'{"data": {"text/plain": "\ud800", "application/json": [NaN, "' + b'\xff"]}}'
+        shown = self.piece("execute_result", bundle).outputs.result
+        assert shown is not None
+        self.assertEqual(shown["text/plain"], "?")
+        self.assertEqual(shown["application/json"][1], "\ufffd")
+        self.assertIsNot(shown["application/json"][0], None)
+
+    def test_report(self) -> None:
+        """
+        An error is told, and no error is none.
+        """
+        failed = self.piece("execute_reply", rb'{"status": "error", "evalue": "\udcff"}').error
+        assert failed is not None
+        self.assertEqual(failed.evalue, "?")
+        piece = self.piece("execute_reply", b'{"status": "ok", "user_expressions": {"x": NaN}}')
+        self.assertEqual((piece.status, piece.error), ("ok", None))

@@ -8,7 +8,7 @@ from base64 import b64encode, urlsafe_b64encode
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.scrubbing import Scrubber, escaped, passwords, scrubbed_uri
+from kgd.scrubbing import Scrubber, escaped, passwords, scrubbed_uri, shortened
 
 
 class URITests(SynchronousTestCase):
@@ -123,6 +123,15 @@ class EscapeTests(SynchronousTestCase):
     """
     Control characters.
     """
+
+    def test_shortened(self) -> None:
+        """
+        Of a long text there is the beginning, without a word that may be half a secret.
+        """
+        self.assertEqual(shortened("a b", 3), "a b")
+        self.assertEqual(shortened("/api/top-secret", 10), "/api/...")
+        self.assertEqual(shortened("/api?token=top-secret", 15), "/api?token=...")
+        self.assertEqual(shortened("top-secret", 9), "...")
 
     def test_escaped(self) -> None:
         """

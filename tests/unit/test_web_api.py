@@ -852,6 +852,9 @@ class UpgradeTests(APITestCase):
         for session_id in ("x" * 256, "%ff", "a%00b", "a%0ab"):
             self.refused(f"{path}?session_id={session_id}", 400)
         self.assertError(self.request("POST", path), 405)
+        head = self.client.request("HEAD", path, None, self.GOOD)
+        self.assertEqual((head.code, head.body), (405, b""))
+        self.assertEqual(head.headers["allow"], "GET, OPTIONS")
 
     def test_origins(self) -> None:
         """
