@@ -125,11 +125,19 @@ def written(kind: str, arguments: Mapping[str, str]) -> str:
     return ":".join([kind, *quoted])
 
 
+def absolute(path: str) -> str:
+    """
+    :return: The same path for whoever leaves the directory; nothing stays nothing. A ``~`` means
+        what it does to a shell, which does not see it in files, nor after an equals sign.
+    """
+    return os.path.abspath(os.path.expanduser(path)) if path else ""
+
+
 def with_absolute_paths(text: str) -> str:
     """
     :return: The same endpoint for whoever leaves the directory.
     """
-    return with_paths(text, os.path.abspath)
+    return with_paths(text, absolute)
 
 
 def with_paths(text: str, change: Callable[[str], str]) -> str:

@@ -4,6 +4,7 @@ The commands ``kgd`` and ``jupyter-kgd``, which are ``twistd -n kgd`` without a 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,5 +50,9 @@ def _run(ours: list[str]) -> None:
         command = Path(sys.argv[0]).name
         command = "kgd" if command == "__main__.py" else command
         sys.stderr.write(f"{command}: {error}\n{command}: --help lists all options\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever reads --help has seen enough; nor shall Python complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     twistd.runApp(options)  # type: ignore[no-untyped-call]

@@ -24,6 +24,7 @@ from kgd.logs import make_logger
 from kgd.settings import Settings
 from kgd.tcp_port import Bind, TCPPort, bind_tcp
 from kgd.tls import ServerTLS, TLSFiles
+from kgd.unix_socket import TAKEN, clear_abandoned
 
 # Twisted's 50 is little for clients that all come at once.
 BACKLOG = 1024
@@ -238,13 +239,11 @@ class Listeners:
             if endpoint.kind == "systemd":
                 description, reach = inherited_endpoint(self._reactor, endpoint)
             else:
-                if (
-                    endpoint.kind == "unix"
-                    and not self._has_token
-                    and "mode" not in endpoint.arguments
-                ):
-                    # Twisted's own lets every user of this machine in.
-                    text = written("unix", {**endpoint.arguments, "mode": "600"})
+                if endpoint.kind == "unix":
+                    clear_abandoned(endpoint.arguments["address"])
+                    if not self._has_token and "mode" not in endpoint.arguments:
+                        # Twisted's own lets every user of this machine in.
+                        text = written("unix", {**endpoint.arguments, "mode": "600"})
                 description = serverFromString(self._reactor, text)  # type: ignore[no-untyped-call]
             if endpoint.kind in ("tcp", "tcp6"):
                 arguments = endpoint.arguments
@@ -355,7 +354,7 @@ class Listeners:
 
 
 def _cannot_listen(option: str, error: Exception) -> ConfigurationError:
-    hint = _hint(error)
+    hint = _hint(error, is_file=option.startswith("--listen=unix:"))
     return ConfigurationError(
         f"cannot listen on {option}: {_reason(error)}{'; ' if hint else ''}{hint}"
     )
@@ -367,16 +366,18 @@ def _reason(error: Exception) -> str:
     """
     if isinstance(error, CannotListenError):
         if error.socketError == "Cannot acquire lock":
-            return "another process listens there"
+            return TAKEN
         error = error.socketError
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _hint(error: Exception) -> str:
+def _hint(error: Exception, *, is_file: bool = False) -> str:
     if isinstance(error, CannotListenError):
         error = error.socketError
     if not isinstance(error, PermissionError):
         return ""
+    if is_file:
+        return "the user that the gateway runs as has to be able to write to the directory"
     return (
         "ports below 1024 need root (which twistd --uid gives up later), the capability "
         "CAP_NET_BIND_SERVICE, a socket of systemd's (--listen=systemd:), or a proxy"

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from kgd.addresses import check_endpoint, parse_endpoint, with_absolute_paths
+from kgd.addresses import absolute, check_endpoint, parse_endpoint, with_absolute_paths
 from kgd.auth import CREDENTIAL
 from kgd.fetching import is_remote, shown, split_prefix
 from kgd.log_lines import FORMATS
@@ -144,7 +144,7 @@ def notebook_uri(value: str) -> str:
     prefix, uri = split_prefix(value)
     if not (is_remote(uri) or uri.lower().startswith("file://")):
         # Whoever becomes a daemon leaves the directory.
-        uri = os.path.abspath(uri)
+        uri = absolute(uri)
     return uri if prefix is None else f"{prefix}={uri}"
 
 
@@ -243,7 +243,7 @@ def directory(value: str) -> str:
     """
     An existing directory.
     """
-    path = os.path.abspath(value)
+    path = absolute(value or ".")
     if not os.path.isdir(path):
         raise ValueError
     return path
@@ -254,7 +254,7 @@ def path(value: str) -> str:
     A path, or nothing.
     """
     # Whoever becomes a daemon leaves the directory.
-    return os.path.abspath(value) if value else ""
+    return absolute(value)
 
 
 def endpoint(value: str) -> str:

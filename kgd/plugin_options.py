@@ -11,9 +11,10 @@ from typing import Any
 
 from twisted.python.usage import UsageError
 
+from kgd.addresses import absolute
 from kgd.configuration.command_line import Options, install
 from kgd.configuration.deciding import decide
-from kgd.configuration.files import absolute, read_files
+from kgd.configuration.files import read_files
 from kgd.configuration.given import from_environment, from_mapping
 from kgd.configuration.table import Table
 from kgd.configuration.traits import FAMILIES, Family

@@ -51,9 +51,10 @@ class PortFile:
             return
         try:
             with NamedTemporaryFile(
-                "w", dir=self._path.parent, prefix=f".{self._path.name}.", delete=False
+                dir=self._path.parent, prefix=f".{self._path.name}.", delete=False
             ) as file:
-                file.writelines(f"{place}\n" for place in places)
+                # Paths need not be UTF-8.
+                file.writelines(os.fsencode(f"{place}\n") for place in places)
                 # Whoever waits for it may be another user.
                 os.fchmod(file.fileno(), 0o644)
                 file.flush()

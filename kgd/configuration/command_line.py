@@ -14,8 +14,9 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from kgd import __version__
+from kgd.addresses import absolute
 from kgd.configuration.deciding import Decided, decide
-from kgd.configuration.files import absolute, default_path, read_files
+from kgd.configuration.files import default_path, read_files
 from kgd.configuration.given import ON_COMMAND_LINE, Given, Source, from_environment
 from kgd.configuration.showing import config_file, shown_as_json, shown_as_toml
 from kgd.configuration.spellings import Rewriter
@@ -71,6 +72,12 @@ class Options(UsageOptions):
 
         :raises UsageError: for what will not do.
         """
+        try:
+            os.getcwd()
+        except OSError as error:
+            raise UsageError(
+                f"the current directory cannot be used: {error.strerror}; go to another one"
+            ) from None
         arguments = sys.argv[1:] if options is None else options
         rewriter = Rewriter(self.table, lenient="--drop-in" in arguments)
         written = rewriter.rewrite(arguments)
@@ -109,7 +116,7 @@ class Options(UsageOptions):
             decided.settings, self.parent["chroot"] if self.parent else None, self.table.rows
         )
         if self._action is not None:
-            print(self._action(decided), end="")  # noqa: T201
+            print(self._action(decided), end="", flush=True)  # noqa: T201
             sys.exit(0)
         self.settings = settings
         self.where = decided.where
@@ -122,15 +129,17 @@ class Options(UsageOptions):
 
     def _write_config(self, chosen: str) -> NoReturn:
         path = Path(absolute(chosen)) if chosen else default_path()
-        if path.exists() and not self._force:
-            raise UsageError(
-                f"{path} is there already; --force replaces it, --config=FILE names another"
-            )
         try:
+            if path.exists() and not self._force:
+                raise UsageError(
+                    f"{path} is there already; --force replaces it, --config=FILE names another"
+                )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(config_file(self.table), "utf-8")
         except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}; --config=FILE names another"
+            ) from None
         print(f"wrote {path}")  # noqa: T201
         sys.exit(0)
 
@@ -187,6 +196,9 @@ class Options(UsageOptions):
         mistake that does not matter. The command jupyter-kgd has this built in.
         """
         self.drop_in = True
+
+    # What twistd itself does not have, and everybody tries.
+    opt_h = UsageOptions.opt_help
 
     def opt_version(self) -> None:
         """

@@ -7,11 +7,9 @@ of them are looked for where Jupyter looks for its own.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 from twisted.python.usage import UsageError
@@ -43,9 +41,20 @@ def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> Files:
     :param environ: With ``JUPYTER_NO_CONFIG`` in it, no files are looked for.
     :raises UsageError: when a file cannot be read, or makes no sense.
     """
-    directories = [] if environ.get("JUPYTER_NO_CONFIG") else _directories()
-    found = [] if chosen else [each / NAME for each in directories if (each / NAME).is_file()]
-    sources = [read_toml(path, table) for path in found]
+    directories: list[Path] = []
+    remarks: list[str] = []
+    sources: list[Source] = []
+    for directory in [] if environ.get("JUPYTER_NO_CONFIG") else _directories():
+        ours = directory / NAME
+        try:
+            is_there = ours.is_file()
+        except OSError as error:
+            # Like the home of root, for another user whose HOME that is still.
+            remarks.append(f"nothing is read from {directory}: {error.strerror}")
+            continue
+        directories.append(directory)
+        if is_there and not chosen:
+            sources.append(read_toml(ours, table))
     named = True
     if chosen and Path(chosen).suffix not in _JUPYTERS:
         sources.append(read_toml(Path(chosen), table))
@@ -53,11 +62,11 @@ def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> Files:
     # Importing traitlets takes time, and few need it.
     candidates = [each for each in directories if any(each.glob("jupyter*_config.*"))]
     if not (candidates or (chosen and named)):
-        return Files(sources)
+        return Files(sources, remarks)
     from kgd.configuration.jupyter_files import read_jupyter_files
 
     jupyters = read_jupyter_files(candidates, Path(chosen) if chosen else None, table)
-    return Files([*sources, jupyters.source], jupyters.remarks)
+    return Files([*sources, jupyters.source], [*remarks, *jupyters.remarks])
 
 
 def _directories() -> list[Path]:
@@ -80,16 +89,10 @@ def read_toml(path: Path, table: Table) -> Source:
     :raises UsageError: when the file cannot be read, or has a key that is no option.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        # Some editors put a mark before it.
+        content = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UsageError(f"{path} is no TOML: {error}") from None
     return from_mapping(content, table, f"{path} has", f"in {path}")
-
-
-def absolute(path: Any) -> str:
-    """
-    :return: Where it is for those too who go elsewhere; nothing stays nothing.
-    """
-    return os.path.abspath(os.path.expanduser(path)) if path else ""

@@ -5,6 +5,7 @@ What somebody says about an option, and where they say it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
@@ -14,9 +15,10 @@ import attrs
 from twisted.python.usage import UsageError
 
 from kgd.configuration.table import Table
-from kgd.options import Option, as_it_is
+from kgd.options import Option, as_it_is, port_number
 
 ON_COMMAND_LINE = "on the command line"
+_ADDRESS_OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 
 
 @attrs.frozen
@@ -53,7 +55,11 @@ def from_environment(environ: Mapping[str, str], table: Table) -> Source:
     """
     found = {}
     for option in table.rows:
-        variable = next((name for name in option.environment if environ.get(name)), None)
+        said = [name for name in option.environment if environ.get(name)]
+        if option.read is port_number:
+            # In its containers, Kubernetes sets KGD_PORT for a service that is called kgd.
+            said = [name for name in said if not _ADDRESS_OF_SERVICE.fullmatch(environ[name])]
+        variable = next(iter(said), None)
         if variable is not None:
             found[option.name] = Given((environ[variable],), f"in the variable {variable}")
     return found

@@ -56,6 +56,13 @@ def read_jupyter_files(
     remarks: list[str] = []
     for path in _paths(directories, chosen):
         config = _load(path)
+        if path.stem != _SHARED:
+            # Neither does it for the Jupyter Kernel Gateway; but it was certainly meant to.
+            remarks += [
+                f"{path} sets {name}, which is no class with options, and changes nothing"
+                for name, section in config.items()
+                if not isinstance(section, Config)
+            ]
         for name, trait in _entries(config):
             origins[name, trait] = path
             if not any(table.families_of(name, trait)) and (

@@ -20,11 +20,13 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 def shown_as_toml(decided: Decided) -> str:
     """
-    :return: A file that means what is effective, except for secrets, with the origin of each value.
+    :return: A file that means what is effective, with the origin of each value. What is not shown
+        as it is, because it is secret, is commented out, so that nobody gets asterisks for a token.
     """
     lines = []
-    for option, value, where in _effective(decided):
-        lines.append(f"{option.name} = {toml(value)}  # {where}")
+    for (option, shown, where), (_, value) in zip(_effective(decided), decided.values, strict=True):
+        is_secret = value is not None and option.show(value) != value
+        lines.append(f"{'#' * is_secret}{option.name} = {toml(shown)}  # {where}")
     return "\n".join(lines) + "\n"
 
 

@@ -327,7 +327,7 @@ def _usual_base(user: KernelUser | None) -> Path:
         # What is below root's home, nobody else can get to.
         return Path("/run")
     usual = Path(jupyter_runtime_dir()).absolute()
-    nearest = next(each for each in (usual, *usual.parents) if each.exists())
+    nearest = next(each for each in (usual, *usual.parents) if os.path.exists(each))
     if os.access(nearest, os.W_OK) or _is_ours(Path.home()):
         return usual
     # An account without a home, like nobody's.

@@ -212,6 +212,31 @@ class FilesTests(ConfigurationTestCase):
             self.assertEqual(len(err.splitlines()), 2, err)
             self.assertIn(f"kgd: {expected}", err)
 
+    async def test_from_a_shell(self) -> None:
+        """
+        Whoever reads only the beginning of the help, or is in a directory that is gone, sees no
+        traceback.
+        """
+        for command, out, err in (
+            ("{} --help | head -n 1", "Usage: ", ""),
+            (
+                "mkdir gone; cd gone; rmdir ../gone; {} --show-config",
+                "",
+                "kgd: the current directory cannot be used: No such file or directory; go to",
+            ),
+        ):
+            running: Deferred[Any] = getProcessOutputAndValue(
+                "/bin/sh",
+                ["-c", command.format(f"{sys.executable} -m kgd")],
+                self.environment(PYTHONWARNINGS=""),
+                str(self.home / "work"),
+                reactor,
+            )
+            found = await running
+            self.assertTrue(found[0].decode().startswith(out), found)
+            self.assertTrue(found[1].decode().startswith(err), found)
+            self.assertNotIn(b"Traceback", found[1])
+
     async def test_trusted_proxy(self) -> None:
         """
         The log has the client that a proxy speaks of, if the proxy is trusted.

@@ -144,13 +144,33 @@ class EndpointTests(ListeningTestCase):
             f"https://127.0.0.1:{tls}",
         ):  # fmt: skip
             self.assertIn(f"is available at {url}\n", process.output)
-        other = self.launch(f"--listen=unix:{path}")
-        self.assertEqual(await other.ended(), 1)
-        self.assertIn(f"--listen=unix:{path}: another process listens there", other.output)
         self.assertEqual(await process.stop(), 0)
         self.assertFalse(self.port_file.exists())
         self.assertFalse(path.exists())
         self.assertNotIn("Traceback", process.output)
+
+    async def test_second_start(self) -> None:
+        """
+        A gateway that finds another one on its Unix socket goes and changes nothing for that; one
+        that finds what a killed one has left begins anew, whose number ever the lock has.
+        """
+        path = self.runtime / "s"
+        options = f"--listen=unix:{path}"
+        first, _ = await self.listening(options)
+        second = self.launch(options, f"--port-file={self.port_file}")
+        self.assertEqual(await second.ended(), 1)
+        self.assertIn(f"--listen=unix:{path}: another process listens there", second.output)
+        self.assertTrue(self.port_file.exists())
+        await self.works(UNIXClientEndpoint(reactor, str(path)))
+        self.assertEqual(await first.stop(signal.SIGKILL), -signal.SIGKILL)
+        lock = path.with_name("s.lock")
+        lock.unlink()
+        lock.symlink_to(str(os.getpid()))
+        third = self.launch(options, "--default-kernel-name=tiny")
+        await third.ready()
+        await self.works(UNIXClientEndpoint(reactor, str(path)))
+        self.assertEqual(await third.stop(), 0)
+        self.assertFalse(path.exists())
 
     async def test_socket_activation(self) -> None:
         """

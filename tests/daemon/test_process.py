@@ -502,6 +502,32 @@ class UserTests(GatewayTestCase):
         self.assertIn("cannot start: the user of --uid cannot read what kgd needs", process.output)
         self.assertNotIn("Traceback", process.output)
 
+    async def test_closed_home(self) -> None:
+        """
+        Whoever runs it with a HOME that is somebody else's, as in a container, gets a gateway that
+        reads no files there and says so.
+        """
+        through = self.for_everybody()
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            raise SkipTest("there is no setpriv")
+        closed = self.home / "closed"
+        closed.mkdir(mode=0o700)
+        nobody = self.own(self.runtime)
+        process = self.launch(
+            "--port=0",
+            "--default-kernel-name=tiny",
+            env={"HOME": str(closed), "JUPYTER_RUNTIME_DIR": "", "JUPYTER_CONFIG_DIR": "",
+                 "TMPDIR": str(self.runtime)},
+            through=(*through, setpriv, f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}",
+                     "--clear-groups"),
+        )  # fmt: skip
+        await process.ready()
+        self.assertIn(f"nothing is read from {closed}", process.output)
+        await self.answers(process.port, "tiny")
+        self.assertEqual(await process.stop(), 0)
+        self.assertNotIn("Traceback", process.output)
+
     async def test_awaited(self) -> None:
         """
         ``twistd`` comes back when the daemon answers, or with an error when it cannot; the log

@@ -61,12 +61,14 @@ class EndpointTests(SynchronousTestCase):
         Files are where they are from here; nothing else changes.
         """
         here = os.getcwd()
+        self.patch(os, "environ", {"HOME": "/home/me"})
         for text, expected in (
             ("unix:s:mode=600", f"unix:address={here}/s:mode=600"),
             ("unix:/s", "unix:/s"),
             ("ssl:1:privateKey=k", f"ssl:port=1:privateKey={here}/k"),
             ("tcp:1", "tcp:1"),
             ("a,b", "a,b"),
+            ("unix:~/s", "unix:address=/home/me/s"),
         ):
             self.assertEqual(with_absolute_paths(text), expected)
 

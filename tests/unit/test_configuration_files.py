@@ -73,7 +73,7 @@ class TomlTests(FilesTestCase):
         self.assertEqual((settings.cors.allow_origin, settings.cors.max_age), ("*", "600"))
         self.assertEqual(settings.seed_uri, ("/a.ipynb", "/b.ipynb"))
         self.assertEqual((settings.prespawn, settings.comment_prefix), ({"ir": 2}, {"lua": "--"}))
-        self.assertEqual(files.remarks, ())
+        self.assertEqual(list(files.remarks), [])
         self.assertEqual(decided.where["max-kernels"], f"as max_kernels in {self.near / KGD}")
 
     def test_nearest_wins(self) -> None:
@@ -88,6 +88,28 @@ class TomlTests(FilesTestCase):
         chosen.write_text("port = 4")
         settings, _, _ = self.read(str(chosen))
         self.assertEqual((settings.port, settings.max_kernels), (4, None))
+
+    def test_unreachable(self) -> None:
+        """
+        A directory that cannot be looked into is remarked upon, and does not matter: a user may
+        have somebody else's HOME.
+        """
+        # For root no mode would do.
+        closed = self.near / ("x" * 300)
+        (self.far / KGD).write_text("port = 2")
+        path = os.pathsep.join(map(str, (closed, self.far)))
+        self.patch(os, "environ", {**os.environ, "JUPYTER_CONFIG_PATH": path})
+        settings, files, _ = self.read()
+        self.assertEqual(settings.port, 2)
+        (remark,) = files.remarks
+        self.assertEqual(remark, f"nothing is read from {closed}: File name too long")
+
+    def test_mark(self) -> None:
+        """
+        Editors that begin a file with a byte order mark do no harm.
+        """
+        (self.near / KGD).write_text("port = 2", "utf-8-sig")
+        self.assertEqual(self.read()[0].port, 2)
 
     def test_none_at_all(self) -> None:
         """
@@ -302,6 +324,22 @@ class JupyterTests(FilesTestCase):
             self.assertTrue(any(each.startswith(text) for each in files.remarks), text)
         (remark,) = decided.remarks
         self.assertIn("--ssl-version changes nothing (as KernelGatewayApp.ssl_version", remark)
+
+    def test_no_class(self) -> None:
+        """
+        What stands outside of any class is remarked upon, except in the file of all programs.
+        """
+        chosen = self.far / "mine.json"
+        chosen.write_text('{"port": 1, "KernelGatewayApp": 2, "version": 1}')
+        (self.near / "jupyter_config.json").write_text('{"port": 1}')
+        _, files, _ = self.read(str(chosen))
+        self.assertEqual(
+            list(files.remarks),
+            [
+                f"{chosen} sets {name}, which is no class with options, and changes nothing"
+                for name in ("port", "KernelGatewayApp")
+            ],
+        )
 
     def test_wrong_values(self) -> None:
         """

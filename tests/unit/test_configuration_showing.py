@@ -141,6 +141,20 @@ class CommandTests(SynchronousTestCase):
             for harmless in ("***", "/a=https://host/x.ipynb", "/b?c#d"):
                 self.assertIn(harmless, text)
 
+    def test_secrets_are_not_read_back(self) -> None:
+        """
+        A file with what is shown gives nobody the token ``***``, nor a URI without its password; it
+        has what is no secret.
+        """
+        self.environ["KG_AUTH_TOKEN"] = "s3cret"
+        text = self.run_command("--show-config", "--seed-uri=https://me:pa55@host/x.ipynb")
+        self.assertIn('\n#auth-token = "***"  # in the variable KG_AUTH_TOKEN\n', text)
+        self.assertIn('\n#seed-uri = ["https://host/x.ipynb"]  # on the command line\n', text)
+        del self.environ["KG_AUTH_TOKEN"]
+        text = self.run_command("--show-config", "--seed-uri=https://host/x.ipynb")
+        found = tomllib.loads(text)
+        self.assertEqual((found["auth-token"], found["seed-uri"]), ("", ["https://host/x.ipynb"]))
+
     def test_generate_config(self) -> None:
         """
         It writes a file where it will be found, and no other over it unless told to.
@@ -168,6 +182,9 @@ class CommandTests(SynchronousTestCase):
             UsageError, Options().parseOptions, ["--generate-config", "-c", f"{file}/below"]
         )
         self.assertIn("cannot be written: ", str(error))
+        self.environ["JUPYTER_CONFIG_DIR"] = str(self.directory / ("x" * 300))
+        error = self.assertRaises(UsageError, Options().parseOptions, ["--generate-config"])
+        self.assertIn("kgd.toml cannot be written: File name too long; --config=", str(error))
 
     def test_config_variable(self) -> None:
         """

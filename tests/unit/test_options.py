@@ -205,6 +205,27 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual((settings.max_kernels, settings.port), (None, 7))
         self.assertEqual(settings.default_kernel_name, "python3")
 
+    def test_variables_of_kubernetes(self) -> None:
+        """
+        It tells its containers where a service is in variables that look like ours, if the service
+        is called kgd; that is not meant for us.
+        """
+        service = "tcp://10.96.0.7:8888"
+        self.assertEqual(parsed(KGD_PORT=service).port, 8888)
+        self.assertEqual(parsed(KGD_PORT=service, KG_PORT="7").port, 7)
+        self.assertRaises(UsageError, parsed, f"--port={service}")
+        self.assertRaises(UsageError, parsed, KGD_PORT_RETRIES=service)
+
+    def test_home(self) -> None:
+        """
+        A ``~`` that the shell has left is the home, wherever a path is taken.
+        """
+        home = os.getcwd()
+        self.patch(os, "environ", {"HOME": home})
+        settings = parsed("--certfile=~/c", "--root-dir=~", "--seed-uri=/a=~/x.ipynb")
+        self.assertEqual((settings.certfile, settings.root_dir), (f"{home}/c", home))
+        self.assertEqual(settings.seed_uri, (f"/a={home}/x.ipynb",))
+
     def test_every_variable(self) -> None:
         """
         What the Jupyter Kernel Gateway reads from the environment is read here.

@@ -4,6 +4,7 @@ The file that says where the gateway listens.
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -50,6 +51,13 @@ class PortFileTests(SynchronousTestCase):
         second.write(["2"])
         first.remove()
         self.assertEqual(self.path.read_text(), "2\n")
+
+    def test_any_path(self) -> None:
+        """
+        The path of a socket may have any bytes in it.
+        """
+        PortFile(str(self.path)).write([os.fsdecode(b"/run/\xff")])
+        self.assertEqual(self.path.read_bytes(), b"/run/\xff\n")
 
     def test_none(self) -> None:
         """
