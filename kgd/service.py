@@ -213,11 +213,14 @@ class Gateway(Service):
                 parts.token,
                 house.operations,
             )
-            if not parts.kernel_specs.has(settings.default_kernel_name):
+            forced = settings.force_kernel_name
+            name = forced or settings.default_kernel_name
+            if not parts.kernel_specs.has(name):
                 self._log.warn(
-                    "the default kernel {name!r} is not installed; install it, or choose another "
-                    "with --default-kernel-name",
-                    name=settings.default_kernel_name,
+                    "the kernel {name!r} is not installed; install it, or choose another with "
+                    "--{option}-kernel-name",
+                    name=name,
+                    option="force" if forced else "default",
                 )
             if self._listens:
                 await self._listeners.open(GatewaySite(settings, served, self._reactor))

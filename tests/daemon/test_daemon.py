@@ -173,20 +173,23 @@ class StartTests(GatewayTestCase):
 
     async def test_default_kernel_missing(self) -> None:
         """
-        A default kernel that is not installed is no reason not to start, but is said.
+        A kernel that is not installed is no reason not to start, but is said.
         """
-        gateway = await self.gateway("--default-kernel-name=fake")
-        self.assertIn("the default kernel 'fake' is not installed", gateway.output)
-        response = await http(gateway.port, "POST", "/api/kernels")
-        self.assertEqual(response.json["message"], "No such kernel: fake")
+        for option in ("default", "force"):
+            gateway = await self.gateway(f"--{option}-kernel-name=fake")
+            self.assertIn("the kernel 'fake' is not installed", gateway.output)
+            self.assertIn(f"another with --{option}-kernel-name", gateway.output)
+            response = await http(gateway.port, "POST", "/api/kernels")
+            self.assertEqual(response.json["message"], "No such kernel: fake")
 
     async def test_three_ways_to_start(self) -> None:
         """
         ``twistd -n kgd`` is what ``python -m kgd`` is; twistd lists the plug-in.
         """
-        process = self.launch("--help", env={})
-        self.assertEqual(await process.ended(), 0)
-        self.assertIn("--max-kernels=", process.output)
+        for option in ("--help", "-h"):
+            process = self.launch(option, env={})
+            self.assertEqual(await process.ended(), 0)
+            self.assertIn("--max-kernels=", process.output)
         listing = self.launch(twistd=("--help",))
         await listing.ended()
         self.assertIn("Jupyter kernels over HTTP and WebSocket", listing.output)
