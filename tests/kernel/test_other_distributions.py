@@ -104,20 +104,16 @@ class PersonalityTests(GatewayTestCase):
             self.assertEqual(answer.code, status, below)
         self.assertEqual((await http(port, "POST", "/b/api/drain")).code, 401)
         # It ends when what runs is done, although its kernel would be there for ever.
-        marks = [self.home / name for name in ("begun", "go")]
-        code = (
-            "import pathlib, time; begun, go = map(pathlib.Path, "
-            f"{[str(mark) for mark in marks]}); begun.touch()\n"
-            "while not go.exists(): time.sleep(0.01)\n'done'"
-        )
+        valve, begun = self.valve(), self.home / "begun"
+        code = f"open({str(begun)!r}, 'w').close()\n{valve.wait}\n'done'"
         last = Deferred.fromCoroutine(
             http(port, "GET", f"/b/run?code={quote(code)}", headers=TOKEN)
         )
-        await until(marks[0].exists, "it runs")
+        await until(begun.exists, "it runs")
         self.assertEqual((await http(port, "POST", "/b/api/drain", headers=TOKEN)).code, 202)
         for below in ("/readyz", "/run?code=1"):
             self.assertEqual((await http(port, "GET", f"/b{below}", headers=TOKEN)).code, 503)
-        marks[1].touch()
+        valve.open()
         self.assertEqual((await last).json["result"], "'done'")
         self.assertEqual(await gateway.ended(), 0)
         self.assertNotIn("Traceback", gateway.output)
