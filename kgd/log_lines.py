@@ -60,7 +60,10 @@ class Lines:
             return ""
         text = eventAsText(event, True, False, False)
         text = text.removeprefix(formatEvent(event)).strip("\n")
-        return self._scrub(shortened(text, LONGEST_TRACEBACK))
+        frames, newline, error = text.rpartition("\n")
+        # Of what went too deep, the end says what it was.
+        kept = shortened(frames, LONGEST_TRACEBACK) + newline + shortened(error, LONGEST_TEXT)
+        return self._scrub(kept)
 
     def text(self, event: LogEvent) -> str:
         """

@@ -110,6 +110,26 @@ class TextTests(LogTestCase):
             )
         self.assertLess(len(self.file.getvalue()), 4 * (LONGEST_TEXT + LONGEST_TRACEBACK))
 
+    def test_deep(self) -> None:
+        """
+        Of a traceback that is too long, the end is shown, too.
+        """
+
+        def fault(depth: int) -> None:
+            if not depth:
+                raise ValueError("the reason")
+            fault(depth - 1)
+
+        try:
+            fault(900)
+        except ValueError:
+            failure = Failure()
+        self.assertGreater(len(failure.getTraceback()), LONGEST_TRACEBACK)
+        self.writer("text")(event("a", log_failure=failure))
+        text = self.file.getvalue()
+        self.assertLess(len(text), 2 * LONGEST_TRACEBACK)
+        self.assertTrue(text.endswith("...\n\tbuiltins.ValueError: the reason\n"), text[-200:])
+
     def test_nothing(self) -> None:
         """
         An event without anything in it is a line nevertheless.
