@@ -14,6 +14,8 @@ from ipaddress import IPv6Address, ip_address
 
 import attrs
 
+#: What the path of a Unix socket can have, in bytes.
+LONGEST_PATH = 107
 # The order in which Twisted takes arguments without a name, by the kind of endpoint.
 _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "tcp": ("port", "interface", "backlog"),

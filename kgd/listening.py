@@ -24,7 +24,7 @@ from kgd.logs import make_logger
 from kgd.settings import Settings
 from kgd.tcp_port import Bind, TCPPort, bind_tcp
 from kgd.tls import ServerTLS, TLSFiles
-from kgd.unix_socket import TAKEN, clear_abandoned
+from kgd.unix_socket import TAKEN, check_length, clear_abandoned
 
 # Twisted's 50 is little for clients that all come at once.
 BACKLOG = 1024
@@ -240,6 +240,7 @@ class Listeners:
                 description, reach = inherited_endpoint(self._reactor, endpoint)
             else:
                 if endpoint.kind == "unix":
+                    check_length(endpoint.arguments["address"])
                     clear_abandoned(endpoint.arguments["address"])
                     if not self._has_token and "mode" not in endpoint.arguments:
                         # Twisted's own lets every user of this machine in.

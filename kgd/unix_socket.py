@@ -1,5 +1,5 @@
 """
-Unix sockets that are still there after a gateway that was killed.
+The paths of Unix sockets: whether they can be used, and what killed gateways have left there.
 """
 
 from __future__ import annotations
@@ -9,9 +9,22 @@ import os
 import socket
 import stat
 
+from kgd.addresses import LONGEST_PATH
 from kgd.errors import ConfigurationError
 
 TAKEN = "another process listens there"
+
+
+def check_length(path: str) -> None:
+    """
+    :raises kgd.errors.ConfigurationError: when no socket can have this path.
+    """
+    length = len(os.fsencode(path))
+    if length > LONGEST_PATH:
+        raise ConfigurationError(
+            f"the path has {length} bytes, and that of a Unix socket can have {LONGEST_PATH}; "
+            "choose a directory with a shorter one, like those in /run"
+        )
 
 
 def clear_abandoned(path: str) -> None:

@@ -10,11 +10,12 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+from kgd.addresses import LONGEST_PATH
 from kgd.errors import KernelStartFailed
 from kgd.interfaces import KernelSpec
 from kgd.kernels.ports import LOOPBACK, PortLeases
 from kgd.kernels.runtime import RuntimeDirectory
-from kgd.kernels.transport import LONGEST_PATH, is_short, prefers_ipc, use_curve
+from kgd.kernels.transport import is_short, prefers_ipc, use_curve
 from kgd.logs import make_logger
 from kgd.protocol.connection import CHANNELS, ConnectionInfo, CurveKeys
 from kgd.settings import Settings

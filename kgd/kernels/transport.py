@@ -10,11 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from kgd.addresses import LONGEST_PATH
 from kgd.errors import KernelStartFailed
 from kgd.interfaces import KernelSpec
 
-# What fits into the address of a Unix socket, in bytes.
-LONGEST_PATH = 107
 # In the metadata of a kernelspec: a name, or a list of names. The second is Jupyter's.
 _TRANSPORTS = "supported_transports"
 _ENCRYPTION = "supported_encryption"

@@ -148,7 +148,7 @@ class StartTests(GatewayTestCase):
         """
         Endpoints are Twisted's; several may be given.
         """
-        path = self.home / "socket"
+        path = self.runtime / "socket"
         process = self.launch("--listen=tcp:0:interface=127.0.0.1", f"--listen=unix:{path}")
         await process.ready()
         self.assertEqual((await http(process.port, "GET", "/api")).code, 200)

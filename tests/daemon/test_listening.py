@@ -205,9 +205,15 @@ class EndpointTests(ListeningTestCase):
         What would let everybody in, or cannot work, ends the start with one line that says what to
         do, before a kernel is started.
         """
+        short, long = self.runtime / "s", self.runtime / ("s" * 100)
         for options, env, expected in (
             (["--ip=0.0.0.0"], {}, "--insecure-no-auth"),
-            (["--listen=unix:s", "--listen=tcp:0"], {}, "other machines can reach --listen=tcp:0"),
+            (
+                [f"--listen=unix:{short}", "--listen=tcp:0"],
+                {},
+                "other machines can reach --listen=tcp:0",
+            ),
+            ([f"--listen=unix:{long}"], {}, "choose a directory with a shorter one"),
             (["--certfile=none.pem"], {}, "none.pem, which cannot be read"),
             ([], {"KG_CERTFILE": "none.pem"}, "none.pem, which cannot be read"),
             (["--auth-token-file=none"], {}, "--auth-token-file"),

@@ -12,9 +12,10 @@ import attrs
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from kgd.addresses import LONGEST_PATH
 from kgd.errors import ConfigurationError, KernelStartFailed
 from kgd.interfaces import StartRequest
-from kgd.kernels.transport import LONGEST_PATH, is_short, prefers_ipc, speaks_ipc, use_curve
+from kgd.kernels.transport import is_short, prefers_ipc, speaks_ipc, use_curve
 from kgd.settings import Settings
 from kgd.testing.kernels import kernel_spec
 from tests.unit.test_kernels_registry import NOTHING, MemoryRuntime, Rig
