@@ -25,10 +25,11 @@ from kgd.interfaces import (
 from kgd.logs import make_logger
 from kgd.protocol.close_codes import GOING_AWAY, NORMAL
 from kgd.protocol.connection import ConnectionInfo
-from kgd.protocol.messages import Buffer, Outgoing, own_request, read_state
+from kgd.protocol.messages import Buffer, Outgoing, own_message, own_request, read_state
 from kgd.relay.attachment import Attachment
 from kgd.relay.breather import Breather
 from kgd.relay.line import Line, sender
+from kgd.relay.lost_ends import LostEnds
 from kgd.relay.outstanding import Loss, substitutes
 from kgd.relay.readiness import Probe
 from kgd.relay.redaction import Redactor
@@ -43,6 +44,10 @@ LAST_WORDS = 0.025
 # For how many clients of one kernel that are away messages are kept; the one that left first gives
 # way. Somebody who opens a WebSocket under a new name for each request would collect them.
 MOST_AWAY = 8
+# In place of output that never left the kernel; nobody knows how much that was.
+LOST = (
+    "kgd: the kernel has lost the end of this output: it printed faster than that could be sent.\n"
+)
 # How often it is said of a kernel that it sends what makes no sense, in seconds.
 COMPLAINTS = 60.0
 
@@ -138,6 +143,9 @@ class KernelChannels:
             line.signer,
             lambda channel, frames: self._answered(line, channel, frames),
         )
+        line.ends = LostEnds(
+            self._reactor, line.iopub.drain, lambda parent: self._end_lost(line, parent)
+        )
         self._line = line
         line.probe = Probe(
             self._reactor,
@@ -177,6 +185,7 @@ class KernelChannels:
         def received(channel: str, frames: Sequence[Buffer]) -> None:
             message = self._read(line, channel, frames)
             if message is not None:
+                line.ends.replied(message)
                 attachment.answer(message)
 
         attachment.connect(Wires(self._sockets, line.connection, line.signer, received))
@@ -192,6 +201,7 @@ class KernelChannels:
         if line.probe is not None:
             line.probe.cancel()
         line.probe = line.seeding = None
+        line.ends.cancel()
         self._breather.lag_changed(False)
         self._finish_ending()
         self._loss = Loss(ename, evalue)
@@ -274,15 +284,43 @@ class KernelChannels:
             # It greets our subscription, not a client's.
             return
         state = read_state(message.parts[3]) if msg_type == "status" else None
+        line.ends.published(message, state)
+        self._spread(line, message, state)
+
+    def _spread(self, line: Line, message: Outgoing, state: str | None) -> None:
         seeding = line.seeding
         if seeding is not None and message.parent.msg_id in seeding.asked:
             # Not for clients, not even for those that were there before a restart.
             seeding.published(message, state)
             return
         self._fan_out(message)
-        self._observer.published(msg_type, message.parent.msg_type, state)
+        self._observer.published(message.header.msg_type, message.parent.msg_type, state)
         if line.probe is not None:
             line.probe.published(message, state)
+
+    def _end_lost(self, line: Line, parent: bytes) -> None:
+        """
+        Say in the kernel's place that a request has ended.
+        """
+        self._log.warn(
+            "kernel {kernel_id}: it has answered a request, and its status after that is missing; "
+            "it printed faster than that could be sent, and has lost the end of its output",
+            kernel_id=self._kernel_id,
+        )
+        for msg_type, content, state in (
+            ("stream", {"name": "stderr", "text": LOST}, None),
+            ("status", {"execution_state": "idle"}, "idle"),
+        ):
+            encoded = msgspec.json.encode(content)
+            message = own_message(
+                msg_type,
+                encoded,
+                self._session,
+                time.time(),
+                parent,
+                username=self._settings.username,
+            )
+            self._spread(line, message, state)
 
     def _fan_out(self, message: Outgoing) -> None:
         for attachment in self._audience:
@@ -296,6 +334,7 @@ class KernelChannels:
         message = self._read(line, channel, frames)
         if message is None:
             return
+        line.ends.replied(message)
         if line.probe is not None:
             line.session = sender(message)
             line.probe.replied(message)

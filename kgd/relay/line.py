@@ -12,6 +12,7 @@ from kgd.errors import UNREADABLE
 from kgd.protocol.connection import ConnectionInfo
 from kgd.protocol.messages import Buffer, Outgoing, Signer
 from kgd.relay.incoming import Reader
+from kgd.relay.lost_ends import LostEnds
 from kgd.relay.readiness import Probe
 from kgd.relay.seeding import SeedRun
 from kgd.relay.sockets import KernelSocket
@@ -38,6 +39,7 @@ class Line:
         self.reader = Reader(self.signer)
         self.iopub: KernelSocket
         self.own: Wires
+        self.ends: LostEnds
         self.probe: Probe | None = None
         self.seeding: SeedRun | None = None
         self.session: str | None = None

@@ -241,6 +241,25 @@ class ChannelsTests(GatewayTestCase):
         self.assertLess(max(delays), 1.0)
         await client.answered(cell)
 
+    async def test_lost_end(self) -> None:
+        """
+        A kernel that has dropped the last of its output is idle again, nevertheless, and the
+        client is told both.
+        """
+        await self.begin("--default-kernel-name=python3")
+        client = await self.come()
+        messages = await client.execute(
+            "kernel = get_ipython().kernel\n"
+            "def forget(state, *others, publish=kernel._publish_status, **more):\n"
+            "    if state == 'busy': publish(state, *others, **more)\n"
+            "kernel._publish_status = forget"
+        )
+        self.assertIn(
+            "kgd: the kernel has lost the end of this output", messages[-2].content["text"]
+        )
+        self.assertEqual(messages[-1].content, {"execution_state": "idle"})
+        self.assertEqual(await self.model("execution_state"), "idle")
+
     async def test_secrets(self) -> None:
         """
         Neither the environment of a kernel, nor its arguments, nor what it inherits holds the

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from tests.support.gateway import Channels, GatewayTestCase, Message, stdout
+from tests.support.gateway import Channels, GatewayTestCase, Message, stdout, until
 
 PYTHON = "--default-kernel-name=python3"
 
@@ -61,9 +61,24 @@ class LimitTests(GatewayTestCase):
         Unless the operator wants limits there are none.
         """
         client = await self.client()
-        messages = await client.execute(
-            "print('x' * 10_000_000)\nfor i in range(5000): print(i, flush=True)"
+        # A kernel that is a thousand messages ahead of the gateway would drop some itself.
+        valve = self.valve()
+        code = (
+            "print('x' * 10_000_000)\n"
+            "for i in range(5000):\n"
+            "    print(i, flush=True)\n"
+            "    if i % 500 == 499:\n"
+            f"        {valve.wait}"
         )
+        msg_id = client.request("execute_request", {"code": code, "silent": False})
+        for last in range(499, 5000, 500):
+            await until(
+                # What one call prints may come in two messages.
+                lambda last=last: stdout(client.messages[-4:]).endswith(f"{last}\n"),  # type: ignore[misc]
+                f"{last} is printed",
+            )
+            valve.open()
+        messages = await client.answered(msg_id)
         self.assertEqual(stderr(messages), [])
         self.assertTrue(stdout(messages).endswith("4998\n4999\n"))
         self.assertGreater(len(stdout(messages)), 10_000_000)

@@ -30,6 +30,7 @@ from kgd.protocol.messages import (
     wire_frames,
 )
 from kgd.relay import channels as channels_module
+from kgd.relay import lost_ends as lost_ends_module
 from kgd.relay import relay as relay_module
 from kgd.relay.relay import Relay
 from kgd.settings import Settings
@@ -53,12 +54,13 @@ class PretendKernel:
 
     :ivar silent: Whether it does not.
     :ivar failing: Whether code fails.
+    :ivar forgetful: Whether it does not say when it is idle again.
     """
 
     def __init__(self, info: ConnectionInfo, *, deaf_to_subscribers: bool = False) -> None:
         self._session = os.urandom(4).hex()
         self.silent = False
-        self.failing = False
+        self.failing = self.forgetful = False
         self.signer = Signer(info.key)
         self.requests: list[tuple[str, str]] = []
         self.identities: dict[str, bytes] = {}
@@ -109,7 +111,8 @@ class PretendKernel:
         failing = self.failing and reply == "execute_reply"
         content = {"status": "error", "ename": "E", "evalue": "e"} if failing else {"status": "ok"}
         self.answer(channel, frames[0], reply, header, content)
-        self.publish("status", header, {"execution_state": "idle"})
+        if not self.forgetful:
+            self.publish("status", header, {"execution_state": "idle"})
 
     def answer(
         self, channel: str, identity: bytes, msg_type: str, parent: bytes, content: Any
@@ -317,6 +320,28 @@ class ChannelsTests(TestCase):
         self.assertEqual(kernel.requests[0], ("shell", "kernel_info_request"))
         self.assertEqual(self.observer.ready, 1)
         self.assertIn(("status", "kernel_info_request", "idle"), self.observer.seen)
+
+    async def test_lost_end(self) -> None:
+        """
+        When a kernel has dropped the status that ends a request, we send it, and say what happened.
+        """
+        self.patch(lost_ends_module, "PERIOD", 0.01)
+        self.channels.connect(self.info)
+        kernel = self.kernel()
+        await self.ready()
+        client = Client()
+        attachment = self.channels.attach("s", client)
+        kernel.forgetful = True
+        msg_id = self.request(attachment)
+        await self.answered(client)
+        self.assertEqual(client.types("iopub"), ["status", "stream", "status"])
+        notice, idle = client.got[-2:]
+        self.assertEqual((notice.parent.msg_id, idle.parent.msg_id), (msg_id, msg_id))
+        self.assertIn(b"kgd: the kernel has lost the end", bytes(notice.parts[3]))
+        self.assertEqual(self.observer.seen[-1], ("status", "execute_request", "idle"))
+        kernel.forgetful = False
+        self.request(attachment)
+        await self.answered(client, 2)
 
     async def test_ready_only_when_its_output_arrives(self) -> None:
         """
