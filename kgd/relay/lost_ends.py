@@ -87,7 +87,9 @@ class LostEnds:
 
     def _look(self) -> None:
         self._timer = None
-        self._catch_up()
+        if self._heard == self._heard_before:
+            # Not while output comes, for that may have been paused.
+            self._catch_up()
         if not self._answered:
             return
         self._silences = self._silences + 1 if self._heard == self._heard_before else 0

@@ -30,6 +30,7 @@ class LostEndsTests(SynchronousTestCase):
         self.clock = Clock()
         self.lost: list[bytes] = []
         self.late: list[Outgoing] = []
+        self.caught_up = 0
         self.ends = LostEnds(self.clock, self.catch_up, self.lost.append)
         self.request = new_header("execute_request", "client", 0.0)
 
@@ -37,6 +38,7 @@ class LostEndsTests(SynchronousTestCase):
         """
         Hand over what had come.
         """
+        self.caught_up += 1
         while self.late:
             self.ends.published(self.late.pop(), "idle")
 
@@ -105,8 +107,9 @@ class LostEndsTests(SynchronousTestCase):
         self.status("busy")
         self.reply()
         for _ in range(10):
-            self.wait(SILENCES - 1)
             self.ends.published(message("stream", self.request), None)
+            self.wait(SILENCES - 1)
+        self.assertEqual(self.caught_up, 0, "what is paused stays so")
         self.late.append(message("status", self.request))
         self.wait(SILENCES + 1)
         self.assertEqual(self.lost, [])
