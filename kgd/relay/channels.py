@@ -25,11 +25,11 @@ from kgd.interfaces import (
 from kgd.logs import make_logger
 from kgd.protocol.close_codes import GOING_AWAY, NORMAL
 from kgd.protocol.connection import ConnectionInfo
-from kgd.protocol.messages import Buffer, Outgoing, own_message, own_request, read_state
+from kgd.protocol.messages import Buffer, Outgoing, own_request, read_state
 from kgd.relay.attachment import Attachment
 from kgd.relay.breather import Breather
 from kgd.relay.line import Line, sender
-from kgd.relay.lost_ends import LostEnds
+from kgd.relay.lost_ends import LostEnds, made_up
 from kgd.relay.outstanding import Loss, substitutes
 from kgd.relay.readiness import Probe
 from kgd.relay.redaction import Redactor
@@ -44,10 +44,6 @@ LAST_WORDS = 0.025
 # For how many clients of one kernel that are away messages are kept; the one that left first gives
 # way. Somebody who opens a WebSocket under a new name for each request would collect them.
 MOST_AWAY = 8
-# In place of output that never left the kernel; nobody knows how much that was.
-LOST = (
-    "kgd: the kernel has lost the end of this output: it printed faster than that could be sent.\n"
-)
 # How often it is said of a kernel that it sends what makes no sense, in seconds.
 COMPLAINTS = 60.0
 
@@ -304,22 +300,10 @@ class KernelChannels:
         """
         self._log.warn(
             "kernel {kernel_id}: it has answered a request, and its status after that is missing; "
-            "it printed faster than that could be sent, and has lost the end of its output",
+            "it has probably printed faster than that could be sent",
             kernel_id=self._kernel_id,
         )
-        for msg_type, content, state in (
-            ("stream", {"name": "stderr", "text": LOST}, None),
-            ("status", {"execution_state": "idle"}, "idle"),
-        ):
-            encoded = msgspec.json.encode(content)
-            message = own_message(
-                msg_type,
-                encoded,
-                self._session,
-                time.time(),
-                parent,
-                username=self._settings.username,
-            )
+        for message, state in made_up(parent, self._session, self._settings.username):
             self._spread(line, message, state)
 
     def _fan_out(self, message: Outgoing) -> None:

@@ -7,12 +7,14 @@ without a word: also the status ``idle`` that ends a request, for which clients 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import msgspec
 from twisted.internet.interfaces import IDelayedCall
 
-from kgd.protocol.messages import Outgoing
+from kgd.protocol.messages import Outgoing, own_message
 
 # A request that was answered has ended when iopub was silent so many times in a row, in seconds.
 PERIOD = 2.5
@@ -21,6 +23,11 @@ SILENCES = 2
 # run at a time, with subshells and control.
 MOST = 100
 LONGEST_HEADER = 16 * 1024
+# Nobody knows how much is missing.
+NOTICE = (
+    "kgd: the kernel has lost the end of this output, probably because it printed faster than that "
+    "could be sent.\n"
+)
 
 _Value = TypeVar("_Value")
 
@@ -81,7 +88,8 @@ class LostEnds:
             del self._ended[msg_id]
             return
         _remember(self._answered, msg_id, None)
-        self._silences = 0
+        # It has the whole time from now on: the next look finds no silence.
+        self._heard_before = -1
         if self._timer is None:
             self._timer = self._reactor.callLater(PERIOD, self._look)
 
@@ -110,6 +118,19 @@ class LostEnds:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def made_up(parent: bytes, session: str, username: str) -> Iterator[tuple[Outgoing, str | None]]:
+    """
+    :param parent: The header of the request whose end is lost.
+    :return: What the kernel should have said on iopub, each with the state that it tells.
+    """
+    for msg_type, content, state in (
+        ("stream", {"name": "stderr", "text": NOTICE}, None),
+        ("status", {"execution_state": "idle"}, "idle"),
+    ):
+        encoded = msgspec.json.encode(content)
+        yield own_message(msg_type, encoded, session, time.time(), parent, username=username), state
 
 
 def _remember(recent: dict[str, _Value], msg_id: str, value: _Value) -> None:

@@ -124,7 +124,7 @@ class LostEndsTests(SynchronousTestCase):
         self.reply()
         self.wait(SILENCES)
         self.reply(request=other)
-        self.wait(SILENCES - 1)
+        self.wait(SILENCES)
         self.assertEqual(self.lost, [])
         self.wait(1)
         self.assertEqual(self.lost, [self.request, other])
