@@ -22,10 +22,10 @@ from kgd.interfaces import (
     KernelSpec,
 )
 from kgd.kernels.activity import Activity
-from kgd.kernels.address import KernelAddress
-from kgd.kernels.current import Plan
-from kgd.kernels.patience import Schedule
-from kgd.kernels.work import KernelWork
+from kgd.kernels.controller import KernelWork
+from kgd.kernels.local.transport import KernelAddress
+from kgd.kernels.restart_policy import Schedule
+from kgd.kernels.supervisor import Plan
 from kgd.settings import Settings
 
 

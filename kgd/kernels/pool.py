@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDef
 from twisted.internet.interfaces import IDelayedCall
 
 from kgd.errors import ConfigurationError, GatewayError
-from kgd.kernels.current import Plan
 from kgd.kernels.kernel import Kernel
-from kgd.logs import make_logger
+from kgd.kernels.supervisor import Plan
+from kgd.observability.logs import make_logger
 
 # Whoever has just been given a spare kernel shall have the processor for themselves at first.
 REFILL_AFTER = 0.2

@@ -15,8 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succee
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kgd.audit import Audit
-from kgd.draining import Draining
+from kgd.deferreds import Waiters
 from kgd.errors import (
     ConfigurationError,
     KernelLimitReached,
@@ -39,21 +38,22 @@ from kgd.interfaces import (
     Seed,
     StartRequest,
 )
-from kgd.kernels.address import Addresses
-from kgd.kernels.command import working_directory
 from kgd.kernels.culler import Culler
-from kgd.kernels.current import Plan
-from kgd.kernels.environment import as_user, check_client_environment, kernel_environment
 from kgd.kernels.kernel import Kernel
-from kgd.kernels.limits import limits_of
-from kgd.kernels.names import check_kernel_id, new_kernel_id
+from kgd.kernels.kernel_ids import check_kernel_id, new_kernel_id
+from kgd.kernels.local.command import working_directory
+from kgd.kernels.local.environment import as_user, check_client_environment, kernel_environment
+from kgd.kernels.local.ports import PortLeases
+from kgd.kernels.local.rlimits import limits_of
+from kgd.kernels.local.runtime_directory import RuntimeDirectory
+from kgd.kernels.local.transport import Addresses
 from kgd.kernels.pool import WarmPool
-from kgd.kernels.ports import PortLeases
-from kgd.kernels.runtime import RuntimeDirectory
-from kgd.kernels.seeds import load_seed
+from kgd.kernels.seed import load_seed
+from kgd.kernels.supervisor import Plan
+from kgd.observability.audit import Audit
+from kgd.observability.counters import Tally
 from kgd.settings import Settings
-from kgd.tally import Tally
-from kgd.waiters import Waiters
+from kgd.shutdown import Draining
 
 # Of so many kernels that died by themselves or were culled it is remembered why.
 _REMEMBERED = 100

@@ -14,16 +14,16 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from kgd.interfaces import IAttachment, IClient
-from kgd.logs import make_logger
-from kgd.protocol.close_codes import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
+from kgd.observability.counters import Tally
+from kgd.observability.logs import make_logger
+from kgd.observability.scrubbing import shortened
 from kgd.protocol.messages import Outgoing, Request, own_message
+from kgd.protocol.rfc6455 import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from kgd.relay.backlog import OVERHEAD, Backlog
-from kgd.relay.outstanding import Outstanding
-from kgd.relay.rates import RateLimiter
-from kgd.relay.wires import Wires
-from kgd.scrubbing import shortened
+from kgd.relay.connection import Wires
+from kgd.relay.pending import Outstanding
+from kgd.relay.rate_limit import RateLimiter
 from kgd.settings import Settings
-from kgd.tally import Tally
 
 # How much may wait for a kernel that does not listen.
 INCOMING_BOUND = 32 * 1024 * 1024

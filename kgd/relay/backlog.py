@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from kgd.observability.counters import Flow
 from kgd.protocol.messages import USERNAME, Buffer, Outgoing, own_message
-from kgd.tally import Flow
 
 # What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
 DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute_result"})

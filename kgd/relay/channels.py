@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from kgd.errors import MalformedMessage
+from kgd.execution.probe import Probe
+from kgd.execution.seeding import SeedRun
 from kgd.interfaces import (
     GATEWAY_SHUTS_DOWN,
     ChannelsFigures,
@@ -22,22 +24,19 @@ from kgd.interfaces import (
     IChannelsObserver,
     IClient,
 )
-from kgd.logs import make_logger
-from kgd.protocol.close_codes import GOING_AWAY, NORMAL
-from kgd.protocol.connection import ConnectionInfo
+from kgd.observability.counters import Tally
+from kgd.observability.logs import make_logger
+from kgd.protocol.connection_file import ConnectionInfo
 from kgd.protocol.messages import Buffer, Outgoing, own_request, read_state
+from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
 from kgd.relay.attachment import Attachment
-from kgd.relay.breather import Breather
-from kgd.relay.line import Line, sender
-from kgd.relay.lost_ends import LostEnds, made_up
-from kgd.relay.outstanding import Loss, substitutes
-from kgd.relay.readiness import Probe
+from kgd.relay.connection import Line, Wires, sender
+from kgd.relay.flow_control import Breather
+from kgd.relay.missing_idle import LostEnds
+from kgd.relay.pending import Loss, made_up, substitutes
 from kgd.relay.redaction import Redactor
-from kgd.relay.seeding import SeedRun
 from kgd.relay.sockets import KernelSocket, SocketFactory
-from kgd.relay.wires import Wires
 from kgd.settings import Settings
-from kgd.tally import Tally
 
 # After a process has ended, its last words may still be on their way through ZeroMQ's thread.
 LAST_WORDS = 0.025

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kgd.errors import UNREADABLE
-from kgd.protocol.almost_json import read_almost_json
+from kgd.protocol.json import read_almost_json
 from kgd.protocol.messages import Buffer, Outgoing
 
 # What a reply says of an error, and what it says instead.

@@ -10,11 +10,11 @@ from zope.interface import implementer
 
 from kgd.errors import ConfigurationError
 from kgd.interfaces import IChannels, IChannelsObserver, IRelay
-from kgd.protocol.connection import CurveKeys
+from kgd.observability.counters import Tally
+from kgd.protocol.connection_file import CurveKeys
 from kgd.relay.channels import KernelChannels
 from kgd.relay.sockets import SocketFactory, can_encrypt, new_curve_keys
 from kgd.settings import Settings
-from kgd.tally import Tally
 
 
 @implementer(IRelay)

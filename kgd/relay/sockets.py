@@ -21,10 +21,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
-from kgd.logs import make_logger
-from kgd.protocol.connection import CurveKeys
+from kgd.observability.counters import Tally
+from kgd.observability.logs import make_logger
+from kgd.protocol.connection_file import CurveKeys
 from kgd.protocol.messages import Buffer
-from kgd.tally import Tally
 
 # What one socket may take of a reactor turn.
 TURN_MESSAGES = 128

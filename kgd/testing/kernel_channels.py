@@ -18,9 +18,9 @@ from kgd.interfaces import (
     IClient,
     IRelay,
 )
-from kgd.protocol.close_codes import GOING_AWAY, NORMAL
-from kgd.protocol.connection import ConnectionInfo, CurveKeys
+from kgd.protocol.connection_file import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import Request
+from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
 
 
 @implementer(IAttachment)

@@ -21,9 +21,7 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from kgd.audit import Audit
-from kgd.auth import AuthToken
-from kgd.draining import Draining
+from kgd.auth.token import AuthToken
 from kgd.errors import GatewayError
 from kgd.interfaces import (
     Access,
@@ -33,11 +31,12 @@ from kgd.interfaces import (
     IPersonalityMaker,
     PersonalityOption,
 )
-from kgd.notebook.api import Outputs
-from kgd.open_sockets import OpenSockets
+from kgd.observability.audit import Audit
+from kgd.observability.counters import Tally
 from kgd.personalities.loader import called, make, resource_of
+from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
-from kgd.tally import Tally
+from kgd.shutdown import Draining, OpenSockets
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
 from kgd.testing.web import MemoryClient
 

@@ -17,11 +17,11 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from kgd.interfaces import IPersonality
+from kgd.observability.counters import Tally
 from kgd.settings import Settings
-from kgd.tally import Tally
-from kgd.web.gateway import GatewayResource
+from kgd.web.root import GatewayResource
 from kgd.web.routes import RouteTable
-from kgd.web.site import GatewaySite
+from kgd.web.server.site import GatewaySite
 
 # Of a documentation network: not this machine's, to which web pages have special ways.
 ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 8888)

@@ -31,7 +31,7 @@ import kgd
 from kgd.errors import ConfigurationError, InvalidRequest
 from kgd.interfaces import Access, IDrainable, IPersonality
 from tests.support.gateway import GatewayTestCase, alive, children_of, http, stdout, until
-from tests.unit.test_personalities import Maker, Plain
+from tests.support.personalities import Maker, Plain
 
 TOKEN = {"Authorization": "token secret"}
 

@@ -16,7 +16,7 @@ from twisted.web.static import Data
 from twisted.web.util import Redirect
 
 from kgd.errors import NotebookUnavailable
-from kgd.fetching import fetch
+from kgd.fetching.notebooks import fetch
 from tests.support.gateway import until
 
 

@@ -1,0 +1,73 @@
+"""
+Which classes a gateway is made of.
+
+Only here are all of them known. Importing this module chooses a reactor, because txZMQ does: it has
+to wait until the application has chosen its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from kgd.auth.token import AuthToken
+from kgd.gateway.context import Parts, Surroundings
+from kgd.interfaces import IRelay
+from kgd.kernels.local.launcher import LocalLauncher
+from kgd.kernels.local.runtime_directory import RuntimeDirectory
+from kgd.kernels.local.watchdog import Watchdog
+from kgd.kernels.registry import KernelRegistry
+from kgd.kernels.specs import InstalledKernelSpecs
+from kgd.observability.audit import Audit
+from kgd.observability.counters import Tally
+from kgd.observability.reactor_lag import LagMeter
+from kgd.relay.relay import Relay
+from kgd.settings import Settings
+from kgd.web.operations.routes import operations
+from kgd.web.routes import RouteTable
+
+
+@attrs.frozen
+class House:
+    """
+    All that a gateway starts and stops, but its personality.
+    """
+
+    parts: Parts
+    relay: IRelay
+    lag: LagMeter
+    operations: RouteTable
+
+
+def assemble(
+    reactor: Any, settings: Settings, surroundings: Surroundings, token: AuthToken, tally: Tally
+) -> House:
+    """
+    Join the pieces; nothing is opened.
+    """
+    specs = InstalledKernelSpecs(
+        allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
+    )
+    audit = Audit(settings.audit_log, settings.audit_code, token.scrubber)
+    relay = Relay(reactor, settings, tally)
+    runtime = RuntimeDirectory(
+        Path(settings.connection_dir) if settings.connection_dir else surroundings.runtime,
+        user=settings.kernel_user,
+        keeps=settings.keep_kernels,
+        watchdog=Watchdog(reactor),
+    )
+    kernels = KernelRegistry(
+        reactor,
+        settings,
+        specs,
+        LocalLauncher(reactor, runtime=runtime, open_files=surroundings.open_files),
+        relay,
+        runtime,
+        surroundings.environ,
+        tally=tally,
+        audit=audit,
+    )
+    parts = Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit, token=token)
+    return House(parts, relay, LagMeter(reactor, tally), operations(parts))

@@ -1,0 +1,96 @@
+"""
+The pieces of a gateway that its personality works with.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from kgd.auth.token import AuthToken
+from kgd.execution.executor import run
+from kgd.interfaces import IGateway, IKernel, IKernels, IKernelSpecs
+from kgd.observability.audit import Audit
+from kgd.observability.counters import Tally
+from kgd.protocol.outputs import Outputs
+from kgd.settings import Settings
+from kgd.shutdown import Draining, OpenSockets
+
+
+@implementer(IGateway)
+@attrs.frozen
+class Parts:
+    """
+    The pieces of a gateway, for its personality.
+
+    :ivar runtime: Something with ``open()``, ``close()``, ``directory(name)`` and
+        ``hand_over(path)`` for files that go with the gateway.
+    """
+
+    reactor: Any
+    settings: Settings
+    kernels: IKernels
+    kernel_specs: IKernelSpecs
+    runtime: Any
+    draining: Draining = attrs.field(factory=Draining)
+    tally: Tally = attrs.field(factory=Tally)
+    audit: Audit = attrs.field(factory=Audit)
+    token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
+    open_sockets: OpenSockets = attrs.field(factory=OpenSockets)
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def private_directory(self, name: str) -> Path:
+        """
+        Make a directory in the runtime directory.
+        """
+        return self.runtime.directory(name)  # type: ignore[no-any-return]
+
+    def hand_over(self, *paths: Path) -> None:
+        """
+        Let kernels have files of ours.
+        """
+        self.runtime.hand_over(*paths)
+
+    def run(self, kernel: IKernel, source: str) -> Deferred[Outputs]:
+        """
+        Run code in a kernel.
+        """
+        return run(kernel, source, self.settings.max_response_size)
+
+
+_RUNTIME = "JUPYTER_RUNTIME_DIR"
+
+
+@attrs.frozen
+class Surroundings:
+    """
+    What is to stay as it was, although the gateway starts later: as another user, elsewhere, with
+    more open files.
+
+    :ivar environ: What kernels find in their environment.
+    :ivar open_files: The soft limit of open files, which kernels get.
+    :ivar runtime: Where runtime directories are, if the environment says so.
+    """
+
+    environ: Mapping[str, str]
+    open_files: int
+    runtime: Path | None
+
+    @classmethod
+    def found(cls, environ: Mapping[str, str] | None) -> Surroundings:
+        """
+        :param environ: What kernels shall find in their environment, if not that of the process.
+        """
+        runtime = os.environ.get(_RUNTIME)
+        return cls(
+            os.environ if environ is None else environ,
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            Path(runtime).absolute() if runtime else None,
+        )

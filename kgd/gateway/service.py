@@ -1,0 +1,362 @@
+"""
+The gateway as a service: what is begun and ended, in which order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, fail, succeed
+from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+
+from kgd import __version__
+from kgd.auth.token import AuthToken
+from kgd.deferreds import Waiters
+from kgd.errors import ConfigurationError
+from kgd.gateway.context import Surroundings
+from kgd.interfaces import GATEWAY_SHUTS_DOWN, IDrainable, IPersonality
+from kgd.listening.accept_throttle import Turnstile
+from kgd.listening.listeners import Listeners
+from kgd.listening.port_file import PortFile
+from kgd.observability.counters import Tally
+from kgd.observability.logs import make_logger
+from kgd.personalities.loader import called, load, resource_of
+from kgd.protocol.rfc6455 import GOING_AWAY
+from kgd.settings import Settings
+from kgd.web.mounted import MountedResource
+from kgd.web.root import GatewayResource
+from kgd.web.server.site import GatewaySite
+
+if TYPE_CHECKING:
+    from kgd.gateway.assembly import House
+    from kgd.gateway.context import Parts
+
+# A personality that does not stop keeps nobody from stopping.
+PATIENCE = 5.0
+# Programs that start a gateway wait for this line, and take the port from its end.
+AVAILABLE = "Jupyter Kernel Gateway kgd {version} is available at {url}"
+# How long what has just been answered may take to leave.
+LAST_ANSWERS = 0.25
+
+
+class Gateway(Service):
+    """
+    A gateway, to be part of an application's services, or a process of its own.
+
+    Nothing is opened, and no thread is started, before :py:meth:`startService`: ``twistd`` forks
+    between making the service and starting it. There may be several in a process. One that has been
+    stopped can be started again.
+
+    :ivar resource: What the gateway serves, to be mounted in a tree of Twisted resources; it is
+        there from the beginning, and answers 503 as long as the gateway is not ready. Where it is
+        mounted is the base URL.
+    :param listens: Whether the gateway opens ports of its own, as the settings say.
+    :param environ: What kernels find in their environment; that of the process if not given.
+    :param on_secret: Called with every token that the gateway comes to know, so that a log can
+        leave it out.
+    """
+
+    _log = make_logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        *,
+        listens: bool = False,
+        environ: Mapping[str, str] | None = None,
+        on_secret: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._listens = listens
+        self._surroundings = Surroundings.found(environ)
+        self._on_secret = on_secret
+        self._token: AuthToken | None = None
+        self._unprepared: Exception | None = None
+        self._tally = Tally()
+        self._mounted = MountedResource(settings, self._tally)
+        self.resource: IResource = self._mounted
+        self._house: House | None = None
+        self._listeners = Listeners(reactor, settings)
+        self._port_file = PortFile(settings.port_file if listens else "")
+        self._turnstile = Turnstile(reactor)
+        self._personality: IPersonality | None = None
+        # A start waits for the end of the stop before it, and the other way round.
+        self._turns = DeferredLock()
+        self._starting: Deferred[None] = succeed(None)
+        self._is_undoing = False
+        self._outcome: Failure | bool | None = None
+        self._waiting: Waiters[None] = Waiters()
+        self._draining: Deferred[None] = succeed(None)
+        self._drained: Waiters[None] = Waiters()
+
+    def when_ready(self) -> Deferred[None]:
+        """
+        :return: Fires when the gateway can be used, or fails with the reason why it cannot; then
+            it has undone what it had begun.
+        """
+        if self._outcome is None:
+            return self._waiting.wait()
+        return fail(self._outcome) if isinstance(self._outcome, Failure) else succeed(None)
+
+    @property
+    def ports(self) -> list[Any]:
+        """
+        The ``IListeningPort`` of each port of its own.
+        """
+        return [listening.port for listening in self._listeners.opened]
+
+    def when_drained(self) -> Deferred[None]:
+        """
+        :return: Fires when somebody has asked for the gateway to be drained, and what it had begun
+            is done, or has had enough time. Then it is to be stopped.
+        """
+        return self._drained.wait()
+
+    def drain(self) -> None:
+        """
+        Begin nothing new from now on; a gateway that has not been started has nothing to drain.
+        """
+        if self._house is not None:
+            self._house.parts.draining.ask()
+
+    def privilegedStartService(self) -> None:
+        """
+        Do what the process may not be allowed to any more when it has changed its user.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        try:
+            self._prepare()
+        except Exception as error:
+            # Whoever starts us learns it, when that begins.
+            self._unprepared = error
+
+    def _prepare(self) -> AuthToken:
+        """
+        Find out what can be wrong before anything is started: read the token and the certificates,
+        and take the ports.
+        """
+        token = AuthToken(self._settings, os.environ, self._on_secret)
+        token.load()
+        if self._listens:
+            self._listeners.prepare(has_token=token.is_needed)
+        self._token = token
+        return token
+
+    def startService(self) -> None:
+        """
+        Begin to start; what comes of it is said by :py:meth:`when_ready`.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        self._outcome = None
+        self._mounted.reason = "the gateway is starting; try again"
+        self._starting = starting = self._turns.run(lambda: Deferred.fromCoroutine(self._start()))
+        starting.addCallbacks(self._started, self._failed, errbackArgs=(starting,))
+
+    def _started(self, _: None) -> None:
+        self._outcome = True
+        self._waiting.fire(None)
+
+    def _failed(self, failure: Failure, starting: Deferred[None]) -> None:
+        error = failure.value
+        assert isinstance(error, Exception)
+        if starting is not self._starting:
+            # It was stopped, and is being started again.
+            return
+        if not self.running:
+            # It is being stopped, which looks like this or that to whoever was at work.
+            self._waiting.fail(CancelledError)
+            return
+        self._outcome = failure
+        self._mounted.reason = "the gateway could not be started; its log says why"
+        if self._waiting:
+            self._waiting.fail(lambda: error)
+        elif failure.check(ConfigurationError):  # type: ignore[no-untyped-call]
+            self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
+        else:
+            self._log.failure("cannot start", failure)
+
+    async def _start(self) -> None:
+        # Importing this chooses a reactor, if none has been chosen.
+        from kgd.gateway.assembly import assemble
+
+        settings = self._settings
+        unprepared, self._unprepared = self._unprepared, None
+        try:
+            if unprepared is not None:
+                raise unprepared
+            token = self._token or self._prepare()
+            self._house = house = assemble(
+                self._reactor, settings, self._surroundings, token, self._tally
+            )
+            parts = house.parts
+            self._port_file.clear()
+            parts.runtime.open()
+            parts.audit.open()
+            house.relay.start()
+            self._personality = load(settings.api, parts)
+            await called(self._personality.start)
+            root = await resource_of(self._personality, settings.api)
+            served = GatewayResource(
+                settings,
+                self._personality,
+                root,
+                parts.tally,
+                parts.audit,
+                parts.token,
+                house.operations,
+            )
+            forced = settings.force_kernel_name
+            name = forced or settings.default_kernel_name
+            if not parts.kernel_specs.has(name):
+                self._log.warn(
+                    "the kernel {name!r} is not installed; install it, or choose another with "
+                    "--{option}-kernel-name",
+                    name=name,
+                    option="force" if forced else "default",
+                )
+            if self._listens:
+                await self._listeners.open(GatewaySite(settings, served, self._reactor))
+                for listening in self._listeners.opened:
+                    self._turnstile.guard(listening.port)
+                self._port_file.write(self._listeners.places())
+            self._mounted.served = served
+        except BaseException:
+            self._is_undoing = True
+            try:
+                await self._stop()
+            finally:
+                self._is_undoing = False
+            raise
+        for url in self.urls():
+            self._log.info(AVAILABLE, version=__version__, url=url)
+        if settings.metrics:
+            house.lag.start()
+        self._draining = parts.draining.when_asked()
+        self._draining.addCallback(lambda _: Deferred.fromCoroutine(self._drain(parts)))
+        self._draining.addErrback(self._drain_failed)
+
+    def urls(self) -> list[str]:
+        """
+        :return: Where the gateway answers.
+        """
+        return [port.url(self._settings.base_url) for port in self._listeners.opened]
+
+    def _drain_failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):  # type: ignore[no-untyped-call]
+            self._log.failure("cannot drain", failure)
+
+    def _drain_otherwise(self, failure: Failure, parts: Parts) -> Deferred[None]:
+        """
+        A personality that does not know when it is done does not keep us from ending.
+        """
+        if failure.check(CancelledError):  # type: ignore[no-untyped-call]
+            failure.raiseException()
+        self._log.failure("the personality cannot drain; waiting for its kernels", failure)
+        return parts.kernels.drain()
+
+    async def _drain(self, parts: Parts) -> None:
+        timeout = self._settings.drain_timeout
+        self._log.info("draining: nothing new is begun, and what there is may go on")
+        personality = self._personality
+        if IDrainable.providedBy(personality):
+            drained = called(personality.drain)
+            drained.addErrback(self._drain_otherwise, parts)
+        else:
+            drained = parts.kernels.drain()
+        if timeout:
+            drained.addTimeout(timeout, self._reactor)
+        try:
+            await drained
+        except TookTooLong:
+            self._log.warn(
+                "draining took longer than {timeout:g} s; stopping what is left", timeout=timeout
+            )
+        else:
+            self._log.info("drained: there is nothing left to do")
+        # The last answers are on their way.
+        await deferLater(self._reactor, LAST_ANSWERS)
+        # Whoever is told stops us, which must not stop this.
+        self._draining = succeed(None)
+        self._drained.fire(None)
+
+    def reload(self) -> Deferred[None]:
+        """
+        Read again what may have changed: certificates, the token, what the personality has read;
+        and open the audit log again. What is wrong is said in the log, and stays as it is.
+
+        :return: Fires when that is done.
+        """
+        if self._house is None or self._personality is None:
+            return succeed(None)
+        parts = self._house.parts
+        self._listeners.reload()
+        try:
+            if parts.token.load():
+                self._log.info("the token has changed; clients with the old one are turned away")
+        except ConfigurationError as error:
+            self._log.error("the token stays as it is: {reason}", reason=str(error))
+        try:
+            parts.audit.open()
+        except ConfigurationError as error:
+            self._log.error("{reason}; the file that was open stays so", reason=str(error))
+        return called(self._personality.reload)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        :return: Fires when no kernel, no file and no socket is left.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._outcome = None
+        self._mounted.reason = "the gateway is shutting down"
+        if not self._is_undoing:
+            self._starting.cancel()
+        return self._turns.run(lambda: Deferred.fromCoroutine(self._stop()))
+
+    async def _stop(self) -> None:
+        """
+        Everything is stopped, whatever goes wrong with the rest.
+        """
+        self._mounted.served = None
+        self._draining.cancel()
+        # Whoever starts us again may find another.
+        self._token = None
+        self._listeners.give_back()
+        ports, self._listeners.opened = self._listeners.opened, []
+        personality, self._personality = self._personality, None
+        house, self._house = self._house, None
+        self._turnstile.stop()
+        await self._bounded("removing the port file", self._port_file.remove)
+        for port in ports:
+            await self._bounded("closing a port", port.port.stopListening)
+        if house is None:
+            return
+        house.lag.stop()
+        parts = house.parts
+        for kernel in parts.kernels.list():
+            kernel.channels.dismiss(GOING_AWAY, GATEWAY_SHUTS_DOWN)
+        if personality is not None:
+            await self._bounded("stopping the personality", personality.stop)
+        await self._bounded("stopping the kernels", parts.kernels.stop_all)
+        # Those who are slow have not read yet that we go.
+        await self._bounded("closing the WebSockets", parts.open_sockets.when_none)
+        await self._bounded("stopping the relay", house.relay.stop)
+        await self._bounded("removing the runtime directory", parts.runtime.close)
+        parts.audit.close()
+
+    async def _bounded(self, what: str, action: Callable[[], Any]) -> None:
+        stopping = called(action)
+        stopping.addTimeout(PATIENCE, self._reactor)
+        try:
+            await stopping
+        except TookTooLong:
+            self._log.error("{what} takes too long; going on without", what=what)
+        except Exception:
+            self._log.failure("{what} failed; going on", what=what)

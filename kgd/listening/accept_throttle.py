@@ -1,0 +1,148 @@
+"""
+Open files: a process may only have so many, and a gateway needs them for everything.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.tcp import Port
+
+from kgd.observability.logs import make_logger
+
+# mypy: allow-untyped-calls
+# (the methods that reactors call have no types)
+
+_log = make_logger()
+RAISE_LIMIT = "raise the hard limit (ulimit -Hn, or LimitNOFILE= in a systemd unit)"
+
+
+def count_open(limit: int) -> int:
+    """
+    :return: How many files are open.
+    """
+    try:
+        # One of them is the directory itself.
+        return len(os.listdir("/proc/self/fd")) - 1
+    except FileNotFoundError:
+        # There is no /proc, as in many a jail: take the lowest number that is free.
+        pass
+    except OSError:
+        return limit
+    try:
+        lowest = os.dup(0)
+    except OSError:
+        return limit
+    os.close(lowest)
+    return lowest
+
+
+class Turnstile:
+    """
+    Keeps some descriptors back: new connections wait in the system's queue, or are refused when
+    that is full, as long as there are few. What is open already can use the rest.
+
+    Without it, a reactor that cannot accept a connection would try that again and again.
+
+    :param reactor: An ``IReactorTime``.
+    :param count: Tells how many descriptors are open.
+    """
+
+    PAUSE = 0.25
+    # In seconds; the operator is told not more often than that.
+    SILENCE = 60.0
+
+    def __init__(
+        self,
+        reactor: Any,
+        count: Callable[[int], int] = count_open,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reactor = reactor
+        self._count = count
+        self._monotonic = monotonic
+        self._ports: list[Port] = []
+        self._budget = 0
+        self._later: IDelayedCall | None = None
+        self._told: float | None = None
+        self._tell_end = False
+
+    def guard(self, port: IListeningPort) -> None:
+        """
+        :param port: One of Twisted's own; others are let be.
+        """
+        if not isinstance(port, Port):
+            return
+        accept = port.doRead
+
+        def do_read() -> None:
+            most = self._room()
+            if most <= 0:
+                self._shut()
+                return
+            before = port.sessionno
+            port.numberAccepts = min(port.numberAccepts, most)
+            accept()
+            self._budget -= max(1, port.sessionno - before)
+
+        port.doRead = do_read  # type: ignore[method-assign]
+        self._ports.append(port)
+
+    def stop(self) -> None:
+        """
+        Forget the ports.
+        """
+        self._ports = []
+        later, self._later = self._later, None
+        if later is not None:
+            later.cancel()
+
+    def _room(self) -> int:
+        """
+        :return: How many connections may be accepted now.
+        """
+        if self._budget <= 0:
+            # Counting takes a while when there are thousands, so it is not done for each of them:
+            # whatever a client does, it needs less than 16 descriptors at once.
+            free = self._free()
+            self._budget = max(1, free // 16) if free > 0 else 0
+        return self._budget
+
+    def _free(self) -> int:
+        """
+        :return: How many descriptors there are besides those that are kept back.
+        """
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return limit - min(64, limit // 8) - self._count(limit)
+
+    def _shut(self) -> None:
+        for port in self._ports:
+            port.stopReading()
+        self._later = self._reactor.callLater(self.PAUSE, self._try_again)
+        now = self._monotonic()
+        if self._told is None or now - self._told >= self.SILENCE:
+            self._told = now
+            self._tell_end = True
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            _log.warn(
+                "almost all of the {limit} files that may be open are open: new connections have "
+                "to wait; {advice}, or lower --max-kernels",
+                limit=limit,
+                advice=RAISE_LIMIT,
+            )
+
+    def _try_again(self) -> None:
+        self._later = None
+        if self._free() <= 0:
+            self._later = self._reactor.callLater(self.PAUSE, self._try_again)
+            return
+        for port in self._ports:
+            port.startReading()
+        if self._tell_end:
+            self._tell_end = False
+            _log.info("new connections are accepted again")

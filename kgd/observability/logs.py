@@ -1,0 +1,61 @@
+"""
+The loggers of kgd, and the one threshold that ``--log-level`` moves.
+
+Only messages of kgd's own go through here; an application that embeds the gateway keeps its own
+ways with everything else.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogPublisher,
+)
+from zope.interface import implementer
+
+from kgd.observability.request_context import REQUESTER
+
+LEVELS = ("debug", "info", "warn", "error", "critical")
+
+
+@implementer(ILogObserver)
+def _publish(event: LogEvent) -> None:
+    """
+    Pass an event on, with the id of the request to which it belongs.
+    """
+    requester = REQUESTER.get()
+    if requester is not None:
+        event.setdefault("request_id", requester.request_id)
+    globalLogPublisher(event)
+
+
+_threshold = LogLevelFilterPredicate(LogLevel.info)
+_observer = FilteringLogObserver(_publish, [_threshold])
+
+
+def make_logger() -> Logger:
+    """
+    :return: A logger named after the calling module, for a class attribute or a module.
+    """
+    return Logger(sys._getframe(1).f_globals["__name__"], observer=_observer)
+
+
+def set_level(name: str) -> None:
+    """
+    :param name: One of :py:data:`LEVELS`; messages below it are dropped.
+    """
+    _threshold.setLogLevelForNamespace("", LogLevel.levelWithName(name))
+
+
+def is_logged(name: str) -> bool:
+    """
+    Whether messages of this level are wanted, to be asked before making an expensive one.
+    """
+    return bool(LogLevel.levelWithName(name) >= _threshold.logLevelForNamespace(""))
