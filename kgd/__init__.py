@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 
 # Imported when somebody asks for them: all other modules import this one first.
 _HOMES = {
-    "Gateway": "kgd.service",
+    "Gateway": "kgd.gateway.service",
     "Settings": "kgd.settings",
     "settings_from": "kgd.config.plugin_options",
 }

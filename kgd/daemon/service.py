@@ -214,8 +214,8 @@ def become_at_home(environment: MutableMapping[str, str]) -> None:
     After ``twistd --uid``: what says who we are, and where our own files are, shall be true again,
     for us and for the kernels.
     """
-    from kgd.kernels.environment import as_user
-    from kgd.kernels.users import own_environment
+    from kgd.kernels.local.environment import as_user
+    from kgd.kernels.local.users import own_environment
 
     changed = as_user(environment, own_environment())
     for name in set(environment) - set(changed):

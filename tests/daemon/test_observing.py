@@ -40,7 +40,7 @@ from tests.support.notebooks import notebook
 EARLY = """
 import os, sys
 del sys.argv[1:4]
-import kgd.cli
+import kgd.cli.main
 os.kill(os.getpid(), %d)
 kgd.cli.main.main()
 """

@@ -17,7 +17,7 @@ from kgd.settings import Settings
 from kgd.web.access import PUBLIC
 
 ETC = Path(__file__).parents[3] / "etc"
-# Stopping takes at most about this long, in seconds; see kgd.service.
+# Stopping takes at most about this long, in seconds; see kgd.gateway.service.
 STOPPING = 15
 
 
