@@ -18,7 +18,7 @@ from twisted.application.service import IService
 
 from kgd.auth.token import with_credential
 from kgd.config.plugin_options import options_with
-from kgd.daemon.parent import Awaited
+from kgd.daemon.parent import ParentProcess
 from kgd.daemon.service import Daemon, log_writer
 from kgd.daemon.stderr import STDERR, UnblockedStream
 from kgd.daemon.systemd import Systemd
@@ -71,7 +71,7 @@ def makeService(options: CommandLine) -> IService:
         Gateway(reactor, settings, listens=True, on_secret=scrub.add),
         Systemd(reactor, os.environ),
         log_writer(reactor, settings, of_twistd, stderr or sys.stdout, scrub),
-        awaited=Awaited({} if options.parent is None else options.parent),
+        awaited=ParentProcess({} if options.parent is None else options.parent),
         where=options.where,
         max_kernels=settings.max_kernels,
         announce=stderr.write if stderr and not _is_plain(settings, of_twistd) else None,

@@ -19,8 +19,8 @@ from kgd.config.files import default_path, read_files
 from kgd.config.jkg_command_line import Rewriter
 from kgd.config.options import OPTIONS, Option
 from kgd.config.render import config_file, shown_as_json, shown_as_toml
-from kgd.config.resolve import Decided, decide
-from kgd.config.sources import ON_COMMAND_LINE, Given, Source, from_environment
+from kgd.config.resolve import Resolution, resolve
+from kgd.config.sources import ON_COMMAND_LINE, ConfigSource, SourcedValue, from_environment
 from kgd.config.table import OWN
 from kgd.config.types import hidden, switch_or_failures
 from kgd.endpoints.addresses import absolute
@@ -64,7 +64,7 @@ class Options(UsageOptions):
         self._config = ""
         self._force = False
         self._generates = False
-        self._action: Callable[[Decided], str] | None = None
+        self._action: Callable[[Resolution], str] | None = None
         super().__init__()  # type: ignore[no-untyped-call]
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
@@ -86,11 +86,13 @@ class Options(UsageOptions):
         super().parseOptions(written)  # type: ignore[no-untyped-call]
 
     @property
-    def said(self) -> Source:
+    def said(self) -> ConfigSource:
         """
         What was on the command line.
         """
-        return {name: Given(tuple(texts), ON_COMMAND_LINE) for name, texts in self.given.items()}
+        return {
+            name: SourcedValue(tuple(texts), ON_COMMAND_LINE) for name, texts in self.given.items()
+        }
 
     def parseArgs(self, *rest: str) -> None:
         """
@@ -109,24 +111,24 @@ class Options(UsageOptions):
             # Before anything is read: a file that is broken must not prevent it.
             self._write_config(chosen)
         files = read_files(absolute(chosen), environ, self.table)
-        decided = decide(
+        resolved = resolve(
             self.table, self.said, from_environment(environ, self.table), *files.sources
         )
         # What is shown are the paths of outside, as they were said.
         settings = jailed(
-            decided.settings, self.parent["chroot"] if self.parent else None, self.table.rows
+            resolved.settings, self.parent["chroot"] if self.parent else None, self.table.rows
         )
         if self._action is not None:
-            print(self._action(decided), end="", flush=True)  # noqa: T201
+            print(self._action(resolved), end="", flush=True)  # noqa: T201
             sys.exit(0)
         self.settings = settings
-        self.where = decided.where
+        self.where = resolved.where
         self.secrets = [
             str(value)
-            for option, value in decided.values
+            for option, value in resolved.values
             if value and option.owner and option.show is hidden
         ]
-        self.remarks += [*files.remarks, *decided.remarks]
+        self.remarks += [*files.remarks, *resolved.remarks]
 
     def _write_config(self, chosen: str) -> NoReturn:
         path = Path(absolute(chosen)) if chosen else default_path()

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 from twisted.python.usage import UsageError
 
-from kgd.config.sources import Source, from_mapping
+from kgd.config.sources import ConfigSource, from_mapping
 from kgd.config.table import Table
 
 NAME = "kgd.toml"
@@ -30,7 +30,7 @@ class Files:
     :ivar remarks: What the operator should know, one line each.
     """
 
-    sources: Sequence[Source] = ()
+    sources: Sequence[ConfigSource] = ()
     remarks: Sequence[str] = ()
 
 
@@ -43,7 +43,7 @@ def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> Files:
     """
     directories: list[Path] = []
     remarks: list[str] = []
-    sources: list[Source] = []
+    sources: list[ConfigSource] = []
     for directory in [] if environ.get("JUPYTER_NO_CONFIG") else _directories():
         ours = directory / NAME
         try:
@@ -84,7 +84,7 @@ def default_path() -> Path:
     return Path(jupyter_config_dir()) / NAME
 
 
-def read_toml(path: Path, table: Table) -> Source:
+def read_toml(path: Path, table: Table) -> ConfigSource:
     """
     :raises UsageError: when the file cannot be read, or has a key that is no option.
     """

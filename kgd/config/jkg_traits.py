@@ -13,7 +13,7 @@ import attrs
 
 
 @attrs.frozen
-class Family:
+class TraitAliases:
     """
     A class and its ancestors.
 
@@ -48,7 +48,7 @@ _ADDRESS = "every kernel gets an address and a connection file of its own"
 _BYTES = "messages pass through as the bytes that they are"
 
 FAMILIES = (
-    Family(
+    TraitAliases(
         ("KernelGatewayApp", "JupyterApp", "Application", "SingletonConfigurable", *_BASES),
         _same(
             "ip port port_retries base_url auth_token allow_origin allow_credentials allow_headers "
@@ -72,15 +72,15 @@ FAMILIES = (
         | _all("cookie_secret cookie_secret_file", _COOKIES)
         | _all("config_file_name", "the names of the files are fixed; --config takes any other"),
     ),
-    Family(
+    TraitAliases(
         ("JupyterWebsocketPersonality", *_BASES),
         _same("list_kernels env_whitelist"),
     ),
-    Family(
+    TraitAliases(
         ("NotebookHTTPPersonality", *_BASES),
         _same("cell_parser comment_prefix allow_notebook_download static_path"),
     ),
-    Family(
+    TraitAliases(
         (
             "SeedingMappingKernelManager",
             "AsyncMappingKernelManager",
@@ -99,7 +99,7 @@ FAMILIES = (
         | _all("shared_context", "there is one ZeroMQ context for all kernels")
         | _all("use_pending_kernels", "a request is answered as soon as the kernel's process runs"),
     ),
-    Family(
+    TraitAliases(
         (
             "KernelGatewayIOLoopKernelManager",
             "AsyncIOLoopKernelManager",
@@ -117,13 +117,13 @@ FAMILIES = (
         | _all("client_class client_factory restarter_class", _PARTS)
         | _all("extra_env kernel_cmd", "kernelspecs have the command and the environment"),
     ),
-    Family(
+    TraitAliases(
         ("AsyncIOLoopKernelRestarter", "IOLoopKernelRestarter", "KernelRestarter", *_BASES),
         _same("restart_limit time_to_dead stable_start_time"),
         idle=_all("random_ports_until_alive", "a kernel that never worked always gets new ports")
         | _all("debug", "--log-level=debug tells more"),
     ),
-    Family(
+    TraitAliases(
         ("ZMQChannelsWebsocketConnection", "BaseKernelWebsocketConnection", *_BASES),
         _same(
             "limit_rate iopub_msg_rate_limit iopub_data_rate_limit rate_limit_window "
@@ -131,7 +131,7 @@ FAMILIES = (
         ),
         idle=_all("session", "every kernel has a session of its own"),
     ),
-    Family(
+    TraitAliases(
         ("Session", "Configurable"),
         _same("signature_scheme username"),
         idle=_all("key keyfile", "every kernel gets a random key of its own")
@@ -144,13 +144,13 @@ FAMILIES = (
         )
         | _all("check_pid debug", "sessions are not shared with other processes"),
     ),
-    Family(
+    TraitAliases(
         ("KernelSpecManager", *_BASES),
         {**_same("allowed_kernelspecs ensure_native_kernel"),
          "whitelist": "allowed-kernelspecs"},
         idle=_all("kernel_spec_class", _PARTS),
     ),
-    Family(
+    TraitAliases(
         ("GatewayIdentityProvider", "IdentityProvider", *_BASES),
         {},
         idle=_all("token", "the token is --auth-token")
@@ -158,7 +158,7 @@ FAMILIES = (
         | _all("login_handler_class logout_handler_class", _PARTS)
         | _all("updatable_fields", "all clients are the same user"),
     ),
-    Family(
+    TraitAliases(
         ("KernelProvisionerFactory", "SingletonConfigurable", *_BASES),
         {},
         idle=_all("default_provisioner_name", "kernels are processes of this machine"),

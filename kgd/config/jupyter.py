@@ -20,7 +20,7 @@ from traitlets.config.loader import (
 from twisted.python.usage import UsageError
 
 from kgd.config.options import Option
-from kgd.config.sources import Given, Source, from_value
+from kgd.config.sources import ConfigSource, SourcedValue, from_value
 from kgd.config.table import Table
 
 _SHARED = "jupyter_config"
@@ -38,7 +38,7 @@ class JupyterFiles:
     :ivar remarks: What is in the files, but nothing here.
     """
 
-    source: Source
+    source: ConfigSource
     remarks: Sequence[str]
 
 
@@ -70,7 +70,7 @@ def read_jupyter_files(
             ):
                 remarks.append(f"{path} sets {name}.{trait}, which kgd does not know")
         merged.merge(config)
-    source: dict[str, Given] = {}
+    source: dict[str, SourcedValue] = {}
     for family in table.families:
         for trait in (*family.options, *family.idle):
             holder = next((name for name in family.classes if (name, trait) in origins), None)

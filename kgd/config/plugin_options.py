@@ -13,9 +13,9 @@ from twisted.python.usage import UsageError
 
 from kgd.config.command_line import Options, install
 from kgd.config.files import read_files
-from kgd.config.jkg_traits import FAMILIES, Family
+from kgd.config.jkg_traits import FAMILIES, TraitAliases
 from kgd.config.options import OPTIONS, Option
-from kgd.config.resolve import decide
+from kgd.config.resolve import resolve
 from kgd.config.sources import from_environment, from_mapping
 from kgd.config.table import Table
 from kgd.config.types import as_it_is, counts, hidden, names, prefixes
@@ -40,12 +40,12 @@ def _rows(maker: IPersonalityMaker) -> Iterator[Option]:
         )
 
 
-def _family(maker: IPersonalityMaker, rows: Iterable[Option]) -> Family:
+def _family(maker: IPersonalityMaker, rows: Iterable[Option]) -> TraitAliases:
     """
     The same options as the Jupyter Kernel Gateway would call them: my_api is MyApiPersonality.
     """
     name = "".join(word.capitalize() for word in maker.name.replace("-", "_").split("_"))
-    return Family(
+    return TraitAliases(
         (f"{name}Personality",), {row.own_name.replace("-", "_"): row.name for row in rows}
     )
 
@@ -111,6 +111,6 @@ def settings_from(
         ]
         if file:
             sources += read_files(absolute(file), {"JUPYTER_NO_CONFIG": "1"}, table).sources
-        return decide(table, *sources).settings
+        return resolve(table, *sources).settings
     except UsageError as error:
         raise ConfigurationError(str(error)) from None

@@ -11,38 +11,41 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kgd.config.options import OPTIONS, Option
-from kgd.config.resolve import Decided
+from kgd.config.resolve import Resolution
 from kgd.config.table import Table
 
 _WIDTH = 100
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def shown_as_toml(decided: Decided) -> str:
+def shown_as_toml(resolved: Resolution) -> str:
     """
     :return: A file that means what is effective, with the origin of each value. What is not shown
         as it is, because it is secret, is commented out, so that nobody gets asterisks for a token.
     """
     lines = []
-    for (option, shown, where), (_, value) in zip(_effective(decided), decided.values, strict=True):
+    for (option, shown, where), (_, value) in zip(
+        _effective(resolved), resolved.values, strict=True
+    ):
         is_secret = value is not None and option.show(value) != value
         lines.append(f"{'#' * is_secret}{option.name} = {toml(shown)}  # {where}")
     return "\n".join(lines) + "\n"
 
 
-def shown_as_json(decided: Decided) -> str:
+def shown_as_json(resolved: Resolution) -> str:
     """
     :return: An object with ``value`` and ``from`` for each option.
     """
     found = {
-        option.name: {"value": value, "from": where} for option, value, where in _effective(decided)
+        option.name: {"value": value, "from": where}
+        for option, value, where in _effective(resolved)
     }
     return json.dumps(found, indent=2) + "\n"
 
 
-def _effective(decided: Decided) -> Iterator[tuple[Option, Any, str]]:
-    for option, value in decided.values:
-        yield option, option.written(value), decided.where.get(option.name, "default")
+def _effective(resolved: Resolution) -> Iterator[tuple[Option, Any, str]]:
+    for option, value in resolved.values:
+        yield option, option.written(value), resolved.where.get(option.name, "default")
 
 
 def config_file(table: Table) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from kgd.config.options import Option
-from kgd.config.sources import ON_COMMAND_LINE, Given, Source, wrong
+from kgd.config.sources import ON_COMMAND_LINE, ConfigSource, SourcedValue, wrong
 from kgd.config.table import Table
 from kgd.config.types import names, origins
 from kgd.personalities.loader import normalized
@@ -22,7 +22,7 @@ _OPTION = re.compile(r"--([a-z][a-z-]*)")
 
 
 @attrs.frozen
-class Decided:
+class Resolution:
     """
     The outcome.
 
@@ -40,7 +40,7 @@ class Decided:
 def with_origins(text: str, where: Mapping[str, str]) -> str:
     """
     :param text: What is wrong with some options, which are in it like ``--ip``.
-    :param where: As in :py:class:`Decided`.
+    :param where: As in :py:class:`Resolution`.
     :return: The same, and who has set those that do not stand on the command line.
     """
     named = dict.fromkeys(_OPTION.findall(text))
@@ -52,7 +52,7 @@ def with_origins(text: str, where: Mapping[str, str]) -> str:
     return f"{text} ({', '.join(origins)})" if origins else text
 
 
-def decide(table: Table, *sources: Source) -> Decided:
+def resolve(table: Table, *sources: ConfigSource) -> Resolution:
     """
     :param table: The options that there are.
     :param sources: The strongest first.
@@ -94,10 +94,10 @@ def decide(table: Table, *sources: Source) -> Decided:
         for option in table.rows
         if not option.idle
     ]
-    return Decided(attrs.evolve(settings, personality_options=chosen), effective, where, remarks)
+    return Resolution(attrs.evolve(settings, personality_options=chosen), effective, where, remarks)
 
 
-def _read(option: Option, given: Given) -> Any:
+def _read(option: Option, given: SourcedValue) -> Any:
     """
     Once for each time that the option is given; then they are joined, or the last one counts.
     """

@@ -23,7 +23,7 @@ _ADDRESS_OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 
 
 @attrs.frozen
-class Given:
+class SourcedValue:
     """
     :ivar texts: As they would stand on the command line, one for each time that the option is
         given; none at all for an empty list. Not printed, for they may be secret.
@@ -35,7 +35,7 @@ class Given:
 
 
 #: What one source says, by the name of the option.
-Source = Mapping[str, Given]
+ConfigSource = Mapping[str, SourcedValue]
 
 
 def wrong(option: Option, value: object, where: str) -> UsageError:
@@ -50,7 +50,7 @@ def wrong(option: Option, value: object, where: str) -> UsageError:
     )
 
 
-def from_environment(environ: Mapping[str, str], table: Table) -> Source:
+def from_environment(environ: Mapping[str, str], table: Table) -> ConfigSource:
     """
     :param environ: A variable that is empty counts as not set.
     """
@@ -62,11 +62,11 @@ def from_environment(environ: Mapping[str, str], table: Table) -> Source:
             said = [name for name in said if not _ADDRESS_OF_SERVICE.fullmatch(environ[name])]
         variable = next(iter(said), None)
         if variable is not None:
-            found[option.name] = Given((environ[variable],), f"in the variable {variable}")
+            found[option.name] = SourcedValue((environ[variable],), f"in the variable {variable}")
     return found
 
 
-def from_mapping(content: Mapping[str, Any], table: Table, has: str, where: str) -> Source:
+def from_mapping(content: Mapping[str, Any], table: Table, has: str, where: str) -> ConfigSource:
     """
     :param content: Values by the name of the option, with dashes or underscores.
     :param has: Who has them, to go before what is wrong.
@@ -74,7 +74,7 @@ def from_mapping(content: Mapping[str, Any], table: Table, has: str, where: str)
     :raises UsageError: for a name that is no option, and for a value of another kind than the
         option takes.
     """
-    source: dict[str, Given] = {}
+    source: dict[str, SourcedValue] = {}
     for key, value in content.items():
         option = table.option_named(key)
         if option is None:
@@ -90,14 +90,14 @@ def _maybe(key: str, table: Table) -> str:
     return f"; is {near[0]!r} meant?" if near else "; docs/options.md has all of them"
 
 
-def from_value(option: Option, value: Any, where: str) -> Given:
+def from_value(option: Option, value: Any, where: str) -> SourcedValue:
     """
     :param value: A value from a file: text, a number, a truth value, or a list or a mapping of
         such.
     :raises UsageError: for a value of another kind than the option takes.
     """
     try:
-        return Given(tuple(_texts(option, value)), where)
+        return SourcedValue(tuple(_texts(option, value)), where)
     except ValueError:
         raise wrong(option, value, where) from None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from kgd.config.jkg_traits import FAMILIES, Family
+from kgd.config.jkg_traits import FAMILIES, TraitAliases
 from kgd.config.options import OPTIONS, Option
 
 
@@ -25,7 +25,7 @@ class Table:
     """
 
     rows: tuple[Option, ...] = OPTIONS
-    families: tuple[Family, ...] = FAMILIES
+    families: tuple[TraitAliases, ...] = FAMILIES
     by_name: Mapping[str, Option] = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: _by_name(self.rows), True)
     )
@@ -36,7 +36,7 @@ class Table:
         """
         return self.by_name.get(name.replace("_", "-"))
 
-    def families_of(self, name: str, trait: str) -> Iterator[Family]:
+    def families_of(self, name: str, trait: str) -> Iterator[TraitAliases]:
         """
         :return: Those in which a class of this name can have this trait.
         """

@@ -13,7 +13,7 @@ from typing import Any
 _MOST = 98
 
 
-class Awaited:
+class ParentProcess:
     """
     The process that has become a daemon's parent, if it is still there: it ends with the status 0
     as soon as it hears that the daemon works, and otherwise says why not and ends with 1.

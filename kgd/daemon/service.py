@@ -25,7 +25,7 @@ from twisted.python.logfile import LogFile
 from kgd import __version__
 from kgd.config.resolve import with_origins
 from kgd.daemon.limits import complaint, raise_limit
-from kgd.daemon.parent import Awaited
+from kgd.daemon.parent import ParentProcess
 from kgd.daemon.signals import hear_the_rest
 from kgd.daemon.systemd import Systemd
 from kgd.errors import ConfigurationError
@@ -64,7 +64,7 @@ class Daemon(Service):
         systemd: Systemd,
         log_writer: LogWriter | None,
         *,
-        awaited: Awaited,
+        awaited: ParentProcess,
         where: Mapping[str, str],
         max_kernels: int | None = None,
         announce: Callable[[str], object] | None = None,

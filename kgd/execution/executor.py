@@ -12,16 +12,16 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from kgd.errors import KernelLost, ResponseTooLarge
-from kgd.execution.outputs import LOST, Code, Piece
+from kgd.execution.outputs import LOST, CodeCell, Execution
 from kgd.interfaces import IChannels, IClient, IKernel
-from kgd.protocol.messages import USERNAME, Outgoing, own_code
+from kgd.protocol.messages import USERNAME, KernelMessage, own_code
 from kgd.protocol.outputs import Outputs
 
 # A kernel that has just reported an error still throws away what comes next for a moment.
 _ATTEMPTS = 50
 
 
-class Run:
+class ExecutionBatch:
     """
     Code that runs piece by piece. All pieces are sent at once; when one fails, the kernel
     throws away those that follow.
@@ -34,12 +34,12 @@ class Run:
 
     def __init__(
         self,
-        codes: Sequence[Code],
+        codes: Sequence[CodeCell],
         limit: int,
         too_much: Callable[[], None],
     ) -> None:
         self.codes = codes
-        self.pieces: list[Piece] = []
+        self.pieces: list[Execution] = []
         self.attempts = 0
         self.answered: Deferred[list[Outputs]] = Deferred()
         self.settled: Deferred[None] = Deferred()
@@ -47,14 +47,14 @@ class Run:
         self._limit = limit
         self._too_much: Callable[[], None] | None = too_much
 
-    def begin(self) -> list[Piece]:
+    def begin(self) -> list[Execution]:
         """
         Begin, or begin again.
 
         :return: The pieces to be sent.
         """
         self.attempts += 1
-        self.pieces = [Piece(code.printed) for code in self.codes]
+        self.pieces = [Execution(code.printed) for code in self.codes]
         return self.pieces
 
     @property
@@ -64,7 +64,7 @@ class Run:
         """
         return sum(piece.size for piece in self.pieces)
 
-    def advance(self, changed: Piece) -> None:
+    def advance(self, changed: Execution) -> None:
         """
         Something has come of a piece: see what follows.
         """
@@ -134,21 +134,23 @@ class Executor:
         self._gone = gone
         self._username = username
         self._session = os.urandom(16).hex()
-        self._waiting: dict[str, tuple[Run, Piece]] = {}
+        self._waiting: dict[str, tuple[ExecutionBatch, Execution]] = {}
         self._attachment = channels.attach(None, self, is_ours=True)
 
-    def run(self, codes: Sequence[Code], limit: int, too_much: Callable[[], None]) -> Run:
+    def run(
+        self, codes: Sequence[CodeCell], limit: int, too_much: Callable[[], None]
+    ) -> ExecutionBatch:
         """
         Run some code.
 
         :param limit: How many bytes of output there may be.
         :param too_much: Called when there are more.
         """
-        run = Run(codes, limit, too_much)
+        run = ExecutionBatch(codes, limit, too_much)
         self._send(run)
         return run
 
-    def _send(self, run: Run) -> None:
+    def _send(self, run: ExecutionBatch) -> None:
         now = time.time()
         for code, piece in zip(run.codes, run.begin(), strict=True):
             request = own_code(code.source, self._session, now, code.metadata, self._username)
@@ -156,7 +158,7 @@ class Executor:
             self._waiting[request.msg_id] = run, piece
             self._attachment.send(request)
 
-    def deliver(self, message: Outgoing) -> None:
+    def deliver(self, message: KernelMessage) -> None:
         """
         The kernel said something; what is not about our code is for others.
         """
@@ -173,7 +175,7 @@ class Executor:
                 return
         run.advance(piece)
 
-    def surrender(self) -> Sequence[Outgoing]:
+    def surrender(self) -> Sequence[KernelMessage]:
         """
         :return: Nothing: what is delivered has arrived.
         """
@@ -223,7 +225,7 @@ async def _run(kernel: IKernel, source: str, limit: int) -> Outputs:
             )
         )
 
-    running = executor.run([Code(source)], limit, too_much)
+    running = executor.run([CodeCell(source)], limit, too_much)
 
     def done(outputs: list[Outputs]) -> None:
         if not answered.called:

@@ -14,7 +14,7 @@ import msgspec
 
 from kgd.errors import UNREADABLE
 from kgd.protocol.json import read_almost_json
-from kgd.protocol.messages import Buffer, Outgoing, read_state
+from kgd.protocol.messages import Buffer, KernelMessage, read_state
 from kgd.protocol.outputs import Failed, Outputs
 
 #: Displayed under this type, an object says how to answer the HTTP request.
@@ -67,7 +67,7 @@ def _bundle(content: Buffer) -> dict[str, Any]:
 
 
 @attrs.frozen
-class Code:
+class CodeCell:
     """
     Some code to run.
 
@@ -80,7 +80,7 @@ class Code:
     printed: Callable[[str], None] | None = None
 
 
-class Piece:
+class Execution:
     """
     Some code that was sent to the kernel, and what has come of it so far.
 
@@ -112,7 +112,7 @@ class Piece:
         """
         return self.status == "aborted" or (self.is_idle and bool(self.status))
 
-    def received(self, message: Outgoing) -> None:
+    def received(self, message: KernelMessage) -> None:
         """
         The kernel said something about it.
         """

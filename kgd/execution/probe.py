@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
-from kgd.protocol.messages import USERNAME, Outgoing, Request, own_request
+from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, own_request
 
 PATIENCE = 0.1  # seconds between the reply and another try
 
@@ -26,7 +26,7 @@ class Probe:
         self,
         reactor: Any,
         session: str,
-        send: Callable[[Request], None],
+        send: Callable[[ClientMessage], None],
         succeeded: Callable[[], None],
         username: str = USERNAME,
     ) -> None:
@@ -56,7 +56,7 @@ class Probe:
         self._asked.add(request.msg_id)
         self._send(request)
 
-    def replied(self, message: Outgoing) -> None:
+    def replied(self, message: KernelMessage) -> None:
         """
         A message came on shell.
         """
@@ -67,7 +67,7 @@ class Probe:
             # The kernel answered before it saw our subscription.
             self._again = self._reactor.callLater(PATIENCE, self.ask)
 
-    def published(self, message: Outgoing, execution_state: str | None) -> None:
+    def published(self, message: KernelMessage, execution_state: str | None) -> None:
         """
         A message came on iopub.
         """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kgd.errors import UNREADABLE
-from kgd.protocol.messages import USERNAME, Outgoing, Request, own_code
+from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, own_code
 
 
 class _Reply(msgspec.Struct):
@@ -34,7 +34,7 @@ class SeedRun:
         self,
         pieces: Sequence[str],
         session: str,
-        send: Callable[[Request], None],
+        send: Callable[[ClientMessage], None],
         succeeded: Callable[[], None],
         failed: Callable[[int, str], None],
         username: str = USERNAME,
@@ -64,7 +64,7 @@ class SeedRun:
         self.asked.add(request.msg_id)
         self._send(request)
 
-    def replied(self, message: Outgoing) -> None:
+    def replied(self, message: KernelMessage) -> None:
         """
         A message came on shell.
         """
@@ -80,7 +80,7 @@ class SeedRun:
         self._replied = True
         self._advance()
 
-    def published(self, message: Outgoing, execution_state: str | None) -> None:
+    def published(self, message: KernelMessage, execution_state: str | None) -> None:
         """
         A message came on iopub.
         """

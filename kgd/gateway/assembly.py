@@ -13,15 +13,15 @@ from typing import Any
 import attrs
 
 from kgd.auth.token import AuthToken
-from kgd.gateway.context import Parts, Surroundings
+from kgd.gateway.context import GatewayContext, StartupEnvironment
 from kgd.interfaces import IRelay
 from kgd.kernels.local.launcher import LocalLauncher
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.local.watchdog import Watchdog
 from kgd.kernels.registry import KernelRegistry
 from kgd.kernels.specs import InstalledKernelSpecs
-from kgd.observability.audit import Audit
-from kgd.observability.counters import Tally
+from kgd.observability.audit import AuditLog
+from kgd.observability.counters import Counters
 from kgd.observability.reactor_lag import LagMeter
 from kgd.relay.relay import Relay
 from kgd.settings import Settings
@@ -30,30 +30,34 @@ from kgd.web.routes import RouteTable
 
 
 @attrs.frozen
-class House:
+class Components:
     """
     All that a gateway starts and stops, but its personality.
     """
 
-    parts: Parts
+    context: GatewayContext
     relay: IRelay
     lag: LagMeter
     operations: RouteTable
 
 
 def assemble(
-    reactor: Any, settings: Settings, surroundings: Surroundings, token: AuthToken, tally: Tally
-) -> House:
+    reactor: Any,
+    settings: Settings,
+    startup: StartupEnvironment,
+    token: AuthToken,
+    counters: Counters,
+) -> Components:
     """
     Join the pieces; nothing is opened.
     """
     specs = InstalledKernelSpecs(
         allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel
     )
-    audit = Audit(settings.audit_log, settings.audit_code, token.scrubber)
-    relay = Relay(reactor, settings, tally)
+    audit = AuditLog(settings.audit_log, settings.audit_code, token.scrubber)
+    relay = Relay(reactor, settings, counters)
     runtime = RuntimeDirectory(
-        Path(settings.connection_dir) if settings.connection_dir else surroundings.runtime,
+        Path(settings.connection_dir) if settings.connection_dir else startup.runtime,
         user=settings.kernel_user,
         keeps=settings.keep_kernels,
         watchdog=Watchdog(reactor),
@@ -62,12 +66,14 @@ def assemble(
         reactor,
         settings,
         specs,
-        LocalLauncher(reactor, runtime=runtime, open_files=surroundings.open_files),
+        LocalLauncher(reactor, runtime=runtime, open_files=startup.open_files),
         relay,
         runtime,
-        surroundings.environ,
-        tally=tally,
+        startup.environ,
+        counters=counters,
         audit=audit,
     )
-    parts = Parts(reactor, settings, kernels, specs, runtime, tally=tally, audit=audit, token=token)
-    return House(parts, relay, LagMeter(reactor, tally), operations(parts))
+    context = GatewayContext(
+        reactor, settings, kernels, specs, runtime, counters=counters, audit=audit, token=token
+    )
+    return Components(context, relay, LagMeter(reactor, counters), operations(context))

@@ -17,8 +17,8 @@ from zope.interface import implementer
 from kgd.auth.token import AuthToken
 from kgd.execution.executor import run
 from kgd.interfaces import IGateway, IKernel, IKernels, IKernelSpecs
-from kgd.observability.audit import Audit
-from kgd.observability.counters import Tally
+from kgd.observability.audit import AuditLog
+from kgd.observability.counters import Counters
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
 from kgd.shutdown import Draining, OpenSockets
@@ -26,7 +26,7 @@ from kgd.shutdown import Draining, OpenSockets
 
 @implementer(IGateway)
 @attrs.frozen
-class Parts:
+class GatewayContext:
     """
     The pieces of a gateway, for its personality.
 
@@ -40,8 +40,8 @@ class Parts:
     kernel_specs: IKernelSpecs
     runtime: Any
     draining: Draining = attrs.field(factory=Draining)
-    tally: Tally = attrs.field(factory=Tally)
-    audit: Audit = attrs.field(factory=Audit)
+    counters: Counters = attrs.field(factory=Counters)
+    audit: AuditLog = attrs.field(factory=AuditLog)
     token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     open_sockets: OpenSockets = attrs.field(factory=OpenSockets)
     options: Mapping[str, Any] = attrs.field(factory=dict)
@@ -69,7 +69,7 @@ _RUNTIME = "JUPYTER_RUNTIME_DIR"
 
 
 @attrs.frozen
-class Surroundings:
+class StartupEnvironment:
     """
     What is to stay as it was, although the gateway starts later: as another user, elsewhere, with
     more open files.
@@ -84,7 +84,7 @@ class Surroundings:
     runtime: Path | None
 
     @classmethod
-    def found(cls, environ: Mapping[str, str] | None) -> Surroundings:
+    def found(cls, environ: Mapping[str, str] | None) -> StartupEnvironment:
         """
         :param environ: What kernels shall find in their environment, if not that of the process.
         """

@@ -19,12 +19,12 @@ from kgd import __version__
 from kgd.auth.token import AuthToken
 from kgd.deferreds import Waiters
 from kgd.errors import ConfigurationError
-from kgd.gateway.context import Surroundings
+from kgd.gateway.context import StartupEnvironment
 from kgd.interfaces import GATEWAY_SHUTS_DOWN, IDrainable, IPersonality
-from kgd.listening.accept_throttle import Turnstile
+from kgd.listening.accept_throttle import AcceptThrottle
 from kgd.listening.listeners import Listeners
 from kgd.listening.port_file import PortFile
-from kgd.observability.counters import Tally
+from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
 from kgd.personalities.loader import called, load, resource_of
 from kgd.protocol.rfc6455 import GOING_AWAY
@@ -34,8 +34,8 @@ from kgd.web.root import GatewayResource
 from kgd.web.server.site import GatewaySite
 
 if TYPE_CHECKING:
-    from kgd.gateway.assembly import House
-    from kgd.gateway.context import Parts
+    from kgd.gateway.assembly import Components
+    from kgd.gateway.context import GatewayContext
 
 # A personality that does not stop keeps nobody from stopping.
 PATIENCE = 5.0
@@ -76,17 +76,17 @@ class Gateway(Service):
         self._reactor = reactor
         self._settings = settings
         self._listens = listens
-        self._surroundings = Surroundings.found(environ)
+        self._startup = StartupEnvironment.found(environ)
         self._on_secret = on_secret
         self._token: AuthToken | None = None
         self._unprepared: Exception | None = None
-        self._tally = Tally()
-        self._mounted = MountedResource(settings, self._tally)
+        self._counters = Counters()
+        self._mounted = MountedResource(settings, self._counters)
         self.resource: IResource = self._mounted
-        self._house: House | None = None
+        self._components: Components | None = None
         self._listeners = Listeners(reactor, settings)
         self._port_file = PortFile(settings.port_file if listens else "")
-        self._turnstile = Turnstile(reactor)
+        self._accept_throttle = AcceptThrottle(reactor)
         self._personality: IPersonality | None = None
         # A start waits for the end of the stop before it, and the other way round.
         self._turns = DeferredLock()
@@ -124,8 +124,8 @@ class Gateway(Service):
         """
         Begin nothing new from now on; a gateway that has not been started has nothing to drain.
         """
-        if self._house is not None:
-            self._house.parts.draining.ask()
+        if self._components is not None:
+            self._components.context.draining.ask()
 
     def privilegedStartService(self) -> None:
         """
@@ -193,29 +193,29 @@ class Gateway(Service):
             if unprepared is not None:
                 raise unprepared
             token = self._token or self._prepare()
-            self._house = house = assemble(
-                self._reactor, settings, self._surroundings, token, self._tally
+            self._components = components = assemble(
+                self._reactor, settings, self._startup, token, self._counters
             )
-            parts = house.parts
+            context = components.context
             self._port_file.clear()
-            parts.runtime.open()
-            parts.audit.open()
-            house.relay.start()
-            self._personality = load(settings.api, parts)
+            context.runtime.open()
+            context.audit.open()
+            components.relay.start()
+            self._personality = load(settings.api, context)
             await called(self._personality.start)
             root = await resource_of(self._personality, settings.api)
             served = GatewayResource(
                 settings,
                 self._personality,
                 root,
-                parts.tally,
-                parts.audit,
-                parts.token,
-                house.operations,
+                context.counters,
+                context.audit,
+                context.token,
+                components.operations,
             )
             forced = settings.force_kernel_name
             name = forced or settings.default_kernel_name
-            if not parts.kernel_specs.has(name):
+            if not context.kernel_specs.has(name):
                 self._log.warn(
                     "the kernel {name!r} is not installed; install it, or choose another with "
                     "--{option}-kernel-name",
@@ -225,7 +225,7 @@ class Gateway(Service):
             if self._listens:
                 await self._listeners.open(GatewaySite(settings, served, self._reactor))
                 for listening in self._listeners.opened:
-                    self._turnstile.guard(listening.port)
+                    self._accept_throttle.guard(listening.port)
                 self._port_file.write(self._listeners.places())
             self._mounted.served = served
         except BaseException:
@@ -238,9 +238,9 @@ class Gateway(Service):
         for url in self.urls():
             self._log.info(AVAILABLE, version=__version__, url=url)
         if settings.metrics:
-            house.lag.start()
-        self._draining = parts.draining.when_asked()
-        self._draining.addCallback(lambda _: Deferred.fromCoroutine(self._drain(parts)))
+            components.lag.start()
+        self._draining = context.draining.when_asked()
+        self._draining.addCallback(lambda _: Deferred.fromCoroutine(self._drain(context)))
         self._draining.addErrback(self._drain_failed)
 
     def urls(self) -> list[str]:
@@ -253,24 +253,24 @@ class Gateway(Service):
         if not failure.check(CancelledError):  # type: ignore[no-untyped-call]
             self._log.failure("cannot drain", failure)
 
-    def _drain_otherwise(self, failure: Failure, parts: Parts) -> Deferred[None]:
+    def _drain_otherwise(self, failure: Failure, context: GatewayContext) -> Deferred[None]:
         """
         A personality that does not know when it is done does not keep us from ending.
         """
         if failure.check(CancelledError):  # type: ignore[no-untyped-call]
             failure.raiseException()
         self._log.failure("the personality cannot drain; waiting for its kernels", failure)
-        return parts.kernels.drain()
+        return context.kernels.drain()
 
-    async def _drain(self, parts: Parts) -> None:
+    async def _drain(self, context: GatewayContext) -> None:
         timeout = self._settings.drain_timeout
         self._log.info("draining: nothing new is begun, and what there is may go on")
         personality = self._personality
         if IDrainable.providedBy(personality):
             drained = called(personality.drain)
-            drained.addErrback(self._drain_otherwise, parts)
+            drained.addErrback(self._drain_otherwise, context)
         else:
-            drained = parts.kernels.drain()
+            drained = context.kernels.drain()
         if timeout:
             drained.addTimeout(timeout, self._reactor)
         try:
@@ -294,17 +294,17 @@ class Gateway(Service):
 
         :return: Fires when that is done.
         """
-        if self._house is None or self._personality is None:
+        if self._components is None or self._personality is None:
             return succeed(None)
-        parts = self._house.parts
+        context = self._components.context
         self._listeners.reload()
         try:
-            if parts.token.load():
+            if context.token.load():
                 self._log.info("the token has changed; clients with the old one are turned away")
         except ConfigurationError as error:
             self._log.error("the token stays as it is: {reason}", reason=str(error))
         try:
-            parts.audit.open()
+            context.audit.open()
         except ConfigurationError as error:
             self._log.error("{reason}; the file that was open stays so", reason=str(error))
         return called(self._personality.reload)
@@ -331,25 +331,25 @@ class Gateway(Service):
         self._listeners.give_back()
         ports, self._listeners.opened = self._listeners.opened, []
         personality, self._personality = self._personality, None
-        house, self._house = self._house, None
-        self._turnstile.stop()
+        components, self._components = self._components, None
+        self._accept_throttle.stop()
         await self._bounded("removing the port file", self._port_file.remove)
         for port in ports:
             await self._bounded("closing a port", port.port.stopListening)
-        if house is None:
+        if components is None:
             return
-        house.lag.stop()
-        parts = house.parts
-        for kernel in parts.kernels.list():
+        components.lag.stop()
+        context = components.context
+        for kernel in context.kernels.list():
             kernel.channels.dismiss(GOING_AWAY, GATEWAY_SHUTS_DOWN)
         if personality is not None:
             await self._bounded("stopping the personality", personality.stop)
-        await self._bounded("stopping the kernels", parts.kernels.stop_all)
+        await self._bounded("stopping the kernels", context.kernels.stop_all)
         # Those who are slow have not read yet that we go.
-        await self._bounded("closing the WebSockets", parts.open_sockets.when_none)
-        await self._bounded("stopping the relay", house.relay.stop)
-        await self._bounded("removing the runtime directory", parts.runtime.close)
-        parts.audit.close()
+        await self._bounded("closing the WebSockets", context.open_sockets.when_none)
+        await self._bounded("stopping the relay", components.relay.stop)
+        await self._bounded("removing the runtime directory", context.runtime.close)
+        context.audit.close()
 
     async def _bounded(self, what: str, action: Callable[[], Any]) -> None:
         stopping = called(action)

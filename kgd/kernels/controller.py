@@ -14,15 +14,15 @@ from kgd.interfaces import GATEWAY_SHUTS_DOWN, SHUT_DOWN, IChannels, IKernel, IK
 from kgd.kernels.activity import Activity
 from kgd.kernels.lifecycle import new_lifecycle
 from kgd.kernels.local.transport import KernelAddress
-from kgd.kernels.restart_policy import Failures, Patience, Schedule
-from kgd.kernels.supervisor import CurrentProcess, Plan
+from kgd.kernels.restart_policy import RestartPolicy, StepTimer, StopSchedule
+from kgd.kernels.supervisor import LaunchSpec, ProcessSupervisor
 from kgd.observability.logs import make_logger
 from kgd.protocol.connection_file import ConnectionInfo
 from kgd.protocol.rfc6455 import GOING_AWAY, INTERNAL_ERROR, NORMAL
 from kgd.settings import Settings
 
 
-class Askers:
+class KernelWaiters:
     """
     Who waits for a kernel's start, its first answer, its restart and its end.
     """
@@ -65,7 +65,7 @@ class Askers:
         self.restarted.fail(restart)
 
 
-class KernelWork:
+class KernelController:
     """
     Provides :py:class:`kgd.kernels.lifecycle.KernelEffects`, and feeds the events that follow.
 
@@ -84,7 +84,7 @@ class KernelWork:
     def __init__(
         self,
         reactor: Any,
-        plan: Plan,
+        plan: LaunchSpec,
         settings: Settings,
         launcher: IKernelLauncher,
         address: KernelAddress,
@@ -102,20 +102,20 @@ class KernelWork:
         self.channels: IChannels
         self.kernel: IKernel
         self.events = new_lifecycle(self)
-        self.schedule = Schedule.usual(settings)
-        self.askers = Askers(plan.kernel_id)
+        self.schedule = StopSchedule.usual(settings)
+        self.askers = KernelWaiters(plan.kernel_id)
         self.gone = False
         self.has_run = False
         self.reason = ""
         self.stop_reason = SHUT_DOWN
-        self.process = CurrentProcess(plan, launcher, address, self._connect, self.events)
-        self._patience = Patience(reactor, self.events.patience_ended)
+        self.process = ProcessSupervisor(plan, launcher, address, self._connect, self.events)
+        self._patience = StepTimer(reactor, self.events.patience_ended)
         self._connected = False
         self._was_ready = False
         self._seeding = False
         self._held = False
         self.is_ready = False
-        self._failures = Failures(
+        self._failures = RestartPolicy(
             reactor.seconds,
             settings.restart_limit if settings.autorestart else 0,
             settings.stable_start_time,

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from kgd.errors import ConfigurationError, GatewayError
 from kgd.kernels.kernel import Kernel
-from kgd.kernels.supervisor import Plan
+from kgd.kernels.supervisor import LaunchSpec
 from kgd.observability.logs import make_logger
 
 # Whoever has just been given a spare kernel shall have the processor for themselves at first.
@@ -87,7 +87,7 @@ class WarmPool:
         kernel.start().addErrback(lambda _: None)
         return ready
 
-    def take(self, plan: Plan) -> Kernel | None:
+    def take(self, plan: LaunchSpec) -> Kernel | None:
         """
         :return: A kernel that is as good as one made by this plan, or ``None`` when there is none.
         """

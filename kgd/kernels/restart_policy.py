@@ -27,7 +27,7 @@ def pause(failures: int) -> float:
     return min(_SHORTEST_PAUSE * float(2 ** min(failures - 2, 10)), _LONGEST_PAUSE)
 
 
-class Failures:
+class RestartPolicy:
     """
     A kernel's failures in a row.
 
@@ -90,7 +90,7 @@ _HURRIED = 1.5
 
 
 @attrs.frozen(kw_only=True)
-class Schedule:
+class StopSchedule:
     """
     How long each step towards a kernel's end may take, in seconds.
     """
@@ -100,7 +100,7 @@ class Schedule:
     killed: float
 
     @classmethod
-    def usual(cls, settings: Settings) -> Schedule:
+    def usual(cls, settings: Settings) -> StopSchedule:
         """
         When a user stops or restarts a kernel.
         """
@@ -108,7 +108,7 @@ class Schedule:
         return cls(asked=half, terminated=half, killed=_AFTER_SIGKILL)
 
     @classmethod
-    def hurried(cls, settings: Settings) -> Schedule:
+    def hurried(cls, settings: Settings) -> StopSchedule:
         """
         When the gateway ends, which whoever told it to expects to take 5 seconds at most.
         """
@@ -123,7 +123,7 @@ class Schedule:
         return max(self.asked, self.terminated, self.killed)
 
 
-class Patience:
+class StepTimer:
     """
     Waits for one thing at a time.
 

@@ -30,7 +30,7 @@ _FAULT = "the gateway made a mistake, which its log describes"
 
 
 @attrs.frozen(kw_only=True)
-class Plan:
+class LaunchSpec:
     """
     What one kernel is made of, the same for all of its processes.
 
@@ -56,14 +56,14 @@ class Plan:
         """
         return () if self.seed is None else tuple(source for _, source in self.seed.cells)
 
-    def is_like(self, other: Plan) -> bool:
+    def is_like(self, other: LaunchSpec) -> bool:
         """
         Whether a kernel of this plan is as good as one of the other.
         """
         return attrs.evolve(self, kernel_id=other.kernel_id) == other
 
 
-class CurrentProcess:
+class ProcessSupervisor:
     """
     Launches a kernel's processes, one after the other, and tells what becomes of them.
 
@@ -76,7 +76,7 @@ class CurrentProcess:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: LaunchSpec,
         launcher: IKernelLauncher,
         address: KernelAddress,
         connect: Callable[[ConnectionInfo], None],

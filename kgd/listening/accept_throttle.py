@@ -42,7 +42,7 @@ def count_open(limit: int) -> int:
     return lowest
 
 
-class Turnstile:
+class AcceptThrottle:
     """
     Keeps some descriptors back: new connections wait in the system's queue, or are refused when
     that is full, as long as there are few. What is open already can use the rest.

@@ -18,7 +18,7 @@ from typing import Any
 
 from kgd.errors import ConfigurationError
 from kgd.observability.logs import make_logger
-from kgd.observability.request_context import REQUESTER, Requester
+from kgd.observability.request_context import CURRENT_REQUEST, RequestContext
 from kgd.observability.scrubbing import Scrubber
 
 # Characters of a field; what clients choose themselves may be of any length.
@@ -28,7 +28,7 @@ _SEARCHED = 16 * LONGEST
 _CODE = "code"
 
 
-class Audit:
+class AuditLog:
     """
     Writes an audit log.
 
@@ -105,7 +105,7 @@ class Audit:
         """
         return hmac.digest(self._salt, token, "sha256").hex()[:8] if token else ""
 
-    def record(self, event: str, requester: Requester | None = None, **fields: Any) -> None:
+    def record(self, event: str, requester: RequestContext | None = None, **fields: Any) -> None:
         """
         Something was done.
 
@@ -115,7 +115,7 @@ class Audit:
         """
         if self._file < 0:
             return
-        requester = requester or REQUESTER.get()
+        requester = requester or CURRENT_REQUEST.get()
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(self._now(), UTC).isoformat(),
             "event": event,

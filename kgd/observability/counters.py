@@ -42,7 +42,7 @@ class Histogram:
         self.total += value
 
 
-class Flow:
+class Traffic:
     """
     Messages that passed somewhere. Where many do, the two are added to from outside.
 
@@ -63,7 +63,7 @@ class Flow:
         self.size += size
 
 
-class Tally:
+class Counters:
     """
     What happened in one gateway since it was made.
 
@@ -81,13 +81,13 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.to_clients = Flow()
-        self.from_clients = Flow()
-        self.to_kernels = Flow()
-        self.from_kernels = Flow()
-        self.slow = Flow()
-        self.away = Flow()
-        self.too_fast = Flow()
+        self.to_clients = Traffic()
+        self.from_clients = Traffic()
+        self.to_kernels = Traffic()
+        self.from_kernels = Traffic()
+        self.slow = Traffic()
+        self.away = Traffic()
+        self.too_fast = Traffic()
         self.starts: dict[str, Histogram] = {}
         self.failed_starts: Counter[str] = Counter()
         self.deaths: Counter[str] = Counter()

@@ -18,7 +18,7 @@ from twisted.logger import ILogObserver, LogEvent, eventAsText, formatEvent, for
 from zope.interface import implementer
 
 from kgd.observability.scrubbing import escaped, shortened
-from kgd.observability.throttle import FloodGate
+from kgd.observability.throttle import LogThrottle
 
 FORMATS = ("text", "json")
 # In characters; some of it may come from clients.
@@ -116,7 +116,7 @@ class LogWriter:
         lines = Lines(scrub)
         self._line = lines.json if format_name == "json" else lines.text
         self._file = file
-        self._gate = FloodGate(self._write, clock, call_later)
+        self._gate = LogThrottle(self._write, clock, call_later)
 
     def __call__(self, event: LogEvent) -> None:
         """

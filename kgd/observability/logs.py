@@ -20,7 +20,7 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
-from kgd.observability.request_context import REQUESTER
+from kgd.observability.request_context import CURRENT_REQUEST
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 
@@ -30,7 +30,7 @@ def _publish(event: LogEvent) -> None:
     """
     Pass an event on, with the id of the request to which it belongs.
     """
-    requester = REQUESTER.get()
+    requester = CURRENT_REQUEST.get()
     if requester is not None:
         event.setdefault("request_id", requester.request_id)
     globalLogPublisher(event)

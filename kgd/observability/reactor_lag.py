@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
-from kgd.observability.counters import Tally
+from kgd.observability.counters import Counters
 
 INTERVAL = 1.0  # seconds
 
@@ -24,10 +24,10 @@ class LagMeter:
     """
 
     def __init__(
-        self, reactor: Any, tally: Tally, monotonic: Callable[[], float] = time.monotonic
+        self, reactor: Any, counters: Counters, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._reactor = reactor
-        self._tally = tally
+        self._counters = counters
         self._now = monotonic
         self._next: IDelayedCall | None = None
 
@@ -39,7 +39,7 @@ class LagMeter:
         self._next = self._reactor.callLater(INTERVAL, self._called)
 
     def _called(self) -> None:
-        self._tally.lag.observe(max(0.0, self._now() - self._due))
+        self._counters.lag.observe(max(0.0, self._now() - self._due))
         self.start()
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ import attrs
 
 
 @attrs.define
-class Requester:
+class RequestContext:
     """
     A request, as far as the logs are concerned.
 
@@ -28,4 +28,4 @@ class Requester:
 
 
 #: Nobody when the gateway does something by itself.
-REQUESTER: ContextVar[Requester | None] = ContextVar("kgd_requester", default=None)
+CURRENT_REQUEST: ContextVar[RequestContext | None] = ContextVar("kgd_requester", default=None)

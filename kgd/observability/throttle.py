@@ -18,7 +18,7 @@ Write = Callable[[LogEvent], None]
 COMMON_FIELDS = ("log_level", "log_namespace", "log_system", "log_time")
 
 
-class FloodGate:
+class LogThrottle:
     """
     Lets so many events of a kind pass in a second, then counts them, and says how many there were.
 

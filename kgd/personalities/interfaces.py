@@ -16,8 +16,8 @@ from zope.interface import Attribute, Interface
 
 from kgd.kernels.interfaces import IKernel
 from kgd.notebook.api import NotebookAPI, NotebookSource
-from kgd.observability.audit import Audit
-from kgd.observability.counters import Tally
+from kgd.observability.audit import AuditLog
+from kgd.observability.counters import Counters
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
 from kgd.shutdown import Draining, OpenSockets
@@ -62,8 +62,8 @@ class IGateway(Interface):
     kernels: Any = Attribute("The IKernels.")
     kernel_specs: Any = Attribute("The IKernelSpecs.")
     draining: Draining = Attribute("Whether nothing new is to be begun any more.")
-    tally: Tally = Attribute("What has happened.")
-    audit: Audit = Attribute("Where it is written down who did what.")
+    counters: Counters = Attribute("What has happened.")
+    audit: AuditLog = Attribute("Where it is written down who did what.")
     open_sockets: OpenSockets = Attribute("The WebSockets that have to be closed before the end.")
     options: Mapping[str, Any] = Attribute(
         "What was chosen for the options that the personality's maker has, by their names."

@@ -10,7 +10,7 @@ import attrs
 
 from kgd.protocol import websocket_legacy as legacy
 from kgd.protocol import websocket_v1 as v1
-from kgd.protocol.messages import Frame, Outgoing, Request
+from kgd.protocol.messages import ClientMessage, Frame, KernelMessage
 
 
 @attrs.frozen
@@ -23,8 +23,8 @@ class Framing:
     """
 
     subprotocol: str | None
-    encode: Callable[[Outgoing], Frame]
-    decode: Callable[[bytes, bool], Request]
+    encode: Callable[[KernelMessage], Frame]
+    decode: Callable[[bytes, bool], ClientMessage]
 
 
 LEGACY = Framing(None, legacy.encode, legacy.decode)

@@ -18,7 +18,15 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kgd.errors import UNREADABLE, MalformedMessage
-from kgd.protocol.messages import MOST_PARTS, Buffer, Frame, Header, Outgoing, Request, read_header
+from kgd.protocol.messages import (
+    MOST_PARTS,
+    Buffer,
+    ClientMessage,
+    Frame,
+    Header,
+    KernelMessage,
+    read_header,
+)
 from kgd.protocol.rfc6455 import BINARY, TEXT, frame_head
 
 # These stand for an escaped backslash and an escaped quote for a moment; no JSON has them in it.
@@ -71,7 +79,7 @@ def without_bare_words(raw: Buffer) -> Buffer:
     return marked.replace(_MARKS_QUOTE, b'\\"').replace(_MARKS_BACKSLASH, b"\\\\")
 
 
-def encode(message: Outgoing) -> Frame:
+def encode(message: KernelMessage) -> Frame:
     """
     :return: A WebSocket frame.
     """
@@ -135,7 +143,7 @@ def _with_zone(header: bytes, date: str | None) -> bytes:
     return header.replace(naive, naive[:-1] + b'Z"', 1)
 
 
-def decode(payload: bytes, is_binary: bool) -> Request:
+def decode(payload: bytes, is_binary: bool) -> ClientMessage:
     """
     :raises MalformedMessage: unless ``payload`` is a message in this framing.
     """
@@ -145,7 +153,7 @@ def decode(payload: bytes, is_binary: bool) -> Request:
     return _request(payload, None)
 
 
-def _request(text: bytes, buffers: Sequence[Buffer] | None) -> Request:
+def _request(text: bytes, buffers: Sequence[Buffer] | None) -> ClientMessage:
     frame = _read_frame(text)
     header = read_header(frame.header)
     if buffers is None:
@@ -158,7 +166,7 @@ def _request(text: bytes, buffers: Sequence[Buffer] | None) -> Request:
         _object("metadata", frame.metadata),
         _object("content", frame.content),
     )
-    return Request(frame.channel or "shell", header, parts, buffers)
+    return ClientMessage(frame.channel or "shell", header, parts, buffers)
 
 
 def _read_frame(text: bytes) -> _Message:

@@ -14,7 +14,14 @@ import itertools
 import struct
 
 from kgd.errors import MalformedMessage
-from kgd.protocol.messages import MOST_PARTS, Buffer, Frame, Outgoing, Request, read_header
+from kgd.protocol.messages import (
+    MOST_PARTS,
+    Buffer,
+    ClientMessage,
+    Frame,
+    KernelMessage,
+    read_header,
+)
 from kgd.protocol.rfc6455 import BINARY, frame_head
 
 SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
@@ -23,7 +30,7 @@ _pack_plain = struct.Struct("<7Q").pack
 _PLAIN = 56  # where the parts start when there are no buffers
 
 
-def encode(message: Outgoing) -> Frame:
+def encode(message: KernelMessage) -> Frame:
     """
     :return: A WebSocket frame.
     """
@@ -40,7 +47,7 @@ def encode(message: Outgoing) -> Frame:
     return frame_head(BINARY, e), b"".join((table, channel, header, parent, metadata, content))
 
 
-def _with_buffers(channel: bytes, message: Outgoing) -> Frame:
+def _with_buffers(channel: bytes, message: KernelMessage) -> Frame:
     parts = (channel, *message.parts, *message.buffers)
     offsets = [8 * (len(parts) + 2)]
     for part in parts:
@@ -49,7 +56,7 @@ def _with_buffers(channel: bytes, message: Outgoing) -> Frame:
     return frame_head(BINARY, offsets[-1]), b"".join((table, *parts))
 
 
-def decode(payload: bytes, is_binary: bool) -> Request:
+def decode(payload: bytes, is_binary: bool) -> ClientMessage:
     """
     :raises MalformedMessage: unless ``payload`` is a message in this framing.
     """
@@ -74,4 +81,6 @@ def decode(payload: bytes, is_binary: bool) -> Request:
     except UnicodeDecodeError:
         raise MalformedMessage("the channel's name is not UTF-8") from None
     header, parent, metadata, content = map(bytes, parts[1:5])
-    return Request(channel, read_header(header), (header, parent, metadata, content), parts[5:])
+    return ClientMessage(
+        channel, read_header(header), (header, parent, metadata, content), parts[5:]
+    )

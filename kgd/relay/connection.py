@@ -18,14 +18,14 @@ from kgd.protocol.messages import (
     DELIMITER,
     NO_PARENT,
     Buffer,
+    ClientMessage,
     Header,
-    Outgoing,
-    Request,
+    KernelMessage,
     Signer,
     read_header,
     wire_frames,
 )
-from kgd.relay.missing_idle import LostEnds
+from kgd.relay.missing_idle import MissingIdle
 from kgd.relay.sockets import KernelSocket, SocketFactory
 
 
@@ -36,7 +36,7 @@ class _Sender(msgspec.Struct):
 _decode_sender: Callable[[Buffer], _Sender] = msgspec.json.Decoder(_Sender).decode
 
 
-class Line:
+class ProcessConnection:
     """
     All that belongs to one process of the kernel.
 
@@ -46,16 +46,16 @@ class Line:
     def __init__(self, connection: ConnectionInfo) -> None:
         self.connection = connection
         self.signer = Signer(connection.key, connection.signature_scheme)
-        self.reader = Reader(self.signer)
+        self.reader = MessageVerifier(self.signer)
         self.iopub: KernelSocket
-        self.own: Wires
-        self.ends: LostEnds
+        self.own: ClientSockets
+        self.ends: MissingIdle
         self.probe: Probe | None = None
         self.seeding: SeedRun | None = None
         self.session: str | None = None
         self.ready = False
 
-    def is_from_this_process(self, message: Outgoing) -> bool:
+    def is_from_this_process(self, message: KernelMessage) -> bool:
         """
         Whether a message can be from the process that this line was made for. When it has ended,
         its sockets connect to whoever listens in its place.
@@ -63,7 +63,7 @@ class Line:
         return self.session in (None, sender(message))
 
 
-def sender(message: Outgoing) -> str:
+def sender(message: KernelMessage) -> str:
     """
     :return: What the process that sent it writes into its messages' headers as its session.
     """
@@ -86,7 +86,7 @@ _NO_CODE = frozenset(
 )
 
 
-class Wires:
+class ClientSockets:
     """
     Carries requests to the kernel's present process, and what is answered back. Sockets are opened
     when something is sent on them: each takes memory here and a connection in the kernel, and many
@@ -111,11 +111,11 @@ class Wires:
         # Random, because a ROUTER ignores a second peer under an identity that it knows.
         self._identity = os.urandom(16).hex().encode()
         self._sockets: dict[str, KernelSocket] = {}
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[ClientMessage] = deque()
         self._may_run_code = False
         self._closed = False
 
-    def send(self, request: Request) -> None:
+    def send(self, request: ClientMessage) -> None:
         """
         :param request: On shell, control or stdin.
         """
@@ -129,7 +129,7 @@ class Wires:
                 return
         self._send(request)
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: ClientMessage) -> None:
         frames = wire_frames(self._signer, request.parts, request.buffers)
         self._socket(request.channel).send(frames)
 
@@ -176,7 +176,7 @@ class Wires:
             socket.close(linger=linger)
 
 
-class Reader:
+class MessageVerifier:
     """
     Takes the messages of one kernel process apart and verifies them.
     """
@@ -187,7 +187,7 @@ class Reader:
         self._parent_part: Buffer = b"{}"
         self._parent = NO_PARENT
 
-    def read(self, channel: str, frames: Sequence[Buffer]) -> Outgoing:
+    def read(self, channel: str, frames: Sequence[Buffer]) -> KernelMessage:
         """
         :raises MalformedMessage: unless the frames are a signed message.
         """
@@ -199,7 +199,7 @@ class Reader:
             raise MalformedMessage("a message from the kernel has too few parts")
         parts = (bytes(frames[at + 2]), frames[at + 3], frames[at + 4], frames[at + 5])
         self._signer.verify(bytes(frames[at + 1]), parts)
-        return Outgoing(
+        return KernelMessage(
             channel,
             read_header(parts[0]),
             parts,

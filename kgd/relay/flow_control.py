@@ -26,7 +26,7 @@ SHARE = 0.1
 LARGE = 64 * 1024
 
 
-class Breather:
+class IopubFlowControl:
     """
     Pauses a kernel's output.
 

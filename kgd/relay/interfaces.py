@@ -10,7 +10,7 @@ import attrs
 from zope.interface import Attribute, Interface
 
 from kgd.protocol.connection_file import ConnectionInfo, CurveKeys
-from kgd.protocol.messages import Outgoing, Request
+from kgd.protocol.messages import ClientMessage, KernelMessage
 
 # --- relay ----------------------------------------------------------------------------------------
 
@@ -54,12 +54,12 @@ class IClient(Interface):
 
     unsent: int = Attribute("How many bytes wait to be sent, as far as that is known.")
 
-    def deliver(message: Outgoing) -> None:
+    def deliver(message: KernelMessage) -> None:
         """
         Send a message to the client.
         """
 
-    def surrender() -> Sequence[Outgoing]:
+    def surrender() -> Sequence[KernelMessage]:
         """
         Give back what was delivered and is known not to have arrived, in order. When there is any,
         the connection is cut.
@@ -81,7 +81,7 @@ class IAttachment(Interface):
 
     session_id: str = Attribute("The name under which the client may come back.")
 
-    def send(request: Request) -> None:
+    def send(request: ClientMessage) -> None:
         """
         Pass a client's message on to the kernel, as soon as the kernel can take it, in order.
         """

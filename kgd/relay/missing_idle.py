@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall
 
-from kgd.protocol.messages import Outgoing
+from kgd.protocol.messages import KernelMessage
 
 # A request that was answered has ended when iopub was silent so many times in a row, in seconds.
 PERIOD = 2.5
@@ -25,7 +25,7 @@ LONGEST_HEADER = 16 * 1024
 _Value = TypeVar("_Value")
 
 
-class LostEnds:
+class MissingIdle:
     """
     Watches one process of a kernel.
 
@@ -50,7 +50,7 @@ class LostEnds:
         self._timer: IDelayedCall | None = None
         self._cancelled = False
 
-    def published(self, message: Outgoing, state: str | None) -> None:
+    def published(self, message: KernelMessage, state: str | None) -> None:
         """
         Something came on iopub.
 
@@ -69,7 +69,7 @@ class LostEnds:
         else:
             _remember(self._ended, msg_id, None)
 
-    def replied(self, reply: Outgoing) -> None:
+    def replied(self, reply: KernelMessage) -> None:
         """
         Something came on a channel of requests.
         """

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import attrs
 import msgspec
 
-from kgd.protocol.messages import USERNAME, Outgoing, Request, own_message
+from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, own_message
 
 _REQUEST = "_request"
 _CODE = "execute_request"
@@ -43,7 +43,7 @@ MOST_BYTES = 8 * 1024 * 1024
 
 
 @attrs.frozen
-class Loss:
+class KernelGone:
     """
     Why requests will not be answered any more.
 
@@ -54,7 +54,7 @@ class Loss:
     evalue: str
 
 
-class Waiting(NamedTuple):
+class PendingRequest(NamedTuple):
     """
     What is remembered of a request.
 
@@ -66,7 +66,7 @@ class Waiting(NamedTuple):
     header: bytes
 
 
-class Outstanding:
+class PendingRequests:
     """
     One client's requests to one process of the kernel, until they are answered.
 
@@ -75,7 +75,7 @@ class Outstanding:
 
     def __init__(self) -> None:
         # Some clients use one id for all of their requests.
-        self._requests: dict[str, deque[Waiting]] = {}
+        self._requests: dict[str, deque[PendingRequest]] = {}
         self._count = 0
         self._size = 0
         self.code = 0
@@ -83,7 +83,7 @@ class Outstanding:
     def __len__(self) -> int:
         return self._count
 
-    def sent(self, request: Request) -> None:
+    def sent(self, request: ClientMessage) -> None:
         """
         A request leaves for the kernel.
         """
@@ -94,7 +94,7 @@ class Outstanding:
         self._size += len(header)
         while self._count and (self._count >= MOST or self._size > MOST_BYTES):
             self._forget(next(iter(self._requests)))
-        waiting = Waiting(request.channel, msg_type, header)
+        waiting = PendingRequest(request.channel, msg_type, header)
         with_this_id = self._requests.get(request.msg_id)
         if with_this_id is None:
             self._requests[request.msg_id] = deque((waiting,))
@@ -103,7 +103,7 @@ class Outstanding:
         self._count += 1
         self.code += msg_type == _CODE
 
-    def answered(self, reply: Outgoing) -> None:
+    def answered(self, reply: KernelMessage) -> None:
         """
         A message came on a channel of requests.
         """
@@ -120,7 +120,7 @@ class Outstanding:
         self._size -= len(first.header)
         self.code -= first.msg_type == _CODE
 
-    def lose(self) -> list[Waiting]:
+    def lose(self) -> list[PendingRequest]:
         """
         :return: Those that are not answered, in order; they are forgotten.
         """
@@ -130,8 +130,8 @@ class Outstanding:
 
 
 def substitutes(
-    request: Waiting, loss: Loss, session: str, username: str = USERNAME
-) -> Iterator[Outgoing]:
+    request: PendingRequest, loss: KernelGone, session: str, username: str = USERNAME
+) -> Iterator[KernelMessage]:
     """
     Answer a request in place of a kernel that cannot any more.
 
@@ -149,7 +149,7 @@ def substitutes(
     if is_code:
         reply |= {"execution_count": 0, "user_expressions": {}, "payload": []}
 
-    def message(channel: str, msg_type: str, content: dict[str, object]) -> Outgoing:
+    def message(channel: str, msg_type: str, content: dict[str, object]) -> KernelMessage:
         encoded = msgspec.json.encode(content)
         return own_message(msg_type, encoded, session, time.time(), parent, channel, username)
 
@@ -166,7 +166,9 @@ NOTICE = (
 )
 
 
-def made_up(parent: bytes, session: str, username: str) -> Iterator[tuple[Outgoing, str | None]]:
+def substitute_idle(
+    parent: bytes, session: str, username: str
+) -> Iterator[tuple[KernelMessage, str | None]]:
     """
     :param parent: The header of the request whose end is lost.
     :return: What the kernel should have said on iopub, each with the state that it tells.

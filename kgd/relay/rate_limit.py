@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from kgd.observability.logs import make_logger
-from kgd.protocol.messages import Outgoing, read_state
+from kgd.protocol.messages import KernelMessage, read_state
 from kgd.settings import Settings
 
 # Neither counted nor ever dropped.
@@ -76,7 +76,7 @@ class RateLimiter:
         )
         self._recent: deque[tuple[float, int]] = deque()
 
-    def judge(self, message: Outgoing) -> tuple[bool, str]:
+    def judge(self, message: KernelMessage) -> tuple[bool, str]:
         """
         :param message: From iopub.
         :return: Whether the client may have it, and what the client should be told before, if

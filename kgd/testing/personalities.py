@@ -31,8 +31,8 @@ from kgd.interfaces import (
     IPersonalityMaker,
     PersonalityOption,
 )
-from kgd.observability.audit import Audit
-from kgd.observability.counters import Tally
+from kgd.observability.audit import AuditLog
+from kgd.observability.counters import Counters
 from kgd.personalities.loader import called, make, resource_of
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
@@ -68,8 +68,8 @@ class MemoryGateway:
     kernel_specs: FakeKernelSpecs = attrs.field(factory=FakeKernelSpecs)
     kernels: MemoryKernels = attrs.field()
     draining: Draining = attrs.field(factory=Draining)
-    tally: Tally = attrs.field(factory=Tally)
-    audit: Audit = attrs.field(factory=Audit)
+    counters: Counters = attrs.field(factory=Counters)
+    audit: AuditLog = attrs.field(factory=AuditLog)
     open_sockets: OpenSockets = attrs.field(factory=OpenSockets)
     token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     outputs: list[Outputs | Exception] = attrs.field(factory=list)

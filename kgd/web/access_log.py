@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kgd.observability.counters import Tally
+from kgd.observability.counters import Counters
 from kgd.observability.logs import is_logged, make_logger
-from kgd.observability.request_context import Requester
+from kgd.observability.request_context import RequestContext
 from kgd.observability.scrubbing import scrubbed_uri, shortened
 from kgd.settings import Settings
 
@@ -21,14 +21,14 @@ _ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,64}")
 # Where an exchange is kept with its request.
 _KEY = "kgd_exchange"
 # The client went before it was answered; other servers have this for it, too.
-HUNG_UP = 499
+CLIENT_CLOSED = 499
 _UNKNOWN = "unknown"
 # Characters of the method, and of the URI, in the access log.
 _LONGEST = 2048
 _log = make_logger()
 
 
-class Exchanges:
+class RequestLogs:
     """
     Begins exchanges, and tells what came of them.
 
@@ -39,30 +39,30 @@ class Exchanges:
     def __init__(
         self,
         settings: Settings,
-        tally: Tally | None = None,
+        counters: Counters | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wanted = settings.access_log
-        self._tally = tally or Tally()
+        self._counters = counters or Counters()
         self.monotonic = monotonic
 
-    def begin(self, request: Any) -> Exchange:
+    def begin(self, request: Any) -> RequestLog:
         """
         :return: The exchange of a request, which is begun if it has not been.
         """
-        exchange: Exchange | None = getattr(request, _KEY, None)
+        exchange: RequestLog | None = getattr(request, _KEY, None)
         if exchange is None:
-            exchange = Exchange(self, request)
+            exchange = RequestLog(self, request)
             setattr(request, _KEY, exchange)
         return exchange
 
-    def ended(self, exchange: Exchange, request: Any, code: int) -> None:
+    def ended(self, exchange: RequestLog, request: Any, code: int) -> None:
         """
         An exchange is over.
         """
         duration = self.monotonic() - exchange.began
         method = request.method.decode("latin-1")
-        self._tally.answered(method, exchange.route, code, duration)
+        self._counters.answered(method, exchange.route, code, duration)
         level = "info" if code < 500 else "warn"
         if self._wanted is False or (code < 400 and not self._wanted):
             level = "debug"
@@ -80,7 +80,7 @@ class Exchanges:
             )
 
 
-class Exchange:
+class RequestLog:
     """
     One request, until it has been answered.
 
@@ -90,13 +90,13 @@ class Exchange:
 
     __slots__ = ("_exchanges", "_request", "began", "requester", "route")
 
-    def __init__(self, exchanges: Exchanges, request: Any) -> None:
+    def __init__(self, exchanges: RequestLogs, request: Any) -> None:
         self._exchanges = exchanges
         # Until the end only: each has the other.
         self._request = request
         self.began = exchanges.monotonic()
         self.route = _UNKNOWN
-        self.requester = Requester(
+        self.requester = RequestContext(
             _request_id(request.getHeader(b"x-request-id")),
             str(getattr(request.getClientAddress(), "host", "-")),
         )
@@ -107,7 +107,7 @@ class Exchange:
         """
         request = self._request
         request.notifyFinish().addCallbacks(
-            lambda _: self.end(request.code), lambda _: self.end(HUNG_UP)
+            lambda _: self.end(request.code), lambda _: self.end(CLIENT_CLOSED)
         )
 
     def end(self, code: int) -> None:
@@ -121,7 +121,7 @@ class Exchange:
             self._exchanges.ended(self, request, code)
 
 
-def exchange_of(request: Any) -> Exchange:
+def request_log_of(request: Any) -> RequestLog:
     """
     :return: The exchange that has been begun for a request.
     """
@@ -132,7 +132,7 @@ def set_route(request: Any, route: str) -> None:
     """
     :param route: What the metrics shall call it: a pattern, of which there are not many.
     """
-    exchange: Exchange | None = getattr(request, _KEY, None)
+    exchange: RequestLog | None = getattr(request, _KEY, None)
     if exchange is not None:
         exchange.route = route
 

@@ -14,11 +14,11 @@ from twisted.web.resource import IResource, Resource
 
 from kgd import errors
 from kgd.auth.in_requests import presented, without_token
-from kgd.observability.counters import Tally
+from kgd.observability.counters import Counters
 from kgd.settings import Settings
 from kgd.web.embedded import fail
 from kgd.web.errors import refuse
-from kgd.web.responses import Opening
+from kgd.web.responses import ResponseHeaders
 
 
 def take_base(request: Any, configured: bytes) -> bytes:
@@ -63,10 +63,10 @@ class MountedResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, settings: Settings, tally: Tally) -> None:
+    def __init__(self, settings: Settings, counters: Counters) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._settings = settings
-        self._opening = Opening(settings, tally)
+        self._response_headers = ResponseHeaders(settings, counters)
         self.served: IResource | None = None
         self.reason = "the gateway has not been started"
 
@@ -86,7 +86,7 @@ class MountedResource(Resource):
         return self.served.render(request)  # type: ignore[no-untyped-call]
 
     def _refuse(self, request: Any, error: errors.GatewayError) -> bytes:
-        self._opening.prepare(request).watch()
+        self._response_headers.prepare(request).watch()
         return refuse(request, error)
 
     def _make_ours(self, request: Any) -> None:

@@ -11,26 +11,26 @@ from typing import Any
 import msgspec
 
 from kgd.endpoints.origins import allow_origin_header
-from kgd.observability.counters import Tally
+from kgd.observability.counters import Counters
 from kgd.settings import CORS, Settings
-from kgd.web.access_log import Exchange, Exchanges
+from kgd.web.access_log import RequestLog, RequestLogs
 from kgd.web.proxies import believe
 
 
-class Opening:
+class ResponseHeaders:
     """
     Sets the headers that every response has, also one that is refused early.
 
     :param tally: Where requests are counted.
     """
 
-    def __init__(self, settings: Settings, tally: Tally | None = None) -> None:
-        self._exchanges = Exchanges(settings, tally)
+    def __init__(self, settings: Settings, counters: Counters | None = None) -> None:
+        self._exchanges = RequestLogs(settings, counters)
         self._trust_xheaders = settings.trust_xheaders
         self._allow_origin = settings.cors.allow_origin
         self._cors = constant_cors_headers(settings.cors)
 
-    def prepare(self, request: Any) -> Exchange:
+    def prepare(self, request: Any) -> RequestLog:
         """
         :return: The exchange, which is begun if it has not been.
         """

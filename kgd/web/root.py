@@ -15,16 +15,16 @@ from kgd.auth.in_requests import presented
 from kgd.auth.token import AuthToken
 from kgd.endpoints.origins import is_allowed
 from kgd.interfaces import Access, IPersonality
-from kgd.observability.audit import Audit
-from kgd.observability.counters import Tally
-from kgd.observability.request_context import REQUESTER
+from kgd.observability.audit import AuditLog
+from kgd.observability.counters import Counters
+from kgd.observability.request_context import CURRENT_REQUEST
 from kgd.settings import Settings
 from kgd.web.access import HostGuard
-from kgd.web.access_log import Exchange, exchange_of
+from kgd.web.access_log import RequestLog, request_log_of
 from kgd.web.embedded import render
 from kgd.web.errors import refuse
 from kgd.web.mounted import note_base, take_base
-from kgd.web.responses import Opening
+from kgd.web.responses import ResponseHeaders
 
 if TYPE_CHECKING:
     # Klein, which this imports, would choose a reactor.
@@ -48,14 +48,14 @@ class GatewayResource(Resource):
         settings: Settings,
         personality: IPersonality,
         resource: IResource,
-        tally: Tally | None = None,
-        audit: Audit | None = None,
+        counters: Counters | None = None,
+        audit: AuditLog | None = None,
         token: AuthToken | None = None,
         operations: RouteTable | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._opening = Opening(settings, tally)
-        self._audit = audit or Audit()
+        self._response_headers = ResponseHeaders(settings, counters)
+        self._audit = audit or AuditLog()
         self._token = AuthToken(settings) if token is None else token
         self._hosts = HostGuard(settings, needs_token=self._token.is_needed)
         self._settings = settings
@@ -75,7 +75,7 @@ class GatewayResource(Resource):
         exchange.watch()
         # Whatever is logged from here on belongs to this request, and nothing after that does.
         context = copy_context()
-        context.run(REQUESTER.set, exchange.requester)
+        context.run(CURRENT_REQUEST.set, exchange.requester)
         return context.run(self._answer, request)
 
     def _answer(self, request: Any) -> Any:
@@ -107,11 +107,11 @@ class GatewayResource(Resource):
             path = self._split(request)[1]
             self._admit(request, path, self._who_serves(path)[0])
 
-    def prepare(self, request: Any) -> Exchange:
+    def prepare(self, request: Any) -> RequestLog:
         """
         Set the headers that every response has, also one that is refused before it gets here.
         """
-        return self._opening.prepare(request)
+        return self._response_headers.prepare(request)
 
     def _split(self, request: Any) -> tuple[bytes, str | None]:
         """
@@ -169,7 +169,7 @@ class GatewayResource(Resource):
             if not self._token.admits(token):
                 raise errors.Unauthorized("")
             if self._audit.is_on:
-                exchange_of(request).requester.token = self._audit.fingerprint(token)
+                request_log_of(request).requester.token = self._audit.fingerprint(token)
         if access is Access.GUARDED and not self._is_allowed_origin(request):
             raise errors.CrossOriginRefused("")
 

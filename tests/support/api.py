@@ -12,7 +12,7 @@ import attrs
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.gateway.context import Parts
+from kgd.gateway.context import GatewayContext
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels, kernel_spec
@@ -46,9 +46,9 @@ class APITestCase(SynchronousTestCase):
         """
         self.settings = Settings(**settings)
         self.kernels = MemoryKernels(self.settings, self.specs)
-        self.parts = Parts(Clock(), self.settings, self.kernels, self.specs, None)
+        self.parts = GatewayContext(Clock(), self.settings, self.kernels, self.specs, None)
         self.personality = JupyterWebsocket(self.parts)
-        self.client = MemoryClient(self.settings, self.personality, tally=self.parts.tally)
+        self.client = MemoryClient(self.settings, self.personality, counters=self.parts.counters)
         self.addCleanup(self.client.close)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Response:

@@ -23,10 +23,10 @@ from kgd.kernels.kernel import Kernel
 from kgd.kernels.local.ports import PortLeases
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.registry import KernelRegistry
-from kgd.observability.audit import Audit
-from kgd.observability.counters import Tally
-from kgd.observability.request_context import Requester
-from kgd.protocol.messages import Outgoing
+from kgd.observability.audit import AuditLog
+from kgd.observability.counters import Counters
+from kgd.observability.request_context import RequestContext
+from kgd.protocol.messages import KernelMessage
 from kgd.settings import Settings
 from kgd.testing.kernels import (
     FakeChannels,
@@ -49,12 +49,12 @@ class RecordingClient:
     def __init__(self) -> None:
         self.closed: tuple[int, str] | None = None
 
-    def deliver(self, message: Outgoing) -> None:
+    def deliver(self, message: KernelMessage) -> None:
         """
         Nobody delivers anything here.
         """
 
-    def surrender(self) -> list[Outgoing]:
+    def surrender(self) -> list[KernelMessage]:
         """
         Everything has arrived.
         """
@@ -126,7 +126,7 @@ class MemoryRuntime(RuntimeDirectory):
         self.listening.discard(name)
 
 
-class RecordingAudit(Audit):
+class RecordingAudit(AuditLog):
     """
     Remembers what would be written.
     """
@@ -135,7 +135,7 @@ class RecordingAudit(Audit):
         super().__init__()
         self.records: list[tuple[str, str]] = []
 
-    def record(self, event: str, requester: Requester | None = None, **fields: Any) -> None:
+    def record(self, event: str, requester: RequestContext | None = None, **fields: Any) -> None:
         """
         Something was done.
         """
@@ -155,7 +155,7 @@ class Rig:
         self.settings = settings or Settings()
         self.ports = PortLeases(range(5000, 5200), lambda _port: True, self.settings.kernel_ip)
         self.wall = 1000.0
-        self.tally = Tally()
+        self.counters = Counters()
         self.audit = RecordingAudit()
         self.kernels = KernelRegistry(
             self.clock,
@@ -168,7 +168,7 @@ class Rig:
             lambda: self.wall,
             self.ports,
             self.clock.seconds,
-            self.tally,
+            self.counters,
             self.audit,
         )
 

@@ -17,8 +17,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from kgd import errors
-from kgd.execution.executor import Run
-from kgd.execution.outputs import Code
+from kgd.execution.executor import ExecutionBatch
+from kgd.execution.outputs import CodeCell
 from kgd.notebook.api import Handler, StoredFile
 from kgd.notebook.assignment import NAME, statement, with_metadata
 from kgd.notebook.media_types import acceptable
@@ -26,7 +26,7 @@ from kgd.notebook.request_body import Body, read_body
 from kgd.notebook.request_json import request_text
 from kgd.notebook.response import answer
 from kgd.notebook.routing import Match
-from kgd.observability.audit import Audit
+from kgd.observability.audit import AuditLog
 from kgd.observability.logs import make_logger
 from kgd.personalities.notebook_http.sticky import caller_of
 from kgd.personalities.notebook_http.streaming import Stream, write_response
@@ -55,7 +55,7 @@ class CallContext:
     prefix: str
     workers: Workers
     uploads: UploadDirectory
-    audit: Audit
+    audit: AuditLog
 
 
 class Call:
@@ -159,7 +159,7 @@ class Call:
             self._remove(directory)
             raise
 
-    def _codes(self, handler: Handler, text: str) -> list[Code]:
+    def _codes(self, handler: Handler, text: str) -> list[CodeCell]:
         """
         :param text: What ``REQUEST`` shall be.
         :return: First what sets it, if that is not done by the cell itself; then the cell, and the
@@ -173,15 +173,15 @@ class Call:
         source = with_metadata(handler.source) if context.by_metadata else None
         if source is not None:
             metadata = msgspec.json.encode({NAME: text})
-            codes = [Code(source, metadata, printed)]
+            codes = [CodeCell(source, metadata, printed)]
         else:
             codes = [
-                Code(statement(context.language, text)),
-                Code(handler.source, printed=printed),
+                CodeCell(statement(context.language, text)),
+                CodeCell(handler.source, printed=printed),
             ]
         self._main = len(codes) - 1
         if handler.response is not None:
-            codes.append(Code(handler.response))
+            codes.append(CodeCell(handler.response))
         return codes
 
     async def _read_body(self) -> Body:
@@ -213,14 +213,14 @@ class Call:
             self._lending = None
 
     async def _run(
-        self, worker: Worker, codes: Sequence[Code], directory: Path | None, handler: Handler
+        self, worker: Worker, codes: Sequence[CodeCell], directory: Path | None, handler: Handler
     ) -> Sequence[Outputs]:
         """
         :return: The outputs of the code up to the piece that failed, or of all.
         :raises errors.GatewayError: when the code did not come to its end.
         """
         self._worker = worker
-        run: Run | None = None
+        run: ExecutionBatch | None = None
         timeout = self._settings.request_timeout
         if timeout:
             self._deadline = self._context.reactor.callLater(timeout, self._time_out)
@@ -248,7 +248,7 @@ class Call:
         """
         return base_url(self._request) + self._context.prefix
 
-    def _write_down(self, worker: Worker, run: Run, handler: Handler) -> None:
+    def _write_down(self, worker: Worker, run: ExecutionBatch, handler: Handler) -> None:
         audit = self._context.audit
         if audit.is_on:
             audit.record(

@@ -17,8 +17,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from kgd.errors import GatewayError, NoSuchKernel, Unavailable
-from kgd.execution.executor import Executor, Run
-from kgd.execution.outputs import Code
+from kgd.execution.executor import ExecutionBatch, Executor
+from kgd.execution.outputs import CodeCell
 from kgd.interfaces import IKernel, IKernels, Seed, StartRequest
 from kgd.observability.logs import make_logger
 from kgd.protocol.messages import USERNAME
@@ -181,7 +181,7 @@ class Worker:
         """
         self._lent = True
 
-    def run(self, codes: Sequence[Code], too_much: Callable[[], None]) -> Run:
+    def run(self, codes: Sequence[CodeCell], too_much: Callable[[], None]) -> ExecutionBatch:
         """
         Run code; as :py:meth:`Executor.run`.
 
@@ -206,7 +206,7 @@ class Worker:
             with contextlib.suppress(NoSuchKernel):
                 self._kernels.hold(self._kernel.kernel_id, hold)
 
-    def give_back(self, run: Run | None) -> None:
+    def give_back(self, run: ExecutionBatch | None) -> None:
         """
         Whoever had it does not want it any more.
 
@@ -226,13 +226,13 @@ class Worker:
         self._lent = False
         self._replace()
 
-    def _settled(self, run: Run) -> None:
+    def _settled(self, run: ExecutionBatch) -> None:
         impatience, self._impatience = self._impatience, None
         if impatience is not None:
             impatience.cancel()
             self._back(run)
 
-    def _back(self, run: Run | None) -> None:
+    def _back(self, run: ExecutionBatch | None) -> None:
         self._lent = False
         if self._closed:
             self._leave()

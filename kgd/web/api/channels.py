@@ -17,13 +17,13 @@ from kgd import errors
 from kgd.endpoints.origins import is_allowed
 from kgd.errors import UNREADABLE
 from kgd.interfaces import Access, IGateway, IKernel
-from kgd.observability.audit import Audit
-from kgd.observability.request_context import Requester
-from kgd.protocol.messages import Buffer, Request
+from kgd.observability.audit import AuditLog
+from kgd.observability.request_context import RequestContext
+from kgd.protocol.messages import Buffer, ClientMessage
 from kgd.protocol.rfc6455 import POLICY_VIOLATION
 from kgd.protocol.websocket import choose
 from kgd.settings import Settings
-from kgd.web.access_log import exchange_of
+from kgd.web.access_log import request_log_of
 from kgd.web.routes import Route
 from kgd.web.server.websocket import ChannelsFactory, UpgradeResource
 
@@ -43,7 +43,7 @@ class ChannelsAPI:
         self._reactor = gateway.reactor
         self._settings = gateway.settings
         self._kernels = gateway.kernels
-        self._tally = gateway.tally
+        self._counters = gateway.counters
         self._open_sockets = gateway.open_sockets
         self._audit = MessageAudit(gateway.audit, gateway.settings)
         self._made: ChannelsFactory | None = None
@@ -53,7 +53,7 @@ class ChannelsAPI:
     def _factory(self) -> ChannelsFactory:
         if self._made is None:
             self._made = ChannelsFactory(
-                self._reactor, self._settings, self._tally, self._open_sockets
+                self._reactor, self._settings, self._counters, self._open_sockets
             )
         return self._made
 
@@ -102,7 +102,7 @@ class ChannelsAPI:
             session_id,
             choose(_tokens(request, b"sec-websocket-protocol"), self._settings.kernel_ws_protocol),
             _own_headers(request),
-            self._audit.of(exchange_of(request).requester, kernel, session_id),
+            self._audit.of(request_log_of(request).requester, kernel, session_id),
         )
         return UpgradeResource(protocol)
 
@@ -192,13 +192,13 @@ class MessageAudit:
     Writes down the messages that do something.
     """
 
-    def __init__(self, audit: Audit, settings: Settings) -> None:
+    def __init__(self, audit: AuditLog, settings: Settings) -> None:
         self._audit = audit
         self._allowed = settings.allowed_message_types
 
     def of(
-        self, requester: Requester, kernel: IKernel, session_id: str | None
-    ) -> Callable[[Request], None] | None:
+        self, requester: RequestContext, kernel: IKernel, session_id: str | None
+    ) -> Callable[[ClientMessage], None] | None:
         """
         :param requester: Who opened the connection.
         :return: To be called with each message that comes over it; ``None`` if nobody wants it.
@@ -206,7 +206,7 @@ class MessageAudit:
         if not self._audit.is_on:
             return None
 
-        def note(request: Request) -> None:
+        def note(request: ClientMessage) -> None:
             if request.msg_type in _QUESTIONS:
                 return
             is_execution = request.msg_type == "execute_request"

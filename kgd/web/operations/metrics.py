@@ -14,7 +14,7 @@ from typing import Any
 
 from kgd import __version__
 from kgd.interfaces import Access, IGateway, IKernel
-from kgd.observability.counters import Flow, Histogram
+from kgd.observability.counters import Histogram, Traffic
 from kgd.web.operations.status import StatusAPI
 from kgd.web.responses import encoded_answer
 from kgd.web.routes import Route
@@ -108,31 +108,39 @@ class MetricsAPI:
         yield gauge("kgd_draining", "Whether it begins nothing new any more", {(): int(is_on)})
 
     def _of_kernels(self) -> Families:
-        kernels, tally = self._gateway.kernels, self._gateway.tally
+        kernels, counters = self._gateway.kernels, self._gateway.counters
         running = kernels.list()
-        by_name: Counter[tuple[str, ...]] = Counter({(name,): 0 for name in tally.starts})
+        by_name: Counter[tuple[str, ...]] = Counter({(name,): 0 for name in counters.starts})
         by_name.update((kernel.name,) for kernel in running)
         text = "Kernels that run, by kernelspec"
         yield gauge("kernel_currently_running_total", text, by_name, ["type"])
         labels = ["kernel_name", "execution_state"]
         text = "Kernels, by kernelspec and state"
-        yield gauge("kgd_kernels", text, _by_state(running, tally.starts), labels)
+        yield gauge("kgd_kernels", text, _by_state(running, counters.starts), labels)
         text = "Kernels that are kept ready, and that nobody has asked for yet"
         yield gauge("kgd_spare_kernels", text, _by_state(kernels.spare(), self._spare), labels)
         by_spec = ["kernel_name"]
         yield histogram(
             "kgd_kernel_start_seconds",
             "The time from a kernel's start until it could be used",
-            {(name,): found for name, found in tally.starts.items()},
+            {(name,): found for name, found in counters.starts.items()},
             by_spec,
         )
         for name, text, counts in (
-            ("kgd_kernel_failed_starts", "Kernels that could never be used", tally.failed_starts),
-            ("kgd_kernel_restarts", "Kernels that died and were started again", tally.revivals),
-            ("kgd_kernel_deaths", "Kernels that nobody stopped, and that are gone", tally.deaths),
+            (
+                "kgd_kernel_failed_starts",
+                "Kernels that could never be used",
+                counters.failed_starts,
+            ),
+            ("kgd_kernel_restarts", "Kernels that died and were started again", counters.revivals),
+            (
+                "kgd_kernel_deaths",
+                "Kernels that nobody stopped, and that are gone",
+                counters.deaths,
+            ),
         ):
             # What begins with 1 has not grown for those who watch.
-            values: Values = {(spec,): counts[spec] for spec in {*tally.starts, *counts}}
+            values: Values = {(spec,): counts[spec] for spec in {*counters.starts, *counts}}
             yield counter(name, text, values, by_spec)
 
     def _of_clients(self) -> Families:
@@ -152,40 +160,40 @@ class MetricsAPI:
             yield gauge(f"kgd_queued_{name}", text, {(): count})
 
     def _of_traffic(self) -> Families:
-        tally = self._gateway.tally
+        counters = self._gateway.counters
         yield from _flows(
             "websocket",
             "that went over WebSockets",
-            {"to_clients": tally.to_clients, "from_clients": tally.from_clients},
+            {"to_clients": counters.to_clients, "from_clients": counters.from_clients},
             "direction",
         )
         yield from _flows(
             "kernel",
             "that went over ZeroMQ, those included with which the gateway itself asks",
-            {"to_kernels": tally.to_kernels, "from_kernels": tally.from_kernels},
+            {"to_kernels": counters.to_kernels, "from_kernels": counters.from_kernels},
             "direction",
         )
         yield from _flows(
             "dropped",
             "of output that a client was not sent: because it was slow, because it was away, or "
             "because of the limits to rates",
-            {"slow": tally.slow, "away": tally.away, "rate": tally.too_fast},
+            {"slow": counters.slow, "away": counters.away, "rate": counters.too_fast},
             "reason",
         )
 
     def _of_time(self) -> Families:
-        tally = self._gateway.tally
+        counters = self._gateway.counters
         yield histogram(
             "http_request_duration_seconds",
             "The time from a request to the end of its answer",
             {
                 (method, route, str(code)): found
-                for (method, route, code), found in tally.requests.items()
+                for (method, route, code), found in counters.requests.items()
             },
             ["method", "handler", "status_code"],
         )
         text = "How late the reactor was"
-        yield histogram("kgd_reactor_lag_seconds", text, {(): tally.lag}, ())
+        yield histogram("kgd_reactor_lag_seconds", text, {(): counters.lag}, ())
 
 
 def gauge(name: str, text: str, values: Values, labels: Sequence[str] = ()) -> Any:
@@ -239,7 +247,7 @@ def _by_state(kernels: Iterable[IKernel], names: Iterable[str]) -> Mapping[tuple
     return found
 
 
-def _flows(what: str, text: str, flows: Mapping[str, Flow], label: str) -> Families:
+def _flows(what: str, text: str, flows: Mapping[str, Traffic], label: str) -> Families:
     for unit, shown, field in (("messages", "Messages", "messages"), ("bytes", "Bytes", "size")):
         values: Values = {(name,): getattr(flow, field) for name, flow in flows.items()}
         yield counter(f"kgd_{what}_{unit}", f"{shown} {text}", values, [label])

@@ -36,7 +36,7 @@ class Watched(Protocol):
         """
 
 
-class Full(Exception):
+class TooManyConnections(Exception):
     """
     There are too many connections.
 
@@ -106,7 +106,7 @@ class Connections:
                 most=most,
                 option=option,
             )
-        raise Full(
+        raise TooManyConnections(
             "There are too many connections; close some, or try again later",
             is_told=count <= most + _TOLD,
         )

@@ -18,7 +18,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
-from kgd.protocol.messages import Outgoing
+from kgd.protocol.messages import KernelMessage
 
 # A living system acknowledges within 0.2 s at the latest, in seconds.
 STALE = 1.0
@@ -78,9 +78,9 @@ class Unacknowledged:
         self._sweep = sweep
         self._written = 0
         self._countdown = _MOST
-        self._messages: deque[tuple[int, float, Outgoing]] = deque()
+        self._messages: deque[tuple[int, float, KernelMessage]] = deque()
 
-    def wrote(self, messages: Sequence[tuple[Outgoing, int]]) -> None:
+    def wrote(self, messages: Sequence[tuple[KernelMessage, int]]) -> None:
         """
         Remember messages.
 
@@ -110,7 +110,7 @@ class Unacknowledged:
             messages.popleft()
         return bool(messages)
 
-    def of_dead(self) -> list[Outgoing]:
+    def of_dead(self) -> list[KernelMessage]:
         """
         Somebody wants to take the connection's place.
 
@@ -122,7 +122,7 @@ class Unacknowledged:
         self.forget_arrived()
         return self._take(0) if self._is_stale() else []
 
-    def of_lost(self, *, orderly: bool) -> list[Outgoing]:
+    def of_lost(self, *, orderly: bool) -> list[KernelMessage]:
         """
         The connection is lost, and its socket not yet closed.
 
@@ -141,7 +141,7 @@ class Unacknowledged:
     def _is_stale(self) -> bool:
         return bool(self._messages) and self._sweep.now() - self._messages[0][1] >= STALE
 
-    def _take(self, sent: int) -> list[Outgoing]:
+    def _take(self, sent: int) -> list[KernelMessage]:
         """
         Forget all messages.
 

@@ -28,7 +28,7 @@ from kgd.settings import Settings
 from kgd.web.embedded import fail
 from kgd.web.errors import refuse
 from kgd.web.root import GatewayResource
-from kgd.web.server.deadlines import Connections, Full, place_of
+from kgd.web.server.deadlines import Connections, TooManyConnections, place_of
 from kgd.web.server.delivery import in_system, unsent_below
 from kgd.web.server.request_head import (
     check_body,
@@ -168,7 +168,7 @@ class GatewayChannel(HTTPChannel):
         self._place = place_of(self.transport.getPeer())
         try:
             site.connections.enter(self._place)
-        except Full as full:
+        except TooManyConnections as full:
             if full.is_told:
                 self.refuse(errors.Unavailable(str(full), 10))
             else:

@@ -24,9 +24,9 @@ from zope.interface import implementer
 
 from kgd import errors
 from kgd.interfaces import IAttachment, IClient, IKernel
-from kgd.observability.counters import Tally
+from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
-from kgd.protocol.messages import Outgoing, Request
+from kgd.protocol.messages import ClientMessage, KernelMessage
 from kgd.protocol.rfc6455 import (
     CANNOT_ACCEPT,
     GOING_AWAY,
@@ -37,7 +37,7 @@ from kgd.protocol.rfc6455 import (
 from kgd.protocol.websocket import Framing
 from kgd.settings import Settings
 from kgd.shutdown import OpenSockets
-from kgd.web.access_log import exchange_of
+from kgd.web.access_log import request_log_of
 from kgd.web.server.delivery import Sweep, Unacknowledged, unsent, write_at_once
 from kgd.web.server.site import LINGER, GatewayChannel
 
@@ -61,7 +61,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
     # Autobahn's own says everything twice, and would write whole requests to a log for debugging.
     log = txaio.make_logger(level="error")  # type: ignore[attr-defined]
     _attachment: IAttachment | None = None
-    _lost: list[Outgoing] | None = None
+    _lost: list[KernelMessage] | None = None
     transport: Any
     # Called when the connection is lost.
     gone: Callable[[], object] = staticmethod(lambda: None)
@@ -72,7 +72,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         session_id: str | None,
         framing: Framing,
         headers: dict[str, str],
-        audit: Callable[[Request], None] | None = None,
+        audit: Callable[[ClientMessage], None] | None = None,
     ) -> None:
         """
         Say what this connection is for, before it is made.
@@ -86,10 +86,10 @@ class ChannelsProtocol(WebSocketServerProtocol):
         self._encode = framing.encode
         self._headers = headers
         self._audit = audit
-        self._from_client = self.factory.tally.from_clients
-        self._to_client = self.factory.tally.to_clients
+        self._from_client = self.factory.counters.from_clients
+        self._to_client = self.factory.counters.to_clients
         self._frames: list[bytes] = []
-        self._messages: list[tuple[Outgoing, int]] = []
+        self._messages: list[tuple[KernelMessage, int]] = []
         self._unflushed = 0
         self._flushing: IDelayedCall | None = None
         self._pong: bytes | None = None
@@ -247,7 +247,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
 
     # --- for the relay ---
 
-    def deliver(self, message: Outgoing) -> None:
+    def deliver(self, message: KernelMessage) -> None:
         """
         Write a message, in this client's framing.
         """
@@ -300,7 +300,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         return self._unflushed + unsent(self.transport)
 
-    def surrender(self) -> list[Outgoing]:
+    def surrender(self) -> list[KernelMessage]:
         """
         Give back what has not arrived, and cut the connection if it is dead.
         """
@@ -368,10 +368,10 @@ class ChannelsFactory(WebSocketServerFactory):
     noisy = False
 
     def __init__(
-        self, reactor: Any, settings: Settings, tally: Tally, open_sockets: OpenSockets
+        self, reactor: Any, settings: Settings, counters: Counters, open_sockets: OpenSockets
     ) -> None:
         super().__init__(reactor=reactor, server="")  # type: ignore[no-untyped-call]
-        self.tally = tally
+        self.counters = counters
         self.sweep = Sweep(reactor)
         self.open = open_sockets
         self.max_fragments = settings.max_fragments
@@ -418,7 +418,7 @@ class UpgradeResource(Resource):
         idea of where a header ends differs from Twisted's.
         """
         # HTTP will hear no more of it.
-        exchange_of(request).end(SWITCHING_PROTOCOLS)
+        request_log_of(request).end(SWITCHING_PROTOCOLS)
         channel = request.channel
         transport, channel.transport = channel.transport, None
         if isinstance(channel, GatewayChannel):

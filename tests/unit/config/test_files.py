@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.config.files import Files, default_path, read_files, read_toml
 from kgd.config.options import OPTIONS
-from kgd.config.resolve import Decided, decide
+from kgd.config.resolve import Resolution, resolve
 from kgd.config.table import OWN
 from kgd.settings import Settings
 
@@ -34,12 +34,12 @@ class FilesTestCase(SynchronousTestCase):
         environ = {"JUPYTER_CONFIG_PATH": path, "JUPYTER_CONFIG_DIR": str(self.far), "HOME": "/"}
         self.patch(os, "environ", environ)
 
-    def read(self, chosen: str = "", **environ: str) -> tuple[Settings, Files, Decided]:
+    def read(self, chosen: str = "", **environ: str) -> tuple[Settings, Files, Resolution]:
         """
         Read what there is.
         """
         files = read_files(chosen, {**os.environ, **environ}, OWN)
-        decided = decide(OWN, *files.sources)
+        decided = resolve(OWN, *files.sources)
         return decided.settings, files, decided
 
     def wrong(self, chosen: str = "") -> str:

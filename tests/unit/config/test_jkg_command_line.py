@@ -13,7 +13,7 @@ from kgd.config.command_line import Options
 from kgd.config.jkg_command_line import Rewriter
 from kgd.config.jkg_traits import FAMILIES
 from kgd.config.options import OPTIONS
-from kgd.config.resolve import decide
+from kgd.config.resolve import resolve
 from kgd.config.table import OWN
 from kgd.settings import Settings
 
@@ -25,7 +25,7 @@ def read(*arguments: str) -> tuple[Settings, Sequence[str]]:
     options = Options()
     options.postOptions = lambda: None  # type: ignore[method-assign]
     options.parseOptions(list(arguments))
-    return decide(OWN, options.said).settings, options.remarks
+    return resolve(OWN, options.said).settings, options.remarks
 
 
 class TraitTests(SynchronousTestCase):

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.config.command_line import ACTIONS, Options
 from kgd.config.options import OPTIONS
 from kgd.config.render import environment_file
-from kgd.config.resolve import decide, with_origins
+from kgd.config.resolve import resolve, with_origins
 from kgd.config.sources import from_environment
 from kgd.config.table import OWN
 from kgd.settings import CORS, MEBIBYTE, Settings, normalized_base_url
@@ -35,7 +35,7 @@ def parsed(*arguments: str, **environ: str) -> Settings:
     options = Options()
     options.postOptions = lambda: None  # type: ignore[method-assign]
     options.parseOptions(list(arguments))
-    return decide(OWN, options.said, from_environment(environ, OWN)).settings
+    return resolve(OWN, options.said, from_environment(environ, OWN)).settings
 
 
 class TableTests(SynchronousTestCase):
@@ -269,7 +269,7 @@ class ReadingTests(SynchronousTestCase):
         """
         Options that change nothing are read, and said to be such, with the reason.
         """
-        (remark,) = decide(OWN, from_environment({"KG_SSL_VERSION": "3"}, OWN)).remarks
+        (remark,) = resolve(OWN, from_environment({"KG_SSL_VERSION": "3"}, OWN)).remarks
         self.assertIn("--ssl-version changes nothing (in the variable KG_SSL_VERSION)", remark)
         self.assertIn("--tls-min=1.2", remark)
         error = self.assertRaises(UsageError, parsed, KG_SSL_VERSION="x")

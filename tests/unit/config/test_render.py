@@ -20,7 +20,7 @@ from kgd.config.command_line import ACTIONS, Options
 from kgd.config.files import read_toml
 from kgd.config.options import OPTIONS
 from kgd.config.render import config_file, environment_file, toml
-from kgd.config.resolve import decide
+from kgd.config.resolve import resolve
 from kgd.config.sources import from_environment
 from kgd.config.table import OWN
 from kgd.settings import Settings
@@ -49,7 +49,7 @@ class WrittenTests(SynchronousTestCase):
         path.write_text(uncommented(config_file(OWN)))
         source = read_toml(path, OWN)
         self.assertEqual(list(source), [option.name for option in ROWS])
-        self.assertEqual(decide(OWN, source).settings, Settings(root_dir=str(Path.cwd())))
+        self.assertEqual(resolve(OWN, source).settings, Settings(root_dir=str(Path.cwd())))
         for option in ROWS:
             self.assertIn(option.help.split()[0], config_file(OWN))
 
@@ -62,7 +62,7 @@ class WrittenTests(SynchronousTestCase):
         self.assertEqual(
             list(variables), [option.environment[0] for option in ROWS] + ["KGD_CONFIG"]
         )
-        settings = decide(OWN, from_environment(variables, OWN)).settings
+        settings = resolve(OWN, from_environment(variables, OWN)).settings
         self.assertEqual(settings, Settings(root_dir=str(Path.cwd())))
 
     def test_toml(self) -> None:

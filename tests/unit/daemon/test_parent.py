@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.daemon.parent import Awaited
+from kgd.daemon.parent import ParentProcess
 
 
 class AwaitedTests(SynchronousTestCase):
@@ -24,7 +24,7 @@ class AwaitedTests(SynchronousTestCase):
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         options: dict[str, Any] = {"statusPipe": writing}
-        awaited = Awaited(options)
+        awaited = ParentProcess(options)
         awaited.keep()
         self.assertIsNone(options.get("statusPipe"), "twistd has nothing to tell")
         for each in said:
@@ -43,12 +43,12 @@ class AwaitedTests(SynchronousTestCase):
         """
         There may be none, or none any more.
         """
-        alone = Awaited({})
+        alone = ParentProcess({})
         alone.keep()
         alone.tell()
         reading, writing = os.pipe()
         os.close(reading)
-        left = Awaited({"statusPipe": writing})
+        left = ParentProcess({"statusPipe": writing})
         left.keep()
         left.tell("in vain")
         self.assertRaises(OSError, os.fstat, writing)

@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.gateway.context import Parts
+from kgd.gateway.context import GatewayContext
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.personalities.notebook_http.personality import NotebookHTTP
 from kgd.settings import Settings
@@ -131,7 +131,7 @@ class RoutesTests(SynchronousTestCase):
             seed_uri=(str(notebook),), static_path=str(ROOT), allow_notebook_download=True
         )
         specs = FakeKernelSpecs()
-        parts = Parts(Clock(), settings, MemoryKernels(settings, specs), specs, None)
+        parts = GatewayContext(Clock(), settings, MemoryKernels(settings, specs), specs, None)
         personality = kind(parts)
         self.successResultOf(personality.start())
         self.addCleanup(personality.stop)

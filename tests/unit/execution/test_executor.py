@@ -10,8 +10,8 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kgd.execution.executor import Executor, Run
-from kgd.execution.outputs import RESPONSE_TYPE, Code
+from kgd.execution.executor import ExecutionBatch, Executor
+from kgd.execution.outputs import RESPONSE_TYPE, CodeCell
 from kgd.interfaces import IClient, StartRequest
 from kgd.protocol.messages import own_message
 from kgd.protocol.outputs import Failed, Outputs
@@ -39,14 +39,14 @@ class ExecutorTests(SynchronousTestCase):
     def _too_much(self) -> None:
         self.too_much += 1
 
-    def run_code(self, *sources: str, limit: int = 1000) -> Run:
+    def run_code(self, *sources: str, limit: int = 1000) -> ExecutionBatch:
         """
         Run code.
         """
-        codes = [Code(source) for source in sources]
+        codes = [CodeCell(source) for source in sources]
         return self.executor.run(codes, limit, self._too_much)
 
-    def outputs(self, run: Run) -> list[Outputs]:
+    def outputs(self, run: ExecutionBatch) -> list[Outputs]:
         """
         What came of it; it has ended.
         """
@@ -190,7 +190,7 @@ class ExecutorTests(SynchronousTestCase):
         metadata.
         """
         seen: list[str] = []
-        codes = (Code("a"), Code("b", b'{"x":1}', seen.append))
+        codes = (CodeCell("a"), CodeCell("b", b'{"x":1}', seen.append))
         run = self.executor.run(codes, 50, self._too_much)
         first, second = self.script.take(), self.script.take()
         self.assertEqual((first.parts[2], second.parts[2]), (b"{}", b'{"x":1}'))

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.execution.probe import PATIENCE, Probe
-from kgd.protocol.messages import Header, Outgoing, Request
+from kgd.protocol.messages import ClientMessage, Header, KernelMessage
 
 
 class ProbeTests(SynchronousTestCase):
@@ -18,7 +18,7 @@ class ProbeTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.asked: list[Request] = []
+        self.asked: list[ClientMessage] = []
         self.ready = 0
         self.probe = Probe(self.clock, "s", self.asked.append, self.succeed)
         self.probe.ask()
@@ -29,12 +29,14 @@ class ProbeTests(SynchronousTestCase):
         """
         self.ready += 1
 
-    def answer(self, request: Request) -> Outgoing:
+    def answer(self, request: ClientMessage) -> KernelMessage:
         """
         Something that the kernel sends because of a request.
         """
         parent = Header(msg_type=request.msg_type, msg_id=request.msg_id)
-        return Outgoing("shell", Header(msg_type="x"), (b"{}", b"{}", b"{}", b"{}"), (), parent)
+        return KernelMessage(
+            "shell", Header(msg_type="x"), (b"{}", b"{}", b"{}", b"{}"), (), parent
+        )
 
     def test_reply_then_idle(self) -> None:
         """
@@ -79,7 +81,7 @@ class ProbeTests(SynchronousTestCase):
         """
         What belongs to somebody else's request proves nothing.
         """
-        other = Request("shell", Header(msg_type="x", msg_id="other"), (b"", b"", b"", b""))
+        other = ClientMessage("shell", Header(msg_type="x", msg_id="other"), (b"", b"", b"", b""))
         self.probe.replied(self.answer(other))
         self.probe.published(self.answer(other), "idle")
         self.assertEqual((self.ready, self.clock.getDelayedCalls()), (0, []))

@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.daemon.limits import complaint
-from kgd.listening.accept_throttle import Turnstile, count_open
+from kgd.listening.accept_throttle import AcceptThrottle, count_open
 
 
 class FakePort(Port):
@@ -57,7 +57,7 @@ class TurnstileTests(SynchronousTestCase):
         self.open = self.usable - 48
         self.counted = 0
         self.clock = Clock()
-        self.turnstile = Turnstile(self.clock, self.count, self.clock.seconds)
+        self.turnstile = AcceptThrottle(self.clock, self.count, self.clock.seconds)
         self.port = FakePort()
         self.turnstile.guard(self.port)
 
@@ -114,7 +114,7 @@ class TurnstileTests(SynchronousTestCase):
             self.open = self.usable
             said += len(self.says(self.port.doRead))
             self.open = 0
-            self.clock.advance(Turnstile.PAUSE)
+            self.clock.advance(AcceptThrottle.PAUSE)
             self.assertTrue(self.port.reading)
         self.assertEqual(said, 2)
 

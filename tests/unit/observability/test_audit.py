@@ -16,10 +16,10 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import ConfigurationError
-from kgd.observability.audit import LONGEST, Audit
-from kgd.observability.request_context import Requester
+from kgd.observability.audit import LONGEST, AuditLog
+from kgd.observability.request_context import RequestContext
 from kgd.observability.scrubbing import Scrubber
-from kgd.protocol.messages import Request, read_header
+from kgd.protocol.messages import ClientMessage, read_header
 from kgd.settings import Settings
 from kgd.web.api.channels import MessageAudit
 
@@ -31,7 +31,7 @@ class AuditTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).resolve()
-        self.audit = Audit(str(self.path), wall_clock=lambda: 0.0)
+        self.audit = AuditLog(str(self.path), wall_clock=lambda: 0.0)
         self.addCleanup(self.audit.close)
 
     def lines(self) -> list[dict[str, Any]]:
@@ -46,7 +46,7 @@ class AuditTests(SynchronousTestCase):
         """
         self.audit.open()
         self.audit.record("kernel_started", kernel_id="k", reason=None)
-        self.audit.record("executed", Requester("r", "1.2.3.4", "abcd"), size=3)
+        self.audit.record("executed", RequestContext("r", "1.2.3.4", "abcd"), size=3)
         self.assertEqual(
             self.lines(),
             [
@@ -74,11 +74,11 @@ class AuditTests(SynchronousTestCase):
         of any length; code is only without our token.
         """
         secret = 'S3cr+et/tok"en'
-        audit = Audit(str(self.path), True, Scrubber([secret]))
+        audit = AuditLog(str(self.path), True, Scrubber([secret]))
         audit.open()
         self.addCleanup(audit.close)
         code = f"token=mine; {secret}" + "x" * LONGEST
-        asker = Requester(quote(secret, safe=""), "1.2.3.4")
+        asker = RequestContext(quote(secret, safe=""), "1.2.3.4")
         audit.record("executed", asker, msg_type="token=x", msg_id="m" * 9999, code=code)
         audit.record("sent", asker, session_id=secret, msg_type=f"{'m' * (LONGEST - 5)}{secret}")
         first, second = self.lines()
@@ -110,7 +110,7 @@ class AuditTests(SynchronousTestCase):
         """
         Without a path nothing is opened or written.
         """
-        audit = Audit()
+        audit = AuditLog()
         audit.open()
         audit.record("a")
         self.assertFalse(audit.is_on)
@@ -119,7 +119,7 @@ class AuditTests(SynchronousTestCase):
         """
         Who names a file that cannot be had is told so; a file that is open stays so.
         """
-        error = self.assertRaises(ConfigurationError, Audit("/no/such/dir/x").open)
+        error = self.assertRaises(ConfigurationError, AuditLog("/no/such/dir/x").open)
         self.assertIn("--audit-log=/no/such/dir/x: No such file", str(error))
         self.audit.open()
         self.patch(self.audit, "_path", "/no/such/dir/x")
@@ -131,7 +131,7 @@ class AuditTests(SynchronousTestCase):
         """
         What cannot be written is an error in the log, and none for who does something.
         """
-        audit = Audit("/dev/full")
+        audit = AuditLog("/dev/full")
         audit.open()
         self.addCleanup(audit.close)
         seen: list[Any] = []
@@ -162,11 +162,11 @@ class AuditTests(SynchronousTestCase):
         self.audit.open()
         kernel: Any = mock.Mock(kernel_id="k")
         kernel.name = "python3"
-        note = MessageAudit(self.audit, Settings()).of(Requester("r", "1.2.3.4"), kernel, None)
+        note = MessageAudit(self.audit, Settings()).of(RequestContext("r", "1.2.3.4"), kernel, None)
         assert note is not None
         header = b'{"msg_id": "a", "msg_type": "execute_request"}'
         for content in (b"no", b"{}", b'{"code": 1}', b'{"x": ' + b"[" * 100_000):
-            note(Request("shell", read_header(header), (header, b"{}", b"{}", content)))
+            note(ClientMessage("shell", read_header(header), (header, b"{}", b"{}", content)))
         self.assertEqual([line["code"] for line in self.lines()], [""] * 4)
 
     def test_fingerprint(self) -> None:
@@ -176,5 +176,5 @@ class AuditTests(SynchronousTestCase):
         ours = self.audit.fingerprint
         self.assertEqual(ours(b"token"), ours(b"token"))
         self.assertNotEqual(ours(b"token"), ours(b"other"))
-        self.assertNotEqual(ours(b"token"), Audit("/x").fingerprint(b"token"))
+        self.assertNotEqual(ours(b"token"), AuditLog("/x").fingerprint(b"token"))
         self.assertEqual((len(ours(b"token")), ours(None), ours(b"")), (8, "", ""))

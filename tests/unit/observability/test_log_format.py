@@ -15,9 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.observability.log_format import LONGEST_TEXT, LONGEST_TRACEBACK, LogWriter
 from kgd.observability.logs import make_logger
-from kgd.observability.request_context import REQUESTER, Requester
+from kgd.observability.request_context import CURRENT_REQUEST, RequestContext
 from kgd.observability.scrubbing import Scrubber
-from kgd.observability.throttle import MOST_A_SECOND, MOST_KINDS, FloodGate
+from kgd.observability.throttle import MOST_A_SECOND, MOST_KINDS, LogThrottle
 
 
 def event(text: str, **more: Any) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class FloodTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.passed: list[dict[str, Any]] = []
-        self.gate = FloodGate(self.passed.append, self.clock.seconds, self.clock.callLater)
+        self.gate = LogThrottle(self.passed.append, self.clock.seconds, self.clock.callLater)
 
     def test_left_out(self) -> None:
         """
@@ -253,9 +253,9 @@ class RequestTests(SynchronousTestCase):
         seen: list[Any] = []
         globalLogPublisher.addObserver(seen.append)  # type: ignore[arg-type]
         self.addCleanup(globalLogPublisher.removeObserver, seen.append)  # type: ignore[arg-type]
-        token = REQUESTER.set(Requester("r1", "peer"))
+        token = CURRENT_REQUEST.set(RequestContext("r1", "peer"))
         log.warn("with")
-        REQUESTER.reset(token)
+        CURRENT_REQUEST.reset(token)
         log.warn("without")
         self.assertEqual(
             [(each["log_format"], each.get("request_id")) for each in seen],

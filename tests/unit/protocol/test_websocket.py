@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.errors import MalformedMessage
 from kgd.protocol import websocket_legacy as legacy
 from kgd.protocol import websocket_v1 as v1
-from kgd.protocol.messages import Frame, Outgoing, Request, read_header
+from kgd.protocol.messages import ClientMessage, Frame, KernelMessage, read_header
 from kgd.protocol.websocket import LEGACY, V1, choose
 
 HEADER = {"msg_id": "m-1", "msg_type": "stream", "username": "u", "session": "s", "version": "5.3"}
@@ -43,13 +43,13 @@ def dump(value: Any) -> bytes:
 
 def outgoing(
     content: Any, buffers: list[bytes] | None = None, header: dict[str, str] | None = None
-) -> Outgoing:
+) -> KernelMessage:
     """
     A message from a kernel.
     """
     raw = dump(header or HEADER)
     parts = (raw, dump({"msg_id": "parent"}), b"{}", dump(content))
-    return Outgoing("iopub", read_header(raw), parts, buffers or [])
+    return KernelMessage("iopub", read_header(raw), parts, buffers or [])
 
 
 def payload_of(pieces: Frame) -> tuple[int, bytes]:
@@ -186,7 +186,9 @@ class LegacyEncodeTests(SynchronousTestCase):
         A kernel that sends bytes which are not UTF-8 does not make clients drop the connection.
         """
         raw = dump(HEADER)
-        message = Outgoing("iopub", read_header(raw), (raw, b"{}", b"{}", b'{"text": "\xff\xe9"}'))
+        message = KernelMessage(
+            "iopub", read_header(raw), (raw, b"{}", b"{}", b'{"text": "\xff\xe9"}')
+        )
         _, payload = payload_of(legacy.encode(message))
         self.assertEqual(json.loads(payload.decode("utf-8"))["content"], {"text": "\ufffd\ufffd"})
 
@@ -204,7 +206,7 @@ class LegacyDecodeTests(SynchronousTestCase):
     From a legacy client to the kernel.
     """
 
-    def decode(self, **fields: Any) -> Request:
+    def decode(self, **fields: Any) -> ClientMessage:
         """
         Decode a text frame of these fields.
         """
@@ -396,9 +398,9 @@ class SharedEncodingTests(SynchronousTestCase):
         However many clients want it in a framing, it is encoded once.
         """
         message = outgoing({"x": 1})
-        calls: list[Outgoing] = []
+        calls: list[KernelMessage] = []
 
-        def encode(each: Outgoing) -> Frame:
+        def encode(each: KernelMessage) -> Frame:
             calls.append(each)
             return b"head", b"payload"
 

@@ -15,29 +15,29 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from kgd.interfaces import IAttachment, IClient
-from kgd.protocol.messages import Header, Outgoing, Request, read_header
+from kgd.protocol.messages import ClientMessage, Header, KernelMessage, read_header
 from kgd.relay import attachment as module
 from kgd.relay.attachment import Attachment
-from kgd.relay.connection import Wires
+from kgd.relay.connection import ClientSockets
 from kgd.settings import Settings
 
 
-def request(msg_id: str, channel: str = "shell", size: int = 0) -> Request:
+def request(msg_id: str, channel: str = "shell", size: int = 0) -> ClientMessage:
     """
     A client's request.
     """
     raw = json.dumps({"msg_type": "execute_request", "msg_id": msg_id}).encode()
-    return Request(channel, read_header(raw), (raw, b"{}", b"{}", b"x" * size))
+    return ClientMessage(channel, read_header(raw), (raw, b"{}", b"{}", b"x" * size))
 
 
-def message(msg_type: str, size: int = 10, channel: str = "iopub") -> Outgoing:
+def message(msg_type: str, size: int = 10, channel: str = "iopub") -> KernelMessage:
     """
     A kernel's message of about this size.
     """
     raw = json.dumps({"msg_type": msg_type, "msg_id": "k"}).encode()
     parent = b'{"msg_id": "r"}'
     header = Header(msg_type="execute_request", msg_id="r")
-    return Outgoing(channel, read_header(raw), (raw, parent, b"{}", b"x" * size), (), header)
+    return KernelMessage(channel, read_header(raw), (raw, parent, b"{}", b"x" * size), (), header)
 
 
 @implementer(IClient)
@@ -49,17 +49,17 @@ class RecordingClient:
     unsent = 0
 
     def __init__(self) -> None:
-        self.got: list[Outgoing] = []
+        self.got: list[KernelMessage] = []
         self.closed: list[tuple[int, str]] = []
-        self.undelivered: list[Outgoing] = []
+        self.undelivered: list[KernelMessage] = []
 
-    def deliver(self, message: Outgoing) -> None:
+    def deliver(self, message: KernelMessage) -> None:
         """
         Keep the message.
         """
         self.got.append(message)
 
-    def surrender(self) -> list[Outgoing]:
+    def surrender(self) -> list[KernelMessage]:
         """
         Give back what has not arrived: nothing, unless a test says so.
         """
@@ -88,7 +88,7 @@ class RecordingWires:
         self.sent: list[str] = []
         self.backlog = 0
 
-    def send(self, request: Request) -> None:
+    def send(self, request: ClientMessage) -> None:
         """
         Keep the request's id.
         """
@@ -128,7 +128,7 @@ class AttachmentTests(SynchronousTestCase):
         """
         The kernel begins to listen.
         """
-        self.attachment.connect(cast(Wires, self.wires))
+        self.attachment.connect(cast(ClientSockets, self.wires))
 
     def test_interfaces(self) -> None:
         """
@@ -231,7 +231,7 @@ class AttachmentTests(SynchronousTestCase):
             self.attachment.publish(message("stream"))
         deliver = self.client.deliver
 
-        def full(each: Outgoing) -> None:
+        def full(each: KernelMessage) -> None:
             deliver(each)
             self.attachment.pause()
 
@@ -512,7 +512,7 @@ class ReconnectionProperties(SynchronousTestCase):
         received: list[str] = []
 
         class Client(RecordingClient):
-            def deliver(self, each: Outgoing) -> None:
+            def deliver(self, each: KernelMessage) -> None:
                 received.append(each.header.msg_id)
 
         client = Client()
@@ -527,7 +527,7 @@ class ReconnectionProperties(SynchronousTestCase):
             forget=lambda _: None,
             lag_changed=lambda: None,
         )
-        attachment.connect(cast(Wires, RecordingWires()))
+        attachment.connect(cast(ClientSockets, RecordingWires()))
         sent: list[str] = []
         for step in steps:
             if step in ("publish", "answer"):
@@ -535,7 +535,7 @@ class ReconnectionProperties(SynchronousTestCase):
                 sent.append(msg_id)
                 raw = json.dumps({"msg_type": "stream", "msg_id": msg_id}).encode()
                 channel = "iopub" if step == "publish" else "shell"
-                each = Outgoing(channel, read_header(raw), (raw, b"{}", b"{}", b"{}"))
+                each = KernelMessage(channel, read_header(raw), (raw, b"{}", b"{}", b"{}"))
                 attachment.publish(each) if step == "publish" else attachment.answer(each)
             elif step == "leave":
                 attachment.detach(client)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import BadSignature, MalformedMessage
 from kgd.protocol.messages import Buffer, Signer, wire_frames
-from kgd.relay.connection import Reader
+from kgd.relay.connection import MessageVerifier
 
 HEADER = b'{"msg_type": "stream", "msg_id": "k-1"}'
 PARENT = b'{"msg_type": "execute_request", "msg_id": "c-1"}'
@@ -21,7 +21,7 @@ class ReaderTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.signer = Signer(b"key")
-        self.reader = Reader(self.signer)
+        self.reader = MessageVerifier(self.signer)
 
     def frames(self, *buffers: bytes, parent: bytes = PARENT) -> list[Buffer]:
         """

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.relay import flow_control as module
 from kgd.relay.attachment import Attachment
-from kgd.relay.flow_control import BUDGET, LONGEST, PROGRESS, SHORTEST, Breather
+from kgd.relay.flow_control import BUDGET, LONGEST, PROGRESS, SHORTEST, IopubFlowControl
 
 
 class Listener:
@@ -33,7 +33,9 @@ class BreatherTests(SynchronousTestCase):
         self.clock = Clock()
         self.pauses: list[bool] = []
         self.listener = Listener()
-        self.breather = Breather(self.clock, self.pauses.append, lambda: cast(Any, [self.listener]))
+        self.breather = IopubFlowControl(
+            self.clock, self.pauses.append, lambda: cast(Any, [self.listener])
+        )
 
     def test_one_that_does_not_read(self) -> None:
         """

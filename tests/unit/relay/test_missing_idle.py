@@ -7,18 +7,18 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.protocol.messages import Outgoing, new_header, read_header
+from kgd.protocol.messages import KernelMessage, new_header, read_header
 from kgd.relay import missing_idle as module
-from kgd.relay.missing_idle import PERIOD, SILENCES, LostEnds
+from kgd.relay.missing_idle import PERIOD, SILENCES, MissingIdle
 
 
-def message(msg_type: str, parent: bytes) -> Outgoing:
+def message(msg_type: str, parent: bytes) -> KernelMessage:
     """
     What belongs to a request.
     """
     header = new_header(msg_type, "kernel", 0.0)
     parts = (header, parent, b"{}", b"{}")
-    return Outgoing("iopub", read_header(header), parts, (), read_header(parent))
+    return KernelMessage("iopub", read_header(header), parts, (), read_header(parent))
 
 
 class LostEndsTests(SynchronousTestCase):
@@ -29,9 +29,9 @@ class LostEndsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.lost: list[bytes] = []
-        self.late: list[Outgoing] = []
+        self.late: list[KernelMessage] = []
         self.caught_up = 0
-        self.ends = LostEnds(self.clock, self.catch_up, self.lost.append)
+        self.ends = MissingIdle(self.clock, self.catch_up, self.lost.append)
         self.request = new_header("execute_request", "client", 0.0)
 
     def catch_up(self) -> None:

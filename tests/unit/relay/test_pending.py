@@ -10,10 +10,10 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.execution.outputs import Piece
-from kgd.protocol.messages import Header, Outgoing, Request, read_header, read_state
+from kgd.execution.outputs import Execution
+from kgd.protocol.messages import ClientMessage, Header, KernelMessage, read_header, read_state
 from kgd.relay import pending as module
-from kgd.relay.pending import Loss, Outstanding, Waiting, substitutes
+from kgd.relay.pending import KernelGone, PendingRequest, PendingRequests, substitutes
 from kgd.relay.rate_limit import RateLimiter
 from kgd.relay.redaction import Redactor
 from kgd.settings import Settings
@@ -21,27 +21,29 @@ from kgd.settings import Settings
 DEEP = b"[" * 100_000 + b"]" * 100_000
 
 
-def request(msg_id: str, msg_type: str = "execute_request", channel: str = "shell") -> Request:
+def request(
+    msg_id: str, msg_type: str = "execute_request", channel: str = "shell"
+) -> ClientMessage:
     """
     A client's request.
     """
     raw = json.dumps({"msg_type": msg_type, "msg_id": msg_id}).encode()
-    return Request(channel, read_header(raw), (raw, b"{}", b"{}", b"{}"))
+    return ClientMessage(channel, read_header(raw), (raw, b"{}", b"{}", b"{}"))
 
 
 def message(
     msg_type: str, content: Any = None, parent: str = "r", channel: str = "iopub"
-) -> Outgoing:
+) -> KernelMessage:
     """
     A kernel's message.
     """
     raw = json.dumps({"msg_type": msg_type, "msg_id": "k"}).encode()
     body = content if isinstance(content, bytes) else json.dumps(content or {}).encode()
     header = Header(msg_type="execute_request", msg_id=parent)
-    return Outgoing(channel, read_header(raw), (raw, b"{}", b"{}", body), (), header)
+    return KernelMessage(channel, read_header(raw), (raw, b"{}", b"{}", body), (), header)
 
 
-def content_of(each: Outgoing) -> Any:
+def content_of(each: KernelMessage) -> Any:
     """
     What a message says.
     """
@@ -54,7 +56,7 @@ class OutstandingTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.outstanding = Outstanding()
+        self.outstanding = PendingRequests()
 
     def test_answers(self) -> None:
         """
@@ -130,7 +132,7 @@ class OutstandingTests(SynchronousTestCase):
         self.outstanding.sent(request("b"))
         self.assertEqual((len(self.outstanding), self.outstanding.code), (2, 1))
 
-    def lost(self, each: Request) -> Waiting:
+    def lost(self, each: ClientMessage) -> PendingRequest:
         """
         What is remembered of a request.
         """
@@ -143,7 +145,7 @@ class OutstandingTests(SynchronousTestCase):
         Code that ran gets an error reply, an error in its output, and an idle status.
         """
         lost = self.lost(request("a"))
-        reply, error, status = substitutes(lost, Loss("KernelDied", "signal 9"), "s")
+        reply, error, status = substitutes(lost, KernelGone("KernelDied", "signal 9"), "s")
         self.assertEqual(
             [(each.channel, each.header.msg_type) for each in (reply, error, status)],
             [("shell", "execute_reply"), ("iopub", "error"), ("iopub", "status")],
@@ -161,7 +163,7 @@ class OutstandingTests(SynchronousTestCase):
         Another request gets the reply of its kind, on its own channel.
         """
         lost = self.lost(request("a", "debug_request", "control"))
-        reply, status = substitutes(lost, Loss("KernelDied", "x"), "s")
+        reply, status = substitutes(lost, KernelGone("KernelDied", "x"), "s")
         self.assertEqual((reply.channel, reply.header.msg_type), ("control", "debug_reply"))
         self.assertEqual(status.header.msg_type, "status")
 
@@ -178,7 +180,7 @@ class RateTests(SynchronousTestCase):
         self.clock = Clock()
         return RateLimiter(Settings(**settings), self.clock.seconds)
 
-    def passed(self, limiter: RateLimiter, *messages: Outgoing) -> list[bool]:
+    def passed(self, limiter: RateLimiter, *messages: KernelMessage) -> list[bool]:
         """
         Which of them the client may have.
         """
@@ -334,7 +336,7 @@ class DeepTests(SynchronousTestCase):
         Whatever is said of code that the gateway has run: a reply is an error, the rest is nothing.
         """
         for msg_type in ("status", "stream", "execute_result", "error", "execute_reply"):
-            piece = Piece(None)
+            piece = Execution(None)
             piece.received(message(msg_type, self.CONTENT))
             self.assertFalse(piece.is_idle)
             self.assertEqual(bool(piece.error), msg_type in ("error", "execute_reply"))
@@ -345,11 +347,11 @@ class OddTests(SynchronousTestCase):
     What a kernel says that is almost JSON, as answers of notebooks show it.
     """
 
-    def piece(self, msg_type: str, content: bytes) -> Piece:
+    def piece(self, msg_type: str, content: bytes) -> Execution:
         """
         What becomes of one message.
         """
-        piece = Piece(None)
+        piece = Execution(None)
         piece.received(message(msg_type, content))
         return piece
 

@@ -17,7 +17,7 @@ from kgd.interfaces import (
     IRelay,
     StartRequest,
 )
-from kgd.protocol.messages import Request, read_header
+from kgd.protocol.messages import ClientMessage, read_header
 from kgd.settings import Settings
 from kgd.testing.kernels import (
     FakeChannels,
@@ -114,7 +114,7 @@ class FakeChannelsTests(SynchronousTestCase):
         channels = FakeChannels()
         hold = channels.attach("s", RecordingClient())
         raw = b'{"msg_type": "execute_request"}'
-        request = Request("shell", read_header(raw), (raw, b"{}", b"{}", b"{}"))
+        request = ClientMessage("shell", read_header(raw), (raw, b"{}", b"{}", b"{}"))
         hold.pause()
         hold.send(request)
         self.assertEqual(channels.attachments["s"].requests, [request])

@@ -10,7 +10,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.gateway.context import Parts
+from kgd.gateway.context import GatewayContext
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
@@ -43,7 +43,7 @@ class HostTests(SynchronousTestCase):
         made = Settings(**settings)
         specs = FakeKernelSpecs()
         self.kernels = MemoryKernels(made, specs)
-        personality = JupyterWebsocket(Parts(Clock(), made, self.kernels, specs, None))
+        personality = JupyterWebsocket(GatewayContext(Clock(), made, self.kernels, specs, None))
         client = MemoryClient(made, personality, host=address)
         self.addCleanup(client.close)
         return client

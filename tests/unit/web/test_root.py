@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
 from kgd.auth.token import AuthToken
-from kgd.gateway.context import Parts
+from kgd.gateway.context import GatewayContext
 from kgd.interfaces import Access
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.personalities.notebook_http.personality import NotebookHTTP
@@ -70,7 +70,7 @@ class GuardTests(SynchronousTestCase):
         """
         specs = FakeKernelSpecs()
         kernels = MemoryKernels(self.settings, specs)
-        self.parts = Parts(Clock(), self.settings, kernels, specs, None)
+        self.parts = GatewayContext(Clock(), self.settings, kernels, specs, None)
         personality = kind(self.parts)
         self.successResultOf(personality.start())
         make = personality.resource

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.gateway.context import Parts
+from kgd.gateway.context import GatewayContext
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.personalities.notebook_http.personality import NotebookHTTP
 from kgd.settings import Settings
@@ -98,7 +98,7 @@ class TraversalTests(SynchronousTestCase):
         )
         specs = FakeKernelSpecs(kernel_spec(), kernel_spec("it", directory=self.root))
         kernels = MemoryKernels(settings, specs)
-        personality = kind(Parts(Clock(), settings, kernels, specs, None))
+        personality = kind(GatewayContext(Clock(), settings, kernels, specs, None))
         self.successResultOf(personality.start())
         client = MemoryClient(settings, personality)
         self.addCleanup(client.close)

@@ -22,8 +22,8 @@ from kgd.kernels.local.ports import PortLeases
 from kgd.protocol.connection_file import CHANNELS, ConnectionInfo
 from kgd.protocol.messages import (
     DELIMITER,
-    Outgoing,
-    Request,
+    ClientMessage,
+    KernelMessage,
     Signer,
     new_header,
     read_header,
@@ -203,18 +203,18 @@ class Client:
     unsent = 0
 
     def __init__(self) -> None:
-        self.got: list[Outgoing] = []
+        self.got: list[KernelMessage] = []
         self.closed: list[tuple[int, str]] = []
-        self.undelivered: list[Outgoing] = []
+        self.undelivered: list[KernelMessage] = []
 
-    def deliver(self, message: Outgoing) -> None:
+    def deliver(self, message: KernelMessage) -> None:
         """
         Keep.
         """
         assert not self.closed, "delivered after the end"
         self.got.append(message)
 
-    def surrender(self) -> list[Outgoing]:
+    def surrender(self) -> list[KernelMessage]:
         """
         Give back what has not arrived: nothing, unless a test says so.
         """
@@ -268,7 +268,7 @@ class ChannelsTests(TestCase):
         Send a request, and return its id.
         """
         header = new_header(msg_type, attachment.session_id, 0.0)
-        request = Request(channel, read_header(header), (header, b"{}", b"{}", b"{}"))
+        request = ClientMessage(channel, read_header(header), (header, b"{}", b"{}", b"{}"))
         attachment.send(request)
         return request.msg_id
 

@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 
-from kgd.protocol.messages import Outgoing, read_header
+from kgd.protocol.messages import KernelMessage, read_header
 from kgd.web.server import delivery as unacknowledged
 from kgd.web.server.delivery import Sweep, Unacknowledged, unsent
 from tests.support.connections import joined
@@ -20,12 +20,12 @@ from tests.support.gateway import until
 PIECE = 64 * 1024
 
 
-def message(number: int) -> Outgoing:
+def message(number: int) -> KernelMessage:
     """
     A message that can be told from others.
     """
     raw = b'{"msg_type": "stream", "msg_id": "%d"}' % number
-    return Outgoing("iopub", read_header(raw), (raw, b"{}", b"{}", b"{}"))
+    return KernelMessage("iopub", read_header(raw), (raw, b"{}", b"{}", b"{}"))
 
 
 class UnacknowledgedTests(TestCase):

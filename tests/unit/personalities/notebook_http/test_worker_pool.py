@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import KernelStartFailed, Unavailable
-from kgd.execution.executor import Run
-from kgd.execution.outputs import Code
+from kgd.execution.executor import ExecutionBatch
+from kgd.execution.outputs import CodeCell
 from kgd.interfaces import Seed
 from kgd.personalities.notebook_http.worker_pool import (
     GRACE,
@@ -63,11 +63,11 @@ class WorkersTests(SynchronousTestCase):
         """
         return self.successResultOf(self.workers.lend(caller))
 
-    def run_on(self, worker: Worker) -> Run:
+    def run_on(self, worker: Worker) -> ExecutionBatch:
         """
         Run something.
         """
-        return worker.run((Code("a"), Code("b")), lambda: None)
+        return worker.run((CodeCell("a"), CodeCell("b")), lambda: None)
 
     def script(self, worker: Worker) -> Script:
         """

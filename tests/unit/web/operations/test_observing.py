@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import NoSuchKernel, Unavailable
 from kgd.interfaces import CULLED, Ended, StartRequest
-from kgd.observability.counters import MOST_KINDS_OF_REQUESTS, OTHER, Histogram, Tally
+from kgd.observability.counters import MOST_KINDS_OF_REQUESTS, OTHER, Counters, Histogram
 from kgd.observability.logs import set_level
 from kgd.observability.reactor_lag import INTERVAL, LagMeter
 from kgd.personalities.notebook_http.notebook import metrics_of
@@ -162,26 +162,30 @@ class RegistryTests(Case):
         It measures how long kernels take to be of use, and counts those that never are, and those
         that are gone, unless somebody stopped them.
         """
-        tally = self.rig.tally
+        counters = self.rig.counters
         first = self.start()
         self.rig.pass_time(2)
         self.channels.answer()
         self.assertEqual(
-            (sum(tally.starts["python3"].counts), tally.starts["python3"].total), (1, 2)
+            (sum(counters.starts["python3"].counts), counters.starts["python3"].total), (1, 2)
         )
         self.start()
         self.rig.pass_time(31, 31)
-        self.assertEqual((tally.failed_starts, tally.deaths), ({"python3": 1}, {"python3": 1}))
+        self.assertEqual(
+            (counters.failed_starts, counters.deaths), ({"python3": 1}, {"python3": 1})
+        )
         third = self.start()
-        self.assertEqual(tally.revivals, {})
+        self.assertEqual(counters.revivals, {})
         self.rig.process.end(Ended(signal=9))
-        self.assertEqual(tally.revivals, {"python3": 1})
+        self.assertEqual(counters.revivals, {"python3": 1})
         self.rig.pass_time(1)
         for kernel in (first, third):
             self.kernels.stop(kernel.kernel_id)
         for process in self.launcher.alive:
             process.end()
-        self.assertEqual((tally.failed_starts, tally.deaths), ({"python3": 1}, {"python3": 1}))
+        self.assertEqual(
+            (counters.failed_starts, counters.deaths), ({"python3": 1}, {"python3": 1})
+        )
 
     def test_audit(self) -> None:
         """
@@ -377,13 +381,13 @@ class MetricsTests(APITestCase):
         """
         What was counted is shown.
         """
-        tally = self.parts.tally
-        tally.to_clients.add(100)
-        tally.slow.add(7)
-        tally.started("python3", 0.3)
-        tally.started("python3", 400.0)
-        tally.failed_starts["python3"] += 1
-        tally.lag.observe(0.004)
+        counters = self.parts.counters
+        counters.to_clients.add(100)
+        counters.slow.add(7)
+        counters.started("python3", 0.3)
+        counters.started("python3", 400.0)
+        counters.failed_starts["python3"] += 1
+        counters.lag.observe(0.004)
         self.request("POST", "/api/drain")
         metrics = self.metrics()
         for name, value in (
@@ -409,7 +413,7 @@ class MetricsTests(APITestCase):
         that there is none.
         """
         self.serve(prespawn_count=1, prespawn={"other": 2})
-        self.parts.tally.started("python3", 0.3)
+        self.parts.counters.started("python3", 0.3)
         metrics = self.metrics()
         for name in (
             'kernel_currently_running_total{type="python3"}',
@@ -428,7 +432,7 @@ class MetricsTests(APITestCase):
         and every metric of ours is asked for.
         """
         self.start()
-        self.parts.tally.started("python3", 1.0)
+        self.parts.counters.started("python3", 1.0)
         self.request("GET", "/api")
         served = self.request("GET", "/metrics").body.decode()
         labels: dict[str, set[str]] = {}
@@ -480,19 +484,19 @@ class TallyTests(SynchronousTestCase):
         """
         However many endpoints and statuses notebooks make up, memory is not filled with them.
         """
-        tally = Tally()
+        counters = Counters()
         for number in range(2 * MOST_KINDS_OF_REQUESTS):
-            tally.answered("GET", f"/{number}", 200, 0.1)
-        self.assertEqual(len(tally.requests), MOST_KINDS_OF_REQUESTS + 1)
-        others = tally.requests[OTHER, OTHER, 0]
+            counters.answered("GET", f"/{number}", 200, 0.1)
+        self.assertEqual(len(counters.requests), MOST_KINDS_OF_REQUESTS + 1)
+        others = counters.requests[OTHER, OTHER, 0]
         self.assertEqual(sum(others.counts), MOST_KINDS_OF_REQUESTS)
 
     def test_lag(self) -> None:
         """
         What is measured is the time after that at which the reactor should have called.
         """
-        clock, tally, late = Clock(), Tally(), [0.0]
-        meter = LagMeter(clock, tally, lambda: clock.seconds() + late[0])
+        clock, counters, late = Clock(), Counters(), [0.0]
+        meter = LagMeter(clock, counters, lambda: clock.seconds() + late[0])
         meter.start()
         clock.advance(INTERVAL)
         late[0] = 0.3
@@ -500,5 +504,5 @@ class TallyTests(SynchronousTestCase):
         meter.stop()
         meter.stop()
         self.assertEqual(clock.getDelayedCalls(), [])
-        self.assertEqual(sum(tally.lag.counts), 2)
-        self.assertAlmostEqual(tally.lag.total, 0.3)
+        self.assertEqual(sum(counters.lag.counts), 2)
+        self.assertAlmostEqual(counters.lag.total, 0.3)

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.gateway.context import Parts
+from kgd.gateway.context import GatewayContext
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
@@ -39,7 +39,7 @@ class ConnectionsTestCase(SynchronousTestCase):
         specs = FakeKernelSpecs()
         kernels = MemoryKernels(made, specs)
         self.client = MemoryClient(
-            made, JupyterWebsocket(Parts(Clock(), made, kernels, specs, None))
+            made, JupyterWebsocket(GatewayContext(Clock(), made, kernels, specs, None))
         )
         self.addCleanup(self.client.close)
         return self.client
