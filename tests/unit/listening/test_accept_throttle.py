@@ -140,7 +140,7 @@ class TurnstileTests(SynchronousTestCase):
         self.open = self.usable
         self.port.doRead()
         self.open = 0
-        self.clock.advance(Turnstile.PAUSE)
+        self.clock.advance(AcceptThrottle.PAUSE)
         self.assertTrue(self.port.reading)
 
 
