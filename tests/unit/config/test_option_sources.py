@@ -16,9 +16,8 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.config.command_line import Options
-from kgd.config.options import OPTIONS
+from kgd.config.options import OPTIONS, OWN
 from kgd.config.render import toml
-from kgd.config.table import OWN
 from tests.support.option_rows import SAMPLES, Sample, jupyters
 
 #: What would be wrong for a reader, if anything is.
@@ -92,7 +91,7 @@ class SourcesTests(SynchronousTestCase):
         There is a sample for every option that changes anything, and no other.
         """
         self.assertEqual(
-            [each.option for each in SAMPLES], [row.name for row in OPTIONS if not row.idle]
+            [each.option for each in SAMPLES], [row.name for row in OPTIONS if not row.no_effect]
         )
         default = self.effective([], {})
         for each in SAMPLES:
@@ -101,7 +100,7 @@ class SourcesTests(SynchronousTestCase):
             option
             for family in OWN.families
             for option in family.options.values()
-            if not OWN.by_name[option].idle
+            if not OWN.by_name[option].no_effect
         }
         self.assertEqual({each.option for each in SAMPLES if each.trait}, traits)
 
@@ -126,14 +125,18 @@ class SourcesTests(SynchronousTestCase):
             option = OWN.by_name[each.option]
             for value in WRONG:
                 try:
-                    option.read(value)
+                    option.type.read(value)
                 except ValueError:
                     refused.add(option.name)
                     self.assert_refused(each, value)
                     break
         anything = {"text", "names", "path", "notebook_uri", "token"}
         self.assertEqual(
-            {row.name for row in OPTIONS if row.read.__name__ not in anything and not row.idle}
+            {
+                row.name
+                for row in OPTIONS
+                if row.type.read.__name__ not in anything and not row.no_effect
+            }
             - refused,
             set(),
         )
@@ -148,5 +151,9 @@ class SourcesTests(SynchronousTestCase):
                 continue
             self.patch(os, "environ", {"JUPYTER_NO_CONFIG": "1", **environ})
             error = self.assertRaises(UsageError, Options().parseOptions, arguments)
-            for part in (f"--{each.option} is {value!r} ", origin, OWN.by_name[each.option].takes):
-                self.assertIn(part.rstrip(".").lower(), str(error).lower(), arguments)
+            # A value on the command line is in sight.
+            place = "" if origin == "on the command line" else origin
+            shown = repr(value) if " " in value else value
+            accepted = OWN.by_name[each.option].type.accepted
+            for part in (f"--{each.option}={shown} ", place, accepted):
+                self.assertIn(part, str(error), arguments)
