@@ -204,7 +204,7 @@ class FilesTests(ConfigurationTestCase):
         file = self.home / "config" / "jupyter_kernel_gateway_config.py"
         for text, expected in (
             ("1/0", f"{file} cannot be read: ZeroDivisionError: division by zero (line 1)"),
-            ("c.KernelGatewayApp.port = 'x'", f"--port is 'x' as KernelGatewayApp.port in {file}"),
+            ("c.KernelGatewayApp.port = 'x'", f"--port=x (set as KernelGatewayApp.port in {file})"),
         ):
             file.write_text(text)
             out, err, status = await self.run_kgd()
@@ -296,7 +296,7 @@ class DropInTests(ConfigurationTestCase):
         await process.ready()
         self.assertEqual(process.stderr.count("is available at http://127.0.0.1:"), 1)
         self.assertIn("--Unheard.of is not known", process.stderr)
-        self.assertIn("--JupyterApp.logging_config changes nothing", process.stderr)
+        self.assertIn("--JupyterApp.logging_config has no effect", process.stderr)
         self.assertEqual(await process.stop(signal.SIGINT), 0)
         self.assertEqual(process.stdout, "")
 
@@ -305,7 +305,10 @@ class DropInTests(ConfigurationTestCase):
         What cannot be is said on stderr, and the status tells.
         """
         for options, expected in (
-            (["--KernelGatewayApp.port=x"], "jupyter-kgd: --port is 'x' on the command line"),
+            (
+                ["--KernelGatewayApp.port=x"],
+                "jupyter-kgd: --port=x is not valid; use a port",
+            ),
             (["--port=0", "--seed_uri=/no/such.ipynb"], "/no/such.ipynb cannot be read"),
         ):
             process = self.drop_in(*options)

@@ -113,8 +113,8 @@ class StartTests(GatewayTestCase):
         """
         for options, env, expected in (
             (["--no-such-option"], {}, "no-such-option"),
-            (["--port=abc"], {}, "--port is 'abc'"),
-            ([], {"KG_PORT": "abc"}, "--port is 'abc' in the variable KG_PORT"),
+            (["--port=abc"], {}, "--port=abc is not valid"),
+            ([], {"KG_PORT": "abc"}, "--port=abc (set in the variable KG_PORT)"),
             ([], {"KGD_LIST_KERNELS": "maybe"}, "is 'maybe' in the variable KGD_LIST_KERNELS"),
             (["--root-dir=/no/such/directory"], {}, "--root-dir is"),
             (["surplus"], {}, "'surplus' is not expected"),

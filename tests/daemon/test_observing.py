@@ -116,7 +116,7 @@ class SystemdTests(GatewayTestCase):
         When nobody listens, that is a line in the log and no more.
         """
         gateway = await self.gateway(env={"NOTIFY_SOCKET": str(self.runtime / "nobody")})
-        await until(lambda: "systemd cannot be told READY=1" in gateway.output, "it says so")
+        await until(lambda: "cannot notify systemd of READY=1" in gateway.output, "it says so")
         self.assertEqual(await gateway.stop(), 0)
         self.assertNotIn("Traceback", gateway.output)
 

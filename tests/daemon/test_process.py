@@ -209,7 +209,7 @@ class FewDescriptorsTests(GatewayTestCase):
         for options, says in (
             (("--max-kernels=100",), "--max-kernels=100 needs about 1664"),
             (("--max-kernels=10",), ""),
-            ((), "only 256 files may be open at a time, which is very little"),
+            ((), "only 256 files may be open at a time, which is too few"),
         ):
             gateway = await self.gateway(*options, through=self.few(256))
             lines = [line for line in gateway.output.splitlines() if "files may be open" in line]
@@ -611,7 +611,7 @@ class UserTests(GatewayTestCase):
             f"--root-dir={self.home}", "--static-path=/usr", twistd=(f"--chroot={self.home}",)
         )
         self.assertEqual(await process.ended(), 1)
-        self.assertIn("--static-path is '/usr', which is not below --chroot=", process.output)
+        self.assertIn("--static-path=/usr is outside of --chroot=", process.output)
         gateway = await self.gateway(f"--root-dir={self.home}/work", twistd=("--chroot=/",))
         await self.answers(gateway.port, "tiny")
 

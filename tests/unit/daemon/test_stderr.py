@@ -61,7 +61,7 @@ class UnblockedStreamTests(SynchronousTestCase):
         self.stream.write("last\n")
         self.assertEqual(
             self.read(),
-            f"kgd: {written - came} messages were lost here, because nobody read them\nlast\n",
+            f"kgd: {written - came} messages are missing here, because the pipe was full\nlast\n",
         )
 
     def test_gone(self) -> None:
