@@ -1,5 +1,5 @@
 """
-Open files: a process may only have so many, and a gateway needs them for everything.
+Pauses accepting connections while almost all file descriptors are in use.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.tcp import Port
 
 from kgd.observability.logs import make_logger
+from kgd.observability.throttle import Throttle
 
 # mypy: allow-untyped-calls
 # (the methods that reactors call have no types)
@@ -24,13 +25,13 @@ RAISE_LIMIT = "raise the hard limit (ulimit -Hn, or LimitNOFILE= in a systemd un
 
 def count_open(limit: int) -> int:
     """
-    :return: How many files are open.
+    :return: The number of open descriptors; ``limit`` when it cannot be found out.
     """
     try:
         # One of them is the directory itself.
         return len(os.listdir("/proc/self/fd")) - 1
     except FileNotFoundError:
-        # There is no /proc, as in many a jail: take the lowest number that is free.
+        # There is no /proc, as in many chroots: take the lowest free descriptor.
         pass
     except OSError:
         return limit
@@ -44,18 +45,17 @@ def count_open(limit: int) -> int:
 
 class AcceptThrottle:
     """
-    Keeps some descriptors back: new connections wait in the system's queue, or are refused when
-    that is full, as long as there are few. What is open already can use the rest.
+    Reserves some descriptors: while few are free, new connections wait in the system's queue, and
+    connections that are open can use the reserve.
 
-    Without it, a reactor that cannot accept a connection would try that again and again.
+    Without it, a reactor that cannot accept a connection would try again in a busy loop.
 
     :param reactor: An ``IReactorTime``.
-    :param count: Tells how many descriptors are open.
+    :param count: Returns the number of open descriptors.
     """
 
+    # Seconds between two looks at whether descriptors have become free.
     PAUSE = 0.25
-    # In seconds; the operator is told not more often than that.
-    SILENCE = 60.0
 
     def __init__(
         self,
@@ -65,16 +65,15 @@ class AcceptThrottle:
     ) -> None:
         self._reactor = reactor
         self._count = count
-        self._monotonic = monotonic
+        self._warning = Throttle(monotonic)
         self._ports: list[Port] = []
         self._budget = 0
         self._later: IDelayedCall | None = None
-        self._told: float | None = None
-        self._tell_end = False
+        self._warned = False
 
     def guard(self, port: IListeningPort) -> None:
         """
-        :param port: One of Twisted's own; others are let be.
+        :param port: One of Twisted's own ports; others are ignored.
         """
         if not isinstance(port, Port):
             return
@@ -95,7 +94,7 @@ class AcceptThrottle:
 
     def stop(self) -> None:
         """
-        Forget the ports.
+        Forget all ports.
         """
         self._ports = []
         later, self._later = self._later, None
@@ -107,15 +106,15 @@ class AcceptThrottle:
         :return: How many connections may be accepted now.
         """
         if self._budget <= 0:
-            # Counting takes a while when there are thousands, so it is not done for each of them:
-            # whatever a client does, it needs less than 16 descriptors at once.
+            # Counting thousands takes a while, so it is not done for each connection: no client
+            # needs 16 descriptors at once.
             free = self._free()
             self._budget = max(1, free // 16) if free > 0 else 0
         return self._budget
 
     def _free(self) -> int:
         """
-        :return: How many descriptors there are besides those that are kept back.
+        :return: How many descriptors are free, without the reserve.
         """
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return limit - min(64, limit // 8) - self._count(limit)
@@ -124,14 +123,12 @@ class AcceptThrottle:
         for port in self._ports:
             port.stopReading()
         self._later = self._reactor.callLater(self.PAUSE, self._try_again)
-        now = self._monotonic()
-        if self._told is None or now - self._told >= self.SILENCE:
-            self._told = now
-            self._tell_end = True
+        if self._warning.passes():
+            self._warned = True
             limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             _log.warn(
-                "almost all of the {limit} files that may be open are open: new connections have "
-                "to wait; {advice}, or lower --max-kernels",
+                "almost all of the {limit} files that may be open are open, so new connections "
+                "wait; {advice}, or lower --max-kernels",
                 limit=limit,
                 advice=RAISE_LIMIT,
             )
@@ -143,6 +140,6 @@ class AcceptThrottle:
             return
         for port in self._ports:
             port.startReading()
-        if self._tell_end:
-            self._tell_end = False
+        if self._warned:
+            self._warned = False
             _log.info("new connections are accepted again")
