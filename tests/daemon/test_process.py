@@ -501,7 +501,7 @@ class UserTests(GatewayTestCase):
             through=through,
         )
         self.assertEqual(await process.ended(), 1)
-        self.assertIn("cannot start: the user of --uid cannot read what kgd needs", process.output)
+        self.assertIn("cannot start: the user of --uid cannot read modules of kgd", process.output)
         self.assertNotIn("Traceback", process.output)
 
     async def test_closed_home(self) -> None:
@@ -525,7 +525,7 @@ class UserTests(GatewayTestCase):
                      "--clear-groups"),
         )  # fmt: skip
         await process.ready()
-        self.assertIn(f"nothing is read from {closed}", process.output)
+        self.assertIn(f"cannot read configuration from {closed}", process.output)
         await self.answers(process.port, "tiny")
         self.assertEqual(await process.stop(), 0)
         self.assertNotIn("Traceback", process.output)
