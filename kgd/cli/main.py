@@ -1,5 +1,5 @@
 """
-The commands ``kgd`` and ``jupyter-kgd``, which are ``twistd -n kgd`` without a pid file.
+Runs the commands ``kgd`` and ``jupyter-kgd``, which are ``twistd -n kgd`` without a pid file.
 """
 
 from __future__ import annotations

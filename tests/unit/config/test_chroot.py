@@ -1,5 +1,5 @@
 """
-Paths in a jail.
+Paths below the new root of ``twistd --chroot``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from kgd.config.options import OPTIONS
 from kgd.settings import Settings
 
 
-class JailTests(SynchronousTestCase):
+class ChrootTests(SynchronousTestCase):
     """
     ``twistd --chroot``.
     """
 
-    def test_no_jail(self) -> None:
+    def test_no_root(self) -> None:
         """
-        Without one, nothing changes.
+        Without a new root, nothing changes.
         """
         settings = Settings(root_dir="/srv", seed_uri=("/nb.ipynb",))
         self.assertIs(chrooted(settings, None), settings)
@@ -49,7 +49,7 @@ class JailTests(SynchronousTestCase):
 
     def test_every_path(self) -> None:
         """
-        Every option whose value depends on where the gateway was started is moved into the jail.
+        Every option whose value depends on where the gateway was started is relative to the new root.
         """
         here = os.getcwd()
         moved = set()

@@ -134,7 +134,7 @@ class TomlTests(FilesTestCase):
 
     def test_wrong_values(self) -> None:
         """
-        The error names the option, the value, the file, the key and what would do.
+        The error names the option, the value, the file, the key and the remedy.
         """
         path = self.near / KGD
         for text, value in (
@@ -159,7 +159,7 @@ class TomlTests(FilesTestCase):
 
     def test_wrong_files(self) -> None:
         """
-        Unknown keys, repeated ones, what is no TOML and what is not there are errors that help.
+        Unknown keys, repeated ones, invalid TOML and missing files are errors that help.
         """
         path = self.near / KGD
         for text, expected in (

@@ -98,7 +98,7 @@ class TraitTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """
-        What has no counterpart is taken, and said to change nothing, with the reason.
+        A trait without a counterpart is accepted, with a warning that has the reason.
         """
         for word, reason in (
             ("--JupyterApp.logging_config={}", "--logfile"),
@@ -112,7 +112,7 @@ class TraitTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """
-        A trait that nobody knows is an error, and with ``--drop-in`` a remark.
+        An unknown trait is an error, and with ``--drop-in`` a warning.
         """
         for words in (["--Foo.bar=1"], ["--Foo.bar", "1"], ["--KernelGatewayApp.cull_busy=True"]):
             name = words[0].partition("=")[0]
@@ -124,7 +124,7 @@ class TraitTests(SynchronousTestCase):
 
     def test_wrong_values(self) -> None:
         """
-        The error names our option, the value and what would do.
+        The error names our option, the value and the remedy.
         """
         for word, expected in (
             (

@@ -1,5 +1,5 @@
 """
-Every option, from everywhere that one can come from.
+Every option, from every source.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WRONG = ("x", "-1", "/no/such/directory", "::", "null", "\u20ac ?", "tcp:x")
 
 class SourcesTests(SynchronousTestCase):
     """
-    All that is said arrives; all that is wrong is refused.
+    Valid values arrive; others are refused.
     """
 
     def setUp(self) -> None:
@@ -106,7 +106,7 @@ class SourcesTests(SynchronousTestCase):
 
     def test_sources(self) -> None:
         """
-        Wherever it is said, it is effective, and its origin is shown.
+        A value from any source is effective, and its place is shown.
         """
         for origin, samples, arguments, environ in self.sources(*SAMPLES):
             self.assertGreater(len(samples), 10)
@@ -118,7 +118,7 @@ class SourcesTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """
-        What will not do is refused with the option, the value, its origin and what would be right.
+        A value that is not valid is refused with the option, the value, its place and the remedy.
         """
         refused = set()
         for each in SAMPLES:

@@ -19,7 +19,7 @@ from kgd.config.resolve import resolve, with_origins
 from kgd.config.sources import from_environment
 from kgd.settings import CORS, MEBIBYTE, Settings, normalized_base_url
 
-# Readers that take any text, or check more than these texts can show.
+# Types that accept any text, or check more than these texts can show.
 EXCEPTIONS = (
     "text", "names", "notebook_uri", "stickiness", "path", "endpoint", "url_path", "header_value",
     "token",
@@ -53,7 +53,7 @@ class TableTests(SynchronousTestCase):
 
     def test_wrong_values(self) -> None:
         """
-        Each reader that can be wrong says so, naming the option, the value and what would do.
+        Errors of every type name the option, the value and the remedy.
         """
         for option in OPTIONS:
             if option.is_switch or option.type.read.__name__ in EXCEPTIONS:
@@ -122,7 +122,7 @@ class TableTests(SynchronousTestCase):
 
     def test_too_much(self) -> None:
         """
-        Numbers that nobody can mean, and with which nothing could work, are refused.
+        Numbers that are too large to work are refused.
         """
         for given in (
             f"max-kernels={2**31}", "prespawn-count=10001", "prespawn=ir=10001",
@@ -134,8 +134,7 @@ class TableTests(SynchronousTestCase):
 
     def test_origins(self) -> None:
         """
-        What goes wrong later says, too, who has set the options that do not stand on the command
-        line.
+        Later errors have the places of the options that are not set on the command line.
         """
         where = {"ip": "in the variable KGD_IP", "port": "on the command line"}
         self.assertEqual(
@@ -172,7 +171,7 @@ class TableTests(SynchronousTestCase):
 
     def test_defaults(self) -> None:
         """
-        Nothing said is the defaults, with the current directory.
+        Without any option, the settings are the defaults, with the current directory.
         """
         self.assertEqual(parsed(), Settings(root_dir=str(Path.cwd())))
 
@@ -187,7 +186,7 @@ class TableTests(SynchronousTestCase):
 
 class ReadingTests(SynchronousTestCase):
     """
-    Where values come from, and what becomes of them.
+    How values are read from the command line and from variables.
     """
 
     def test_precedence(self) -> None:
@@ -269,7 +268,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """
-        Options that change nothing are read, and said to be such, with the reason.
+        Options without effect are read, and lead to a warning with the reason.
         """
         (remark,) = resolve(OWN, from_environment({"KG_SSL_VERSION": "3"}, OWN)).remarks
         self.assertIn("--ssl-version has no effect (in the variable KG_SSL_VERSION)", remark)

@@ -1,5 +1,5 @@
 """
-Who waits for a daemon to have started.
+Reports to the process that waits for a daemon to start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.daemon.parent import ParentProcess
 
 
-class AwaitedTests(SynchronousTestCase):
+class ParentProcessTests(SynchronousTestCase):
     """
     What twistd's first process is told; it reads no more than 100 bytes.
     """

@@ -1,5 +1,5 @@
 """
-The log on a pipe that nobody may read.
+The log on a pipe that may have no reader.
 """
 
 from __future__ import annotations

@@ -535,7 +535,7 @@ class PluginOptionsTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """
-        What will not do is a usage error; another gateway's command line knows nothing of it.
+        A value that is not valid is a usage error; another gateway does not know the option.
         """
         error = self.assertRaises(UsageError, self.parsed, "--of-somebody-most=x")
         self.assertIn("--of-somebody-most=x is not valid; use a whole number from 0", str(error))
