@@ -49,7 +49,7 @@ class ChrootTests(SynchronousTestCase):
 
     def test_every_path(self) -> None:
         """
-        Every option whose value depends on where the gateway was started is relative to the new root.
+        Options whose value depends on where the gateway was started are relative to the new root.
         """
         here = os.getcwd()
         moved = set()
