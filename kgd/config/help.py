@@ -134,7 +134,7 @@ def _help(option: Option, *, with_values: bool = False) -> str:
     words = option.help
     if option.no_effect:
         return f"{words} It has no effect: {option.no_effect}."
-    if with_values and not option.is_switch and option.type.read is not text.read:
+    if with_values and not option.is_switch and option.type.accepted != text.accepted:
         words = f"{words} {option.type.accepted_sentence}"
     # Not broken between the two.
     return f"{words} [default:{_NO_BREAK}{option.shown_default}]"
