@@ -113,7 +113,7 @@ class KernelController:
         self._connected = False
         self._was_ready = False
         self._seeding = False
-        self._held = False
+        self._suspended = False
         self.is_ready = False
         self._failures = RestartPolicy(
             reactor.seconds,
@@ -149,7 +149,7 @@ class KernelController:
 
     def _launch(self, *, new_ports: bool) -> None:
         self._failures.launching()
-        self._seeding = self.is_ready = self._held = False
+        self._seeding = self.is_ready = self._suspended = False
         self.process.launch(new_ports=new_ports)
 
     def _connect(self, connection: ConnectionInfo) -> None:
@@ -216,19 +216,27 @@ class KernelController:
         """
         if not (self.is_ready or self._seeding):
             return
-        self.hold(False)
+        self.resume()
         if self._plan.spec.interrupt_mode == "message":
             self.channels.request_interrupt()
         else:
             self.process.signal(signal.SIGINT)
 
-    def hold(self, hold: bool) -> None:
+    def suspend(self) -> None:
         """
-        Not an effect: let the process stand still, or go on.
+        Not an effect: stop the process until :py:meth:`resume`.
         """
-        if hold != self._held:
-            self._held = hold
-            self.process.signal(signal.SIGSTOP if hold else signal.SIGCONT)
+        if not self._suspended:
+            self._suspended = True
+            self.process.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """
+        Not an effect: let a suspended process go on.
+        """
+        if self._suspended:
+            self._suspended = False
+            self.process.signal(signal.SIGCONT)
 
     # --- a process ended by itself, or should have ---
 
@@ -296,7 +304,7 @@ class KernelController:
 
     def _ask(self, *, restart: bool) -> None:
         self._patience.wait(self.schedule.asked)
-        self.hold(False)
+        self.resume()
         if self._activity.execution_state == "busy" and self.process.pid is not None:
             # Many kernels read the request only when they have nothing else to do.
             self.interrupt()

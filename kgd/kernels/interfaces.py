@@ -263,9 +263,16 @@ class IKernels(Interface):
         :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
         """
 
-    def hold(kernel_id: str, hold: bool) -> None:
+    def suspend(kernel_id: str) -> None:
         """
-        Let a kernel's process stand still, or go on. One that is interrupted or stopped goes on.
+        Stop a kernel's process until :py:meth:`resume`, an interrupt, a restart or a stop.
+
+        :raises kgd.errors.NoSuchKernel:
+        """
+
+    def resume(kernel_id: str) -> None:
+        """
+        Let a suspended process go on.
 
         :raises kgd.errors.NoSuchKernel:
         """

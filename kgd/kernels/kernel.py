@@ -160,11 +160,17 @@ class Kernel:
         """
         self._work.interrupt()
 
-    def hold(self, hold: bool) -> None:
+    def suspend(self) -> None:
         """
-        Let its process stand still, or go on.
+        Stop its process until it is resumed, interrupted, restarted or stopped.
         """
-        self._work.hold(hold)
+        self._work.suspend()
+
+    def resume(self) -> None:
+        """
+        Let its process go on, if it is suspended.
+        """
+        self._work.resume()
 
     def restart(self) -> Deferred[None]:
         """
@@ -206,7 +212,7 @@ class Kernel:
             that is between two processes or at its end; such a one has to be stopped.
         """
         if self.is_ready or self.plan.seed is None:
-            self._work.hold(False)
+            self._work.resume()
             self._work.events.leave_asked()
         return self._work.gone
 

@@ -336,11 +336,11 @@ class KernelRegistry:
 
         return maybeDeferred(interrupt)
 
-    def hold(self, kernel_id: str, hold: bool) -> None:
-        """
-        Let a kernel's process stand still, or go on.
-        """
-        self.get(kernel_id).hold(hold)
+    def suspend(self, kernel_id: str) -> None:
+        self.get(kernel_id).suspend()
+
+    def resume(self, kernel_id: str) -> None:
+        self.get(kernel_id).resume()
 
     def restart(self, kernel_id: str) -> Deferred[None]:
         """

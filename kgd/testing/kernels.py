@@ -107,7 +107,7 @@ class MemoryKernels:
 
     :ivar error: What the next start, interrupt, restart or stop fails with.
     :ivar interrupted: The ids of kernels that were interrupted, in order.
-    :ivar held: The ids of kernels that stand still.
+    :ivar suspended: The ids of kernels that are suspended.
     :ivar restarted: The ids of kernels that were restarted, in order.
     :ivar draining: Whether :py:meth:`drain` was called.
     :ivar closed: Whether :py:meth:`stop_all` was called.
@@ -129,7 +129,7 @@ class MemoryKernels:
         self._reasons: dict[str, str] = {}
         self.error: Exception | None = None
         self.interrupted: list[str] = []
-        self.held: set[str] = set()
+        self.suspended: set[str] = set()
         self.restarted: list[str] = []
         self.closed = False
         self.draining = Draining()
@@ -207,12 +207,13 @@ class MemoryKernels:
         """
         return self._do(kernel_id, lambda kernel: self.interrupted.append(kernel.kernel_id))
 
-    def hold(self, kernel_id: str, hold: bool) -> None:
-        """
-        Remember that a kernel shall stand still.
-        """
+    def suspend(self, kernel_id: str) -> None:
         self.get(kernel_id)
-        (self.held.add if hold else self.held.discard)(kernel_id)
+        self.suspended.add(kernel_id)
+
+    def resume(self, kernel_id: str) -> None:
+        self.get(kernel_id)
+        self.suspended.discard(kernel_id)
 
     def restart(self, kernel_id: str) -> Deferred[None]:
         """
