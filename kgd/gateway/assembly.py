@@ -66,10 +66,15 @@ def assemble(
         reactor,
         settings,
         specs,
-        LocalLauncher(reactor, runtime=runtime, open_files=startup.open_files),
+        LocalLauncher(
+            reactor,
+            settings,
+            runtime,
+            startup.environ,
+            relay.new_curve_keys,
+            open_files=startup.open_files,
+        ),
         relay,
-        runtime,
-        startup.environ,
         counters=counters,
         audit=audit,
     )

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDef
 from twisted.internet.interfaces import IDelayedCall
 
 from kgd.errors import ConfigurationError, GatewayError
+from kgd.interfaces import LaunchSpec
 from kgd.kernels.kernel import Kernel
-from kgd.kernels.supervisor import LaunchSpec
 from kgd.observability.logs import make_logger
 
 # Whoever has just been given a spare kernel shall have the processor for themselves at first.
@@ -84,18 +84,18 @@ class WarmPool:
         kernel = self._make(name)
         self._spare.append(kernel)
         ready = kernel.when_ready()
-        kernel.start().addErrback(lambda _: None)
+        kernel.start()
         return ready
 
-    def take(self, plan: LaunchSpec) -> Kernel | None:
+    def take(self, launch_spec: LaunchSpec) -> Kernel | None:
         """
-        :return: A kernel that is as good as one made by this plan, or ``None`` when there is none.
+        :return: A kernel that is as good as one made from this, or ``None`` when there is none.
         """
         for kernel in tuple(self._spare):
-            if kernel.name == plan.spec.name and kernel.plan.spec != plan.spec:
+            if kernel.name == launch_spec.spec.name and kernel.spec != launch_spec.spec:
                 # Its kernelspec has been changed since.
                 self._dismiss(kernel)
-            elif kernel.is_ready and kernel.plan.is_like(plan):
+            elif kernel.is_ready and kernel.launch_spec.is_like(launch_spec):
                 self._spare.remove(kernel)
                 self.refill_soon()
                 return kernel

@@ -4,13 +4,12 @@ All the kernels that run here.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -25,31 +24,21 @@ from kgd.errors import (
 )
 from kgd.interfaces import (
     CULLED,
-    NO_LIMITS,
     SHUT_DOWN,
     IKernel,
     IKernelLauncher,
-    IKernelProcess,
     IKernels,
     IKernelSpecs,
     IRelay,
-    KernelSpec,
-    Limits,
+    LaunchSpec,
     Seed,
     StartRequest,
 )
 from kgd.kernels.culler import Culler
 from kgd.kernels.kernel import Kernel
 from kgd.kernels.kernel_ids import check_kernel_id, new_kernel_id
-from kgd.kernels.local.command import working_directory
-from kgd.kernels.local.environment import as_user, check_client_environment, kernel_environment
-from kgd.kernels.local.ports import PortLeases
-from kgd.kernels.local.rlimits import limits_of
-from kgd.kernels.local.runtime_directory import RuntimeDirectory
-from kgd.kernels.local.transport import Addresses
 from kgd.kernels.pool import WarmPool
 from kgd.kernels.seed import load_seed
-from kgd.kernels.supervisor import LaunchSpec
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
 from kgd.settings import Settings
@@ -57,8 +46,6 @@ from kgd.shutdown import Draining
 
 # Of so many kernels that died by themselves or were culled it is remembered why.
 _REMEMBERED = 100
-# How a kernelspec says that its kernels are processes of this machine, if it says anything.
-_LOCAL = "local-provisioner"
 
 
 @implementer(IKernels)
@@ -80,10 +67,7 @@ class KernelRegistry:
         specs: IKernelSpecs,
         launcher: IKernelLauncher,
         relay: IRelay,
-        runtime: RuntimeDirectory,
-        environment: Mapping[str, str],
         wall_clock: Callable[[], float] = time.time,
-        ports: PortLeases | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         counters: Counters | None = None,
         audit: AuditLog | None = None,
@@ -91,19 +75,14 @@ class KernelRegistry:
         self._reactor = reactor
         self._settings = settings
         self._specs = specs
-        self.launcher = launcher
+        self._launcher = launcher
         self._relay = relay
-        self._runtime = runtime
-        self._environment = environment
         self._wall_clock = wall_clock
         self._monotonic = monotonic
         self._counters = counters or Counters()
         self._audit = audit or AuditLog()
         self._draining = Draining()
         self._drained: Waiters[None] = Waiters()
-        self._addresses = Addresses(
-            settings, ports or PortLeases(ip=settings.kernel_ip), runtime, relay.new_curve_keys
-        )
         self._kernels: dict[str, Kernel] = {}
         self._reasons: OrderedDict[str, str] = OrderedDict()
         self._pool = WarmPool(reactor, self._new_spare, self._room)
@@ -166,81 +145,46 @@ class KernelRegistry:
         # room for the last kernel.
         if not self.has_room():
             raise KernelLimitReached("Resource Limit")
-        plan = self._plan(kernel_id, request)
-        spare = self._pool.take(plan) if request.kernel_id is None else None
+        launch_spec = self._launch_spec(kernel_id, request)
+        spare = self._pool.take(launch_spec) if request.kernel_id is None else None
         if spare is not None:
             spare.hand_out()
             self._kernels[spare.kernel_id] = spare
             self._culler.watch(spare)
             self._record("kernel_started", spare)
             return spare
-        kernel = self._new_kernel(plan, _AfterRoom(self))
+        kernel = self._new_kernel(launch_spec)
         self._reasons.pop(kernel_id, None)
         self._kernels[kernel_id] = kernel
         self._culler.watch(kernel)
         self._record("kernel_started", kernel)
-        # Work that is shared is not awaited itself: this only waits for it.
-        return await kernel.start()
+        # The start goes on when this client gives up waiting: others may wait for it, too.
+        started = kernel.when_started()
+        self._make_room().addCallback(lambda _: kernel.start())
+        return await started
 
     def _new_spare(self, name: str) -> Kernel:
-        return self._new_kernel(self._plan(new_kernel_id(), StartRequest(name=name)), self.launcher)
+        return self._new_kernel(self._launch_spec(new_kernel_id(), StartRequest(name=name)))
 
-    def _plan(self, kernel_id: str, request: StartRequest) -> LaunchSpec:
+    def _launch_spec(self, kernel_id: str, request: StartRequest) -> LaunchSpec:
         settings = self._settings
         name = settings.force_kernel_name or request.name or settings.default_kernel_name
         spec = self._specs.find(name)
-        _check_is_local(spec)
-        wanted = request.env
-        if wanted is not None:
-            wanted = check_client_environment(wanted)
-        limits = limits_of(settings, spec)
-        user = self._runtime.user
-        env = kernel_environment(
-            self._environment if user is None else as_user(self._environment, user.environment),
-            wanted,
-            spec.env,
-            inherit=settings.env_process_whitelist,
-            accept=settings.env_whitelist,
-            hide=self._hidden(),
-            parent_pid=None if settings.keep_kernels else os.getpid(),
-        )
-        cwd = working_directory(settings.root_dir, request.path)
-        if user is not None and not user.may_enter(Path(cwd)):
-            raise KernelStartFailed(
-                f"Kernels run as {user.name}, who cannot enter the directory {cwd}; let them, or "
-                "choose another one with --root-dir"
-            )
         seed = request.seed or self._seed
         if seed is not None and (seed.kernel_name != spec.name or not seed.cells):
             seed = None
-        return LaunchSpec(
-            kernel_id=kernel_id,
-            spec=spec,
-            env=env,
-            cwd=cwd,
-            limits=limits,
-            seed=seed,
-            revive=request.revive,
-        )
+        prepared = self._launcher.prepare(kernel_id, spec, request)
+        return attrs.evolve(prepared, seed=seed, revive=request.revive)
 
-    def _hidden(self) -> set[str]:
-        """
-        :return: The variables that hold the token, also when it was given in another way.
-        """
-        token = self._settings.auth_token
-        found = {name for name, value in self._environment.items() if token and value == token}
-        return {self._settings.auth_token_env, *found}
-
-    def _new_kernel(self, plan: LaunchSpec, launcher: IKernelLauncher) -> Kernel:
+    def _new_kernel(self, launch_spec: LaunchSpec) -> Kernel:
         kernel = Kernel(
             self._reactor,
-            plan,
+            launch_spec,
             self._settings,
-            launcher,
+            self._launcher,
             self._relay,
-            self._addresses.new(plan.kernel_id, plan.spec),
-            lambda reason: self._forget(kernel, reason),
             lambda: self._counters.revivals.update([kernel.name]),
+            lambda reason: self._forget(kernel, reason),
             self._wall_clock,
             self._monotonic,
         )
@@ -291,7 +235,7 @@ class KernelRegistry:
         most = self._settings.max_kernels
         return None if most is None else most - len(self._kernels) - len(self._pool)
 
-    def make_room(self) -> Deferred[None]:
+    def _make_room(self) -> Deferred[None]:
         """
         :return: Fires when the kernels that users want fit in.
         """
@@ -394,7 +338,7 @@ class KernelRegistry:
         spare = self._pool.close()
         keep = self._settings.keep_kernels
         kernels = [
-            kernel for kernel in tuple(self._kernels.values()) if not (keep and kernel.leave())
+            kernel for kernel in tuple(self._kernels.values()) if not (keep and kernel.detach())
         ]
         for kernel in kernels:
             if not kernel.stopping:
@@ -402,42 +346,3 @@ class KernelRegistry:
         kernels += spare
         stopping = [kernel.stop(hurried=True) for kernel in kernels]
         return DeferredList(stopping).addCallback(lambda _: None)
-
-
-def _check_is_local(spec: KernelSpec) -> None:
-    """
-    :raises kgd.errors.KernelStartFailed: when the kernelspec wants its kernels to run elsewhere.
-    """
-    provisioner = spec.metadata.get("kernel_provisioner")
-    name = provisioner.get("provisioner_name", _LOCAL) if isinstance(provisioner, dict) else _LOCAL
-    if name != _LOCAL:
-        raise KernelStartFailed(
-            f"The kernelspec {spec.name} wants to be started by {name!r}, but this gateway only "
-            f"starts processes of its own machine; choose another one"
-        )
-
-
-@implementer(IKernelLauncher)
-class _AfterRoom:
-    """
-    Launches a user's kernel as soon as there is room for it.
-    """
-
-    def __init__(self, registry: KernelRegistry) -> None:
-        self._registry = registry
-
-    def launch(
-        self,
-        kernel_id: str,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        cwd: str,
-        limits: Limits = NO_LIMITS,
-    ) -> Deferred[IKernelProcess]:
-        """
-        Launch it, after a spare kernel has given way if there are too many.
-        """
-        launching: Deferred[Any] = self._registry.make_room()
-        return launching.addCallback(
-            lambda _: self._registry.launcher.launch(kernel_id, argv, env, cwd, limits)
-        )

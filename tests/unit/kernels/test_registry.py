@@ -20,7 +20,7 @@ from kgd.errors import (
     RestartFailed,
 )
 from kgd.interfaces import Ended, IKernels, StartRequest
-from kgd.kernels.restart_policy import pause
+from kgd.kernels.restart_policy import backoff
 from kgd.settings import Settings
 from kgd.testing.kernels import (
     KernelsContract,
@@ -471,7 +471,7 @@ class CrashTests(Case):
         """
         However often a kernel may fail, it is never left alone for longer than half a minute.
         """
-        self.assertEqual([pause(n) for n in (1, 2, 3, 9, 5000)], [0, 0.5, 1, 30, 30])
+        self.assertEqual([backoff(n) for n in (1, 2, 3, 9, 5000)], [0, 0.5, 1, 30, 30])
 
 
 class RestartTests(Case):
@@ -1016,7 +1016,7 @@ class NearestWrongUseTests(Case):
         self.successResultOf(kernel.stop())
         self.failureResultOf(kernel.restart(), NoSuchKernel)
         kernel.interrupt()
-        kernel.became_ready()
-        kernel.published("status", "", "idle")
+        self.channels.answer()
+        self.channels.publish("status", execution_state="idle")
         self.assertEqual(kernel.execution_state, "dead")
         self.assert_nothing_left()
