@@ -79,24 +79,28 @@ class _Collector(Protocol):
     """
 
     def __init__(self, limit: int) -> None:
-        self.done: Deferred[bytes | None] = Deferred(lambda _: self._abort())
+        self.done: Deferred[bytes | None] = Deferred(lambda _: self._close())
         self.complete = False
         self._limit = limit
         self._content = bytearray()
 
-    def _abort(self) -> None:
+    def _close(self) -> None:
+        # What the agent gives us in place of the connection has no abortConnection.
         transport: Any = self.transport
         if transport is not None:
-            transport.abortConnection()
+            transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """
         A piece of it.
         """
+        if self.done.called:
+            # Over TLS, some may still come until the server closes, too.
+            return
         self._content += data
-        if len(self._content) > self._limit and not self.done.called:
+        if len(self._content) > self._limit:
             self.done.callback(None)
-            self._abort()
+            self._close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """

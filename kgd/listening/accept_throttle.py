@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.tcp import Port
 
 from kgd.observability.logs import make_logger
+from kgd.observability.throttle import Throttle
 
 # mypy: allow-untyped-calls
 # (the methods that reactors call have no types)
@@ -53,9 +54,8 @@ class AcceptThrottle:
     :param count: Tells how many descriptors are open.
     """
 
+    # Seconds between two looks at whether descriptors have become free.
     PAUSE = 0.25
-    # In seconds; the operator is told not more often than that.
-    SILENCE = 60.0
 
     def __init__(
         self,
@@ -65,12 +65,11 @@ class AcceptThrottle:
     ) -> None:
         self._reactor = reactor
         self._count = count
-        self._monotonic = monotonic
+        self._warning = Throttle(monotonic)
         self._ports: list[Port] = []
         self._budget = 0
         self._later: IDelayedCall | None = None
-        self._told: float | None = None
-        self._tell_end = False
+        self._warned = False
 
     def guard(self, port: IListeningPort) -> None:
         """
@@ -124,10 +123,8 @@ class AcceptThrottle:
         for port in self._ports:
             port.stopReading()
         self._later = self._reactor.callLater(self.PAUSE, self._try_again)
-        now = self._monotonic()
-        if self._told is None or now - self._told >= self.SILENCE:
-            self._told = now
-            self._tell_end = True
+        if self._warning.passes():
+            self._warned = True
             limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             _log.warn(
                 "almost all of the {limit} files that may be open are open: new connections have "
@@ -143,6 +140,6 @@ class AcceptThrottle:
             return
         for port in self._ports:
             port.startReading()
-        if self._tell_end:
-            self._tell_end = False
+        if self._warned:
+            self._warned = False
             _log.info("new connections are accepted again")

@@ -1,5 +1,5 @@
 """
-The audit log: who did what to which kernel.
+The audit log: which client did what to which kernel.
 
 Format: one JSON object on a line. It has ``time`` (UTC, ISO 8601) and ``event``; ``by`` is
 ``client``, with its ``peer``, ``request_id`` and, if there is one, ``token``, or ``gateway``.
@@ -21,20 +21,21 @@ from kgd.observability.logs import make_logger
 from kgd.observability.request_context import CURRENT_REQUEST, RequestContext
 from kgd.observability.scrubbing import Scrubber
 
-# Characters of a field; what clients choose themselves may be of any length.
+# Characters of a field; clients may send fields of any length.
 LONGEST = 256
-# So much of it is searched for secrets, which takes time; half a secret at its end is not shown.
+# Characters that are searched for secrets, which takes time. More than are shown, so that half a
+# secret at the end is not.
 _SEARCHED = 16 * LONGEST
 _CODE = "code"
 
 
 class AuditLog:
     """
-    Writes an audit log.
+    Writes the audit log.
 
-    :param path: An absolute path; without one nothing is written.
-    :param with_code: Whether the code that is run goes there, too.
-    :param scrubber: Knows what is to be left out, wherever a client may have put it.
+    :param path: An absolute path; with an empty one, nothing is written.
+    :param with_code: Whether the code that clients run is written, too.
+    :param scrubber: Removes secrets from what clients have sent.
     :param wall_clock: Seconds since the epoch.
     """
 
@@ -52,14 +53,14 @@ class AuditLog:
         self._now = wall_clock
         self._scrubber = scrubber or Scrubber()
         self._file = -1
-        # Whether the last line has no end.
+        # Whether the last line is incomplete.
         self._is_torn = False
         self._salt = os.urandom(16)
 
     @property
     def is_on(self) -> bool:
         """
-        Whether anything is to be written.
+        Whether records are written.
         """
         return bool(self._path)
 
@@ -76,7 +77,7 @@ class AuditLog:
         try:
             opened = os.open(self._path, flags, 0o600)
             try:
-                # It may also be a device, which belongs to others, too.
+                # A device also belongs to others.
                 if stat.S_ISREG(os.fstat(opened).st_mode):
                     os.fchmod(opened, 0o600)
             except OSError:
@@ -92,7 +93,7 @@ class AuditLog:
 
     def close(self) -> None:
         """
-        Write nothing more.
+        Close the file; later records are not written.
         """
         file, self._file = self._file, -1
         if file >= 0:
@@ -100,18 +101,18 @@ class AuditLog:
 
     def fingerprint(self, token: bytes | None) -> str:
         """
-        :return: By what a token can be told from others in one run of the gateway, but not be
-            found out.
+        :return: Eight hexadecimal digits that tell tokens apart during one run of the gateway, and
+            from which a token cannot be found.
         """
         return hmac.digest(self._salt, token, "sha256").hex()[:8] if token else ""
 
     def record(self, event: str, requester: RequestContext | None = None, **fields: Any) -> None:
         """
-        Something was done.
+        Write a record.
 
-        :param event: What, like ``kernel_started``.
-        :param requester: On whose behalf, if it is not that of the request that is being served.
-        :param fields: More about it; ``None`` is left out.
+        :param event: What was done, like ``kernel_started``.
+        :param requester: The request that it was done for, if not the current one.
+        :param fields: Further fields; those that are ``None`` are left out.
         """
         if self._file < 0:
             return
@@ -131,7 +132,7 @@ class AuditLog:
         shown = {
             name: self._shown(name, value) for name, value in line.items() if value is not None
         }
-        # What did not fit any more shall not spoil what comes when there is room again.
+        # A line that did not fit on a full disk must not spoil the next one.
         data = (b"\n" if self._is_torn else b"") + json.dumps(shown).encode() + b"\n"
         try:
             written = os.write(self._file, data)

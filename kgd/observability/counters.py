@@ -1,5 +1,5 @@
 """
-What happened, counted with plain integers: metrics are made of them when somebody asks.
+Counters and histograms of what the gateway has done, from which ``/metrics`` is made.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
-# Upper bounds, in seconds. Those of requests are those of Jupyter's own server.
-OF_REQUESTS = (
+# Upper bounds of histograms, in seconds. Those of requests are the same as Jupyter Server's.
+REQUEST_BOUNDS = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 )  # fmt: skip
-OF_STARTS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
-OF_LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-# Endpoints of notebooks come and go, and choose their status themselves.
+START_BOUNDS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
+LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+# Notebooks' endpoints come and go and choose their statuses, so the number needs a bound.
 MOST_KINDS_OF_REQUESTS = 2000
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
@@ -22,9 +22,9 @@ OTHER = "other"
 
 class Histogram:
     """
-    How many values were in which range, and their sum.
+    The number of values in each range, and their sum.
 
-    :ivar bounds: The upper bounds of the ranges; after the last one there is another range.
+    :ivar bounds: The upper bounds of the ranges; one more range is above the last bound.
     """
 
     __slots__ = ("bounds", "counts", "total")
@@ -36,7 +36,7 @@ class Histogram:
 
     def observe(self, value: float) -> None:
         """
-        There was this value.
+        Count a value.
         """
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
@@ -44,7 +44,9 @@ class Histogram:
 
 class Traffic:
     """
-    Messages that passed somewhere. Where many do, the two are added to from outside.
+    The number and the size of messages that passed one place.
+
+    On the relay's path, callers add to both attributes themselves, once for each batch.
 
     :ivar size: In bytes.
     """
@@ -57,7 +59,7 @@ class Traffic:
 
     def add(self, size: int) -> None:
         """
-        There was another one.
+        Count a message.
         """
         self.messages += 1
         self.size += size
@@ -65,19 +67,19 @@ class Traffic:
 
 class Counters:
     """
-    What happened in one gateway since it was made.
+    Everything that is counted in one gateway, since it was made.
 
-    :ivar to_clients: Over WebSockets, in frames as they were written; ``from_clients`` likewise.
-    :ivar to_kernels: Over ZeroMQ, with requests of the gateway's own; ``from_kernels`` likewise.
-    :ivar slow: Output that was dropped because a client did not read in time.
-    :ivar away: The same because too much came while a client was away, or it did not come back.
-    :ivar too_fast: The same because of the limits to rates.
-    :ivar starts: By kernelspec, the time from a kernel's start until it could be used.
-    :ivar failed_starts: By kernelspec, kernels that could never be used.
-    :ivar deaths: By kernelspec, kernels that died for good without anybody's wanting it.
-    :ivar revivals: By kernelspec, how often a kernel that had died was started again.
-    :ivar requests: By method, route and status.
-    :ivar lag: How late the reactor called what was due.
+    :ivar to_clients: WebSocket frames as they were written; ``from_clients`` likewise.
+    :ivar to_kernels: ZeroMQ messages, with the gateway's own; ``from_kernels`` likewise.
+    :ivar slow: Output that was dropped because a client did not read it in time.
+    :ivar away: Output that was dropped because a client was away for too long, or too much came.
+    :ivar too_fast: Output that was dropped because of a rate limit.
+    :ivar starts: By kernelspec, the time from a kernel's start until it was ready.
+    :ivar failed_starts: By kernelspec, kernels that were never ready.
+    :ivar deaths: By kernelspec, kernels that died and were not started again.
+    :ivar revivals: By kernelspec, restarts of kernels that had died.
+    :ivar requests: By method, route and status, the time until the answer.
+    :ivar lag: The reactor's delays.
     """
 
     def __init__(self) -> None:
@@ -93,29 +95,31 @@ class Counters:
         self.deaths: Counter[str] = Counter()
         self.revivals: Counter[str] = Counter()
         self.requests: dict[tuple[str, str, int], Histogram] = {}
-        self.lag = Histogram(OF_LAG)
+        self.lag = Histogram(LAG_BOUNDS)
 
     def started(self, name: str, duration: float) -> None:
         """
-        A kernel can be used.
+        Count a kernel that is ready.
 
         :param name: Its kernelspec.
+        :param duration: Seconds since its start.
         """
         found = self.starts.get(name)
         if found is None:
-            found = self.starts[name] = Histogram(OF_STARTS)
+            found = self.starts[name] = Histogram(START_BOUNDS)
         found.observe(duration)
 
     def answered(self, method: str, route: str, code: int, duration: float) -> None:
         """
-        A request has been answered.
+        Count a request that has been answered.
 
-        :param route: The pattern that its path fits, not the path.
+        :param route: The pattern that its path matches, not the path.
+        :param duration: In seconds.
         """
         key = (method if method in METHODS else OTHER, route, code)
         found = self.requests.get(key)
         if found is None:
             if len(self.requests) >= MOST_KINDS_OF_REQUESTS:
                 key = (OTHER, OTHER, 0)
-            found = self.requests.setdefault(key, Histogram(OF_REQUESTS))
+            found = self.requests.setdefault(key, Histogram(REQUEST_BOUNDS))
         found.observe(duration)

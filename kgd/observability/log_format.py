@@ -1,8 +1,8 @@
 """
-From the events of a log to its lines: for people, or JSON for programs.
+Formats log events as lines of text for people, or of JSON for programs, and writes them.
 
 Format: one event is one line; in JSON, an object with ``time`` (UTC, ISO 8601), ``level``,
-``namespace``, ``message`` and whatever else the event has. For people, a traceback follows its
+``namespace``, ``message`` and the event's other fields. For people, a traceback follows its
 line, indented.
 """
 
@@ -25,7 +25,7 @@ FORMATS = ("text", "json")
 LONGEST_TEXT = 8 * 1024
 LONGEST_TRACEBACK = 64 * 1024
 _OURS = frozenset({"time", "level", "namespace", "message", "traceback"})
-# What the older module of Twisted's adds to each event.
+# Fields that twisted.python.log adds to each event.
 _OF_LEGACY = frozenset({"format", "isError", "system", "why", "failure", "printed"})
 
 
@@ -33,14 +33,14 @@ class Lines:
     """
     Formats events.
 
-    :param scrub: Takes the secrets out of a text.
+    :param scrub: Removes secrets from a text.
     """
 
     def __init__(self, scrub: Callable[[str], str]) -> None:
         self._scrub = scrub
 
     def _message(self, event: LogEvent) -> str:
-        # Some of Twisted's own have nothing but a failure.
+        # Some of Twisted's own events have nothing but a failure.
         return self._scrub(shortened(formatEvent(event) or "", LONGEST_TEXT))
 
     def _traceback(self, event: LogEvent) -> str:
@@ -49,7 +49,7 @@ class Lines:
         text = eventAsText(event, True, False, False)
         text = text.removeprefix(formatEvent(event)).strip("\n")
         frames, newline, error = text.rpartition("\n")
-        # Of what went too deep, the end says what it was.
+        # The last line of a long traceback says what the error was.
         kept = shortened(frames, LONGEST_TRACEBACK) + newline + shortened(error, LONGEST_TEXT)
         return self._scrub(kept)
 
@@ -100,9 +100,9 @@ class Lines:
 @implementer(ILogObserver)
 class LogWriter:
     """
-    Writes a log.
+    Writes events to a file, no more of one kind than can be read.
 
-    :param file: Opened, with ``write`` and ``flush``.
+    :param file: An open file, with ``write`` and ``flush``.
     """
 
     def __init__(
@@ -116,13 +116,10 @@ class LogWriter:
         lines = Lines(scrub)
         self._line = lines.json if format_name == "json" else lines.text
         self._file = file
-        self._gate = LogThrottle(self._write, clock, call_later)
+        self._throttle = LogThrottle(self._write, clock, call_later)
 
     def __call__(self, event: LogEvent) -> None:
-        """
-        An event.
-        """
-        self._gate(event)
+        self._throttle(event)
 
     def _write(self, event: LogEvent) -> None:
         self._file.write(self._line(event))

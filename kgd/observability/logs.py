@@ -1,8 +1,8 @@
 """
-The loggers of kgd, and the one threshold that ``--log-level`` moves.
+Loggers of kgd's modules, with one level for all of them that ``--log-level`` sets.
 
-Only messages of kgd's own go through here; an application that embeds the gateway keeps its own
-ways with everything else.
+Only kgd's own messages go through here; an application that embeds a gateway handles all others in
+its own way.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LEVELS = ("debug", "info", "warn", "error", "critical")
 @implementer(ILogObserver)
 def _publish(event: LogEvent) -> None:
     """
-    Pass an event on, with the id of the request to which it belongs.
+    Publish an event with the id of the request that it belongs to.
     """
-    requester = CURRENT_REQUEST.get()
-    if requester is not None:
-        event.setdefault("request_id", requester.request_id)
+    request = CURRENT_REQUEST.get()
+    if request is not None:
+        event.setdefault("request_id", request.request_id)
     globalLogPublisher(event)
 
 
@@ -56,6 +56,6 @@ def set_level(name: str) -> None:
 
 def is_logged(name: str) -> bool:
     """
-    Whether messages of this level are wanted, to be asked before making an expensive one.
+    Whether messages of this level are logged; ask before making an expensive one.
     """
     return bool(LogLevel.levelWithName(name) >= _threshold.logLevelForNamespace(""))

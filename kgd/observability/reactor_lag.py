@@ -1,5 +1,5 @@
 """
-How late the reactor is.
+Measures how late the reactor calls what is due.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
 
 from kgd.observability.counters import Counters
 
@@ -17,9 +17,9 @@ INTERVAL = 1.0  # seconds
 
 class LagMeter:
     """
-    Has itself called again and again, and looks at the clock.
+    Observes the reactor's delay once a second.
 
-    :param tally: Where to count.
+    :param counters: Get the delays, in ``lag``.
     :param monotonic: Seconds; the reactor's own clock may be set while it runs.
     """
 
@@ -29,23 +29,26 @@ class LagMeter:
         self._reactor = reactor
         self._counters = counters
         self._now = monotonic
-        self._next: IDelayedCall | None = None
+        self._loop = LoopingCall(self._observe)
+        self._loop.clock = reactor
 
     def start(self) -> None:
         """
-        Begin.
+        Observe from now on.
         """
-        self._due = self._now() + INTERVAL
-        self._next = self._reactor.callLater(INTERVAL, self._called)
+        self._began = self._now()
+        self._due = self._began + INTERVAL
+        self._loop.start(INTERVAL, now=False)
 
-    def _called(self) -> None:
-        self._counters.lag.observe(max(0.0, self._now() - self._due))
-        self.start()
+    def _observe(self) -> None:
+        now = self._now()
+        self._counters.lag.observe(max(0.0, now - self._due))
+        # A LoopingCall keeps to whole intervals since its start, and leaves out those it missed.
+        self._due = now + INTERVAL - (now - self._began) % INTERVAL
 
     def stop(self) -> None:
         """
-        End; may be called at any time.
+        Stop observing; may be called at any time.
         """
-        call, self._next = self._next, None
-        if call is not None:
-            call.cancel()
+        if self._loop.running:
+            self._loop.stop()

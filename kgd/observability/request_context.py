@@ -1,8 +1,8 @@
 """
-Who asked for what is being done at the moment.
+The HTTP request on whose behalf the running code works, as logs and the audit log show it.
 
-It is kept in a context variable, so that what is logged on a request's behalf can say so however
-deep down that is; coroutines take the context along when they wait.
+It is kept in a context variable, so that every message that is logged on its behalf has its id;
+coroutines keep their context while they wait.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import attrs
 @attrs.define
 class RequestContext:
     """
-    A request, as far as the logs are concerned.
+    A request as logs show it.
 
-    :ivar request_id: What the request is called in logs and in its answer.
+    :ivar request_id: The request's id, in logs and in the response's ``X-Request-Id``.
     :ivar peer: The address of the client.
-    :ivar token: A fingerprint of the token that it came with, if anybody wants to know.
+    :ivar token: A fingerprint of its token; empty unless the audit log is on.
     """
 
     request_id: str
@@ -27,5 +27,5 @@ class RequestContext:
     token: str = ""
 
 
-#: Nobody when the gateway does something by itself.
+#: ``None`` while the gateway works on its own behalf.
 CURRENT_REQUEST: ContextVar[RequestContext | None] = ContextVar("kgd_requester", default=None)

@@ -1,5 +1,5 @@
 """
-Making text fit for a log: no secrets in it, and nothing that a terminal obeys.
+Removes secrets and control characters from text that goes to a log.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ SHORTEST_SECRET = 6
 
 def escaped(text: str) -> str:
     """
-    :return: The text, with an escape in place of every character that is not harmless.
+    :return: The text with control characters as escapes, like ``\\x1b``.
     """
     return text.translate(_ESCAPES) if _CONTROL.search(text) else text
 
 
 def shortened(text: str, most: int) -> str:
     """
-    To look for secrets takes time; of what is long, only the beginning is of interest.
+    Shorten a text before it is searched for secrets, which takes time.
 
     :param most: In characters.
-    :return: The text, or its beginning. That does not end within a word, which may be a secret.
+    :return: The text, or its beginning, which does not end within a word: that may be a secret.
     """
     if len(text) <= most:
         return text
@@ -51,9 +51,10 @@ def shortened(text: str, most: int) -> str:
 
 def scrubbed_uri(uri: str) -> str:
     """
+    Remove the values of arguments that look like secrets, users and passwords, and characters that
+    cannot be printed.
+
     :param uri: As a client sent it.
-    :return: The same without the values of arguments that look like secrets, without names and
-        passwords of users, and in printable characters.
     """
     path, mark, query = _USERINFO.sub(f"{HIDDEN}@", _printable(uri)).partition("?")
     if _has_argument(path):
@@ -67,7 +68,7 @@ def _printable(text: str) -> str:
 
 def _scrubbed_argument(argument: str) -> str:
     name, equals, _ = argument.partition("=")
-    # Whoever percent-encodes the name hides it from nobody but us.
+    # A server decodes the name, so a percent-encoded one is a secret's name, too.
     if equals and _SECRET_NAME.search(unquote_plus(name).lower()):
         return f"{name}={HIDDEN}"
     if not _has_argument(argument):
@@ -85,7 +86,7 @@ def _has_argument(text: str) -> bool:
 
 def passwords(uris: Iterable[str]) -> list[str]:
     """
-    :return: The passwords in URIs, as they stand there and as they are meant.
+    :return: The passwords in URIs, both percent-encoded and decoded.
     """
     found = []
     for uri in uris:
@@ -97,9 +98,9 @@ def passwords(uris: Iterable[str]) -> list[str]:
 
 class Scrubber:
     """
-    Takes secrets out of any text.
+    Removes secrets from text.
 
-    :param secrets: Those that are known; in whatever way they got into the text.
+    :param secrets: Secrets that are known, and are found however they are encoded.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -111,7 +112,7 @@ class Scrubber:
 
     def add(self, secret: str) -> None:
         """
-        :param secret: One more that is known from now on.
+        Add a secret; one that is too short to be told from words is ignored.
         """
         if len(secret) < SHORTEST_SECRET:
             return
@@ -124,7 +125,7 @@ class Scrubber:
 
     def known(self, text: str) -> str:
         """
-        :return: The text without the secrets that are known, in whatever way they are written.
+        :return: The text without the known secrets, however they are encoded.
         """
         if self._encoded is not None and "%" in text:
             text = self._encoded.sub(HIDDEN, text)
@@ -132,7 +133,7 @@ class Scrubber:
 
     def __call__(self, text: str) -> str:
         """
-        :return: The text without secrets.
+        :return: The text without known secrets and without what looks like one.
         """
         text = self.known(text)
         text = _USERINFO.sub(f"{HIDDEN}@", text)
@@ -142,7 +143,7 @@ class Scrubber:
 
 def _in_base64(secret: str) -> Iterator[str]:
     """
-    :return: What the secret always looks like in Base64, whatever stands before and behind it.
+    :return: The characters that stand for the secret in Base64, for each of its three alignments.
     """
     data = secret.encode("utf-8")
     for before in range(3):
@@ -154,7 +155,7 @@ def _in_base64(secret: str) -> Iterator[str]:
 
 def _percent_encoded(text: str) -> str:
     """
-    :return: A pattern for the text of which any character may be percent-encoded, also repeatedly.
+    :return: A pattern for the text, any character of which may be percent-encoded, repeatedly.
     """
     return "".join(
         f"(?:{re.escape(char)}|(?i:{''.join(f'%(?:25)*{byte:02x}' for byte in char.encode())}))"

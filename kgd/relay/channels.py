@@ -26,6 +26,7 @@ from kgd.interfaces import (
 )
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
+from kgd.observability.throttle import Throttle
 from kgd.protocol.connection_file import ConnectionInfo
 from kgd.protocol.messages import Buffer, KernelMessage, own_request, read_state
 from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
@@ -43,8 +44,6 @@ LAST_WORDS = 0.025
 # For how many clients of one kernel that are away messages are kept; the one that left first gives
 # way. Somebody who opens a WebSocket under a new name for each request would collect them.
 MOST_AWAY = 8
-# How often it is said of a kernel that it sends what makes no sense, in seconds.
-COMPLAINTS = 60.0
 
 
 @implementer(IChannels)
@@ -88,7 +87,7 @@ class KernelChannels:
         self._breather = IopubFlowControl(reactor, self._set_breath, lambda: self._audience)
         self._closed = False
         self._senseless = 0
-        self._complained: float | None = None
+        self._complaints = Throttle(reactor.seconds)
 
     @property
     def connections(self) -> int:
@@ -257,10 +256,8 @@ class KernelChannels:
         A message of the kernel makes no sense. There may be thousands of them a second.
         """
         self._senseless += 1
-        now = self._reactor.seconds()
-        if self._complained is not None and now - self._complained < COMPLAINTS:
+        if not self._complaints.passes():
             return
-        self._complained = now
         self._log.warn(
             "kernel {kernel_id}: dropped a message on {channel}: {reason}; there have been {count} "
             "such messages, and nothing more is said of them for a minute",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredFilesystemLock
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
@@ -297,13 +297,20 @@ class NodeTestCase(ClientTestCase):
         """
         folder = Path(os.environ.get("KGD_NODE_CLIENT") or self.mktemp()).resolve() / source.name
         folder.mkdir(parents=True, exist_ok=True)
-        for each in (*source.glob("*.js"), source / "package.json"):
-            shutil.copy(each, folder)
-        if not (folder / "node_modules" / "ws").is_dir():
-            await self.run_program(
-                self.command("npm"), "install", "--no-audit", "--no-fund", "--no-package-lock",
-                "--ignore-scripts", cwd=folder,
-            )  # fmt: skip
+        # The other worker of trial may want the same folder.
+        lock = DeferredFilesystemLock(f"{folder}.lock", scheduler=reactor)
+        await lock.deferUntilLocked(PATIENCE)
+        try:
+            if not (folder / "installed").exists():
+                for each in (*source.glob("*.js"), source / "package.json"):
+                    shutil.copy(each, folder)
+                await self.run_program(
+                    self.command("npm"), "install", "--no-audit", "--no-fund", "--no-package-lock",
+                    "--ignore-scripts", cwd=folder,
+                )  # fmt: skip
+                (folder / "installed").touch()
+        finally:
+            lock.unlock()
         return folder
 
     def command(self, name: str) -> str:

@@ -159,6 +159,8 @@ class KilledTests(GatewayTestCase):
             lambda: watchdogs_of(pid_of(gateway)) not in ([], [first]), "there is another watchdog"
         )
         self.assertEqual(len(watchdogs_of(pid_of(gateway))), 1)
+        # When it answers, it has told the new one about its kernel.
+        await http(gateway.port, "GET", "/api")
         await gateway.stop(signal.SIGKILL)
         await until(lambda: not alive(kernel), "the kernel is gone")
 

@@ -122,9 +122,11 @@ def console(text: str) -> Iterator[tuple[str, str]]:
 
 def agrees(expected: str, printed: str) -> bool:
     """
-    :param expected: Dots, three of them, stand for anything.
+    :param expected: Dots, three of them, stand for anything; a line of them for any number of
+        lines, or none.
     """
-    pattern = re.escape(expected.strip()).replace(_ELLIPSIS, ".*?")
+    pattern = re.escape(expected.strip())
+    pattern = pattern.replace(f"\\\n{_ELLIPSIS}\\\n", "\n(?:.*?\n)?").replace(_ELLIPSIS, ".*?")
     lines = "\n".join(line.rstrip() for line in printed.strip().splitlines())
     return re.fullmatch(pattern, lines, re.DOTALL) is not None
 

@@ -150,6 +150,9 @@ class TinyKernel:
     def do_cwd(self, identity, parent):
         self.print(parent, os.getcwd())
 
+    def do_pid(self, identity, parent):
+        self.print(parent, str(os.getpid()))
+
     def do_log(self, identity, parent, text):
         print(text, file=sys.stderr, flush=True)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
@@ -43,6 +43,7 @@ class Endless(Resource):
 
     def __init__(self) -> None:
         super().__init__()
+        self.written = 0
         self.gone = False
 
     def render_GET(self, request: Any) -> int:
@@ -56,6 +57,7 @@ class Endless(Resource):
         def more() -> None:
             if not self.gone:
                 request.write(b"x" * 1000)
+                self.written += 1
                 reactor.callLater(0, more)
 
         request.notifyFinish().addBoth(went)
@@ -132,20 +134,33 @@ class FetchTests(TestCase):
 
     async def test_too_slow(self) -> None:
         """
-        So is what takes longer than the limit.
+        So is what takes longer than the limit, before the answer and in the middle of it.
         """
-        url = await self.serve(a=Silent())
-        self.assertIn("--seed-timeout", await self.refused(f"{url}/a", timeout=0.05))
+        endless = Endless()
+        url = await self.serve(a=Silent(), b=endless)
+        for name in ("a", "b"):
+            reason = await self.refused(f"{url}/{name}", limit=10**9, timeout=0.2)
+            self.assertIn("--seed-timeout", reason)
+        self.assertGreater(endless.written, 100)
+        await until(lambda: endless.gone, "the connection is cut")
 
     async def test_cancelled(self) -> None:
         """
-        Whoever does not want it any longer stops the fetching.
+        Cancelling stops the fetching, before the server is reached and while it answers.
         """
-        url = await self.serve(a=Endless())
-        fetching = Deferred.fromCoroutine(fetch(reactor, f"{url}/a", 10**9, 20))
-        fetching.addErrback(lambda _: None)
-        fetching.cancel()
-        await fetching
+        for waits in (False, True):
+            endless = Endless()
+            url = await self.serve(a=endless)
+            fetching = Deferred.fromCoroutine(fetch(reactor, f"{url}/a", 10**9, 20))
+            if waits:
+                # One at each turn of the reactor, of which the client needs a few.
+                await until(lambda: endless.written > 100, "the answer comes")  # noqa: B023
+            fetching.cancel()
+            kind = CancelledError if waits else NotebookUnavailable
+            await self.assertFailure(fetching, kind)
+            self.assertEqual(endless.written > 0, waits)
+            if waits:
+                await until(lambda: endless.gone, "the connection is cut")  # noqa: B023
 
     async def test_refused(self) -> None:
         """

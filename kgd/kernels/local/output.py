@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
-
 from kgd.observability.scrubbing import escaped
+from kgd.observability.throttle import Throttle
 
 LONGEST_LINE = 4096  # bytes
 LINES_A_SECOND = 500
@@ -48,14 +47,9 @@ class OutputLines:
     def __init__(
         self, clock: Any, say: Callable[[str], None], say_dropped: Callable[[int], None]
     ) -> None:
-        self._clock = clock
         self._say = say
-        self._say_dropped = say_dropped
         self._unfinished: dict[int, bytes] = {}
-        self._left = LINES_A_SECOND
-        self._since = clock.seconds()
-        self._dropped = 0
-        self._report: IDelayedCall | None = None
+        self._throttle = Throttle(clock.seconds, LINES_A_SECOND, 1.0, say_dropped, clock.callLater)
 
     def received(self, stream: int, data: bytes) -> None:
         """
@@ -63,15 +57,14 @@ class OutputLines:
 
         :param stream: The descriptor that the kernel wrote to.
         """
-        if self._clock.seconds() - self._since >= 1:
-            self._next_second()
         data = self._unfinished.pop(stream, b"") + data
         finished, newline, rest = data.rpartition(b"\n")
-        if newline and self._left:
+        if newline and self._throttle.is_open:
             for line in finished.split(b"\n"):
                 self._line(line.removesuffix(b"\r"))
         elif newline:
-            self._drop(finished.count(b"\n") + 1)
+            # Without looking at each of what may be very many.
+            self._throttle.leave_out(finished.count(b"\n") + 1)
         *parts, rest = pieces(rest)
         for part in parts:
             self._line(part)
@@ -79,26 +72,8 @@ class OutputLines:
 
     def _line(self, line: bytes) -> None:
         for piece in pieces(line):
-            if self._left:
-                self._left -= 1
+            if self._throttle.passes():
                 self._say(printable(piece))
-            else:
-                self._drop(1)
-
-    def _drop(self, count: int) -> None:
-        self._dropped += count
-        if self._report is None:
-            self._report = self._clock.callLater(1.0, self._next_second)
-
-    def _next_second(self) -> None:
-        self._since = self._clock.seconds()
-        self._left = LINES_A_SECOND
-        report, self._report = self._report, None
-        if report is not None and report.active():
-            report.cancel()
-        dropped, self._dropped = self._dropped, 0
-        if dropped:
-            self._say_dropped(dropped)
 
     def finish(self) -> None:
         """
@@ -108,4 +83,4 @@ class OutputLines:
             if rest:
                 self._line(rest)
         self._unfinished.clear()
-        self._next_second()
+        self._throttle.flush()

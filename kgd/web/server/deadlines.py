@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IDelayedCall
 
 from kgd.observability.logs import make_logger
+from kgd.observability.throttle import Throttle
 from kgd.settings import Settings
 
 # How often all of them are looked at, in seconds. One timer for each of them would have to be set
@@ -19,8 +20,6 @@ from kgd.settings import Settings
 ROUND = 1.0
 # So many more than there may be are told why they are refused; others are cut off.
 _TOLD = 64
-# In seconds; the operator is not told more often than that.
-_SILENCE = 60.0
 
 
 class Watched(Protocol):
@@ -66,7 +65,7 @@ class Connections:
         self._from: Counter[str] = Counter()
         self._watched: set[Watched] = set()
         self._timer: IDelayedCall | None = None
-        self._told: float | None = None
+        self._warning = Throttle(self.now)
 
     def enter(self, place: str) -> None:
         """
@@ -96,9 +95,7 @@ class Connections:
                 del self._from[place]
 
     def _refuse(self, option: str, whose: str, most: int, count: int) -> None:
-        now = self.now()
-        if self._told is None or now - self._told >= _SILENCE:
-            self._told = now
+        if self._warning.passes():
             self._log.warn(
                 "{whose} may have {most} connections, and more are refused; if a proxy stands "
                 "before the gateway, or there are that many clients, raise {option}",

@@ -66,8 +66,14 @@ class UnblockedStreamTests(SynchronousTestCase):
 
     def test_gone(self) -> None:
         """
-        Nor does it matter when the reader is gone.
+        When the reader is gone, writing does nothing, and a later reader is told nothing of it.
         """
         os.close(self.reader)
-        self.reader = os.open(os.devnull, os.O_RDONLY)
+        self.reader, writer = os.pipe()
+        with self.assertRaises(BrokenPipeError):
+            os.write(self.writer, b"x")
         self.stream.write("x\n")
+        os.dup2(writer, self.writer)
+        os.close(writer)
+        self.stream.write("y\n")
+        self.assertEqual(self.read(), "y\n")

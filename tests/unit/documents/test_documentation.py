@@ -174,6 +174,9 @@ class ReadingTests(SynchronousTestCase):
         """
         self.assertTrue(agrees('{"id": "...",...}', '{"id": "x",\n "a": [1]}\n'))
         self.assertTrue(agrees("a\nb\n", "a  \nb\n\n"))
+        self.assertTrue(agrees("{\n...\n  b\n...", "{\n  a\n  b\n}"))
+        self.assertTrue(agrees("{\n...\n  b\n...", "{\n  b\n}"))
+        self.assertFalse(agrees("{\n...\n  b\n...", "{\n  ab\n}"))
         self.assertFalse(agrees("a.b", "axb"))
         self.assertFalse(agrees("a...", "ba"))
         self.assertFalse(agrees("", "a"))

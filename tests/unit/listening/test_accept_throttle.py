@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import resource
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -131,8 +132,16 @@ class TurnstileTests(SynchronousTestCase):
         """
         A port that is not Twisted's own is let be.
         """
-        other: Any = object()
+        other: Any = SimpleNamespace(doRead=lambda: None)
+        before = dict(vars(other))
         self.turnstile.guard(other)
+        self.assertEqual(vars(other), before)
+        # It has no stopReading and no startReading, either.
+        self.open = self.usable
+        self.port.doRead()
+        self.open = 0
+        self.clock.advance(AcceptThrottle.PAUSE)
+        self.assertTrue(self.port.reading)
 
 
 class LimitTests(SynchronousTestCase):
