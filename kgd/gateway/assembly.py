@@ -59,7 +59,7 @@ def assemble(
     runtime = RuntimeDirectory(
         Path(settings.connection_dir) if settings.connection_dir else startup.runtime,
         user=settings.kernel_user,
-        keeps=settings.keep_kernels,
+        keeps_kernels=settings.keep_kernels,
         watchdog=Watchdog(reactor),
     )
     kernels = KernelRegistry(

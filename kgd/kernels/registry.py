@@ -1,5 +1,5 @@
 """
-All the kernels that run here.
+The registry of all kernels: starts them, finds them by id, stops them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from kgd.errors import (
 )
 from kgd.interfaces import (
     CULLED,
+    GATEWAY_SHUTS_DOWN,
     SHUT_DOWN,
     IKernel,
     IKernelLauncher,
@@ -44,20 +45,18 @@ from kgd.observability.counters import Counters
 from kgd.settings import Settings
 from kgd.shutdown import Draining
 
-# Of so many kernels that died by themselves or were culled it is remembered why.
+# Kernels that died by themselves or were culled, of which the reason is remembered.
 _REMEMBERED = 100
 
 
 @implementer(IKernels)
 class KernelRegistry:
     """
-    Starts kernels and keeps them until they are gone, or are to be culled.
+    Starts kernels, keeps them until they are gone, culls unused ones, and keeps spare ones ready.
 
-    :param environment: The gateway's environment.
-    :param ports: Where to get ports for kernels; by default from this machine's.
-    :param monotonic: What ages are measured with. Twisted's reactors have the wall clock only.
-    :param tally: Where to count what becomes of kernels.
-    :param audit: Where to write down who did what.
+    :param monotonic: The clock for ages. Twisted's reactors have the wall clock only.
+    :param counters: Counts starts, restarts after crashes, and deaths of kernels.
+    :param audit: Records who did what.
     """
 
     def __init__(
@@ -91,21 +90,19 @@ class KernelRegistry:
         self._culler = Culler(reactor, monotonic, settings, self)
 
     def prespawn(self) -> Deferred[None]:
-        """
-        Load the seed notebook, and start the spare kernels.
-        """
         return Deferred.fromCoroutine(self._prespawn())
 
     async def _prespawn(self) -> None:
         settings = self._settings
         self._seed = await load_seed(self._reactor, settings, self._specs)
         wanted: dict[str, int] = {}
-        for name, count in self._asked_to_prespawn():
+        for name, count in self._spare_counts():
             try:
                 key = self._specs.find(name).name
             except NoSuchKernelSpec:
                 raise ConfigurationError(
-                    f"No kernel of {name} can be prespawned, it is not installed"
+                    f"The kernelspec {name} cannot be prespawned, it is not installed; install it, "
+                    "or change --prespawn-count and --prespawn"
                 ) from None
             wanted[key] = wanted.get(key, 0) + count
         most = settings.max_kernels
@@ -116,7 +113,7 @@ class KernelRegistry:
             )
         await self._pool.fill(wanted)
 
-    def _asked_to_prespawn(self) -> Iterator[tuple[str, int]]:
+    def _spare_counts(self) -> Iterator[tuple[str, int]]:
         settings = self._settings
         if settings.prespawn_count:
             name = settings.force_kernel_name or settings.default_kernel_name
@@ -124,9 +121,6 @@ class KernelRegistry:
         yield from ((name, count) for name, count in settings.prespawn.items() if count)
 
     def start(self, request: StartRequest) -> Deferred[IKernel]:
-        """
-        Start a kernel; fires when its process runs, which is before it can answer.
-        """
         return Deferred.fromCoroutine(self._start(request))
 
     async def _start(self, request: StartRequest) -> IKernel:
@@ -139,10 +133,10 @@ class KernelRegistry:
                 return await present.when_started()
             await present.stop()
         if self._closed:
-            raise KernelStartFailed("The gateway is shutting down")
+            raise KernelStartFailed(GATEWAY_SHUTS_DOWN)
         self._draining.check()
-        # From here to where the place is taken nothing is awaited, or two requests could both find
-        # room for the last kernel.
+        # Nothing is awaited from here until the kernel is registered, or two requests could both
+        # find room for the last kernel.
         if not self.has_room():
             raise KernelLimitReached("Resource Limit")
         launch_spec = self._launch_spec(kernel_id, request)
@@ -213,31 +207,28 @@ class KernelRegistry:
         self._pool.forget(kernel)
         if not kernel.stopping:
             self._counters.deaths[kernel.name] += 1
-        # A spare kernel has not been anybody's.
+        # Clients have never known a spare kernel, and do not ask for it.
         if self._kernels.pop(kernel_id, None) is not None and reason:
             self._reasons[kernel_id] = reason
             if len(self._reasons) > _REMEMBERED:
                 self._reasons.popitem(last=False)
-        self._look_whether_drained()
+        self._check_drained()
 
     def has_room(self) -> bool:
-        """
-        Whether another kernel may be started now. One that is being stopped takes its place until
-        it is gone; a spare one gives way.
-        """
+        # A kernel that is being stopped counts until it is gone; a spare one gives way.
         most = self._settings.max_kernels
         return most is None or len(self._kernels) < most
 
     def _room(self) -> int | None:
         """
-        How many more kernels there may be, spare ones counted.
+        :return: How many more kernels there may be; spare ones count.
         """
         most = self._settings.max_kernels
         return None if most is None else most - len(self._kernels) - len(self._pool)
 
     def _make_room(self) -> Deferred[None]:
         """
-        :return: Fires when the kernels that users want fit in.
+        :return: Fires when a spare kernel has given way to the latest one, if need be.
         """
         room = self._room()
         if room is None or room >= 0:
@@ -245,9 +236,6 @@ class KernelRegistry:
         return self._pool.give_way()
 
     def get(self, kernel_id: str) -> Kernel:
-        """
-        One of the kernels. If it died by itself or was culled not long ago, the failure says why.
-        """
         try:
             return self._kernels[kernel_id]
         except KeyError:
@@ -256,23 +244,12 @@ class KernelRegistry:
             raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}") from None
 
     def list(self) -> Sequence[IKernel]:
-        """
-        All kernels, those too that are being started or stopped, in the order in which they were
-        started.
-        """
         return tuple(self._kernels.values())
 
     def spare(self) -> Sequence[IKernel]:
-        """
-        Those that are kept ready.
-        """
         return tuple(self._pool)
 
     def interrupt(self, kernel_id: str) -> Deferred[None]:
-        """
-        Interrupt what a kernel is doing.
-        """
-
         def interrupt() -> None:
             kernel = self.get(kernel_id)
             self._record("kernel_interrupted", kernel)
@@ -287,10 +264,6 @@ class KernelRegistry:
         self.get(kernel_id).resume()
 
     def restart(self, kernel_id: str) -> Deferred[None]:
-        """
-        Replace a kernel's process.
-        """
-
         def restart() -> Deferred[None]:
             kernel = self.get(kernel_id)
             self._record("kernel_restarted", kernel)
@@ -299,10 +272,6 @@ class KernelRegistry:
         return maybeDeferred(restart)
 
     def stop(self, kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
-        """
-        End a kernel.
-        """
-
         def stop() -> Deferred[None]:
             kernel = self.get(kernel_id)
             if not kernel.stopping:
@@ -314,24 +283,21 @@ class KernelRegistry:
         return maybeDeferred(stop)
 
     def drain(self) -> Deferred[None]:
-        """
-        Refuse new kernels, and wait for the end of those that there are.
-        """
         self._draining.ask()
         for kernel in self._pool.close():
             kernel.stop()
         drained = self._drained.wait()
-        self._look_whether_drained()
+        self._check_drained()
         return drained
 
-    def _look_whether_drained(self) -> None:
+    def _check_drained(self) -> None:
         if self._draining.is_on and not self._kernels:
             self._drained.fire(None)
 
     def stop_all(self) -> Deferred[None]:
         """
-        End every kernel within 5 seconds, all at once, and refuse new ones. Those that shall be
-        kept are left as they are, if they are somebody's.
+        Stop every kernel within 5 seconds, all at once, and refuse new ones. With ``keep_kernels``
+        those that clients have are left running.
         """
         self._closed = True
         self._culler.stop()
@@ -342,7 +308,7 @@ class KernelRegistry:
         ]
         for kernel in kernels:
             if not kernel.stopping:
-                self._record("kernel_stopped", kernel, reason="The gateway is shutting down")
+                self._record("kernel_stopped", kernel, reason=GATEWAY_SHUTS_DOWN)
         kernels += spare
         stopping = [kernel.stop(hurried=True) for kernel in kernels]
         return DeferredList(stopping).addCallback(lambda _: None)

@@ -86,7 +86,7 @@ class MemoryRuntime(RuntimeDirectory):
         self.listening: set[str] = set()
         self.error: Exception | None = None
 
-    def write(self, kernel_id: str, content: bytes) -> Path:
+    def write_connection_file(self, kernel_id: str, content: bytes) -> Path:
         """
         Remember a file.
         """

@@ -1,5 +1,5 @@
 """
-What a new kernel finds in its environment.
+The environment variables of a new kernel.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from string import Template
 
 from kgd.errors import InvalidRequest
 
-# Our own settings, secrets among them.
+# The gateway's own settings, secrets among them.
 _OURS = ("KG_", "KGD_")
-# What systemd tells the gateway, and a kernel must not act upon.
+# Variables in which systemd tells the gateway what a kernel must not act upon.
 _SERVICE_PREFIXES = ("LISTEN_", "WATCHDOG_")
 _SERVICE_NAMES = frozenset({"NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"})
 
-# What a kernel gets of the gateway's environment even when the client chose the rest of it.
+# Variables of the gateway that a kernel gets even when the client sent an environment.
 _MINIMUM = frozenset(
     {
         "PATH",
@@ -33,12 +33,13 @@ _MINIMUM = frozenset(
     }
 )
 
-# What leads to a user's own sockets and files.
+# Variables that lead to a user's own sockets and files.
 _PERSONAL = frozenset(
     {"DBUS_SESSION_BUS_ADDRESS", "JUPYTER_RUNTIME_DIR", "MAIL", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR"}
 )
 
-# Linux takes 128 KiB for one variable; the sum has to leave room for everything else.
+# Linux allows 128 KiB for one variable; the sum leaves room for the command line and the gateway's
+# own variables.
 _LARGEST_VARIABLE = 128 * 1024 - 2
 _LARGEST_SUM = 512 * 1024
 
@@ -59,11 +60,11 @@ def kernel_environment(
     :param ours: The gateway's environment.
     :param wanted: The client's variables; ``None`` when it sent none, which is not ``{}``: then
         the kernel gets the gateway's environment instead of a minimal one.
-    :param of_spec: The kernelspec's ``env``; ``${VAR}`` in it stands for what was chosen so far.
+    :param of_spec: The kernelspec's ``env``; ``${VAR}`` in it stands for a variable chosen so far.
     :param inherit: Names of gateway variables to pass on beside the minimal set.
     :param accept: Names of client variables to accept beside ``KERNEL_*``.
-    :param hide: Names of variables that hold secrets of the gateway's, whatever else is said.
-    :param parent_pid: Without which process a kernel should end, or ``None`` if it should not.
+    :param hide: Names of variables that hold secrets of the gateway; these never get through.
+    :param parent_pid: The process with which the kernel should end, or ``None``.
     """
     if wanted is None:
         env = {name: value for name, value in ours.items() if not _is_of_service(name)}
@@ -74,7 +75,7 @@ def kernel_environment(
             for name, value in wanted.items()
             if name.startswith("KERNEL_") or name in accept
         }
-    # Taken out before the kernelspec can spell them, and once more at the end.
+    # Removed before the kernelspec can refer to them, and once more at the end.
     env = _without_ours(env, hide)
     env |= {name: Template(value).safe_substitute(env) for name, value in of_spec.items()}
     env["KERNEL_GATEWAY"] = "1"
@@ -86,8 +87,10 @@ def kernel_environment(
 
 def as_user(ours: Mapping[str, str], of_user: Mapping[str, str]) -> dict[str, str]:
     """
-    :param of_user: What another user's programs expect.
-    :return: Our environment as that user should have it, without what leads to our own things.
+    Adapt the gateway's environment to another user.
+
+    :param of_user: The variables that this user's programs expect.
+    :return: The environment with these, and without what leads to the gateway's sockets and files.
     """
     return {name: value for name, value in ours.items() if name not in _PERSONAL} | dict(of_user)
 
@@ -110,9 +113,10 @@ def _without_ours(env: Mapping[str, str], hide: Set[str]) -> dict[str, str]:
 
 def check_client_environment(env: object) -> dict[str, str]:
     """
-    :param env: What the client sent as ``env``.
-    :return: The same, known to be something that a process can be given.
-    :raises kgd.errors.InvalidRequest: otherwise; the message names the variable, not its value.
+    :param env: The ``env`` that a client sent.
+    :return: A copy, which a process can have.
+    :raises kgd.errors.InvalidRequest: when no process can have it; the message names the variable,
+        not its value.
     """
     if not isinstance(env, Mapping):
         raise InvalidRequest("env must be an object of strings")
@@ -120,13 +124,13 @@ def check_client_environment(env: object) -> dict[str, str]:
     for name, value in env.items():
         size += _check_variable(name, value)
     if size > _LARGEST_SUM:
-        raise InvalidRequest(f"env is too large; all of it may have {_LARGEST_SUM} bytes")
+        raise InvalidRequest(f"env is too large; it may have {_LARGEST_SUM} bytes in total")
     return dict(env)
 
 
 def _check_variable(name: object, value: object) -> int:
     """
-    :return: Its size in bytes.
+    :return: The variable's size in bytes.
     """
     if not isinstance(name, str) or not name or "=" in name or "\0" in name:
         raise InvalidRequest(f"env: {_shown(name)} cannot be the name of a variable")

@@ -24,20 +24,20 @@ from kgd.interfaces import NO_LIMITS, Ended, IKernelProcess, Limits
 from kgd.kernels.local import exec_kernel
 from kgd.kernels.local.oom import OUT_OF_MEMORY, OutOfMemoryKills
 from kgd.kernels.local.output import LINES_A_SECOND, OutputLines
-from kgd.kernels.local.rlimits import orders
+from kgd.kernels.local.rlimits import exec_arguments
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.local.watchdog import Watchdog
 from kgd.observability.logs import make_logger
 
 _log = make_logger()
-# Compiled, if possible: every kernel would wait for that otherwise.
+# The compiled program if there is one: otherwise every kernel would wait for its compilation.
 _COMPILED = cache_from_source(exec_kernel.__file__)
-_WRAPPER = _COMPILED if os.path.isfile(_COMPILED) else exec_kernel.__file__
+_EXEC_KERNEL = _COMPILED if os.path.isfile(_COMPILED) else exec_kernel.__file__
 _OUTPUTS = (1, 2)
-# What may still be in the pipe of an ended process: Linux lets it grow up to this.
+# Bytes that may be left in the pipe of an ended process, which Linux lets grow up to this.
 _PIPE_SIZE = 1024 * 1024
 _READ_SIZE = 64 * 1024
-# What to say of a process that a limit has ended, by the signal that the system sends then.
+# The cause of an end by a limit, by the signal that the system sends then.
 _LIMIT_REACHED: dict[int, str] = {
     signal.SIGXCPU: "it has used all the processor time that it may have; use less, or raise "
     "--kernel-cpu-seconds or the kernelspec's cpu_seconds",
@@ -48,9 +48,9 @@ _LIMIT_REACHED: dict[int, str] = {
 
 def find_executable(name: str, env: Mapping[str, str], cwd: str) -> str | None:
     """
-    Find a program as the kernel's own environment and directory would have it.
+    Find a program on the kernel's own PATH, from its own directory.
 
-    :return: Its absolute path, or ``None``.
+    :return: An absolute path, or ``None``.
     """
     places = [""] if "/" in name else env.get("PATH", os.defpath).split(os.pathsep)
     for place in places:
@@ -114,23 +114,24 @@ class ProcessSpawner:
         limits: Limits,
     ) -> LocalProcess:
         if not argv:
-            raise KernelStartFailed("The kernelspec has no argv; mend its kernel.json")
+            raise KernelStartFailed("The kernelspec has no argv; add one to its kernel.json")
         executable = find_executable(argv[0], env, cwd)
         if executable is None:
             raise KernelStartFailed(
-                f"The executable {argv[0]!r} was not found; install it, or mend argv in the "
+                f"The executable {argv[0]!r} was not found; install it, or correct argv in the "
                 "kernelspec's kernel.json"
             )
         lc_ctype = f"={env['LC_CTYPE']}" if "LC_CTYPE" in env else ""
         runtime = self._runtime
-        ordered = orders(
+        setup = exec_arguments(
             limits,
             runtime.user,
-            parent_pid=None if runtime.keeps else os.getpid(),
+            parent_pid=None if runtime.keeps_kernels else os.getpid(),
             open_files=self._open_files,
         )
-        wrapper = [sys.executable, "-I", "-S", _WRAPPER, cwd, lc_ctype, runtime.output(kernel_id),
-                   ordered, executable, *argv]  # fmt: skip
+        output = runtime.output_file(kernel_id)
+        wrapper = [sys.executable, "-I", "-S", _EXEC_KERNEL, cwd, lc_ctype, output, setup,
+                   executable, *argv]  # fmt: skip
         process = LocalProcess(self._reactor, kernel_id, self._oom, runtime.watchdog)
         try:
             # Without a path, so that the reactor can use posix_spawn.
@@ -166,18 +167,18 @@ class LocalProcess(ProcessProtocol):
         self._we_killed = False
         self._ended: Ended | None = None
         self._waiters: Waiters[Ended] = Waiters()
-        self._lines = OutputLines(reactor, self._say, self._say_dropped)
+        self._lines = OutputLines(reactor, self._write, self._report_dropped)
 
-    def _say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         _log.info(
             "kernel {kernel_id}: {line}",
             kernel_id=self._kernel_id,
             line=line,
-            # How much that may be has been decided for each kernel already.
+            # OutputLines has limited each kernel already.
             log_unlimited=True,
         )
 
-    def _say_dropped(self, count: int) -> None:
+    def _report_dropped(self, count: int) -> None:
         _log.warn(
             "kernel {kernel_id}: {count} lines were left out, it prints more than {most} a second",
             kernel_id=self._kernel_id,
@@ -204,26 +205,19 @@ class LocalProcess(ProcessProtocol):
         return self._waiters.wait() if self._ended is None else succeed(self._ended)
 
     def connectionMade(self) -> None:
-        """
-        The process runs. A kernel reads its input from ZeroMQ.
-        """
         self.pid = self.transport.pid
         if self._watchdog is not None:
             self._watchdog.watch(self.pid)
+        # A kernel gets its input over ZeroMQ.
         self.transport.closeStdin()
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """
-        The process printed something.
-        """
         self._lines.received(childFD, data)
 
     def processExited(self, reason: Failure) -> None:
-        """
-        The leader has ended. Its descendants are not left behind, and not waited for.
-        """
-        # The group's number is ours as long as anybody is in it, and nobody else can have got it
-        # in the moment since the leader was reaped.
+        # The leader has ended: its descendants are killed, and not waited for. No other group can
+        # have the number as long as one of them lives, nor in the moment since the leader was
+        # reaped.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         if self._watchdog is not None:
@@ -242,7 +236,7 @@ class LocalProcess(ProcessProtocol):
 
     def _drain(self, child_fd: int) -> None:
         """
-        Take what is left in a pipe and close it, whoever else holds its other end.
+        Read what is left in a pipe and close it, even if another process holds its other end.
         """
         reader = self.transport.pipes.get(child_fd)
         if reader is None:

@@ -1,5 +1,6 @@
 """
-Where a kernel listens, and the file that tells it.
+How a kernel is reached: over TCP or Unix sockets, at which address, with which keys. The kernel
+reads that from its connection file.
 """
 
 from __future__ import annotations
@@ -20,34 +21,34 @@ from kgd.observability.logs import make_logger
 from kgd.protocol.connection_file import CHANNELS, ConnectionInfo, CurveKeys
 from kgd.settings import Settings
 
-# In the metadata of a kernelspec: a name, or a list of names. The second is Jupyter's.
+# Keys in the metadata of a kernelspec, of a name or a list of names. The second is Jupyter's.
 _TRANSPORTS = "supported_transports"
 _ENCRYPTION = "supported_encryption"
 
 
 def supports_ipc(spec: KernelSpec) -> bool:
     """
-    Whether it is known that a kernel can be reached over Unix sockets.
+    Whether a kernel is known to support Unix sockets.
 
-    Its kernelspec may say so. Otherwise ipykernel is known for it, if a Python of this machine is
-    started with it directly: what is wrapped into another command may run in a container, where
-    our sockets are not.
+    The metadata of its kernelspec may say so. Otherwise only ipykernel is known for it, and only if
+    its command starts a Python of this machine directly: another command may start it in a
+    container, which does not have these sockets.
     """
-    said = spec.metadata.get(_TRANSPORTS)
-    return is_ipykernel(spec.argv) if said is None else "ipc" in _names(said)
+    value = spec.metadata.get(_TRANSPORTS)
+    return is_ipykernel(spec.argv) if value is None else "ipc" in _names(value)
 
 
-def _names(said: Any) -> set[str]:
+def _names(value: Any) -> set[str]:
     """
-    What a kernelspec's metadata lists, leniently.
+    :return: The names that a kernelspec's metadata has there, without regard to case and blanks.
     """
-    listed = said if isinstance(said, list | tuple) else [said]
+    listed = value if isinstance(value, list | tuple) else [value]
     return {str(each).strip().lower() for each in listed}
 
 
 def prefers_ipc(wanted: str, spec: KernelSpec) -> bool:
     """
-    Whether to reach a kernel over Unix sockets, if that is possible.
+    Whether to reach a kernel over Unix sockets, if their paths are not too long.
 
     :param wanted: The setting ``transport``.
     """
@@ -56,12 +57,13 @@ def prefers_ipc(wanted: str, spec: KernelSpec) -> bool:
 
 def fits_socket_paths(sockets: Path) -> bool:
     """
-    Whether paths that begin so, and end with a dash and a digit, can be those of sockets.
+    Whether paths that begin like this, and end with a dash and a digit, are short enough for
+    sockets.
     """
     try:
         return len(f"{sockets}-1".encode()) <= LONGEST_PATH
     except UnicodeEncodeError:
-        # ZeroMQ takes text.
+        # ZeroMQ takes text only.
         return False
 
 
@@ -70,18 +72,18 @@ def use_curve(wanted: str, spec: KernelSpec) -> bool:
     Whether to encrypt what goes to and from a kernel.
 
     :param wanted: The setting ``transport_encryption``.
-    :raises kgd.errors.KernelStartFailed: when it must be so and the kernel is not able to.
+    :raises kgd.errors.KernelStartFailed: when encryption is required and the kernel has none.
     """
     if wanted == "disabled":
         return False
-    able = "curve" in _names(spec.metadata.get(_ENCRYPTION))
-    if wanted == "required" and not able:
+    is_able = "curve" in _names(spec.metadata.get(_ENCRYPTION))
+    if wanted == "required" and not is_able:
         raise KernelStartFailed(
             f"The gateway encrypts what goes to and from kernels, but the kernelspec {spec.name} "
             f'does not say that its kernel can do that ("curve" in the {_ENCRYPTION} of its '
             f"metadata); choose another one, or use --transport-encryption=auto"
         )
-    return able
+    return is_able
 
 
 class Transport(Protocol):
@@ -198,7 +200,7 @@ class KernelConnection:
             curve=self._curve,
         )
         # Anew for each process: some kernels remove the file when they end.
-        return info, self._runtime.write(self._kernel_id, info.to_json())
+        return info, self._runtime.write_connection_file(self._kernel_id, info.to_json())
 
     @property
     def file(self) -> Path:
@@ -211,7 +213,7 @@ class KernelConnection:
         """
         Record the process that listens there now, if kernels outlive the gateway.
         """
-        self._runtime.keep(self._kernel_id, pid, self._transport.sockets)
+        self._runtime.record(self._kernel_id, pid, self._transport.sockets)
 
     def release(self) -> None:
         """
@@ -265,7 +267,7 @@ class ConnectionAllocator:
     def _transport(self, spec: KernelSpec) -> Transport:
         wanted = self._settings.transport
         if wanted == "auto" and self._settings.kernel_ip != LOOPBACK:
-            # An address was chosen, so it is to be used.
+            # An address that was chosen is to be used, and only TCP has one.
             wanted = "tcp"
         if prefers_ipc(wanted, spec):
             name = next(self._names)

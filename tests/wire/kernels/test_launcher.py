@@ -405,12 +405,12 @@ class ProcessSpawnerTests(TestCase):
         """
         A kernel that is to be kept prints to a file; what keeps it from starting is in the log.
         """
-        runtime = RuntimeDirectory(self.directory, keeps=True)
+        runtime = RuntimeDirectory(self.directory, keeps_kernels=True)
         runtime.open()
         self.addCleanup(runtime.close)
         for word in ("one", "two"):
             await self.end_of(await self.launch("echo", word, runtime=runtime))
-        self.assertEqual(Path(runtime.output(KERNEL_ID)).read_text(), "one\ntwo\n")
+        self.assertEqual(Path(runtime.output_file(KERNEL_ID)).read_text(), "one\ntwo\n")
         self.assertEqual(self.lines(), [])
         await self.end_of(await self.launch("true", runtime=runtime, cwd="/nowhere"))
         self.assertIn("cannot enter the directory /nowhere", self.lines()[0])

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.errors import ConfigurationError, KernelStartFailed
 from kgd.interfaces import NO_LIMITS, Limits
 from kgd.kernels.local.environment import as_user
-from kgd.kernels.local.rlimits import GRACE, limits_of, orders
+from kgd.kernels.local.rlimits import GRACE, exec_arguments, limits_of
 from kgd.kernels.local.users import KernelUser, find_user, own_environment
 from kgd.settings import Settings
 from kgd.testing.kernels import kernel_spec
@@ -90,11 +90,11 @@ class OrdersTests(SynchronousTestCase):
 
     def ordered(self, limits: Limits = NO_LIMITS, **changes: Any) -> dict[str, str]:
         """
-        :return: The orders, by name.
+        :return: The arguments, by name.
         """
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         given: dict[str, Any] = {"user": None, "parent_pid": None, "open_files": soft}
-        words = orders(limits, **(given | changes)).split()
+        words = exec_arguments(limits, **(given | changes)).split()
         return dict(word.split("=", 1) for word in words)
 
     def test_nothing(self) -> None:
