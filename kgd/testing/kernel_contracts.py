@@ -204,29 +204,29 @@ class LauncherContract(TestCase):
 
 class KernelsContract(SynchronousTestCase):
     """
-    What everything that keeps kernels promises. To be mixed into a ``SynchronousTestCase``;
-    whatever stands below the kernels must do at once what it is told.
+    What every ``IKernels`` promises. To be mixed into a ``SynchronousTestCase``; the launcher and
+    the relay below the kernels must carry out everything at once.
     """
 
     @abstractmethod
     def make_kernels(self, settings: Settings) -> IKernels:
         """
-        :return: An empty one with the kernelspecs ``python3`` and ``bash``.
+        :return: A new one, without kernels, with the kernelspecs ``python3`` and ``bash``.
         """
 
     def start(self, kernels: IKernels, **fields: Any) -> IKernel:
         """
         Start a kernel.
 
-        :param fields: Of the :py:class:`StartRequest`.
+        :param fields: The fields of the :py:class:`StartRequest`.
         """
         return self.successResultOf(kernels.start(StartRequest(**fields)))
 
     def refusal(self, kernels: IKernels, error: type[Exception], **fields: Any) -> str:
         """
-        Start a kernel in vain; nothing is left of it.
+        Check that a kernel is refused, and that nothing is left of it.
 
-        :return: What the failure says.
+        :return: The message of the failure.
         """
         before = list(kernels.list())
         failure = self.failureResultOf(kernels.start(StartRequest(**fields)), error)
@@ -235,7 +235,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_provides_the_interfaces(self) -> None:
         """
-        They provide IKernels, and each kernel IKernel.
+        They provide IKernels, and each kernel provides IKernel.
         """
         kernels = self.make_kernels(Settings())
         verifyObject(IKernels, kernels)
@@ -243,7 +243,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_a_new_kernel(self) -> None:
         """
-        A kernel that was just started is found under its id, and nobody has used it.
+        A kernel that was just started is found under its id, and is unused.
         """
         kernels = self.make_kernels(Settings())
         kernel = self.start(kernels)
@@ -269,8 +269,8 @@ class KernelsContract(SynchronousTestCase):
 
     def test_names(self) -> None:
         """
-        The request names the kernelspec, in any case, ``python`` is another word for ``python3``,
-        and without a name the default counts.
+        The request names the kernelspec, in upper or lower case; ``python`` stands for ``python3``,
+        and no name for the default.
         """
         kernels = self.make_kernels(Settings(default_kernel_name="bash"))
         for asked, name in (("python", "python3"), ("PYTHON3", "python3"), (None, "bash")):
@@ -278,14 +278,14 @@ class KernelsContract(SynchronousTestCase):
 
     def test_forced_name(self) -> None:
         """
-        ``force_kernel_name`` wins over the request.
+        ``force_kernel_name`` overrides the request.
         """
         kernels = self.make_kernels(Settings(force_kernel_name="bash"))
         self.assertEqual(self.start(kernels, name="python3").name, "bash")
 
     def test_unknown_name(self) -> None:
         """
-        A kernelspec that is not installed is named.
+        The error names a kernelspec that is not installed.
         """
         kernels = self.make_kernels(Settings())
         message = self.refusal(kernels, NoSuchKernelSpec, name="Cobol")
@@ -293,7 +293,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_chosen_id(self) -> None:
         """
-        A kernel gets the id that the client wishes; asking again gives the same kernel.
+        A kernel gets the id that the client asks for; asking again gives the same kernel.
         """
         kernels = self.make_kernels(Settings(max_kernels=1))
         kernel = self.start(kernels, kernel_id="a-b-c-d-e")
@@ -302,7 +302,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_bad_ids(self) -> None:
         """
-        An id that could not be asked for over HTTP, or would be no good file name, is refused.
+        An id is refused that has no route in HTTP, or cannot be part of a file name.
         """
         kernels = self.make_kernels(Settings())
         too_long = "a-b-c-d-" + 100 * "e"
@@ -342,7 +342,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_unknown_kernel(self) -> None:
         """
-        Whatever is asked of a kernel that does not run fails with its id.
+        Every request for a kernel that does not run fails with its id.
         """
         kernels = self.make_kernels(Settings())
         says = "Kernel does not exist: 1-2-3-4-5"
@@ -366,7 +366,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_stop_for_a_reason(self) -> None:
         """
-        Clients are told the reason of a stop, and so is whoever asks for the kernel afterwards.
+        Clients get the reason of a stop, also those that ask for the kernel afterwards.
         """
         kernels = self.make_kernels(Settings())
         kernel = self.start(kernels)

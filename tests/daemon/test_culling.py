@@ -56,10 +56,10 @@ class CullingTests(GatewayTestCase):
         client = await self.connect(gateway.port, held)
         # It is younger, so without the WebSocket the other would go first.
         alone = await self.start_kernel(gateway.port)
-        self.assertIn("Kernel culled: nobody used", await self.ended(gateway, alone))
+        self.assertIn("Kernel culled: it was unused", await self.ended(gateway, alone))
         self.assertIsNone(client.closed)
         client.sendClose()
-        self.assertIn("Kernel culled: nobody used", await self.ended(gateway, held))
+        self.assertIn("Kernel culled: it was unused", await self.ended(gateway, held))
 
     async def test_executing(self) -> None:
         """
@@ -103,7 +103,11 @@ class CullingTests(GatewayTestCase):
         kernels = (await http(gateway.port, "GET", "/api/kernels")).json
         self.assertEqual([kernel["id"] for kernel in kernels], [stays, wrong])
         await until(
-            lambda: "wrong has cull_idle_timeout = 'soon'" in gateway.output, "the warning is there"
+            lambda: (
+                "cull_idle_timeout = 'soon' in the metadata of the kernelspec wrong"
+                in gateway.output
+            ),
+            "the warning is there",
         )
 
     async def test_never(self) -> None:

@@ -101,8 +101,8 @@ def exec_arguments(
 
 def _rlimits(limits: Limits, open_files: int) -> Iterator[str]:
     for number, wanted, grace in (
-        # Not RLIMIT_AS: that counts memory that is only reserved, and Node, Java, Go and every thread
-        # reserve gigabytes. This counts memory that only this process can write to.
+        # Not RLIMIT_AS: that counts reserved memory, too, of which Node, Java, Go and every thread
+        # take gigabytes. This counts memory that only this process can write to.
         (resource.RLIMIT_DATA, limits.memory, 0),
         (resource.RLIMIT_CPU, limits.cpu_seconds, GRACE),
         (resource.RLIMIT_NOFILE, limits.open_files, 0),
