@@ -45,9 +45,9 @@ _LARGEST_SUM = 512 * 1024
 
 
 def kernel_environment(
-    ours: Mapping[str, str],
-    wanted: Mapping[str, str] | None,
-    of_spec: Mapping[str, str],
+    gateway_env: Mapping[str, str],
+    client_env: Mapping[str, str] | None,
+    spec_env: Mapping[str, str],
     *,
     inherit: Set[str],
     accept: Set[str],
@@ -57,27 +57,31 @@ def kernel_environment(
     """
     Choose the complete environment of a new kernel.
 
-    :param ours: The gateway's environment.
-    :param wanted: The client's variables; ``None`` when it sent none, which is not ``{}``: then
+    :param gateway_env: The gateway's environment.
+    :param client_env: The client's variables; ``None`` when it sent none, which is not ``{}``: then
         the kernel gets the gateway's environment instead of a minimal one.
-    :param of_spec: The kernelspec's ``env``; ``${VAR}`` in it stands for a variable chosen so far.
+    :param spec_env: The kernelspec's ``env``; ``${VAR}`` in it stands for a variable chosen so far.
     :param inherit: Names of gateway variables to pass on beside the minimal set.
     :param accept: Names of client variables to accept beside ``KERNEL_*``.
     :param hide: Names of variables that hold secrets of the gateway; these never get through.
     :param parent_pid: The process with which the kernel should end, or ``None``.
     """
-    if wanted is None:
-        env = {name: value for name, value in ours.items() if not _is_of_service(name)}
+    if client_env is None:
+        env = {name: value for name, value in gateway_env.items() if not _is_of_service(name)}
     else:
-        env = {name: value for name, value in ours.items() if _is_minimal(name) or name in inherit}
+        env = {
+            name: value
+            for name, value in gateway_env.items()
+            if _is_minimal(name) or name in inherit
+        }
         env |= {
             name: value
-            for name, value in wanted.items()
+            for name, value in client_env.items()
             if name.startswith("KERNEL_") or name in accept
         }
     # Removed before the kernelspec can refer to them, and once more at the end.
     env = _without_ours(env, hide)
-    env |= {name: Template(value).safe_substitute(env) for name, value in of_spec.items()}
+    env |= {name: Template(value).safe_substitute(env) for name, value in spec_env.items()}
     env["KERNEL_GATEWAY"] = "1"
     env.pop("JPY_PARENT_PID", None)
     if parent_pid is not None:
@@ -85,14 +89,16 @@ def kernel_environment(
     return _without_ours(env, hide)
 
 
-def as_user(ours: Mapping[str, str], of_user: Mapping[str, str]) -> dict[str, str]:
+def as_user(gateway_env: Mapping[str, str], user_env: Mapping[str, str]) -> dict[str, str]:
     """
     Adapt the gateway's environment to another user.
 
-    :param of_user: The variables that this user's programs expect.
+    :param user_env: The variables that this user's programs expect.
     :return: The environment with these, and without what leads to the gateway's sockets and files.
     """
-    return {name: value for name, value in ours.items() if name not in _PERSONAL} | dict(of_user)
+    return {name: value for name, value in gateway_env.items() if name not in _PERSONAL} | dict(
+        user_env
+    )
 
 
 def _is_of_service(name: str) -> bool:

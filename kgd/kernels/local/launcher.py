@@ -112,8 +112,8 @@ class LocalLauncher:
         user = self._runtime.user
         if user is not None and not user.may_enter(Path(cwd)):
             raise KernelStartFailed(
-                f"Kernels run as {user.name}, who cannot enter the directory {cwd}; let them, or "
-                "choose another one with --root-dir"
+                f"Kernels run as {user.name}, who cannot enter the directory {cwd}; allow that, or "
+                "choose another directory with --root-dir"
             )
         return cwd
 
@@ -130,8 +130,8 @@ def _check_is_local(spec: KernelSpec) -> None:
     name = provisioner.get("provisioner_name", _LOCAL) if isinstance(provisioner, dict) else _LOCAL
     if name != _LOCAL:
         raise KernelStartFailed(
-            f"The kernelspec {spec.name} wants to be started by {name!r}, but this gateway only "
-            f"starts processes of its own machine; choose another one"
+            f"The kernelspec {spec.name} asks for the provisioner {name!r}, but this gateway starts "
+            "processes of its own machine only; choose another kernelspec"
         )
 
 

@@ -16,8 +16,8 @@ from kgd.interfaces import KernelSpec, Limits
 from kgd.kernels.local.users import KernelUser
 from kgd.settings import LARGEST_SIZE, Settings, size_in_bytes
 
-#: In the metadata of a kernelspec: ``{"kgd": {"limits": {"memory": "2GiB"}}}``.
-_OURS = "kgd"
+# Keys in the metadata of a kernelspec: ``{"kgd": {"limits": {"memory": "2GiB"}}}``.
+_METADATA = "kgd"
 _LIMITS = "limits"
 _SIZES = ("memory", "file_size")
 _NAMES = tuple(field.name for field in attrs.fields(Limits))
@@ -30,16 +30,16 @@ def limits_of(settings: Settings, spec: KernelSpec) -> Limits:
     :raises kgd.errors.KernelStartFailed: when those of the kernelspec are invalid.
     """
     usual = {name: getattr(settings, f"kernel_{name}") for name in _NAMES}
-    ours = spec.metadata.get(_OURS, {})
-    own = ours.get(_LIMITS, {}) if isinstance(ours, Mapping) else None
+    metadata = spec.metadata.get(_METADATA, {})
+    own = metadata.get(_LIMITS, {}) if isinstance(metadata, Mapping) else None
     if not isinstance(own, Mapping):
-        raise _wrong(spec, f"must be objects, like {{{_OURS!r}: {{{_LIMITS!r}: {{}}}}}}")
+        raise _wrong(spec, f"must be objects, like {{{_METADATA!r}: {{{_LIMITS!r}: {{}}}}}}")
     return Limits(**(usual | {name: _read(spec, name, value) for name, value in own.items()}))
 
 
 def _read(spec: KernelSpec, name: object, value: Any) -> int:
     if name not in _NAMES:
-        raise _wrong(spec, f"have {name!r}; there are {', '.join(_NAMES)}")
+        raise _wrong(spec, f"have the unknown name {name!r}; use {', '.join(_NAMES)}")
     right = "a whole number, or null for no limit"
     try:
         if name in _SIZES:
@@ -65,7 +65,7 @@ def _read(spec: KernelSpec, name: object, value: Any) -> int:
 
 def _wrong(spec: KernelSpec, what: str) -> KernelStartFailed:
     return KernelStartFailed(
-        f"The {_LIMITS} of {_OURS} in the metadata of the kernelspec {spec.name} {what}; "
+        f"The {_LIMITS} of {_METADATA} in the metadata of the kernelspec {spec.name} {what}; "
         "correct its kernel.json"
     )
 

@@ -81,7 +81,7 @@ def use_curve(wanted: str, spec: KernelSpec) -> bool:
         raise KernelStartFailed(
             f"The gateway encrypts what goes to and from kernels, but the kernelspec {spec.name} "
             f'does not say that its kernel can do that ("curve" in the {_ENCRYPTION} of its '
-            f"metadata); choose another one, or use --transport-encryption=auto"
+            f"metadata); choose another kernelspec, or use --transport-encryption=auto"
         )
     return is_able
 
