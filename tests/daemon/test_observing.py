@@ -285,7 +285,7 @@ class LogTests(GatewayTestCase):
         (available,) = [line for line in lines if "is available at " in line["message"]]
         self.assertTrue(available["message"].endswith(available["url"]))
         ours = [line["namespace"] for line in lines if line.get("request_id") == "mine-1"]
-        self.assertEqual(ours, ["kgd.kernels.controller.KernelWork", "kgd.web.access_log"])
+        self.assertEqual(ours, ["kgd.kernels.controller.KernelController", "kgd.web.access_log"])
         (opened,) = [line for line in lines if line.get("code") == 101]
         self.assertIn("/channels", opened["uri"])
         printed = [line["line"] for line in lines if "line" in line]

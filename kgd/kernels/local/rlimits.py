@@ -39,7 +39,7 @@ def limits_of(settings: Settings, spec: KernelSpec) -> Limits:
 
 def _read(spec: KernelSpec, name: object, value: Any) -> int:
     if name not in _NAMES:
-        raise _wrong(spec, f"have the unknown name {name!r}; use {', '.join(_NAMES)}")
+        raise _wrong(spec, f"have the unknown name {name!r} (known: {', '.join(_NAMES)})")
     right = "a whole number, or null for no limit"
     try:
         if name in _SIZES:

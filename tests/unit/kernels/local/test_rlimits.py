@@ -71,7 +71,7 @@ class LimitsTests(SynchronousTestCase):
             ({"cpu_seconds": "10"}, "'10' as cpu_seconds; it takes a whole number"),
             ({"open_files": True}, "True as open_files"),
             ({"nice": 20}, "20 as nice; it takes a whole number from 0 to 19"),
-            ({"memmory": "1GiB"}, "have 'memmory'; there are memory, cpu_seconds"),
+            ({"memmory": "1GiB"}, "the unknown name 'memmory' (known: memory, cpu_seconds"),
             ({"file_size": 2**63}, "as file_size"),
             (["memory"], "must be objects"),
         ):
