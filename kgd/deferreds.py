@@ -1,5 +1,5 @@
 """
-Many who wait for the same event, each with a Deferred of its own.
+Deferreds for several callers that wait for the same event.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 class Waiters(Generic[T]):
     """
-    Whoever waits for an event. One that cancels its Deferred is forgotten, and nobody else
-    notices.
+    Gives each caller that waits for an event a Deferred of its own, so that cancelling one does not
+    affect the others.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Waiters(Generic[T]):
 
     def fire(self, result: T) -> None:
         """
-        The event has come; those who ask from now on wait for the next one.
+        Fire all Deferreds that wait; later ones wait for the next event.
         """
         waiting, self._waiting = self._waiting, []
         while waiting:
@@ -42,7 +42,7 @@ class Waiters(Generic[T]):
 
     def fail(self, make_error: Callable[[], Exception]) -> None:
         """
-        The event will not come.
+        Fail all Deferreds that wait.
 
         :param make_error: Called for each waiter, so that none sees another's traceback.
         """

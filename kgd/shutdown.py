@@ -1,5 +1,5 @@
 """
-The gateway's last phase: what is there goes on, and nothing new is begun.
+Stopping in order: refusing new work, and waiting until WebSockets have closed.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from twisted.internet.defer import Deferred, succeed
 from kgd.deferreds import Waiters
 from kgd.errors import Unavailable
 
-# In seconds; whoever tries again then hopefully meets another gateway.
+# Seconds after which a client may try again; by then another gateway should be running.
 RETRY_AFTER = 30
 
 
 class Draining:
     """
-    Whether somebody wants the gateway to begin nothing new. There is no way back.
+    Whether the gateway refuses new work while it finishes what it has begun. It cannot be undone.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Draining:
 
     def ask(self) -> None:
         """
-        Begin nothing new from now on. Asking again changes nothing.
+        Refuse new work from now on.
         """
         if not self.is_on:
             self.is_on = True
@@ -35,25 +35,25 @@ class Draining:
 
     def when_asked(self) -> Deferred[None]:
         """
-        :return: Fires when somebody has asked.
+        :return: Fires when :py:meth:`ask` has been called.
         """
         return succeed(None) if self.is_on else self._asked.wait()
 
     def check(self) -> None:
         """
-        :raises kgd.errors.Unavailable: when nothing new is to be begun.
+        :raises kgd.errors.Unavailable: while draining.
         """
         if self.is_on:
             raise Unavailable(
-                "the gateway is being drained: it begins nothing new, and stops when what it has "
-                "is done; use another one, or try again later",
+                "the gateway is draining: it accepts no new work and stops when its present work "
+                "is done; use another gateway, or try again later",
                 RETRY_AFTER,
             )
 
 
 class OpenSockets:
     """
-    A set of connections.
+    The open WebSockets, for which the gateway waits before it ends, so that close frames arrive.
     """
 
     def __init__(self) -> None:
@@ -64,21 +64,15 @@ class OpenSockets:
         return iter(tuple(self._open))
 
     def add(self, connection: Any) -> None:
-        """
-        It is open.
-        """
         self._open.add(connection)
 
     def discard(self, connection: Any) -> None:
-        """
-        It is not, or not any more.
-        """
         self._open.discard(connection)
         if not self._open:
             self._waiting.fire(None)
 
     def when_none(self) -> Deferred[None]:
         """
-        :return: Fires when none is open.
+        :return: Fires when no WebSocket is open.
         """
         return self._waiting.wait() if self._open else succeed(None)

@@ -1,7 +1,7 @@
 """
-Addresses: what the description of an endpoint says, and who can reach what listens there.
+Twisted's endpoint descriptions: parsing and checking them, and who can reach what listens there.
 
-Nothing is opened or looked up here.
+Nothing is opened or resolved here. Format: ``twisted.internet.endpoints.serverFromString``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ipaddress import IPv6Address, ip_address
 
 import attrs
 
-#: What the path of a Unix socket can have, in bytes.
+#: Longest path of a Unix socket on Linux, in bytes (unix(7)).
 LONGEST_PATH = 107
-# The order in which Twisted takes arguments without a name, by the kind of endpoint.
+# Positional arguments of each kind of endpoint, in Twisted's order.
 _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "tcp": ("port", "interface", "backlog"),
     "tcp6": ("port", "backlog", "interface"),
@@ -32,7 +32,7 @@ _FILES = frozenset({"address", "privateKey", "certKey", "extraCertChain", "dhPar
 
 class Reach(enum.Enum):
     """
-    From where something can be connected to.
+    Which clients can connect to an address.
     """
 
     LOCAL = "this machine"
@@ -43,10 +43,10 @@ class Reach(enum.Enum):
 @attrs.frozen
 class Endpoint:
     """
-    The description of an endpoint, taken apart.
+    A parsed endpoint description.
 
-    :ivar kind: What comes before the first colon, in lower case.
-    :ivar arguments: By name; of a kind that we do not know, only those that were given with one.
+    :ivar kind: The word before the first colon, in lower case.
+    :ivar arguments: By name; of an unknown kind, only the named ones.
     """
 
     text: str
@@ -56,7 +56,7 @@ class Endpoint:
     @property
     def reach(self) -> Reach:
         """
-        From where it can be connected to, as far as the description says.
+        Which clients can connect, as far as the description says.
         """
         if self.kind == "unix":
             return Reach.LOCAL
@@ -67,8 +67,7 @@ class Endpoint:
 
 def parse_endpoint(text: str) -> Endpoint:
     """
-    :param text: As Twisted writes them, like ``tcp:8888:interface=127.0.0.1``; a backslash takes
-        the meaning from the character after it.
+    :param text: Like ``tcp:8888:interface=127.0.0.1``; a backslash escapes the next character.
     """
     fields: list[tuple[str, str]] = []
     name = piece = ""
@@ -96,10 +95,9 @@ def parse_endpoint(text: str) -> Endpoint:
 
 def check_endpoint(endpoint: Endpoint) -> None:
     """
-    Look for what can be wrong in an endpoint of a kind that we know; of other kinds, Twisted finds
-    out.
+    Check the arguments of an endpoint of a known kind; Twisted checks the others when it listens.
 
-    :raises ValueError: when there is something.
+    :raises ValueError: when an argument is missing, unknown or malformed.
     """
     known = _PARAMETERS.get(endpoint.kind)
     if known is None:
@@ -118,7 +116,7 @@ def check_endpoint(endpoint: Endpoint) -> None:
 
 def written(kind: str, arguments: Mapping[str, str]) -> str:
     """
-    :return: The description of an endpoint, which Twisted and :py:func:`parse_endpoint` can read.
+    :return: An endpoint description, with special characters escaped.
     """
     quoted = (
         f"{name}={value}".replace("\\", "\\\\").replace(":", "\\:")
@@ -129,22 +127,22 @@ def written(kind: str, arguments: Mapping[str, str]) -> str:
 
 def absolute(path: str) -> str:
     """
-    :return: The same path for whoever leaves the directory; nothing stays nothing. A ``~`` means
-        what it does to a shell, which does not see it in files, nor after an equals sign.
+    :return: The absolute path; an empty one stays empty. A ``~`` is expanded, since no shell sees
+        those in files, or after an equals sign.
     """
     return os.path.abspath(os.path.expanduser(path)) if path else ""
 
 
 def with_absolute_paths(text: str) -> str:
     """
-    :return: The same endpoint for whoever leaves the directory.
+    :return: The endpoint with absolute paths of files.
     """
     return with_paths(text, absolute)
 
 
 def with_paths(text: str, change: Callable[[str], str]) -> str:
     """
-    :return: The same endpoint with other paths of files.
+    :return: The endpoint with each path of a file replaced by ``change(path)``.
     """
     endpoint = parse_endpoint(text)
     if endpoint.kind not in ("unix", "ssl"):
@@ -157,11 +155,11 @@ def with_paths(text: str, change: Callable[[str], str]) -> str:
     return written(endpoint.kind, {**endpoint.arguments, **changed}) if changed else text
 
 
-# Asked for the same few names with every request.
+# Every request asks for one of the same few names.
 @lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """
-    :param host: An address, or a name, of which only ``localhost`` is known.
+    :param host: An address, or a name; ``localhost`` is the only name that counts as loopback.
     """
     if host.lower() == "localhost":
         return True
@@ -176,13 +174,13 @@ def is_loopback(host: str) -> bool:
 
 def reach_of(interface: str) -> Reach:
     """
-    :param interface: What to listen on: an address, a name, or nothing for all addresses.
+    :param interface: What to listen on: an address, a name, or an empty string for all addresses.
     """
     if is_loopback(interface):
         return Reach.LOCAL
     try:
         ip_address(interface.partition("%")[0] or "::")
     except ValueError:
-        # A name, which may be one of this machine's own.
+        # A name may resolve to a loopback address.
         return Reach.UNKNOWN
     return Reach.REMOTE

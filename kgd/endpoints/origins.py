@@ -1,5 +1,5 @@
 """
-Which web pages may talk to the gateway.
+Origins of web pages, and which of them may use the gateway (RFC 6454).
 """
 
 from __future__ import annotations
@@ -7,15 +7,15 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-# Scheme, host and port as browsers write them; a page without an origin of its own says "null".
+# Scheme, host and port as browsers write them; an opaque origin is "null".
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@*\\\s:\[\]]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def normalized(origin: str) -> str:
     """
-    :return: The origin in lower case and without the scheme's own port; empty if it is none, like
-        ``null``, or like an address without a scheme.
+    :return: The origin in lower case and without the scheme's default port; empty if it is not an
+        origin, like ``null`` or an address without a scheme.
     """
     found = _ORIGIN.fullmatch(origin.lower())
     if not found:
@@ -28,7 +28,7 @@ def normalized(origin: str) -> str:
 @lru_cache(maxsize=8)
 def allowed_origins(setting: str) -> tuple[str, ...]:
     """
-    :param setting: ``*``, one origin, or several with commas between them. What is no origin allows
+    :param setting: ``*``, one origin, or several with commas between them; anything else allows
         nothing.
     """
     each = (origin.strip().removesuffix("/") for origin in setting.split(","))
@@ -38,7 +38,7 @@ def allowed_origins(setting: str) -> tuple[str, ...]:
 
 def is_allowed(origin: str | None, host: str | None, setting: str, *, secure: bool) -> bool:
     """
-    Origins are compared whole: scheme, host and port.
+    Whether a page of this origin may use the gateway; scheme, host and port are all compared.
 
     :param origin: The ``Origin`` header; programs other than browsers send none.
     :param host: The ``Host`` header.

@@ -1,5 +1,5 @@
 """
-Getting something from a server of the web. Credentials never follow a redirect to another server.
+Fetches a file from a web server. Credentials never follow a redirect to another server.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ async def get(reactor: Any, uri: str, shown: str, limit: int) -> bytes | None:
     """
     :param shown: What to call the URI in an error.
     :param limit: In bytes.
-    :return: What is there, or ``None`` if that is larger than the limit.
-    :raises kgd.errors.NotebookUnavailable: when it cannot be had.
+    :return: The body, or ``None`` if it is larger than the limit.
+    :raises kgd.errors.NotebookUnavailable: when it cannot be fetched.
     """
     agent: Any = RedirectAgent(Agent(reactor))  # type: ignore[no-untyped-call]
     uri, credentials = _without_credentials(uri)
@@ -35,7 +35,9 @@ async def get(reactor: Any, uri: str, shown: str, limit: int) -> bytes | None:
     try:
         response = await agent.request(b"GET", os.fsencode(uri), headers)
     except SchemeNotSupported:
-        raise NotebookUnavailable(f"{shown} leads to something that is not http or https") from None
+        raise NotebookUnavailable(
+            f"{shown} redirects to a URI that is neither http nor https"
+        ) from None
     except Exception as error:
         raise NotebookUnavailable(f"{shown} cannot be fetched: {_explained(error)}") from None
     if response.code != 200:
@@ -44,13 +46,15 @@ async def get(reactor: Any, uri: str, shown: str, limit: int) -> bytes | None:
     response.deliverBody(collector)
     content = await collector.done
     if content is not None and not collector.complete:
-        raise NotebookUnavailable(f"{shown} cannot be fetched: the server closed in the middle")
+        raise NotebookUnavailable(
+            f"{shown} cannot be fetched: the server closed the connection in mid-answer"
+        )
     return content
 
 
 def _without_credentials(uri: str) -> tuple[str, bytes | None]:
     """
-    :return: The URI without user and password, and the header that says the same.
+    :return: The URI without user and password, and an ``Authorization`` header with them.
     """
     parts = urlsplit(uri)
     user, at, server = parts.netloc.rpartition("@")
@@ -65,7 +69,7 @@ def _explained(error: Exception) -> str:
     if reasons:
         error = reasons[0].value
     if isinstance(error, (InfiniteRedirection, RedirectWithNoLocation)):
-        return "it is redirected, but leads nowhere"
+        return "it redirects without end, or without saying where to"
     if isinstance(error, (ConnectError, DNSLookupError)):
         return str(error).strip()
     return f"{type(error).__name__}: {error}".strip(": ")
@@ -73,7 +77,7 @@ def _explained(error: Exception) -> str:
 
 class _Collector(Protocol):
     """
-    Takes a body up to a limit.
+    Collects a body up to a limit.
 
     :ivar done: Fires with the body, or with ``None`` when it is too large.
     """
@@ -91,9 +95,6 @@ class _Collector(Protocol):
             transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        A piece of it.
-        """
         if self.done.called:
             # Over TLS, some may still come until the server closes, too.
             return
@@ -103,9 +104,6 @@ class _Collector(Protocol):
             self._close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        That was all.
-        """
         if not self.done.called:
             self.complete = reason.check(ResponseDone) is not None  # type: ignore[no-untyped-call]
             self.done.callback(bytes(self._content))

@@ -1,5 +1,5 @@
 """
-Getting a notebook from where it is: a file, or a server of the web.
+Reads a notebook from a file, or fetches it from a web server.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from kgd.errors import NotebookUnavailable
 
 def is_remote(uri: str) -> bool:
     """
-    Whether the notebook has to be fetched over HTTP.
+    Whether a notebook is fetched over HTTP.
     """
     return urlsplit(uri).scheme.lower() in ("http", "https")
 
 
 def local_path(uri: str) -> str:
     """
-    :return: The path that a URI which is not remote means; without ``file:`` it is one already,
-        whatever characters it has.
+    :param uri: A ``file://`` URI, or a path, which may contain any characters.
+    :return: The path.
     """
     if uri[:7].lower() == "file://":
         return unquote(urlsplit(uri).path)
@@ -33,8 +33,8 @@ def local_path(uri: str) -> str:
 
 def split_prefix(text: str) -> tuple[str | None, str]:
     """
-    Take ``/reports=reports.ipynb`` apart. A path that exists as it is has no prefix, whatever
-    characters it has.
+    Split ``/reports=reports.ipynb`` into prefix and URI. If the whole text is the path of an
+    existing file, it has no prefix.
 
     :return: The prefix, or ``None``, and the URI.
     """
@@ -49,12 +49,12 @@ async def fetch(reactor: Any, uri: str, limit: int, timeout: float) -> bytes:
     :param uri: A path, or a URI of the schemes file, http or https.
     :param limit: In bytes.
     :param timeout: In seconds.
-    :return: What is there.
-    :raises kgd.errors.NotebookUnavailable: when it cannot be had, or is too large.
+    :return: The content.
+    :raises kgd.errors.NotebookUnavailable: when it cannot be read or fetched, or is too large.
     """
     if not is_remote(uri):
         return _read_file(local_path(uri), limit)
-    # An HTTP client takes megabytes that a gateway without remote notebooks can do without.
+    # Importing an HTTP client takes memory that most gateways never need.
     from kgd.fetching.http_client import get
 
     getting = Deferred.fromCoroutine(get(reactor, uri, shown(uri), limit))
@@ -76,7 +76,7 @@ def _too_slow(uri: str, timeout: float) -> Failure:
 
 def shown(uri: str) -> str:
     """
-    The URI without what may be a secret: credentials and the query.
+    :return: The URI without credentials and query, which may be secret.
     """
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
@@ -97,5 +97,5 @@ def _read_file(path: str, limit: int) -> bytes:
 
 def _too_large(name: str, limit: int) -> NotebookUnavailable:
     return NotebookUnavailable(
-        f"{name} is larger than {limit} bytes; if it has to be, raise --max-seed-size"
+        f"{name} is larger than {limit} bytes; make it smaller, or raise --max-seed-size"
     )

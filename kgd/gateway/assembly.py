@@ -1,8 +1,8 @@
 """
-Which classes a gateway is made of.
+Makes a gateway's components from its settings: the one place that knows all concrete classes.
 
-Only here are all of them known. Importing this module chooses a reactor, because txZMQ does: it has
-to wait until the application has chosen its own.
+Importing this module chooses a reactor, because txZMQ does, so it is imported only when a gateway
+starts; by then the application has chosen its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from kgd.web.routes import RouteTable
 @attrs.frozen
 class Components:
     """
-    All that a gateway starts and stops, but its personality.
+    The components that a gateway starts and stops, except for its personality.
     """
 
     context: GatewayContext
@@ -49,7 +49,7 @@ def assemble(
     counters: Counters,
 ) -> Components:
     """
-    Join the pieces; nothing is opened.
+    Make the components; nothing is opened or started.
     """
     specs = InstalledKernelSpecs(
         allowed=settings.allowed_kernelspecs, native=settings.ensure_native_kernel

@@ -1,5 +1,5 @@
 """
-The pieces of a gateway that its personality works with.
+What a gateway gives its personality to work with, and the environment that it started in.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kgd.shutdown import Draining, OpenSockets
 @attrs.frozen
 class GatewayContext:
     """
-    The pieces of a gateway, for its personality.
+    The parts of one gateway that its personality uses.
 
     :ivar runtime: Something with ``open()``, ``close()``, ``directory(name)`` and
         ``hand_over(path)`` for files that go with the gateway.
@@ -47,21 +47,12 @@ class GatewayContext:
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
     def private_directory(self, name: str) -> Path:
-        """
-        Make a directory in the runtime directory.
-        """
         return self.runtime.directory(name)  # type: ignore[no-any-return]
 
     def hand_over(self, *paths: Path) -> None:
-        """
-        Let kernels have files of ours.
-        """
         self.runtime.hand_over(*paths)
 
     def run(self, kernel: IKernel, source: str) -> Deferred[Outputs]:
-        """
-        Run code in a kernel.
-        """
         return run(kernel, source, self.settings.max_response_size)
 
 
@@ -71,12 +62,12 @@ _RUNTIME = "JUPYTER_RUNTIME_DIR"
 @attrs.frozen
 class StartupEnvironment:
     """
-    What is to stay as it was, although the gateway starts later: as another user, elsewhere, with
-    more open files.
+    The process's environment when the gateway was made. By the time it starts, the process may have
+    another user, another directory and a higher limit of open files.
 
-    :ivar environ: What kernels find in their environment.
+    :ivar environ: Variables from which kernels' environments are made.
     :ivar open_files: The soft limit of open files, which kernels get.
-    :ivar runtime: Where runtime directories are, if the environment says so.
+    :ivar runtime: ``JUPYTER_RUNTIME_DIR``, if it is set.
     """
 
     environ: Mapping[str, str]
@@ -86,7 +77,7 @@ class StartupEnvironment:
     @classmethod
     def found(cls, environ: Mapping[str, str] | None) -> StartupEnvironment:
         """
-        :param environ: What kernels shall find in their environment, if not that of the process.
+        :param environ: Variables for kernels, if not the process's own.
         """
         runtime = os.environ.get(_RUNTIME)
         return cls(

@@ -1,5 +1,5 @@
 """
-The gateway as a service: what is begun and ended, in which order.
+The gateway as a Twisted service: starts and stops its components in order.
 """
 
 from __future__ import annotations
@@ -37,29 +37,27 @@ if TYPE_CHECKING:
     from kgd.gateway.assembly import Components
     from kgd.gateway.context import GatewayContext
 
-# A personality that does not stop keeps nobody from stopping.
-PATIENCE = 5.0
+# Seconds that each step of a stop may take.
+STOP_TIMEOUT = 5.0
 # Programs that start a gateway wait for this line, and take the port from its end.
 AVAILABLE = "Jupyter Kernel Gateway kgd {version} is available at {url}"
-# How long what has just been answered may take to leave.
-LAST_ANSWERS = 0.25
+# Seconds that the last responses may take to be sent.
+FLUSH_TIME = 0.25
 
 
 class Gateway(Service):
     """
-    A gateway, to be part of an application's services, or a process of its own.
+    A gateway, as one of an application's services or as a process of its own.
 
     Nothing is opened, and no thread is started, before :py:meth:`startService`: ``twistd`` forks
-    between making the service and starting it. There may be several in a process. One that has been
-    stopped can be started again.
+    between making the service and starting it. A process may have several gateways, and one that
+    has been stopped can be started again.
 
-    :ivar resource: What the gateway serves, to be mounted in a tree of Twisted resources; it is
-        there from the beginning, and answers 503 as long as the gateway is not ready. Where it is
-        mounted is the base URL.
+    :ivar resource: A resource to mount in a tree of Twisted resources. It answers 503 while the
+        gateway is not ready. The path where it is mounted is the base URL.
     :param listens: Whether the gateway opens ports of its own, as the settings say.
-    :param environ: What kernels find in their environment; that of the process if not given.
-    :param on_secret: Called with every token that the gateway comes to know, so that a log can
-        leave it out.
+    :param environ: Variables from which kernels' environments are made; by default the process's.
+    :param on_secret: Called with every token that the gateway reads, so that a log can hide it.
     """
 
     _log = make_logger()
@@ -99,8 +97,8 @@ class Gateway(Service):
 
     def when_ready(self) -> Deferred[None]:
         """
-        :return: Fires when the gateway can be used, or fails with the reason why it cannot; then
-            it has undone what it had begun.
+        :return: Fires when the gateway is ready, or fails with the reason why it could not start,
+            after everything that it had started is stopped again.
         """
         if self._outcome is None:
             return self._waiting.wait()
@@ -109,39 +107,39 @@ class Gateway(Service):
     @property
     def ports(self) -> list[Any]:
         """
-        The ``IListeningPort`` of each port of its own.
+        The ``IListeningPort`` of each of the gateway's own ports.
         """
         return [listening.port for listening in self._listeners.opened]
 
     def when_drained(self) -> Deferred[None]:
         """
-        :return: Fires when somebody has asked for the gateway to be drained, and what it had begun
-            is done, or has had enough time. Then it is to be stopped.
+        :return: Fires when a drain has been asked for and the gateway's work is done, or its time
+            is over. Then stop the gateway.
         """
         return self._drained.wait()
 
     def drain(self) -> None:
         """
-        Begin nothing new from now on; a gateway that has not been started has nothing to drain.
+        Refuse new work from now on; does nothing unless the gateway has been started.
         """
         if self._components is not None:
             self._components.context.draining.ask()
 
     def privilegedStartService(self) -> None:
         """
-        Do what the process may not be allowed to any more when it has changed its user.
+        Read secrets and bind ports while the process may still be root's.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         try:
             self._prepare()
         except Exception as error:
-            # Whoever starts us learns it, when that begins.
+            # startService reports it.
             self._unprepared = error
 
     def _prepare(self) -> AuthToken:
         """
-        Find out what can be wrong before anything is started: read the token and the certificates,
-        and take the ports.
+        Check what could go wrong before anything is started: read the token and the certificates,
+        and bind the ports.
         """
         token = AuthToken(self._settings, os.environ, self._on_secret)
         token.load()
@@ -152,7 +150,7 @@ class Gateway(Service):
 
     def startService(self) -> None:
         """
-        Begin to start; what comes of it is said by :py:meth:`when_ready`.
+        Begin to start; :py:meth:`when_ready` tells the outcome.
         """
         super().startService()  # type: ignore[no-untyped-call]
         self._outcome = None
@@ -168,10 +166,10 @@ class Gateway(Service):
         error = failure.value
         assert isinstance(error, Exception)
         if starting is not self._starting:
-            # It was stopped, and is being started again.
+            # It has been stopped, and is being started again.
             return
         if not self.running:
-            # It is being stopped, which looks like this or that to whoever was at work.
+            # It is being stopped, which fails the start with one error or another.
             self._waiting.fail(CancelledError)
             return
         self._outcome = failure
@@ -245,7 +243,7 @@ class Gateway(Service):
 
     def urls(self) -> list[str]:
         """
-        :return: Where the gateway answers.
+        :return: The URLs that the gateway serves.
         """
         return [port.url(self._settings.base_url) for port in self._listeners.opened]
 
@@ -255,7 +253,7 @@ class Gateway(Service):
 
     def _drain_otherwise(self, failure: Failure, context: GatewayContext) -> Deferred[None]:
         """
-        A personality that does not know when it is done does not keep us from ending.
+        Wait for the kernels instead, when the personality cannot drain.
         """
         if failure.check(CancelledError):  # type: ignore[no-untyped-call]
             failure.raiseException()
@@ -264,7 +262,7 @@ class Gateway(Service):
 
     async def _drain(self, context: GatewayContext) -> None:
         timeout = self._settings.drain_timeout
-        self._log.info("draining: nothing new is begun, and what there is may go on")
+        self._log.info("draining: new work is refused, and present work goes on")
         personality = self._personality
         if IDrainable.providedBy(personality):
             drained = called(personality.drain)
@@ -280,17 +278,17 @@ class Gateway(Service):
                 "draining took longer than {timeout:g} s; stopping what is left", timeout=timeout
             )
         else:
-            self._log.info("drained: there is nothing left to do")
-        # The last answers are on their way.
-        await deferLater(self._reactor, LAST_ANSWERS)
-        # Whoever is told stops us, which must not stop this.
+            self._log.info("drained: no work is left")
+        # The last responses are being sent.
+        await deferLater(self._reactor, FLUSH_TIME)
+        # Those who wait stop the gateway, which would cancel this.
         self._draining = succeed(None)
         self._drained.fire(None)
 
     def reload(self) -> Deferred[None]:
         """
-        Read again what may have changed: certificates, the token, what the personality has read;
-        and open the audit log again. What is wrong is said in the log, and stays as it is.
+        Read certificates, the token and the personality's files again, and reopen the audit log.
+        What cannot be read is logged, and keeps its present value.
 
         :return: Fires when that is done.
         """
@@ -300,7 +298,7 @@ class Gateway(Service):
         self._listeners.reload()
         try:
             if context.token.load():
-                self._log.info("the token has changed; clients with the old one are turned away")
+                self._log.info("the token has changed; clients with the old one are refused")
         except ConfigurationError as error:
             self._log.error("the token stays as it is: {reason}", reason=str(error))
         try:
@@ -311,7 +309,7 @@ class Gateway(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        :return: Fires when no kernel, no file and no socket is left.
+        :return: Fires when all kernels, files and sockets are gone.
         """
         super().stopService()  # type: ignore[no-untyped-call]
         self._outcome = None
@@ -322,11 +320,11 @@ class Gateway(Service):
 
     async def _stop(self) -> None:
         """
-        Everything is stopped, whatever goes wrong with the rest.
+        Stop everything, even if some steps fail.
         """
         self._mounted.served = None
         self._draining.cancel()
-        # Whoever starts us again may find another.
+        # The next start reads it again.
         self._token = None
         self._listeners.give_back()
         ports, self._listeners.opened = self._listeners.opened, []
@@ -345,7 +343,7 @@ class Gateway(Service):
         if personality is not None:
             await self._bounded("stopping the personality", personality.stop)
         await self._bounded("stopping the kernels", context.kernels.stop_all)
-        # Those who are slow have not read yet that we go.
+        # Slow clients have not read their close frames yet.
         await self._bounded("closing the WebSockets", context.open_sockets.when_none)
         await self._bounded("stopping the relay", components.relay.stop)
         await self._bounded("removing the runtime directory", context.runtime.close)
@@ -353,10 +351,10 @@ class Gateway(Service):
 
     async def _bounded(self, what: str, action: Callable[[], Any]) -> None:
         stopping = called(action)
-        stopping.addTimeout(PATIENCE, self._reactor)
+        stopping.addTimeout(STOP_TIMEOUT, self._reactor)
         try:
             await stopping
         except TookTooLong:
-            self._log.error("{what} takes too long; going on without", what=what)
+            self._log.error("{what} takes too long; continuing without it", what=what)
         except Exception:
-            self._log.failure("{what} failed; going on", what=what)
+            self._log.failure("{what} failed; continuing", what=what)

@@ -1,5 +1,5 @@
 """
-Open files: a process may only have so many, and a gateway needs them for everything.
+Pauses accepting connections while almost all file descriptors are in use.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ RAISE_LIMIT = "raise the hard limit (ulimit -Hn, or LimitNOFILE= in a systemd un
 
 def count_open(limit: int) -> int:
     """
-    :return: How many files are open.
+    :return: The number of open descriptors; ``limit`` when it cannot be found out.
     """
     try:
         # One of them is the directory itself.
         return len(os.listdir("/proc/self/fd")) - 1
     except FileNotFoundError:
-        # There is no /proc, as in many a jail: take the lowest number that is free.
+        # There is no /proc, as in many chroots: take the lowest free descriptor.
         pass
     except OSError:
         return limit
@@ -45,13 +45,13 @@ def count_open(limit: int) -> int:
 
 class AcceptThrottle:
     """
-    Keeps some descriptors back: new connections wait in the system's queue, or are refused when
-    that is full, as long as there are few. What is open already can use the rest.
+    Reserves some descriptors: while few are free, new connections wait in the system's queue, and
+    connections that are open can use the reserve.
 
-    Without it, a reactor that cannot accept a connection would try that again and again.
+    Without it, a reactor that cannot accept a connection would try again in a busy loop.
 
     :param reactor: An ``IReactorTime``.
-    :param count: Tells how many descriptors are open.
+    :param count: Returns the number of open descriptors.
     """
 
     # Seconds between two looks at whether descriptors have become free.
@@ -73,7 +73,7 @@ class AcceptThrottle:
 
     def guard(self, port: IListeningPort) -> None:
         """
-        :param port: One of Twisted's own; others are let be.
+        :param port: One of Twisted's own ports; others are ignored.
         """
         if not isinstance(port, Port):
             return
@@ -94,7 +94,7 @@ class AcceptThrottle:
 
     def stop(self) -> None:
         """
-        Forget the ports.
+        Forget all ports.
         """
         self._ports = []
         later, self._later = self._later, None
@@ -106,15 +106,15 @@ class AcceptThrottle:
         :return: How many connections may be accepted now.
         """
         if self._budget <= 0:
-            # Counting takes a while when there are thousands, so it is not done for each of them:
-            # whatever a client does, it needs less than 16 descriptors at once.
+            # Counting thousands takes a while, so it is not done for each connection: no client
+            # needs 16 descriptors at once.
             free = self._free()
             self._budget = max(1, free // 16) if free > 0 else 0
         return self._budget
 
     def _free(self) -> int:
         """
-        :return: How many descriptors there are besides those that are kept back.
+        :return: How many descriptors are free, without the reserve.
         """
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return limit - min(64, limit // 8) - self._count(limit)
@@ -127,8 +127,8 @@ class AcceptThrottle:
             self._warned = True
             limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             _log.warn(
-                "almost all of the {limit} files that may be open are open: new connections have "
-                "to wait; {advice}, or lower --max-kernels",
+                "almost all of the {limit} files that may be open are open, so new connections "
+                "wait; {advice}, or lower --max-kernels",
                 limit=limit,
                 advice=RAISE_LIMIT,
             )

@@ -1,5 +1,5 @@
 """
-Sockets that a service manager has opened, and that stay open for the gateway's successor.
+Listening sockets that a service manager has opened, and keeps open when the gateway stops.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from zope.interface import implementer
 
 from kgd.endpoints.addresses import Endpoint, Reach, reach_of
 
-# Where the descriptors begin that a service manager hands over, sd_listen_fds(3).
+# The first descriptor that a service manager passes on, sd_listen_fds(3).
 FIRST = 3
 
 
 def inherited_endpoint(reactor: Any, endpoint: Endpoint) -> tuple[IStreamServerEndpoint, Reach]:
     """
     :param endpoint: Of the kind ``systemd``.
-    :return: Something to listen on, once, and who can reach it.
+    :return: An endpoint to listen on once, and who can reach it.
     :raises LookupError: when there is no such socket.
-    :raises ValueError: when it is not clear which one is meant.
+    :raises ValueError: when the description is ambiguous.
     """
     found = _socket(_descriptor(reactor, endpoint))
     if found.family == socket.AF_UNIX:
@@ -36,8 +36,8 @@ def inherited_endpoint(reactor: Any, endpoint: Endpoint) -> tuple[IStreamServerE
 
 def _descriptor(reactor: Any, endpoint: Endpoint) -> int:
     """
-    Twisted finds no sockets when they come without names, as from ``systemd-socket-activate``. By
-    the time we could look it has read and removed the variables, but the descriptors are there.
+    Twisted finds no sockets without names, as from ``systemd-socket-activate``. It has read and
+    removed the variables already, but the descriptors are open.
     """
     try:
         found = serverFromString(reactor, endpoint.text)  # type: ignore[no-untyped-call]
@@ -49,7 +49,7 @@ def _descriptor(reactor: Any, endpoint: Endpoint) -> int:
 
 def _socket(descriptor: int) -> socket.socket:
     """
-    :raises LookupError: unless it is a socket that listens.
+    :raises LookupError: unless it is a listening socket.
     """
     try:
         found = socket.socket(fileno=descriptor)
@@ -60,8 +60,8 @@ def _socket(descriptor: int) -> socket.socket:
     if found is not None:
         found.detach()
     raise LookupError(
-        "the service manager has handed no such socket over; start the gateway by its socket unit, "
-        "and see FileDescriptorName= there"
+        "the service manager has not passed on such a socket; start the gateway by its socket "
+        "unit, and check FileDescriptorName= there"
     )
 
 
@@ -72,9 +72,6 @@ class _UNIXEndpoint:
         self._socket = found
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
-        """
-        Serve what connects.
-        """
         port = _UNIXPort(self._reactor, self._socket, protocolFactory)
         port.startListening()
         return succeed(port)
@@ -82,8 +79,8 @@ class _UNIXEndpoint:
 
 class _UNIXPort(unix.Port):
     """
-    Twisted's own would let everybody in, whatever the service manager says of the socket's mode,
-    and would remove the socket at the end, so that nobody could start the gateway again.
+    A port on an inherited Unix socket. Twisted's own would make the socket accessible to all users
+    and remove it at the end, so that the service manager could not use it again.
     """
 
     _shouldShutdown = False
@@ -93,10 +90,7 @@ class _UNIXPort(unix.Port):
         self._found = found
 
     def startListening(self) -> None:
-        """
-        Begin to accept.
-        """
-        # As every port of Twisted's does, to have one left when they run out.
+        # As all of Twisted's ports do, to have one left when descriptors run out.
         tcp._reservedFD.reserve()  # type: ignore[no-untyped-call]
         assert self.factory is not None
         self.factory.doStart()  # type: ignore[no-untyped-call]
@@ -108,7 +102,5 @@ class _UNIXPort(unix.Port):
         self.startReading()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Any) -> None:
-        """
-        Accept no more; the socket stays with the service manager.
-        """
+        # Not unix.Port's, which would remove the socket.
         tcp.Port.connectionLost(self, reason)  # type: ignore[no-untyped-call]

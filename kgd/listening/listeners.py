@@ -1,5 +1,5 @@
 """
-Opening the gateway's own ports.
+Opens the gateway's ports and sockets, after checking everything that could go wrong.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from kgd.listening.unix import TAKEN, check_length, clear_abandoned
 from kgd.observability.logs import make_logger
 from kgd.settings import Settings
 
-# Twisted's 50 is little for clients that all come at once.
+# Twisted's 50 is too few when many clients connect at once.
 BACKLOG = 1024
-CONSECUTIVE = 5  # after so many neighbours of a taken port, others near it are tried at random
+# After so many consecutive ports, others near them are tried at random, as Jupyter Server does.
+CONSECUTIVE = 5
 _FAILURES = (CannotListenError, ValueError, TypeError, LookupError, AttributeError, OSError)
 
 
 def candidates(port: int, retries: int, chance: random.Random) -> Iterator[int]:
     """
-    :return: The ports to try, the wanted one first, ``retries`` more after it.
+    :return: The ports to try: the wanted one, then ``retries`` others.
     """
     yield port
     if port == 0:
@@ -62,7 +63,7 @@ class Listening:
     @property
     def place(self) -> str:
         """
-        What a local client has to know: the number of the port, or the path of the socket.
+        The port's number, or the socket's path, for clients on this machine.
         """
         address = self.port.getHost()
         if isinstance(address, UNIXAddress):
@@ -72,14 +73,14 @@ class Listening:
     @property
     def is_local(self) -> bool:
         """
-        Whether only this machine can connect to it.
+        Whether only clients on this machine can connect.
         """
         address = self.port.getHost()
         return isinstance(address, UNIXAddress) or is_loopback(getattr(address, "host", ""))
 
     def url(self, base_url: str) -> str:
         """
-        :return: Where the gateway answers, for people and for programs that wait to be told.
+        :return: The gateway's URL; ``unix:`` and a path for a Unix socket.
         """
         address = self.port.getHost()
         if isinstance(address, UNIXAddress):
@@ -95,11 +96,11 @@ class Listening:
 @attrs.frozen
 class _Planned:
     """
-    Something to listen on that has been looked at, and is not open.
+    A port or socket that has been checked and is not open yet.
 
-    :ivar option: As the operator gave it.
-    :ivar tls: What makes it secure, if it is.
-    :ivar port: What can be taken before it is listened on, if it can.
+    :ivar option: The option that asks for it, for errors.
+    :ivar tls: Its TLS, if it has any.
+    :ivar port: A TCP port, which can be bound before it is listened on.
     """
 
     option: str
@@ -111,10 +112,10 @@ class _Planned:
 
 class Listeners:
     """
-    Everything that a gateway listens on.
+    The ports and sockets of one gateway.
 
-    :param bind: Takes a TCP port.
-    :ivar opened: What is open.
+    :param bind: Binds a TCP port.
+    :ivar opened: Those that are open.
     """
 
     _log = make_logger()
@@ -129,11 +130,11 @@ class Listeners:
 
     def prepare(self, *, has_token: bool) -> None:
         """
-        Find out what can be wrong before anything is started: read certificates, look at what could
-        be reached from outside, and take the TCP ports.
+        Check everything before anything is started: read certificates, refuse ports that other
+        machines could use without a token, and bind the TCP ports.
 
         :param has_token: Whether clients need a token.
-        :raises ConfigurationError: when something cannot work, or must not be.
+        :raises ConfigurationError: when a port or socket cannot be opened, or would be unsafe.
         """
         settings = self._settings
         self._has_token = has_token
@@ -177,12 +178,12 @@ class Listeners:
                 f"cannot listen on port {settings.port} of {settings.ip or 'any address'}{others}: "
                 f"{_reason(error)}; {_hint(error) or 'choose another with --port or --ip'}"
             ) from None
-        # What was a name is an address now.
+        # The name has been resolved to an address.
         return attrs.evolve(planned, reach=reach_of(planned.port.host))
 
     def give_back(self) -> None:
         """
-        Leave the ports that have been taken, and on which nobody listens, to others.
+        Release the ports that are bound and not listened on.
         """
         for planned in self._planned:
             if planned.port is not None:
@@ -190,25 +191,24 @@ class Listeners:
 
     def _check_remote(self, option: str) -> None:
         """
-        :param option: What other machines can reach.
-        :raises ConfigurationError: when everybody out there could run code here, and the operator
-            has not said that this is meant.
+        :param option: The option that other machines can reach the gateway by.
+        :raises ConfigurationError: when they would need no token, unless the operator allows that.
         """
         if self._has_token:
             return
         if not self._settings.insecure_no_auth:
             raise ConfigurationError(
-                f"other machines can reach {option}, and without a token everybody could run code "
-                "here; set one with --auth-token-file or KG_AUTH_TOKEN, listen on 127.0.0.1, or "
-                "say --insecure-no-auth if that is what you want"
+                f"other machines can reach {option}, and without a token anyone there could run "
+                "code here; set a token with --auth-token-file or KG_AUTH_TOKEN, listen on "
+                "127.0.0.1, or add --insecure-no-auth if that is what you want"
             )
         self._log.warn(
-            "no token is needed, and other machines can reach {option}: everybody there can run "
+            "no token is needed, and other machines can reach {option}: anyone there can run "
             "code here",
             option=option,
         )
 
-    # --- what there is to listen on ---
+    # --- planning ---
 
     def _plan_port(self) -> _Planned:
         settings = self._settings
@@ -243,7 +243,7 @@ class Listeners:
                     check_length(endpoint.arguments["address"])
                     clear_abandoned(endpoint.arguments["address"])
                     if not self._has_token and "mode" not in endpoint.arguments:
-                        # Twisted's own lets every user of this machine in.
+                        # Twisted's default lets all users of this machine connect.
                         text = written("unix", {**endpoint.arguments, "mode": "600"})
                 description = serverFromString(self._reactor, text)  # type: ignore[no-untyped-call]
             if endpoint.kind in ("tcp", "tcp6"):
@@ -262,7 +262,7 @@ class Listeners:
 
     def _plan_tls(self, option: str, endpoint: Endpoint) -> _Planned:
         """
-        What Twisted makes of ``ssl:``, but with our ciphers, and certificates that can change.
+        Plan ``ssl:`` as Twisted does, but with our ciphers and with certificates that can change.
         """
         settings, arguments = self._settings, dict(endpoint.arguments)
         method = arguments.pop("sslmethod", "TLS_METHOD")
@@ -308,10 +308,10 @@ class Listeners:
 
     async def open(self, factory: IProtocolFactory) -> None:
         """
-        Listen.
+        Listen on all of them.
 
-        :raises ConfigurationError: when that is not possible, or would let others in; what has been
-            opened by then is in :py:attr:`opened`.
+        :raises ConfigurationError: when that is not possible, or unsafe; :py:attr:`opened` has what
+            has been opened by then.
         """
         for planned in self._planned:
             served = factory

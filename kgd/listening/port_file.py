@@ -1,5 +1,5 @@
 """
-A file that says where the gateway listens, for whoever has started it.
+A file with the ports and sockets that the gateway listens on, for the program that started it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from kgd.errors import ConfigurationError
 
 class PortFile:
     """
-    A file that is there as long as the gateway answers, whole or not at all.
+    A file that exists while the gateway answers, and is never incomplete.
 
-    It has a line for each thing that is listened on: the number of a port, or the path of a socket.
+    Format: one line for each port or socket, with the port's number or the socket's path.
 
-    :param path: Where; nothing is no file.
+    :param path: Its path; empty for no file.
     """
 
     def __init__(self, path: str) -> None:
@@ -27,7 +27,7 @@ class PortFile:
 
     def clear(self) -> None:
         """
-        Remove what a gateway has left that was killed: it is no longer true.
+        Remove a file that a killed gateway has left.
 
         :raises ConfigurationError: when that is not possible.
         """
@@ -35,7 +35,7 @@ class PortFile:
             return
         try:
             self._path.unlink(missing_ok=True)
-            # Whether it will be possible to write is better known before anything is started.
+            # Find out before anything is started whether the file can be written.
             with NamedTemporaryFile(dir=self._path.parent):
                 pass
         except OSError as error:
@@ -43,7 +43,7 @@ class PortFile:
 
     def write(self, places: Sequence[str]) -> None:
         """
-        Say where.
+        Write the file.
 
         :raises ConfigurationError: when that is not possible.
         """
@@ -55,7 +55,7 @@ class PortFile:
             ) as file:
                 # Paths need not be UTF-8.
                 file.writelines(os.fsencode(f"{place}\n") for place in places)
-                # Whoever waits for it may be another user.
+                # The program that waits for it may run as another user.
                 os.fchmod(file.fileno(), 0o644)
                 file.flush()
                 self._written = _identity(os.fstat(file.fileno()))
@@ -65,7 +65,7 @@ class PortFile:
 
     def remove(self) -> None:
         """
-        Remove the file, unless it is another gateway's by now.
+        Remove the file, unless another gateway has replaced it.
         """
         written, self._written = self._written, None
         if self._path is not None and written is not None:
@@ -77,12 +77,12 @@ class PortFile:
 
     def _trouble(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(
-            f"--port-file={self._path} cannot be written: {error.strerror}; choose another place"
+            f"--port-file={self._path} cannot be written: {error.strerror}; choose another path"
         )
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
     """
-    :return: What tells a file from one that has taken its place; a number alone is used again.
+    :return: What tells a file from one that has replaced it; inode numbers alone are reused.
     """
     return found.st_ino, found.st_mtime_ns

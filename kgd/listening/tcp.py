@@ -1,5 +1,5 @@
 """
-A TCP port that is taken first, and listened on later.
+A TCP port that is bound first, and listened on later.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ Bind = Callable[[int, str], socket.socket]
 
 def bind_tcp(port: int, interface: str) -> socket.socket:
     """
-    :param interface: An address or a name; nothing is all addresses.
-    :return: A socket that has the port, and on which nobody listens.
-    :raises OSError: when it cannot be had.
-    :raises ValueError: when there is no such port.
+    :param interface: An address or a name; empty for all addresses.
+    :return: A socket that is bound and does not listen yet.
+    :raises OSError: when the port cannot be bound.
+    :raises ValueError: when the number is out of range.
     """
     if not 0 <= port < 65536:
-        raise ValueError(f"{port} is no port; there are those from 0 to 65535")
+        raise ValueError(f"port {port} is out of range; use 0 to 65535")
     family = socket.AF_INET6 if ":" in interface else socket.AF_INET
     known = socket.getaddrinfo(
         interface or None, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -39,13 +39,12 @@ def bind_tcp(port: int, interface: str) -> socket.socket:
 
 class TCPPort:
     """
-    The first of some ports that can be had.
+    The first of several ports that can be bound.
 
-    It is taken before anything is started that would have been in vain if there were none, and
-    while the process may still be root's, who alone can have the lower ones. Until somebody
-    listens, clients are refused.
+    It is bound before anything else is started, and while the process may still be root's, which
+    the ports below 1024 need. Until the gateway listens, clients are refused.
 
-    :param ports: Those to try.
+    :param ports: The ports to try, in order.
     :param bind: As :py:func:`bind_tcp`.
     """
 
@@ -66,10 +65,10 @@ class TCPPort:
 
     def take(self) -> None:
         """
-        Take the next of the ports that can be had.
+        Bind the next port that is free.
 
-        :raises OSError: when there is none.
-        :raises ValueError: when one of them is none.
+        :raises OSError: when none is.
+        :raises ValueError: when one of them is out of range.
         """
         problem = OSError("there is no other port to try")
         for port in self._ports:
@@ -87,7 +86,7 @@ class TCPPort:
     @property
     def host(self) -> str:
         """
-        The address at which a port has been taken.
+        The address that is bound.
         """
         assert self._socket is not None
         return str(self._socket.getsockname()[0])
@@ -95,7 +94,7 @@ class TCPPort:
     async def listen(self, factory: IProtocolFactory) -> Any:
         """
         :return: The listening port.
-        :raises OSError: when another process has been quicker, and there is no other port.
+        :raises OSError: when another process listens there already, and no other port is free.
         """
         while True:
             assert self._socket is not None
@@ -103,7 +102,7 @@ class TCPPort:
                 self._socket.listen(self._backlog)
                 break
             except OSError as error:
-                # Two can have the same one, until one of them listens.
+                # With SO_REUSEADDR, two processes can bind the same port until one listens.
                 self.give_back()
                 try:
                     self.take()
@@ -115,7 +114,7 @@ class TCPPort:
 
     def give_back(self) -> None:
         """
-        Let others have it, if nobody listens on it.
+        Release the port, unless it is listened on.
         """
         taken, self._socket = self._socket, None
         if taken is not None:

@@ -1,5 +1,5 @@
 """
-TLS for the gateway's ports: which versions and ciphers, and certificates that can be read again.
+TLS for the gateway's ports: versions, ciphers, and certificates that can be reloaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zope.interface import implementer
 from kgd.errors import ConfigurationError, unread
 
 MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
-# Of TLS 1.2, what has forward secrecy and authenticates; all of TLS 1.3 does.
+# The ciphers of TLS 1.2 with forward secrecy and authentication; all of TLS 1.3's have both.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 WITH_DH = CIPHERS + b":DHE+AESGCM:DHE+CHACHA20"
 
@@ -29,13 +29,12 @@ WITH_DH = CIPHERS + b":DHE+AESGCM:DHE+CHACHA20"
 @attrs.frozen(kw_only=True)
 class TLSFiles:
     """
-    What a context is made of: paths of files in PEM.
+    Paths of the PEM files that a TLS context is made of.
 
-    :ivar certificate: The certificate, then those that lead to one that clients know.
-    :ivar key: Its key.
-    :ivar chain: More certificates, if the first file does not have them all.
-    :ivar client_ca: Who signs the certificates that clients must have; none means that they need
-        not have any.
+    :ivar certificate: The certificate, followed by intermediate ones.
+    :ivar key: Its private key.
+    :ivar chain: Further intermediate certificates.
+    :ivar client_ca: The authority that signs clients' certificates; empty if clients need none.
     :ivar dh_parameters: For older clients without elliptic curves.
     :ivar minimum: A key of :py:data:`MINIMUM`.
     """
@@ -50,7 +49,7 @@ class TLSFiles:
 
 def make_context(files: TLSFiles) -> SSL.Context:
     """
-    :raises kgd.errors.ConfigurationError: when a file is missing or wrong; it says which.
+    :raises kgd.errors.ConfigurationError: when a file is missing or wrong; it names the file.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(MINIMUM[files.minimum])
@@ -77,7 +76,7 @@ def make_context(files: TLSFiles) -> SSL.Context:
         _certificates(files.client_ca)
         with _refusing(f"what is in {files.client_ca}"):
             context.load_verify_locations(files.client_ca)
-            # Clients with several certificates learn which will do.
+            # So that clients with several certificates know which one to present.
             context.load_client_ca(os.fsencode(files.client_ca))
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
     if files.dh_parameters:
@@ -90,13 +89,13 @@ def make_context(files: TLSFiles) -> SSL.Context:
 @contextmanager
 def _refusing(what: str) -> Iterator[None]:
     """
-    Say in our words what OpenSSL does not take, and its reason.
+    Turn an error of OpenSSL's into one that names the file and the reason.
     """
     try:
         yield
     except SSL.Error as error:
-        reason = error.args[0][-1][-1] if error.args and error.args[0] else "it does not say why"
-        raise ConfigurationError(f"OpenSSL does not take {what}: {reason}") from None
+        reason = error.args[0][-1][-1] if error.args and error.args[0] else "unknown reason"
+        raise ConfigurationError(f"OpenSSL rejects {what}: {reason}") from None
 
 
 def _read(path: str) -> bytes:
@@ -108,7 +107,7 @@ def _read(path: str) -> bytes:
 
 def _certificates(path: str) -> list[x509.Certificate]:
     """
-    :return: All that are in a file, one at least.
+    :return: The certificates in a file, at least one.
     """
     try:
         return x509.load_pem_x509_certificates(_read(path))
@@ -122,7 +121,7 @@ def _key(path: str) -> Any:
         return serialization.load_pem_private_key(content, password=None)
     except TypeError:
         raise ConfigurationError(
-            f"the key in {path} has a passphrase, and nobody is there to type it; take it off"
+            f"the key in {path} has a passphrase, which the gateway cannot ask for; remove it"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigurationError(f"{path} holds no private key in PEM") from None
@@ -131,7 +130,7 @@ def _key(path: str) -> Any:
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
     """
-    Makes the TLS side of each connection, from the files as they were when they were last read.
+    Makes the TLS side of each connection, from the files as they were last read.
 
     :raises kgd.errors.ConfigurationError: as :py:func:`make_context`.
     """
@@ -142,14 +141,11 @@ class ServerTLS:
 
     def reload(self) -> None:
         """
-        Read the files again, for connections that come from now on.
+        Read the files again, for new connections.
 
         :raises kgd.errors.ConfigurationError: as :py:func:`make_context`; then nothing changes.
         """
         self._context = make_context(self.files)
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """
-        :return: The TLS side of one connection.
-        """
         return SSL.Connection(self._context, None)

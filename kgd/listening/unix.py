@@ -1,5 +1,5 @@
 """
-The paths of Unix sockets: whether they can be used, and what killed gateways have left there.
+Paths of Unix sockets: checking their length, and removing sockets of killed gateways.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ TAKEN = "another process listens there"
 
 def check_length(path: str) -> None:
     """
-    :raises kgd.errors.ConfigurationError: when no socket can have this path.
+    :raises kgd.errors.ConfigurationError: when the path is too long for a socket.
     """
     length = len(os.fsencode(path))
     if length > LONGEST_PATH:
         raise ConfigurationError(
             f"the path has {length} bytes, and that of a Unix socket can have {LONGEST_PATH}; "
-            "choose a directory with a shorter one, like those in /run"
+            "choose a directory with a shorter path, such as one in /run"
         )
 
 
 def clear_abandoned(path: str) -> None:
     """
-    Remove a socket on which nobody listens any more, and Twisted's lock on it.
+    Remove a socket on which no process listens, and Twisted's lock on it.
 
-    Twisted itself asks whether there is a process with the number that the lock has. By now that
-    may be another one; in a container, where the number is always the same, it is our own.
+    Twisted itself checks whether a process with the lock's number exists. That may be another
+    process by now; in a container, where numbers repeat, it is the gateway itself.
 
-    :raises kgd.errors.ConfigurationError: when somebody listens there.
+    :raises kgd.errors.ConfigurationError: when a process listens there.
     """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
@@ -47,10 +47,10 @@ def clear_abandoned(path: str) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(file)
     except BlockingIOError:
-        # So many want to be let in already.
+        # The queue of a process that listens is full.
         raise ConfigurationError(TAKEN) from None
     except OSError:
-        # It is not there, or not ours; whoever listens there will find out.
+        # It does not exist or is not accessible, which listening will show.
         return
     else:
         raise ConfigurationError(TAKEN)

@@ -42,7 +42,7 @@ class DrainTests(NotebookTestCase):
         self.assertEqual((await self.get("/healthz")).code, 200)
         refused = await self.get("/hi")
         self.assertEqual(refused.code, 503)
-        self.assertIn("is being drained", refused.json["message"])
+        self.assertIn("is draining", refused.json["message"])
         self.assertIn("retry-after", refused.headers)
         valve.open()
         for answer, body in ((running, b"waited\n"), (queued, b"hi\n")):

@@ -171,8 +171,8 @@ class FetchTests(TestCase):
         )
         for uri, words in (
             (f"{url}/nothing?token=s3cret", "answers 404"),
-            (f"{url}/loop", "leads nowhere"),
-            (f"{url}/out", "not http or https"),
+            (f"{url}/loop", "redirects without end"),
+            (f"{url}/out", "neither http nor https"),
             (url.replace("127.0.0.1", "u:s3cret@127.0.0.1") + "/nothing", "answers 404"),
             ("http://127.0.0.1:1/a", "cannot be fetched"),
         ):

@@ -95,7 +95,7 @@ class TurnstileTests(SynchronousTestCase):
         """
         self.open = self.usable
         (line,) = self.says(self.port.doRead)
-        self.assertIn("new connections have to wait", line)
+        self.assertIn("new connections wait", line)
         self.assertEqual((self.port.sessionno, self.port.reading), (0, False))
         self.assertEqual(self.says(lambda: self.clock.pump([1.0] * 5)), [])
         self.assertFalse(self.port.reading)

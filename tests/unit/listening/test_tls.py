@@ -230,7 +230,7 @@ class TLSTests(SynchronousTestCase):
             (self.files("junk"), "junk", "no certificate"),
             (self.files(key="junk"), "junk", "no private key"),
             (self.files(key="server.crt"), "server.crt", "no private key"),
-            (self.files(key="other.key"), "other.key", "does not take"),
+            (self.files(key="other.key"), "other.key", "rejects"),
             (self.files(key="locked.key"), "locked.key", "passphrase"),
             (self.files("weak.pem", "weak.pem"), "weak.pem", "too small"),
             (self.files(client_ca="junk"), "junk", "no certificate"),

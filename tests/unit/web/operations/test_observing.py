@@ -70,7 +70,7 @@ class HealthTests(APITestCase):
         for path, body in bodies:
             response = self.request("POST", path + "?token=t", body)
             self.assertError(response, 503)
-            self.assertIn("is being drained", response.json["message"])
+            self.assertIn("is draining", response.json["message"])
             self.assertGreater(int(response.headers["retry-after"]), 0)
         for method, path, content, code in (
             ("GET", f"/api/kernels/{kernel_id}", None, 200),
