@@ -52,7 +52,7 @@ class RecordingClient:
 
     def deliver(self, message: KernelMessage) -> None:
         """
-        Nobody delivers anything here.
+        Nothing is delivered here.
         """
 
     def surrender(self) -> list[KernelMessage]:
@@ -267,6 +267,6 @@ class Case(SynchronousTestCase):
 
     def reason_of(self, kernel: Kernel) -> str:
         """
-        What is said of a kernel that is no more.
+        The error for a kernel that is gone, which has its reason.
         """
         return str(self.assertRaises(NoSuchKernel, self.kernels.get, kernel.kernel_id))

@@ -130,8 +130,8 @@ def _check_is_local(spec: KernelSpec) -> None:
     name = provisioner.get("provisioner_name", _LOCAL) if isinstance(provisioner, dict) else _LOCAL
     if name != _LOCAL:
         raise KernelStartFailed(
-            f"The kernelspec {spec.name} asks for the provisioner {name!r}, but this gateway starts "
-            "processes of its own machine only; choose another kernelspec"
+            f"The kernelspec {spec.name} asks for the provisioner {name!r}, but this gateway "
+            "starts processes of its own machine only; choose another kernelspec"
         )
 
 

@@ -1,5 +1,5 @@
 """
-The end of kernels that nobody uses any more.
+Culling of unused kernels.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class WhyCullTests(SynchronousTestCase):
 
     def test_not_answering_yet(self) -> None:
         """
-        The state alone is no use: a kernel that starts again after a crash does so for nobody.
+        The state alone is no use: a kernel that starts again after a crash counts as unused.
         """
         for state in ("starting", "restarting"):
             self.kernel.execution_state = state
@@ -134,7 +134,7 @@ class WhyCullTests(SynchronousTestCase):
 
     def test_max_age(self) -> None:
         """
-        A kernel that is too old is culled whatever it does and whoever is connected.
+        A kernel that is too old is culled, also when it is busy or has clients.
         """
         self.kernel.execution_state = "busy"
         self.kernel.busy_since = self.kernel.last_used = 1599.0
@@ -145,7 +145,7 @@ class WhyCullTests(SynchronousTestCase):
 
     def test_busy_limit(self) -> None:
         """
-        A kernel that is busy for too long is culled, whatever it says and whoever is connected.
+        A kernel that is busy for too long is culled, also when it prints or has clients.
         """
         self.kernel.channels.attach("s", RecordingClient())
         self.kernel.channels.outstanding = 1
@@ -290,7 +290,7 @@ class CullerTests(LogCase):
 
     def test_culled(self) -> None:
         """
-        In the first round after its time a kernel is stopped, and everybody is told why.
+        In the first round after its time-out a kernel is stopped, and its clients are told why.
         """
         self.culler(cull_idle_timeout=15.0, cull_interval=10.0)
         kernel = self.start()
@@ -436,7 +436,7 @@ class CullerTests(LogCase):
 
     def test_kernel_that_cannot_be_looked_at(self) -> None:
         """
-        Whatever is wrong with one kernel, the others are looked at.
+        An error with one kernel does not keep the culler from the others.
         """
         self.culler(cull_idle_timeout=5.0, cull_interval=10.0)
         broken, sound = self.start(), self.start()
@@ -574,7 +574,7 @@ class RegistryTests(LogCase):
 
     def test_slow_start(self) -> None:
         """
-        A kernel that takes longer to start than the timeout is not culled while somebody waits for
+        A kernel that takes longer to start than the timeout is not culled while a client waits for
         it, and has all of its time from then on.
         """
         rig = Rig(Settings(cull_idle_timeout=10.0, cull_interval=10.0))
@@ -620,7 +620,7 @@ class RegistryTests(LogCase):
 
     def test_while_it_stops(self) -> None:
         """
-        A kernel that somebody stops is left to them.
+        A kernel that is being stopped already is left alone.
         """
         rig = Rig(Settings(cull_idle_timeout=600.0, shutdown_wait_time=2000.0))
         kernel = self.start(rig)

@@ -320,7 +320,7 @@ class SeedTests(PoolCase):
 
     def test_code_cells(self) -> None:
         """
-        Its code cells run, in order; others do not. Whoever asked for the kernel waits for that.
+        Its code cells run, in order; others do not. The start of the kernel waits for them.
         """
         self.seeded(("markdown", "# x"), ("code", "a = 1"), ("raw", "b"), ("code", "c = 2"))
         self.load()

@@ -1,5 +1,5 @@
 """
-Kernels as real children of this process.
+The local launcher and its spawner, with real child processes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.support.processes import LONG, is_alive, running_reactor, until, with
 
 PATH = {"PATH": "/usr/bin:/bin"}
 KERNEL_ID = "1-2-3-4-5"
-# Signals 32 and 33 belong to the C library, which lets nobody touch them.
+# Signals 32 and 33 belong to the C library, which does not let programs change them.
 THREADS = 0b11 << 31
 
 
@@ -274,13 +274,13 @@ class ProcessSpawnerTests(TestCase):
 
     async def test_input_is_closed(self) -> None:
         """
-        Whoever reads from its input finds its end at once.
+        A process that reads its input finds its end at once.
         """
         self.assertEqual(await self.end_of(await self.launch("cat")), Ended(exit_code=0))
 
     async def test_signals_are_as_usual(self) -> None:
         """
-        The process neither ignores nor blocks any signal, whatever Python or we do.
+        The process neither ignores nor blocks any signal, though this one does.
         """
         before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         self.addCleanup(signal.signal, signal.SIGUSR2, before)
@@ -318,7 +318,7 @@ class ProcessSpawnerTests(TestCase):
 
     async def test_too_much_memory(self) -> None:
         """
-        Whoever wants more memory than it may have is told so by the system.
+        A process that asks for more memory than it may have gets an error from the system.
         """
         code = "try: bytearray(2**29)\nexcept MemoryError: print('no')\nbytearray(2**20)"
         process = await self.python(code, limits=Limits(memory=2**28))

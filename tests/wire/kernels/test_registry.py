@@ -164,7 +164,7 @@ class RegistryTests(TestCase):
 
     async def test_killed(self) -> None:
         """
-        A process that somebody kills is replaced.
+        A process that was killed is replaced.
         """
         kernel = await self.start("patient")
         first = self.pid(kernel)
@@ -192,7 +192,7 @@ class PortTests(TestCase):
 
     def test_taken(self) -> None:
         """
-        A port on which somebody listens is not free, and is afterwards.
+        A port is not free while a program listens on it, and is afterwards.
         """
         (port,) = PortLeases().lease(1)
         with socket.socket() as listener:
@@ -213,6 +213,6 @@ class PortTests(TestCase):
             listener.listen()
             client.connect(("127.0.0.1", port))
             accepted, _ = listener.accept()
-            # Whoever closes first keeps the port for a while.
+            # The side that closes first keeps the port for a while.
             accepted.close()
         self.assertTrue(is_free(port))

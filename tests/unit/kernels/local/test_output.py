@@ -39,7 +39,7 @@ class PrintableTests(SynchronousTestCase):
     @given(st.binary())
     def test_one_line(self, raw: bytes) -> None:
         """
-        Whatever a kernel prints stays one line.
+        Control characters are escaped, so that a line stays one line.
         """
         self.assertLessEqual(len(printable(raw).splitlines()), 1)
 

@@ -114,7 +114,7 @@ class OrdersTests(SynchronousTestCase):
 
     def test_not_more_than_the_gateway(self) -> None:
         """
-        Nobody gets more open files than the gateway may have.
+        A kernel gets at most as many open files as the gateway may have.
         """
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         found = self.ordered(Limits(open_files=hard + 1))["limits"]

@@ -58,7 +58,7 @@ class RuntimeDirectoryTests(SynchronousTestCase):
 
     def test_private(self) -> None:
         """
-        Nobody else may enter, even if they could before.
+        No other user may enter, even if all could before.
         """
         (self.base / "kgd").mkdir(parents=True, mode=0o777)
         (self.base / "kgd").chmod(0o777)
@@ -69,7 +69,7 @@ class RuntimeDirectoryTests(SynchronousTestCase):
 
     def test_write(self) -> None:
         """
-        A connection file is readable by us only, whatever the umask, and nothing else is left.
+        Whatever the umask, only the gateway's user can read a connection file; it is the only file.
         """
         self.addCleanup(os.umask, os.umask(0))
         self.runtime.open()
@@ -80,7 +80,7 @@ class RuntimeDirectoryTests(SynchronousTestCase):
 
     def test_replace(self) -> None:
         """
-        A second one takes the place of the first, even of a link that somebody put there.
+        A second file replaces the first, even if a link was put in its place.
         """
         self.runtime.open()
         victim = self.base / "victim"
@@ -116,7 +116,7 @@ class RuntimeDirectoryTests(SynchronousTestCase):
 
     def test_a_socket_that_stays(self) -> None:
         """
-        What cannot be removed is told in the log, and does no more harm.
+        A socket that cannot be removed is logged, and does no other harm.
         """
         self.runtime.open()
         (self.runtime.path / "1-1").mkdir()
@@ -168,7 +168,7 @@ class RuntimeDirectoryTests(SynchronousTestCase):
 
     def test_directory_vanished(self) -> None:
         """
-        When somebody removes the directory, another is made for the next kernel.
+        When the directory was removed, another is made for the next kernel.
         """
         self.runtime.open()
         shutil.rmtree(self.base)
@@ -212,7 +212,7 @@ class KeptTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        A gateway that keeps its kernels, of which there are two: one is us, one is no more.
+        A gateway that keeps its two kernels: one is this process, the other has ended.
         """
         self.base = Path(self.mktemp())
         self.runtime = RuntimeDirectory(self.base, keeps_kernels=True)
@@ -342,7 +342,7 @@ class SweepTests(SynchronousTestCase):
 
     def test_being_born(self) -> None:
         """
-        A directory that somebody is just making is left alone, unless that was long ago.
+        A directory that another gateway is just making is left alone, unless it began long ago.
         """
         young, old = self.base / "kgd" / ".new-a", self.base / "kgd" / ".new-b"
         young.mkdir(parents=True)

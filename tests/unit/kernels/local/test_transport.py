@@ -60,7 +60,7 @@ class ChoiceTests(SynchronousTestCase):
 
     def test_said(self) -> None:
         """
-        What the kernelspec says itself counts, whatever is known.
+        The metadata of the kernelspec overrides what is known.
         """
         ipykernel = ("python", "-m", "ipykernel_launcher")
         self.assert_speaks(True, "ir", supported_transports=["tcp", "IPC "])
@@ -174,7 +174,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_address(self) -> None:
         """
-        Whoever chooses an address for kernels gets TCP on it, except where Unix sockets are asked
+        With an address of its own for kernels, TCP is used there, unless Unix sockets are asked
         for.
         """
         rig = self.rig(kernel_ip="127.0.0.2")
