@@ -228,8 +228,7 @@ class IKernelProvisioner(Interface):
         announce: Callable[[ConnectionInfo], None], *, new_address: bool = False
     ) -> Deferred[Launched]:
         """
-        Start a process in a session of its own, without any inherited descriptor. Its output goes
-        to the log.
+        Start a process, whose output goes to the log.
 
         :param announce: To be called with the connection before the process starts, if that is
             known then, so that the gateway subscribes to iopub in time and no output of the start

@@ -202,7 +202,7 @@ class ActivityTests(SynchronousTestCase):
 
     def test_crash(self) -> None:
         """
-        A crashed kernel is restarting until it answers; late messages of the old one change nothing.
+        A crashed kernel is restarting until it answers; late messages of the old one do nothing.
         """
         self.activity.became_ready()
         self.activity.crashed()
