@@ -417,7 +417,7 @@ class AuditTests(GatewayTestCase):
         self.assertNotIn("sesame", path.read_text())
         self.assertNotIn("do", executed)
         self.assertNotIn("code", executed)
-        self.assertIn("nobody used it", events[-1]["reason"])
+        self.assertIn("it was unused", events[-1]["reason"])
 
     async def test_code_and_rotation(self) -> None:
         """
