@@ -4,6 +4,7 @@ The commands ``kgd`` and ``jupyter-kgd``, which are ``twistd -n kgd`` without a 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 from kgd.early import leave_when_told
 
-# What is imported from here on takes a while.
+# What is imported from here on takes a while, a sixth of it for a garbage collector that finds
+# nothing. The daemon turns it on again.
 leave_when_told()
+gc.disable()
 
 from twisted.python.usage import UsageError  # noqa: E402
 from twisted.scripts import twistd  # noqa: E402

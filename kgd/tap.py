@@ -132,6 +132,7 @@ class Daemon(Service):
         # What has been imported stays for ever; the garbage collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.enable()
         # Signals may come as soon as it is said that the gateway answers; but the reactor installs
         # its own handlers when it begins to run.
         self._handle_signals()
