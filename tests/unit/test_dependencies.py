@@ -23,7 +23,9 @@ def keywords() -> dict[str, Any]:
     (call,) = (
         node
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setup"
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "setup"
     )
     wanted = ("install_requires", "extras_require", "python_requires")
     return {
