@@ -23,6 +23,7 @@ from tests.support.gateway import (
     alive,
     children_of,
     http,
+    pause,
     until,
 )
 from tests.support.notebooks import notebook, python_notebook
@@ -135,6 +136,7 @@ class NotebookTestCase(GatewayTestCase):
             if metrics['kgd_notebook_queue_length{notebook="/"}'] == count:
                 return metrics
             self.assertLess(reactor.seconds(), deadline, f"{count} requests do not wait")
+            await pause()
 
     async def connect_raw(self, request: str) -> Any:
         """
@@ -181,7 +183,7 @@ class EndTests(NotebookTestCase):
 
             async def answers() -> Response:
                 while (response := await self.get("/kept")).code == 503:
-                    pass
+                    await pause()
                 return response
 
             response = await answers()
@@ -242,7 +244,7 @@ class EndTests(NotebookTestCase):
 
         async def again() -> None:
             while (await self.get("/hi")).code != 200:
-                pass
+                await pause()
 
         await again()
 
@@ -664,6 +666,7 @@ class ManyTests(NotebookTestCase):
         """
         while (response := await self.get(path)).body != body:
             self.assertIn(response.code, (200, 404))
+            await pause()
         return response.body
 
     async def readiness(self, body: bytes) -> None:
@@ -672,6 +675,7 @@ class ManyTests(NotebookTestCase):
         """
         while (response := await self.get("/readyz")).body != body:
             self.assertEqual(response.code, 200)
+            await pause()
 
     async def test_hang_up_signal(self) -> None:
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 
-from tests.support.gateway import Channels, GatewayTestCase, Message, http, stdout, until
+from tests.support.gateway import Channels, GatewayTestCase, Message, http, pause, stdout, until
 
 PYTHON = "--default-kernel-name=python3"
 # Prints numbers until it is interrupted; the pauses let the interrupt in.
@@ -67,7 +67,7 @@ class ReconnectTests(GatewayTestCase):
             return int(model["connections"])
 
         while await shown() != count:
-            pass
+            await pause()
 
     def request_code(self, client: Channels, code: str) -> str:
         """
