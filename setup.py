@@ -23,8 +23,13 @@ setup(
     # With this an editable install is a plain .pth file; any other would hide twisted/plugins.
     package_dir={"": "."},
     packages=[*find_packages(include=["kgd", "kgd.*"]), "twisted.plugins"],
-    package_data={"kgd": ["py.typed"], "kgd.web": ["static/*"]},
-    entry_points={"console_scripts": ["kgd = kgd.cli:main", "jupyter-kgd = kgd.cli:jupyter_main"]},
+    package_data={"kgd": ["py.typed"], "kgd.personalities.notebook_http.docs": ["static/*"]},
+    entry_points={
+        "console_scripts": [
+            "kgd = kgd.cli.main:main",
+            "jupyter-kgd = kgd.cli.main:jupyter_main",
+        ]
+    },
     # docs/dependencies.md has the reason for each.
     install_requires=[
         "attrs>=23.1",

@@ -40,8 +40,8 @@ autodoc_member_order = "bysource"
 # What belongs to others, or is no part of what these pages promise.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!kgd\b).*"),
-    ("py:.*", r"kgd\.(audit|auth|draining|notebook|open_sockets|parts|protocol)\..*"),
-    ("py:.*", r"kgd\.(relay|tally|testing|web)\..*"),
+    ("py:.*", r"kgd\.(auth|gateway|kernels|notebook|observability|personalities)\..*"),
+    ("py:.*", r"kgd\.(protocol|relay|sessions|shutdown|testing|web)\..*"),
 ]
 suppress_warnings = [
     # JSON with "..." in it, for what is left out.

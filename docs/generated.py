@@ -13,8 +13,8 @@ from make_options import action
 from zope.interface.interface import InterfaceClass, Method
 
 import kgd.interfaces
-from kgd.configuration.command_line import ACTIONS
-from kgd.options import OPTIONS
+from kgd.config.command_line import ACTIONS
+from kgd.config.options import OPTIONS
 
 
 def man_page_options() -> str:

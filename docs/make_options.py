@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kgd.configuration.command_line import ACTIONS, Options
-from kgd.configuration.showing import environment_file
-from kgd.configuration.traits import FAMILIES
-from kgd.options import OPTIONS, Option, switch_or_failures
+from kgd.config.command_line import ACTIONS, Options
+from kgd.config.jkg_traits import FAMILIES
+from kgd.config.options import OPTIONS, Option
+from kgd.config.render import environment_file
+from kgd.config.types import switch_or_failures
 
 DOCS = Path(__file__).parent
 ENVIRONMENT = DOCS.parent / "etc" / "kgd.env"

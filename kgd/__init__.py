@@ -7,12 +7,17 @@ An application of its own may have a :py:class:`Gateway` with :py:class:`Setting
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kgd.plugin_options import settings_from
-    from kgd.service import Gateway
+    from kgd.config.plugin_options import settings_from
+    from kgd.gateway.service import Gateway
     from kgd.settings import Settings
 
 __all__ = ["Gateway", "Settings", "__version__", "settings_from"]
@@ -21,9 +26,9 @@ __version__ = "0.1.0"
 
 # Imported when somebody asks for them: all other modules import this one first.
 _HOMES = {
-    "Gateway": "kgd.service",
+    "Gateway": "kgd.gateway.service",
     "Settings": "kgd.settings",
-    "settings_from": "kgd.plugin_options",
+    "settings_from": "kgd.config.plugin_options",
 }
 
 
@@ -31,3 +36,30 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+# Modules that documents have promised under an older name, and where they are now.
+_RENAMED = {
+    "kgd.descriptors": "kgd.daemon.limits",
+    "kgd.logs": "kgd.observability.logs",
+    "kgd.web.base": "kgd.web.mounted",
+    "kgd.web.respond": "kgd.web.responses",
+}
+
+
+class _RenamedModules(MetaPathFinder, Loader):
+    """
+    Imports a module under its older name; both names are the same module.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(name, self) if name in _RENAMED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system takes what is in sys.modules afterwards.
+        sys.modules[module.__name__] = import_module(_RENAMED[module.__name__])
+
+
+sys.meta_path.append(_RenamedModules())

@@ -2,6 +2,6 @@
 ``python -m kgd`` is the command ``kgd``.
 """
 
-from kgd.cli import main
+from kgd.cli.main import main
 
 main()

@@ -1,8 +1,8 @@
 """
-What can go wrong, in our own words and without a word of HTTP.
+Errors that users, clients and operators can cause, independent of HTTP.
 
-``kgd.web.errors`` holds the one table that turns these into status codes. The text of an error is
-what the client reads, so it says what was wrong and, where there is something, what to do about it.
+``kgd.web.errors`` maps them to HTTP statuses. Clients read an error's text, so it says what was
+wrong and, where possible, what to do about it.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-#: What msgspec raises when it is not given the JSON that it expects, or it is nested too deeply.
+#: What msgspec raises for JSON of the wrong shape, or nested too deeply.
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class GatewayError(Exception):
     """
-    The base of every error that a user can cause.
+    Base class of all errors that a user can cause.
     """
 
 
 def unread(error: OSError) -> str:
     """
-    :return: Why a file that the operator has named cannot be read, and what to do about it.
+    :return: Why a file named by the operator cannot be read, and what to do about it.
     """
     hint = "; the user that the gateway runs as has to be able to read it"
     return f"cannot be read: {error.strerror}{hint if isinstance(error, PermissionError) else ''}"
@@ -37,7 +37,7 @@ class ConfigurationError(GatewayError):
 
 class InvalidRequest(GatewayError):
     """
-    The request itself is wrong: its body, a field in it, a query argument.
+    The request is wrong: its body, a field of the body, or a query argument.
     """
 
 
@@ -49,19 +49,19 @@ class Unauthorized(GatewayError):
 
 class HostRefused(GatewayError):
     """
-    The gateway was asked for under a name that is not its own.
+    The ``Host`` header has a name that is not the gateway's.
     """
 
 
 class CrossOriginRefused(GatewayError):
     """
-    A web page of another origin asked, and that origin is not allowed.
+    A web page of an origin that is not allowed sent the request.
     """
 
 
 class ListingForbidden(GatewayError):
     """
-    Kernels are not listed unless the operator says so.
+    Listing kernels is off, which is the default.
     """
 
 
@@ -91,7 +91,7 @@ class TargetTooLong(GatewayError):
 
 class HeadersTooLarge(GatewayError):
     """
-    There are too many headers, or too much is in them.
+    The headers are too many, or too large.
     """
 
 
@@ -109,13 +109,13 @@ class UnsupportedEncoding(GatewayError):
 
 class ExpectationFailed(GatewayError):
     """
-    The client expects something that we do not know.
+    The ``Expect`` header names something unknown.
     """
 
 
 class UpgradeRequired(GatewayError):
     """
-    The client speaks a version of the WebSocket protocol that we do not.
+    The client wants a version of the WebSocket protocol that is not supported.
     """
 
 
@@ -133,15 +133,15 @@ class NoSuchKernel(GatewayError):
 
 class NoSuchSession(GatewayError):
     """
-    There is no session of this id, or its kernel has gone.
+    No session has this id, or its kernel has ended.
     """
 
 
 class SessionKernelUnavailable(GatewayError):
     """
-    A session cannot have the kernel that it wants.
+    The kernel that a session wants cannot be started.
 
-    :ivar short_message: The same for those who have little room to show it.
+    :ivar short_message: The same text, shorter.
     """
 
     def __init__(self, message: str, short_message: str) -> None:
@@ -151,13 +151,13 @@ class SessionKernelUnavailable(GatewayError):
 
 class NotSupported(GatewayError):
     """
-    Something that servers like this may offer, and this one does not.
+    Jupyter Server offers this, and kgd does not.
     """
 
 
 class KernelLimitReached(GatewayError):
     """
-    As many kernels run as the settings allow.
+    ``--max-kernels`` kernels are running.
     """
 
 
@@ -169,9 +169,9 @@ class KernelStartFailed(GatewayError):
 
 class Unavailable(GatewayError):
     """
-    Nobody can do at the moment what is asked for.
+    The request cannot be served at the moment.
 
-    :ivar retry_after: When it may be possible, in seconds from now.
+    :ivar retry_after: Seconds after which it may be.
     """
 
     def __init__(self, message: str, retry_after: int) -> None:
@@ -181,33 +181,33 @@ class Unavailable(GatewayError):
 
 class KernelLost(GatewayError):
     """
-    The kernel ended before it had answered.
+    The kernel ended before it answered.
     """
 
 
 class TookTooLong(GatewayError):
     """
-    The code did not come to its end in the time that it is given.
+    The code did not finish within its time limit.
     """
 
 
 class ResponseTooLarge(GatewayError):
     """
-    The code gave more output than is sent.
+    The code's output exceeds the limit of a response.
     """
 
 
 class NotAcceptable(GatewayError):
     """
-    What the client would accept is not to be had.
+    The response has none of the media types that the client accepts.
     """
 
 
 class NoSuchMethod(GatewayError):
     """
-    The path is there, but does not take this method.
+    The path does not support this method.
 
-    :ivar methods: Those that it takes.
+    :ivar methods: The methods that it supports.
     """
 
     def __init__(self, methods: Sequence[str]) -> None:
@@ -223,7 +223,7 @@ class RestartFailed(GatewayError):
 
 class InvalidNotebook(GatewayError):
     """
-    A file that should be a notebook is none.
+    A file is not a notebook, or a notebook cannot be served.
     """
 
 
@@ -235,7 +235,7 @@ class NotebookUnavailable(GatewayError):
 
 class MalformedMessage(GatewayError):
     """
-    Bytes that are no Jupyter message.
+    Bytes that are not a Jupyter message.
 
     :ivar reason: A sentence for the log and for the close frame.
     """
@@ -247,5 +247,5 @@ class MalformedMessage(GatewayError):
 
 class BadSignature(MalformedMessage):
     """
-    A message that was not signed with the kernel's key.
+    A message without a valid signature by the kernel's key.
     """

@@ -1,0 +1,3 @@
+"""
+Kernels: kernelspecs, start, restart, culling, spare kernels, and the registry of all of them.
+"""

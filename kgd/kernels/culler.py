@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from kgd.interfaces import CULLED, IKernel, IKernels, KernelSpec
-from kgd.logs import make_logger
+from kgd.observability.logs import make_logger
 from kgd.settings import Settings
 
 _KEY = "cull_idle_timeout"

@@ -22,10 +22,10 @@ from kgd.interfaces import (
     KernelSpec,
 )
 from kgd.kernels.activity import Activity
-from kgd.kernels.address import KernelAddress
-from kgd.kernels.current import Plan
-from kgd.kernels.patience import Schedule
-from kgd.kernels.work import KernelWork
+from kgd.kernels.controller import KernelController
+from kgd.kernels.local.transport import KernelAddress
+from kgd.kernels.restart_policy import StopSchedule
+from kgd.kernels.supervisor import LaunchSpec
 from kgd.settings import Settings
 
 
@@ -48,7 +48,7 @@ class Kernel:
     def __init__(
         self,
         reactor: Any,
-        plan: Plan,
+        plan: LaunchSpec,
         settings: Settings,
         launcher: IKernelLauncher,
         relay: IRelay,
@@ -67,7 +67,7 @@ class Kernel:
         self.stopping: bool = False
         self._settings = settings
         self._activity = Activity(wall_clock, monotonic, settings.untracked_message_types)
-        self._work = KernelWork(
+        self._work = KernelController(
             reactor, plan, settings, launcher, address, self._activity, forget, crashed
         )
         self._work.kernel = self
@@ -193,7 +193,7 @@ class Kernel:
             self.stopping = True
             self._work.stop_reason = reason
         if hurried:
-            self._work.schedule = Schedule.hurried(self._settings)
+            self._work.schedule = StopSchedule.hurried(self._settings)
         stopping = self._work.askers.stopped.wait()
         self._work.events.stop_asked()
         return stopping

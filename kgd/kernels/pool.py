@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDef
 from twisted.internet.interfaces import IDelayedCall
 
 from kgd.errors import ConfigurationError, GatewayError
-from kgd.kernels.current import Plan
 from kgd.kernels.kernel import Kernel
-from kgd.logs import make_logger
+from kgd.kernels.supervisor import LaunchSpec
+from kgd.observability.logs import make_logger
 
 # Whoever has just been given a spare kernel shall have the processor for themselves at first.
 REFILL_AFTER = 0.2
@@ -87,7 +87,7 @@ class WarmPool:
         kernel.start().addErrback(lambda _: None)
         return ready
 
-    def take(self, plan: Plan) -> Kernel | None:
+    def take(self, plan: LaunchSpec) -> Kernel | None:
         """
         :return: A kernel that is as good as one made by this plan, or ``None`` when there is none.
         """

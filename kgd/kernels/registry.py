@@ -15,8 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succee
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kgd.audit import Audit
-from kgd.draining import Draining
+from kgd.deferreds import Waiters
 from kgd.errors import (
     ConfigurationError,
     KernelLimitReached,
@@ -39,21 +38,22 @@ from kgd.interfaces import (
     Seed,
     StartRequest,
 )
-from kgd.kernels.address import Addresses
-from kgd.kernels.command import working_directory
 from kgd.kernels.culler import Culler
-from kgd.kernels.current import Plan
-from kgd.kernels.environment import as_user, check_client_environment, kernel_environment
 from kgd.kernels.kernel import Kernel
-from kgd.kernels.limits import limits_of
-from kgd.kernels.names import check_kernel_id, new_kernel_id
+from kgd.kernels.kernel_ids import check_kernel_id, new_kernel_id
+from kgd.kernels.local.command import working_directory
+from kgd.kernels.local.environment import as_user, check_client_environment, kernel_environment
+from kgd.kernels.local.ports import PortLeases
+from kgd.kernels.local.rlimits import limits_of
+from kgd.kernels.local.runtime_directory import RuntimeDirectory
+from kgd.kernels.local.transport import Addresses
 from kgd.kernels.pool import WarmPool
-from kgd.kernels.ports import PortLeases
-from kgd.kernels.runtime import RuntimeDirectory
-from kgd.kernels.seeds import load_seed
+from kgd.kernels.seed import load_seed
+from kgd.kernels.supervisor import LaunchSpec
+from kgd.observability.audit import AuditLog
+from kgd.observability.counters import Counters
 from kgd.settings import Settings
-from kgd.tally import Tally
-from kgd.waiters import Waiters
+from kgd.shutdown import Draining
 
 # Of so many kernels that died by themselves or were culled it is remembered why.
 _REMEMBERED = 100
@@ -85,8 +85,8 @@ class KernelRegistry:
         wall_clock: Callable[[], float] = time.time,
         ports: PortLeases | None = None,
         monotonic: Callable[[], float] = time.monotonic,
-        tally: Tally | None = None,
-        audit: Audit | None = None,
+        counters: Counters | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -97,8 +97,8 @@ class KernelRegistry:
         self._environment = environment
         self._wall_clock = wall_clock
         self._monotonic = monotonic
-        self._tally = tally or Tally()
-        self._audit = audit or Audit()
+        self._counters = counters or Counters()
+        self._audit = audit or AuditLog()
         self._draining = Draining()
         self._drained: Waiters[None] = Waiters()
         self._addresses = Addresses(
@@ -185,7 +185,7 @@ class KernelRegistry:
     def _new_spare(self, name: str) -> Kernel:
         return self._new_kernel(self._plan(new_kernel_id(), StartRequest(name=name)), self.launcher)
 
-    def _plan(self, kernel_id: str, request: StartRequest) -> Plan:
+    def _plan(self, kernel_id: str, request: StartRequest) -> LaunchSpec:
         settings = self._settings
         name = settings.force_kernel_name or request.name or settings.default_kernel_name
         spec = self._specs.find(name)
@@ -213,7 +213,7 @@ class KernelRegistry:
         seed = request.seed or self._seed
         if seed is not None and (seed.kernel_name != spec.name or not seed.cells):
             seed = None
-        return Plan(
+        return LaunchSpec(
             kernel_id=kernel_id,
             spec=spec,
             env=env,
@@ -231,7 +231,7 @@ class KernelRegistry:
         found = {name for name, value in self._environment.items() if token and value == token}
         return {self._settings.auth_token_env, *found}
 
-    def _new_kernel(self, plan: Plan, launcher: IKernelLauncher) -> Kernel:
+    def _new_kernel(self, plan: LaunchSpec, launcher: IKernelLauncher) -> Kernel:
         kernel = Kernel(
             self._reactor,
             plan,
@@ -240,7 +240,7 @@ class KernelRegistry:
             self._relay,
             self._addresses.new(plan.kernel_id, plan.spec),
             lambda reason: self._forget(kernel, reason),
-            lambda: self._tally.revivals.update([kernel.name]),
+            lambda: self._counters.revivals.update([kernel.name]),
             self._wall_clock,
             self._monotonic,
         )
@@ -251,11 +251,11 @@ class KernelRegistry:
         name, since = kernel.name, self._monotonic()
 
         def ready(_: None) -> None:
-            self._tally.started(name, self._monotonic() - since)
+            self._counters.started(name, self._monotonic() - since)
 
         def failed(failure: Failure) -> None:
             if not kernel.stopping:
-                self._tally.failed_starts[name] += 1
+                self._counters.failed_starts[name] += 1
 
         kernel.when_ready().addCallbacks(ready, failed)
 
@@ -268,7 +268,7 @@ class KernelRegistry:
         kernel_id = kernel.kernel_id
         self._pool.forget(kernel)
         if not kernel.stopping:
-            self._tally.deaths[kernel.name] += 1
+            self._counters.deaths[kernel.name] += 1
         # A spare kernel has not been anybody's.
         if self._kernels.pop(kernel_id, None) is not None and reason:
             self._reasons[kernel_id] = reason

@@ -7,8 +7,10 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -19,10 +21,25 @@ from zope.interface import implementer
 
 from kgd.errors import NoSuchKernelSpec
 from kgd.interfaces import IKernelSpecs, KernelSpec
-from kgd.logs import make_logger
+from kgd.observability.logs import make_logger
 
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpecManager
+
+_PYTHON = re.compile(r"(python|pypy)[0-9.]*")
+_IPYKERNEL = ("ipykernel", "ipykernel_launcher")
+
+
+def is_ipykernel(argv: Sequence[str]) -> bool:
+    """
+    Whether a command starts ipykernel, with nothing in between.
+    """
+    return (
+        bool(argv)
+        and _PYTHON.fullmatch(Path(argv[0]).name) is not None
+        and any(flag == "-m" and module in _IPYKERNEL for flag, module in pairwise(argv))
+    )
+
 
 _log = make_logger()
 _ALIASES = {"python": "python3"}

@@ -1,0 +1,3 @@
+"""
+Notebooks as HTTP APIs: parsing them, routing requests, making responses; pure functions.
+"""

@@ -11,7 +11,7 @@ import attrs
 from kgd.errors import InvalidNotebook
 from kgd.notebook.api import Cell, Endpoint, Handler, NotebookAPI
 from kgd.notebook.markdown import Description
-from kgd.notebook.paths import compile_path, ordered
+from kgd.notebook.routing import compile_path, ordered
 
 #: A media type, as a regular expression.
 MEDIA_TYPE = r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+"

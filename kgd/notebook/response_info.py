@@ -16,8 +16,8 @@ from typing import Any
 
 import attrs
 
-from kgd.notebook.api import Outputs
 from kgd.notebook.media_types import JSON, media_type
+from kgd.protocol.outputs import Outputs
 
 # These belong to the connection and to the length of the body, which are the gateway's; notebooks
 # that set them, and were right, keep working without.

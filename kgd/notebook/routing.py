@@ -1,17 +1,207 @@
 """
-Which endpoint a request is for.
+Paths as annotations have them: ``/users/:id`` with a parameter, ``/files/.*`` with a wildcard.
+
+A parameter is one or more characters of a segment. A wildcard is any text, slashes included.
+Everything else is literal text.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+from urllib.parse import quote, unquote_to_bytes
 
 import attrs
 
-from kgd.errors import InvalidRequest
+from kgd.errors import InvalidNotebook, InvalidRequest
 from kgd.notebook.api import Endpoint
-from kgd.notebook.paths import compile_path, decoded, encoded, is_constant, parameters
+
+# A dash belongs to a name when the name goes on after it, so that /:from-:to has two of them.
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*"
+_SPECIAL = re.compile(rf"(:{_NAME}|\.\*)")
+
+# What a path may hold as it is (RFC 3986, section 3.3), besides letters, digits and "-._~".
+_PLAIN = "/%:@!$&'()*+,;="
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+
+
+@attrs.frozen
+class Piece:
+    """
+    A part of a path.
+
+    :ivar text: The literal text, or the parameter's name.
+    """
+
+    kind: Literal["text", "parameter", "wildcard"]
+    text: str
+
+
+def pieces(path: str) -> tuple[Piece, ...]:
+    """
+    Take a path apart. Blanks around it do not count.
+    """
+    return tuple(_piece(text) for text in _SPECIAL.split(path.strip()) if text)
+
+
+def _piece(text: str) -> Piece:
+    if text == ".*":
+        return Piece("wildcard", text)
+    if _SPECIAL.fullmatch(text):
+        return Piece("parameter", text[1:])
+    return Piece("text", text)
+
+
+def parameters(path: str) -> tuple[str, ...]:
+    """
+    :return: The parameters' names, in order.
+    :raises kgd.errors.InvalidNotebook: when two of them are the same.
+    """
+    names = [piece.text for piece in pieces(path) if piece.kind == "parameter"]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidNotebook(
+                f"the path {path} has several parameters called {name}; "
+                "each needs a name of its own"
+            )
+    return tuple(names)
+
+
+def parameter_names(path: str) -> frozenset[str]:
+    """
+    :return: The parameters' names, each once.
+    """
+    return frozenset(piece.text for piece in pieces(path) if piece.kind == "parameter")
+
+
+def is_constant(path: str) -> bool:
+    """
+    Whether a path has neither parameters nor wildcards.
+    """
+    return all(piece.kind == "text" for piece in pieces(path))
+
+
+def first_parameter(path: str) -> float:
+    """
+    :return: The index, counted from 0, of the first segment with a parameter; infinity when there
+        is none.
+    """
+    for index, segment in enumerate(path.split("/")[1:]):
+        if any(piece.kind == "parameter" for piece in pieces(segment)):
+            return index
+    return math.inf
+
+
+def precedence(path: str) -> tuple[float, float]:
+    """
+    The usual key of :py:func:`ordered`: constant paths first, then those whose first parameter
+    comes late; among equals, those with more constant segments.
+    """
+    if is_constant(path):
+        return math.inf, math.inf
+    return first_parameter(path), sum(map(is_constant, path.split("/")))
+
+
+def ordered(paths: Iterable[str], key: Callable[[str], Any] = precedence) -> list[str]:
+    """
+    :param key: The greatest comes first.
+    :return: Paths in the order in which they are to be tried; equal ones stay as they were.
+    """
+    return sorted(paths, key=key, reverse=True)
+
+
+def encoded(text: str) -> str:
+    """
+    Percent-encode what cannot be in a request's path as it is. What has been encoded already
+    stays so; ``%c3`` and ``%C3`` are the same, and become alike.
+    """
+    return _ENCODED.sub(lambda found: found[0].upper(), quote(text, safe=_PLAIN, errors="replace"))
+
+
+def decoded(text: str) -> str:
+    """
+    Undo percent-encoding. A ``+`` stays, and so does a ``%`` that encodes nothing.
+
+    :raises UnicodeError: when that is not UTF-8.
+    """
+    return unquote_to_bytes(text).decode("utf-8")
+
+
+def compile_path(path: str) -> re.Pattern[str]:
+    """
+    Paths are compared before anybody is asked for a token, so no request may make that take long.
+    Therefore what may be found where it occurs first is not looked for elsewhere (``(?>...)``).
+
+    :return: What a percent-encoded path has to match fully; a group for each of the
+        :py:func:`parameters`. Paths that match the same have the same pattern.
+    :raises kgd.errors.InvalidNotebook: when two parameters have the same name.
+    """
+    # Groups cannot be called "a-b"; so they have no names at all.
+    parameters(path)
+    first, *others = _blocks(path)
+    if not others:
+        return re.compile(_pattern(first, ends="path"))
+    *middle, last = others
+    pattern = _pattern(first, ends="wildcard")
+    for block in filter(None, middle):
+        pattern += f"(?>.*?{_pattern(block, ends='wildcard')})"
+    return re.compile(f"{pattern}.*{_pattern(last, ends='path')}")
+
+
+def _blocks(path: str) -> list[list[Piece]]:
+    """
+    :return: What is between the wildcards.
+    """
+    blocks: list[list[Piece]] = [[]]
+    for piece in pieces(path):
+        if piece.kind == "wildcard":
+            blocks.append([])
+        else:
+            blocks[-1].append(piece)
+    return blocks
+
+
+def _pattern(block: Sequence[Piece], ends: Literal["path", "wildcard"]) -> str:
+    """
+    :param ends: What ends with the block, or comes after it.
+    """
+    rest = list(block)
+    pattern = ""
+    while rest:
+        piece = rest.pop(0)
+        if piece.kind == "text":
+            pattern += _literal(piece)
+        elif not rest:
+            # A wildcard takes what follows the first character, whatever that is.
+            pattern += "([^/]+)" if ends == "path" else "(?=([^/]+))[^/]"
+        elif rest[0].kind == "parameter":
+            pattern += "([^/])"
+        elif ends == "path" and len(rest) == 1:
+            # Text at the end need not be where it occurs first.
+            pattern += "([^/]+)"
+        else:
+            pattern += f"(?>([^/]+?){_literal(rest.pop(0))})"
+    return pattern
+
+
+def _literal(piece: Piece) -> str:
+    return re.escape(encoded(piece.text))
+
+
+def template(path: str) -> str:
+    """
+    :return: A path for a Swagger document, with ``{name}`` for ``:name``.
+    """
+    return "".join(_template(piece) for piece in pieces(path))
+
+
+def _template(piece: Piece) -> str:
+    if piece.kind == "parameter":
+        return f"{{{piece.text}}}"
+    # Not a parameter, so it must not look like one.
+    return piece.text.replace("{", "%7B").replace("}", "%7D")
 
 
 @attrs.frozen

@@ -1,0 +1,3 @@
+"""
+Personalities: the HTTP APIs that a gateway can have, and the loader that finds them.
+"""

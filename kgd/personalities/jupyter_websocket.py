@@ -14,19 +14,19 @@ from zope.interface import implementer
 
 from kgd.interfaces import Access, IGateway, IPersonality, IPersonalityMaker
 from kgd.sessions.store import SessionStore
-from kgd.web.about import AboutAPI
-from kgd.web.channels import ChannelsAPI
-from kgd.web.drain import DrainAPI
-from kgd.web.health import HealthAPI
-from kgd.web.kernels import KernelsAPI
-from kgd.web.kernelspecs import KernelSpecsAPI
-from kgd.web.me import MeAPI
-from kgd.web.metrics import MetricsAPI
-from kgd.web.public import PUBLIC
+from kgd.web.access import PUBLIC
+from kgd.web.api.about import AboutAPI
+from kgd.web.api.channels import ChannelsAPI
+from kgd.web.api.kernels import KernelsAPI
+from kgd.web.api.kernelspecs import KernelSpecsAPI
+from kgd.web.api.me import MeAPI
+from kgd.web.api.openapi import SwaggerAPI
+from kgd.web.api.sessions import SessionsAPI
+from kgd.web.operations.drain import DrainAPI
+from kgd.web.operations.health import HealthAPI
+from kgd.web.operations.metrics import MetricsAPI
+from kgd.web.operations.status import StatusAPI
 from kgd.web.routes import Route, RouteTable
-from kgd.web.sessions import SessionsAPI
-from kgd.web.status import StatusAPI
-from kgd.web.swagger import SwaggerAPI
 
 
 @implementer(IPersonality)

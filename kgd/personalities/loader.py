@@ -32,7 +32,7 @@ from kgd.interfaces import (
     IPersonalityMaker,
     PersonalityOption,
 )
-from kgd.web.guests import resource_of_application
+from kgd.web.embedded import resource_of_application
 
 # The modules of the Jupyter Kernel Gateway, as old configurations name them.
 _LEGACY_PREFIX = "kernel_gateway."

@@ -1,3 +1,3 @@
 """
-Jupyter's wire formats, pure: bytes and values in, bytes and values out.
+Jupyter's wire formats: bytes to values and back, without any I/O.
 """

@@ -78,7 +78,7 @@ def read_state(status: Buffer) -> str | None:
         return None
 
 
-class Request:
+class ClientMessage:
     """
     A message from a client, on its way to the kernel.
 
@@ -104,7 +104,7 @@ class Request:
         return sum(map(len, self.parts)) + sum(map(len, self.buffers))
 
 
-class Outgoing:
+class KernelMessage:
     """
     A message on its way to clients. It is encoded once for each framing, however many clients
     there are.
@@ -133,9 +133,9 @@ class Outgoing:
         self.size = len(parts[0]) + len(parts[1]) + len(parts[2]) + len(parts[3])
         if buffers:
             self.size += sum(map(len, buffers))
-        self._encoded: dict[Callable[[Outgoing], Frame], Frame] = {}
+        self._encoded: dict[Callable[[KernelMessage], Frame], Frame] = {}
 
-    def encoded(self, encode: Callable[[Outgoing], Frame]) -> Frame:
+    def encoded(self, encode: Callable[[KernelMessage], Frame]) -> Frame:
         """
         :param encode: A framing's encoder.
         :return: A whole WebSocket frame.
@@ -233,12 +233,12 @@ def own_request(
     now: float,
     metadata: bytes = b"{}",
     username: str = USERNAME,
-) -> Request:
+) -> ClientMessage:
     """
     A request that the gateway makes itself.
     """
     header = new_header(msg_type, session, now, username)
-    return Request(channel, read_header(header), (header, b"{}", metadata, content))
+    return ClientMessage(channel, read_header(header), (header, b"{}", metadata, content))
 
 
 def own_code(
@@ -247,7 +247,7 @@ def own_code(
     now: float,
     metadata: bytes = b"{}",
     username: str = USERNAME,
-) -> Request:
+) -> ClientMessage:
     """
     A request of the gateway's own to run code, with nobody there to be asked for input.
     """
@@ -272,7 +272,7 @@ def own_message(
     parent: bytes = b"{}",
     channel: str = "iopub",
     username: str = USERNAME,
-) -> Outgoing:
+) -> KernelMessage:
     """
     A message to clients that the gateway makes itself, as if it came from a channel.
 
@@ -283,4 +283,6 @@ def own_message(
     if parent != b"{}":
         with contextlib.suppress(MalformedMessage):
             belongs_to = read_header(parent)
-    return Outgoing(channel, read_header(header), (header, parent, b"{}", content), (), belongs_to)
+    return KernelMessage(
+        channel, read_header(header), (header, parent, b"{}", content), (), belongs_to
+    )

@@ -26,3 +26,13 @@ def frame_head(kind: int, length: int) -> bytes:
     if length < 65536:
         return _MEDIUM(kind, 126, length)
     return _LONG(kind, 127, length)
+
+
+NORMAL = 1000
+GOING_AWAY = 1001
+CANNOT_ACCEPT = 1003
+INVALID_PAYLOAD = 1007
+POLICY_VIOLATION = 1008
+MESSAGE_TOO_BIG = 1009
+INTERNAL_ERROR = 1011
+TRY_AGAIN_LATER = 1013

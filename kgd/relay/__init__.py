@@ -1,0 +1,3 @@
+"""
+The relay: a kernel's ZeroMQ sockets, and the clients that share them.
+"""

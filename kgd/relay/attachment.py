@@ -14,16 +14,16 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from kgd.interfaces import IAttachment, IClient
-from kgd.logs import make_logger
-from kgd.protocol.close_codes import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
-from kgd.protocol.messages import Outgoing, Request, own_message
+from kgd.observability.counters import Counters
+from kgd.observability.logs import make_logger
+from kgd.observability.scrubbing import shortened
+from kgd.protocol.messages import ClientMessage, KernelMessage, own_message
+from kgd.protocol.rfc6455 import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from kgd.relay.backlog import OVERHEAD, Backlog
-from kgd.relay.outstanding import Outstanding
-from kgd.relay.rates import RateLimiter
-from kgd.relay.wires import Wires
-from kgd.scrubbing import shortened
+from kgd.relay.connection import ClientSockets
+from kgd.relay.pending import PendingRequests
+from kgd.relay.rate_limit import RateLimiter
 from kgd.settings import Settings
-from kgd.tally import Tally
 
 # How much may wait for a kernel that does not listen.
 INCOMING_BOUND = 32 * 1024 * 1024
@@ -70,25 +70,25 @@ class Attachment:
         left: Callable[[Attachment], None],
         forget: Callable[[Attachment], None],
         lag_changed: Callable[[], None],
-        tally: Tally | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self.session_id = session_id
-        self.outstanding = Outstanding()
+        self.outstanding = PendingRequests()
         self.lags = False
         self.kept = 0
         self._delivered = 0
         self._reactor = reactor
         self._settings = settings
         self.is_ours = is_ours
-        self._tally = tally or Tally()
+        self._counters = counters or Counters()
         self._durable = durable and settings.buffer_offline_messages
         self._left = left
         self._forget = forget
         self._lag_changed = lag_changed
-        self._wires: Wires | None = None
+        self._wires: ClientSockets | None = None
         self._admitted = False
         self._ended = False
-        self._pending: deque[Request] = deque()
+        self._pending: deque[ClientMessage] = deque()
         self._pending_size = 0
         self._backlog = Backlog(session_id, settings.username)
         self._absence: IDelayedCall | None = None
@@ -126,7 +126,7 @@ class Attachment:
 
     # --- from the client to the kernel ---
 
-    def send(self, request: Request) -> None:
+    def send(self, request: ClientMessage) -> None:
         """
         Pass a client's message on; without a kernel that listens, keep it.
         """
@@ -143,7 +143,7 @@ class Attachment:
         if backlog > INCOMING_BOUND:
             self.end(TRY_AGAIN_LATER, "more requests than the kernel takes")
 
-    def _may_pass(self, request: Request) -> bool:
+    def _may_pass(self, request: ClientMessage) -> bool:
         if request.channel not in ("shell", "control", "stdin"):
             self._log.warn(
                 "ignoring a {msg_type} on channel {channel!r}, which takes no requests",
@@ -160,7 +160,7 @@ class Attachment:
             return False
         return True
 
-    def connect(self, wires: Wires) -> None:
+    def connect(self, wires: ClientSockets) -> None:
         """
         The kernel listens: send it what has been waiting.
         """
@@ -172,7 +172,7 @@ class Attachment:
             wires.send(request)
         self._pending_size = 0
 
-    def disconnect(self) -> Wires | None:
+    def disconnect(self) -> ClientSockets | None:
         """
         The kernel's process is gone. Requests wait for the next one.
 
@@ -183,30 +183,30 @@ class Attachment:
 
     # --- from the kernel to the client ---
 
-    def publish(self, message: Outgoing) -> None:
+    def publish(self, message: KernelMessage) -> None:
         """
         Deliver a message from iopub, unless it is older than the client's first request could be.
         """
         if self._admitted and (self._limiter is None or self._is_within_limits(message)):
             self.deliver(message)
 
-    def _is_within_limits(self, message: Outgoing) -> bool:
+    def _is_within_limits(self, message: KernelMessage) -> bool:
         assert self._limiter is not None
         within, warning = self._limiter.judge(message)
         if not within:
-            self._tally.too_fast.add(message.size)
+            self._counters.too_fast.add(message.size)
         if warning:
             self.tell("stream", {"name": "stderr", "text": warning}, bytes(message.parts[1]))
         return within
 
-    def answer(self, message: Outgoing) -> None:
+    def answer(self, message: KernelMessage) -> None:
         """
         Deliver a message from a channel of requests.
         """
         self.outstanding.answered(message)
         self.deliver(message)
 
-    def deliver(self, message: Outgoing) -> None:
+    def deliver(self, message: KernelMessage) -> None:
         """
         Deliver a message now, or when the client can take it.
         """
@@ -226,7 +226,7 @@ class Attachment:
             own_message(msg_type, encoded, self.session_id, time.time(), parent, username=username)
         )
 
-    def _keep(self, message: Outgoing) -> None:
+    def _keep(self, message: KernelMessage) -> None:
         if self._ended:
             return
         self.kept = message.size
@@ -267,7 +267,7 @@ class Attachment:
             if settings.limit_rate and not self.is_ours
             else None
         )
-        self._backlog.limit(settings.max_client_backlog, None, _SLOW, self._tally.slow)
+        self._backlog.limit(settings.max_client_backlog, None, _SLOW, self._counters.slow)
 
     def replace(self, client: IClient) -> None:
         """
@@ -297,7 +297,7 @@ class Attachment:
         # What is kept is limited in other ways.
         self._limiter = None
         self._backlog.limit(
-            settings.replay_bytes, settings.replay_messages, _AWAY, self._tally.away
+            settings.replay_bytes, settings.replay_messages, _AWAY, self._counters.away
         )
         self.lags = False
         self._absence = self._reactor.callLater(settings.replay_seconds, self._give_up)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from kgd.protocol.messages import USERNAME, Buffer, Outgoing, own_message
-from kgd.tally import Flow
+from kgd.observability.counters import Traffic
+from kgd.protocol.messages import USERNAME, Buffer, KernelMessage, own_message
 
 # What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
 DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
@@ -33,7 +33,7 @@ class _Gap:
         self.messages = 0
         self.size = 0
 
-    def notice(self, session: str, username: str) -> Outgoing:
+    def notice(self, session: str, username: str) -> KernelMessage:
         text = (
             f"kgd: {self.messages} messages ({self.size} bytes) of output were dropped here, "
             f"because {self.why}.\n"
@@ -53,13 +53,13 @@ class Backlog:
     def __init__(self, session: str, username: str = USERNAME) -> None:
         self._session = session
         self._username = username
-        self._queue: deque[Outgoing | _Gap] = deque()
+        self._queue: deque[KernelMessage | _Gap] = deque()
         self._gap: _Gap | None = None
         self._dropping = False
         self.size = 0
-        self.limit(0, 0, "", Flow())
+        self.limit(0, 0, "", Traffic())
 
-    def limit(self, size: int, messages: int | None, why: str, dropped: Flow) -> None:
+    def limit(self, size: int, messages: int | None, why: str, dropped: Traffic) -> None:
         """
         Set the bounds.
 
@@ -80,7 +80,7 @@ class Backlog:
             self._most_messages is not None and len(self._queue) > times * self._most_messages
         )
 
-    def add(self, message: Outgoing) -> bool:
+    def add(self, message: KernelMessage) -> bool:
         """
         Keep a message, or drop it if it can be done without.
 
@@ -97,7 +97,7 @@ class Backlog:
         self.size += message.size + OVERHEAD
         return not self._exceeds(2)
 
-    def _drop(self, message: Outgoing) -> None:
+    def _drop(self, message: KernelMessage) -> None:
         if self._gap is None:
             self._gap = _Gap(message.parts[1], self._why)
             self._queue.append(self._gap)
@@ -105,7 +105,7 @@ class Backlog:
         self._gap.messages += 1
         self._gap.size += message.size
 
-    def pop(self) -> Outgoing:
+    def pop(self) -> KernelMessage:
         """
         :return: The oldest message, or the notice that is due.
         """
@@ -121,13 +121,13 @@ class Backlog:
         Drop everything: nobody will take it.
         """
         for waiting in self._queue:
-            if isinstance(waiting, Outgoing):
+            if isinstance(waiting, KernelMessage):
                 self._dropped.add(waiting.size)
         self._queue.clear()
         self._gap = None
         self.size = 0
 
-    def put_back(self, messages: Sequence[Outgoing]) -> None:
+    def put_back(self, messages: Sequence[KernelMessage]) -> None:
         """
         Have messages delivered once more, before everything else.
         """

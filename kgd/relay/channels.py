@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from kgd.errors import MalformedMessage
+from kgd.execution.probe import Probe
+from kgd.execution.seeding import SeedRun
 from kgd.interfaces import (
     GATEWAY_SHUTS_DOWN,
     ChannelsFigures,
@@ -22,30 +24,26 @@ from kgd.interfaces import (
     IChannelsObserver,
     IClient,
 )
-from kgd.logs import make_logger
-from kgd.protocol.close_codes import GOING_AWAY, NORMAL
-from kgd.protocol.connection import ConnectionInfo
-from kgd.protocol.messages import Buffer, Outgoing, own_request, read_state
+from kgd.observability.counters import Counters
+from kgd.observability.logs import make_logger
+from kgd.observability.throttle import Throttle
+from kgd.protocol.connection_file import ConnectionInfo
+from kgd.protocol.messages import Buffer, KernelMessage, own_request, read_state
+from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
 from kgd.relay.attachment import Attachment
-from kgd.relay.breather import Breather
-from kgd.relay.line import Line, sender
-from kgd.relay.lost_ends import LostEnds, made_up
-from kgd.relay.outstanding import Loss, substitutes
-from kgd.relay.readiness import Probe
+from kgd.relay.connection import ClientSockets, ProcessConnection, sender
+from kgd.relay.flow_control import IopubFlowControl
+from kgd.relay.missing_idle import MissingIdle
+from kgd.relay.pending import KernelGone, substitute_idle, substitutes
 from kgd.relay.redaction import Redactor
-from kgd.relay.seeding import SeedRun
 from kgd.relay.sockets import KernelSocket, SocketFactory
-from kgd.relay.wires import Wires
 from kgd.settings import Settings
-from kgd.tally import Tally
 
 # After a process has ended, its last words may still be on their way through ZeroMQ's thread.
 LAST_WORDS = 0.025
 # For how many clients of one kernel that are away messages are kept; the one that left first gives
 # way. Somebody who opens a WebSocket under a new name for each request would collect them.
 MOST_AWAY = 8
-# How often it is said of a kernel that it sends what makes no sense, in seconds.
-COMPLAINTS = 60.0
 
 
 @implementer(IChannels)
@@ -66,7 +64,7 @@ class KernelChannels:
         kernel_id: str,
         observer: IChannelsObserver,
         closed: Callable[[KernelChannels], None],
-        tally: Tally,
+        counters: Counters,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -74,22 +72,22 @@ class KernelChannels:
         self._kernel_id = kernel_id
         self._observer = observer
         self._on_closed = closed
-        self._tally = tally
+        self._counters = counters
         self._session = os.urandom(16).hex()
         self._attachments: dict[str, Attachment] = {}
         # What iopub is fanned out to, so that nobody has to ask the dictionary for each message.
         self._audience: tuple[Attachment, ...] = ()
-        self._line: Line | None = None
+        self._line: ProcessConnection | None = None
         self._ending: IDelayedCall | None = None
-        self._lingering: list[KernelSocket | Wires] = []
+        self._lingering: list[KernelSocket | ClientSockets] = []
         self._afterwards: list[Callable[[], None]] = []
         self._redactor = (
             None if settings.allow_tracebacks else Redactor(settings.traceback_replacement_message)
         )
-        self._breather = Breather(reactor, self._set_breath, lambda: self._audience)
+        self._breather = IopubFlowControl(reactor, self._set_breath, lambda: self._audience)
         self._closed = False
         self._senseless = 0
-        self._complained: float | None = None
+        self._complaints = Throttle(reactor.seconds)
 
     @property
     def connections(self) -> int:
@@ -127,19 +125,19 @@ class KernelChannels:
             return
         if self._line is not None:
             self.disconnect("KernelDied", "another process took its place")
-        line = Line(connection)
+        line = ProcessConnection(connection)
         line.iopub = self._sockets.subscribe(
             connection.url("iopub"),
             lambda frames: self._published(line, frames),
             connection.curve,
         )
-        line.own = Wires(
+        line.own = ClientSockets(
             self._sockets,
             connection,
             line.signer,
             lambda channel, frames: self._answered(line, channel, frames),
         )
-        line.ends = LostEnds(
+        line.ends = MissingIdle(
             self._reactor, line.iopub.drain, lambda parent: self._end_lost(line, parent)
         )
         self._line = line
@@ -152,7 +150,7 @@ class KernelChannels:
         )
         line.probe.ask()
 
-    def _begins_to_answer(self, line: Line, seed: Sequence[str]) -> None:
+    def _begins_to_answer(self, line: ProcessConnection, seed: Sequence[str]) -> None:
         line.probe = None
         if not seed:
             self._ready(line)
@@ -168,7 +166,7 @@ class KernelChannels:
         self._observer.began_seeding()
         line.seeding.proceed()
 
-    def _ready(self, line: Line) -> None:
+    def _ready(self, line: ProcessConnection) -> None:
         line.seeding = None
         line.ready = True
         # Before anything is asked of this process, what was asked of the last one is settled.
@@ -177,14 +175,14 @@ class KernelChannels:
             self._wire_up(attachment, line)
         self._observer.became_ready()
 
-    def _wire_up(self, attachment: Attachment, line: Line) -> None:
+    def _wire_up(self, attachment: Attachment, line: ProcessConnection) -> None:
         def received(channel: str, frames: Sequence[Buffer]) -> None:
             message = self._read(line, channel, frames)
             if message is not None:
                 line.ends.replied(message)
                 attachment.answer(message)
 
-        attachment.connect(Wires(self._sockets, line.connection, line.signer, received))
+        attachment.connect(ClientSockets(self._sockets, line.connection, line.signer, received))
 
     def disconnect(self, ename: str, evalue: str) -> None:
         """
@@ -200,7 +198,7 @@ class KernelChannels:
         line.ends.cancel()
         self._breather.lag_changed(False)
         self._finish_ending()
-        self._loss = Loss(ename, evalue)
+        self._loss = KernelGone(ename, evalue)
         self._lingering = [line.iopub, line.own]
         for attachment in self._audience:
             wires = attachment.disconnect()
@@ -219,7 +217,7 @@ class KernelChannels:
         for action in afterwards:
             action()
 
-    def _answer_for_the_dead(self, loss: Loss) -> None:
+    def _answer_for_the_dead(self, loss: KernelGone) -> None:
         for attachment in self._audience:
             for request in attachment.outstanding.lose():
                 for message in substitutes(
@@ -243,7 +241,9 @@ class KernelChannels:
 
     # --- messages from the kernel ---
 
-    def _read(self, line: Line, channel: str, frames: Sequence[Buffer]) -> Outgoing | None:
+    def _read(
+        self, line: ProcessConnection, channel: str, frames: Sequence[Buffer]
+    ) -> KernelMessage | None:
         try:
             message = line.reader.read(channel, frames)
             return message if self._redactor is None else self._redactor.redacted(message)
@@ -256,10 +256,8 @@ class KernelChannels:
         A message of the kernel makes no sense. There may be thousands of them a second.
         """
         self._senseless += 1
-        now = self._reactor.seconds()
-        if self._complained is not None and now - self._complained < COMPLAINTS:
+        if not self._complaints.passes():
             return
-        self._complained = now
         self._log.warn(
             "kernel {kernel_id}: dropped a message on {channel}: {reason}; there have been {count} "
             "such messages, and nothing more is said of them for a minute",
@@ -269,7 +267,7 @@ class KernelChannels:
             count=self._senseless,
         )
 
-    def _published(self, line: Line, frames: Sequence[Buffer]) -> None:
+    def _published(self, line: ProcessConnection, frames: Sequence[Buffer]) -> None:
         message = self._read(line, "iopub", frames)
         if message is None:
             return
@@ -283,7 +281,7 @@ class KernelChannels:
         line.ends.published(message, state)
         self._spread(line, message, state)
 
-    def _spread(self, line: Line, message: Outgoing, state: str | None) -> None:
+    def _spread(self, line: ProcessConnection, message: KernelMessage, state: str | None) -> None:
         seeding = line.seeding
         if seeding is not None and message.parent.msg_id in seeding.asked:
             # Not for clients, not even for those that were there before a restart.
@@ -294,7 +292,7 @@ class KernelChannels:
         if line.probe is not None:
             line.probe.published(message, state)
 
-    def _end_lost(self, line: Line, parent: bytes) -> None:
+    def _end_lost(self, line: ProcessConnection, parent: bytes) -> None:
         """
         Say in the kernel's place that a request has ended.
         """
@@ -303,15 +301,15 @@ class KernelChannels:
             "it has probably printed faster than that could be sent",
             kernel_id=self._kernel_id,
         )
-        for message, state in made_up(parent, self._session, self._settings.username):
+        for message, state in substitute_idle(parent, self._session, self._settings.username):
             self._spread(line, message, state)
 
-    def _fan_out(self, message: Outgoing) -> None:
+    def _fan_out(self, message: KernelMessage) -> None:
         for attachment in self._audience:
             attachment.publish(message)
         message.forget_frames()
 
-    def _answered(self, line: Line, channel: str, frames: Sequence[Buffer]) -> None:
+    def _answered(self, line: ProcessConnection, channel: str, frames: Sequence[Buffer]) -> None:
         """
         An answer to the gateway itself.
         """
@@ -375,7 +373,7 @@ class KernelChannels:
             left=self._left,
             forget=self._forget,
             lag_changed=self._lag_changed,
-            tally=self._tally,
+            counters=self._counters,
         )
         self._attachments[attachment.session_id] = attachment
         self._audience = tuple(self._attachments.values())

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from kgd.errors import UNREADABLE
-from kgd.protocol.almost_json import read_almost_json
-from kgd.protocol.messages import Buffer, Outgoing
+from kgd.protocol.json import read_almost_json
+from kgd.protocol.messages import Buffer, KernelMessage
 
 # What a reply says of an error, and what it says instead.
 _ENAME = "ExecutionError"
@@ -27,7 +27,7 @@ class Redactor:
     def __init__(self, replacement: str) -> None:
         self._instead = {"ename": _ENAME, "evalue": _EVALUE, "traceback": [replacement]}
 
-    def redacted(self, message: Outgoing) -> Outgoing:
+    def redacted(self, message: KernelMessage) -> KernelMessage:
         """
         :return: The message, or another one that does not say what the error was.
         """
@@ -41,7 +41,9 @@ class Redactor:
             return message
         header, parent, metadata, _ = message.parts
         parts = (header, parent, metadata, msgspec.json.encode(content))
-        return Outgoing(message.channel, message.header, parts, message.buffers, message.parent)
+        return KernelMessage(
+            message.channel, message.header, parts, message.buffers, message.parent
+        )
 
     def _redact(self, content: Any) -> bool:
         """

@@ -10,11 +10,11 @@ from zope.interface import implementer
 
 from kgd.errors import ConfigurationError
 from kgd.interfaces import IChannels, IChannelsObserver, IRelay
-from kgd.protocol.connection import CurveKeys
+from kgd.observability.counters import Counters
+from kgd.protocol.connection_file import CurveKeys
 from kgd.relay.channels import KernelChannels
 from kgd.relay.sockets import SocketFactory, can_encrypt, new_curve_keys
 from kgd.settings import Settings
-from kgd.tally import Tally
 
 
 @implementer(IRelay)
@@ -25,10 +25,10 @@ class Relay:
     :param tally: Where to count what passes; by default where nobody looks.
     """
 
-    def __init__(self, reactor: Any, settings: Settings, tally: Tally | None = None) -> None:
+    def __init__(self, reactor: Any, settings: Settings, counters: Counters | None = None) -> None:
         self._reactor = reactor
         self._settings = settings
-        self._tally = tally or Tally()
+        self._counters = counters or Counters()
         self._sockets: SocketFactory | None = None
         self._open: set[KernelChannels] = set()
 
@@ -44,7 +44,7 @@ class Relay:
                 f"--transport-encryption={wanted} is not possible, because ZeroMQ was built "
                 "without CurveZMQ; install another build of pyzmq, or leave encryption disabled"
             )
-        self._sockets = SocketFactory(self._reactor, self._tally)
+        self._sockets = SocketFactory(self._reactor, self._counters)
 
     def open(self, kernel_id: str, observer: IChannelsObserver) -> IChannels:
         """
@@ -59,7 +59,7 @@ class Relay:
             kernel_id,
             observer,
             self._open.discard,
-            self._tally,
+            self._counters,
         )
         self._open.add(channels)
         return channels

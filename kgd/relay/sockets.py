@@ -21,10 +21,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
-from kgd.logs import make_logger
-from kgd.protocol.connection import CurveKeys
+from kgd.observability.counters import Counters
+from kgd.observability.logs import make_logger
+from kgd.protocol.connection_file import CurveKeys
 from kgd.protocol.messages import Buffer
-from kgd.tally import Tally
 
 # What one socket may take of a reactor turn.
 TURN_MESSAGES = 128
@@ -77,9 +77,9 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]
 
     lingerPeriod = LINGER_MILLISECONDS
 
-    def __init__(self, reactor: Any, tally: Tally | None = None) -> None:
+    def __init__(self, reactor: Any, counters: Counters | None = None) -> None:
         self.reactor = reactor
-        self.tally = tally or Tally()
+        self.counters = counters or Counters()
         super().__init__()
         self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
 
@@ -142,8 +142,8 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
     ) -> None:
         # The constructor of txZMQ reads from the socket already.
         self.socketType = kind
-        self._from_kernels = factory.tally.from_kernels
-        self._to_kernels = factory.tally.to_kernels
+        self._from_kernels = factory.counters.from_kernels
+        self._to_kernels = factory.counters.to_kernels
         self._received = received
         self._connected = connected
         self._paused = False

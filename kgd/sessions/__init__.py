@@ -1,0 +1,3 @@
+"""
+Sessions: which notebook, console or file works with which kernel.
+"""

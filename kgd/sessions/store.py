@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kgd.draining import Draining
+from kgd.deferreds import Waiters
 from kgd.errors import (
     GatewayError,
     InvalidRequest,
@@ -25,9 +25,9 @@ from kgd.errors import (
     SessionKernelUnavailable,
 )
 from kgd.interfaces import IKernel, IKernels, ISessions, Session, SessionRequest, StartRequest
-from kgd.logs import make_logger
+from kgd.observability.logs import make_logger
 from kgd.settings import Settings
-from kgd.waiters import Waiters
+from kgd.shutdown import Draining
 
 T = TypeVar("T")
 

@@ -18,9 +18,9 @@ from kgd.interfaces import (
     IClient,
     IRelay,
 )
-from kgd.protocol.close_codes import GOING_AWAY, NORMAL
-from kgd.protocol.connection import ConnectionInfo, CurveKeys
-from kgd.protocol.messages import Request
+from kgd.protocol.connection_file import ConnectionInfo, CurveKeys
+from kgd.protocol.messages import ClientMessage
+from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
 
 
 @implementer(IAttachment)
@@ -36,10 +36,10 @@ class FakeAttachment:
     def __init__(self, session_id: str, client: IClient) -> None:
         self.session_id: str = session_id
         self.client: IClient | None = client
-        self.requests: list[Request] = []
+        self.requests: list[ClientMessage] = []
         self.paused = False
 
-    def send(self, request: Request) -> None:
+    def send(self, request: ClientMessage) -> None:
         """
         Remember a message.
         """

@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from kgd.deferreds import Waiters
 from kgd.errors import KernelStartFailed, NoSuchKernelSpec
 from kgd.interfaces import (
     NO_LIMITS,
@@ -23,7 +24,6 @@ from kgd.interfaces import (
     KernelSpec,
     Limits,
 )
-from kgd.waiters import Waiters
 
 #: What :py:class:`FakeLauncher` does not find, and no system should have either.
 MISSING_EXECUTABLE = "kgd-no-such-executable"

@@ -21,13 +21,14 @@ import attrs
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
-from kgd.draining import Draining
+from kgd.deferreds import Waiters
 from kgd.errors import KernelLimitReached, KernelStartFailed, NoSuchKernel
 from kgd.interfaces import SHUT_DOWN, IKernel, IKernels, IKernelSpecs, KernelSpec, StartRequest
-from kgd.kernels.environment import check_client_environment
-from kgd.kernels.names import check_kernel_id, new_kernel_id
-from kgd.protocol.close_codes import NORMAL
+from kgd.kernels.kernel_ids import check_kernel_id, new_kernel_id
+from kgd.kernels.local.environment import check_client_environment
+from kgd.protocol.rfc6455 import NORMAL
 from kgd.settings import Settings
+from kgd.shutdown import Draining
 from kgd.testing.kernel_channels import FakeAttachment, FakeChannels, FakeRelay
 from kgd.testing.kernel_contracts import KernelsContract, LauncherContract
 from kgd.testing.kernel_fakes import (
@@ -37,7 +38,6 @@ from kgd.testing.kernel_fakes import (
     FakeProcess,
     kernel_spec,
 )
-from kgd.waiters import Waiters
 
 __all__ = [
     "MISSING_EXECUTABLE",

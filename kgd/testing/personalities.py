@@ -21,9 +21,7 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from kgd.audit import Audit
-from kgd.auth import AuthToken
-from kgd.draining import Draining
+from kgd.auth.token import AuthToken
 from kgd.errors import GatewayError
 from kgd.interfaces import (
     Access,
@@ -33,11 +31,12 @@ from kgd.interfaces import (
     IPersonalityMaker,
     PersonalityOption,
 )
-from kgd.notebook.api import Outputs
-from kgd.open_sockets import OpenSockets
+from kgd.observability.audit import AuditLog
+from kgd.observability.counters import Counters
 from kgd.personalities.loader import called, make, resource_of
+from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
-from kgd.tally import Tally
+from kgd.shutdown import Draining, OpenSockets
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
 from kgd.testing.web import MemoryClient
 
@@ -69,8 +68,8 @@ class MemoryGateway:
     kernel_specs: FakeKernelSpecs = attrs.field(factory=FakeKernelSpecs)
     kernels: MemoryKernels = attrs.field()
     draining: Draining = attrs.field(factory=Draining)
-    tally: Tally = attrs.field(factory=Tally)
-    audit: Audit = attrs.field(factory=Audit)
+    counters: Counters = attrs.field(factory=Counters)
+    audit: AuditLog = attrs.field(factory=AuditLog)
     open_sockets: OpenSockets = attrs.field(factory=OpenSockets)
     token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     outputs: list[Outputs | Exception] = attrs.field(factory=list)

@@ -17,11 +17,11 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from kgd.interfaces import IPersonality
+from kgd.observability.counters import Counters
 from kgd.settings import Settings
-from kgd.tally import Tally
-from kgd.web.gateway import GatewayResource
+from kgd.web.root import GatewayResource
 from kgd.web.routes import RouteTable
-from kgd.web.site import GatewaySite
+from kgd.web.server.site import GatewaySite
 
 # Of a documentation network: not this machine's, to which web pages have special ways.
 ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 8888)
@@ -90,13 +90,13 @@ class MemoryClient:
         settings: Settings,
         personality: IPersonality,
         resource: IResource | None = None,
-        tally: Tally | None = None,
+        counters: Counters | None = None,
         host: object = ELSEWHERE,
         operations: RouteTable | None = None,
     ) -> None:
         self.clock = Clock()
         served = resource or personality.resource()
-        root = GatewayResource(settings, personality, served, tally, operations=operations)
+        root = GatewayResource(settings, personality, served, counters, operations=operations)
         self._site = GatewaySite(settings, root, self.clock, self.clock.seconds)
         self._site.startFactory()
         self._host = host

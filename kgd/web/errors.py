@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException
 
 from kgd import errors
-from kgd.logs import make_logger
+from kgd.observability.logs import make_logger
 
 STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,

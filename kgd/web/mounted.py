@@ -13,13 +13,43 @@ from weakref import proxy
 from twisted.web.resource import IResource, Resource
 
 from kgd import errors
-from kgd.notebook.request import without_token
+from kgd.auth.in_requests import presented, without_token
+from kgd.observability.counters import Counters
 from kgd.settings import Settings
-from kgd.tally import Tally
+from kgd.web.embedded import fail
 from kgd.web.errors import refuse
-from kgd.web.guests import fail
-from kgd.web.opening import Opening
-from kgd.web.tokens import presented
+from kgd.web.responses import ResponseHeaders
+
+
+def take_base(request: Any, configured: bytes) -> bytes:
+    """
+    Find out what comes before the gateway's own paths.
+
+    :param configured: The base URL of the settings, for requests that come in at the root.
+    :return: ``b""`` or ``b"/foo/bar"``, as it is in the path of the request. A gateway that is
+        mounted below a path has that for its base URL.
+    """
+    depth = len(request.prepath)
+    if not depth:
+        return configured
+    # Twisted has decoded the segments; what was sent is still in the path.
+    return b"/" + b"/".join(request.path.split(b"/")[1 : depth + 1])
+
+
+def note_base(request: Any, base: bytes) -> None:
+    """
+    Remember it for :py:func:`base_url`, since Klein changes ``prepath`` as it goes.
+    """
+    request.kgd_base_url = base.decode("utf-8", "replace")
+
+
+def base_url(request: Any) -> str:
+    """
+    :return: What links to the gateway's own paths begin with, for whoever sent this request: ``""``
+        or ``/foo/bar``.
+    """
+    base: str = request.kgd_base_url
+    return base
 
 
 class MountedResource(Resource):
@@ -33,10 +63,10 @@ class MountedResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, settings: Settings, tally: Tally) -> None:
+    def __init__(self, settings: Settings, counters: Counters) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._settings = settings
-        self._opening = Opening(settings, tally)
+        self._response_headers = ResponseHeaders(settings, counters)
         self.served: IResource | None = None
         self.reason = "the gateway has not been started"
 
@@ -56,7 +86,7 @@ class MountedResource(Resource):
         return self.served.render(request)  # type: ignore[no-untyped-call]
 
     def _refuse(self, request: Any, error: errors.GatewayError) -> bytes:
-        self._opening.prepare(request).watch()
+        self._response_headers.prepare(request).watch()
         return refuse(request, error)
 
     def _make_ours(self, request: Any) -> None:

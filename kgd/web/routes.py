@@ -16,8 +16,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from kgd.interfaces import Access
+from kgd.web.access_log import set_route
 from kgd.web.errors import refuse
-from kgd.web.exchange import set_route
 
 
 @attrs.frozen

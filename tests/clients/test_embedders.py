@@ -28,7 +28,7 @@ class EmbeddersTests(ClientTestCase):
         for command in ("jupyter-kernelgateway", "jupyter-kgd"):
             script = programs / command
             script.write_text(
-                f"#!{sys.executable}\nfrom kgd.cli import jupyter_main\njupyter_main()\n"
+                f"#!{sys.executable}\nfrom kgd.cli.main import jupyter_main\njupyter_main()\n"
             )
             script.chmod(0o755)
         env = self.environment(HF_HUB_OFFLINE="1")

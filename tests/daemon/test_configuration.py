@@ -16,12 +16,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 
-from kgd.configuration.showing import toml
+from kgd.config.render import toml
 from tests.support.gateway import GatewayProcess, GatewayTestCase, alive, children_of, http, until
 from tests.support.option_rows import SAMPLES, jupyters
 
 DROP_IN = (
-    "import sys; sys.argv[0] = 'jupyter-kgd'; from kgd.cli import jupyter_main; jupyter_main()"
+    "import sys; sys.argv[0] = 'jupyter-kgd'; from kgd.cli.main import jupyter_main; jupyter_main()"
 )
 
 

@@ -31,7 +31,7 @@ import kgd
 from kgd.errors import ConfigurationError, InvalidRequest
 from kgd.interfaces import Access, IDrainable, IPersonality
 from tests.support.gateway import GatewayTestCase, alive, children_of, http, stdout, until
-from tests.unit.test_personalities import Maker, Plain
+from tests.support.personalities import Maker, Plain
 
 TOKEN = {"Authorization": "token secret"}
 
@@ -429,7 +429,7 @@ class EmbeddingTests(GatewayTestCase):
             drained = gateway.when_drained()
             gateway.drain()
             refused = await http(self.port, "POST", "/k/api/kernels", {})
-            self.assertEqual((refused.code, "drained" in refused.json["message"]), (503, True))
+            self.assertEqual((refused.code, "draining" in refused.json["message"]), (503, True))
             self.assertRegex(refused.headers["x-request-id"], r"^[0-9a-f]{16}$")
             self.assertEqual((await http(self.port, "GET", "/k/readyz")).code, 503)
             self.assertEqual((await http(self.port, "GET", "/other/readyz")).code, 200)

@@ -62,7 +62,7 @@ class InstalledTests(TestCase):
         Reading the options chooses no reactor; nor does naming the plug-in.
         """
         code = (
-            "import sys, kgd.options, kgd.tap, twisted.plugins.kgd_plugin;"
+            "import sys, kgd.config.options, kgd.tap, twisted.plugins.kgd_plugin;"
             "print('twisted.internet.reactor' in sys.modules)"
         )
         self.assertEqual((await self.run_isolated("-c", code)).strip(), "False")

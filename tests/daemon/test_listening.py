@@ -213,7 +213,7 @@ class EndpointTests(ListeningTestCase):
                 {},
                 "other machines can reach --listen=tcp:0",
             ),
-            ([f"--listen=unix:{long}"], {}, "choose a directory with a shorter one"),
+            ([f"--listen=unix:{long}"], {}, "choose a directory with a shorter path"),
             (["--certfile=none.pem"], {}, "none.pem, which cannot be read"),
             ([], {"KG_CERTFILE": "none.pem"}, "none.pem, which cannot be read"),
             (["--auth-token-file=none"], {}, "--auth-token-file"),

@@ -20,7 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
 
-from kgd.log_lines import MOST_A_SECOND
+from kgd.observability.throttle import MOST_A_SECOND
 from tests.support.gateway import (
     GatewayProcess,
     GatewayTestCase,
@@ -33,16 +33,16 @@ from tests.support.gateway import (
     until,
     watchdogs_of,
 )
+from tests.support.metrics import read_metrics
 from tests.support.notebooks import notebook
-from tests.unit.test_observing import read_metrics
 
 # Runs the command that comes after it, and sends it a signal as soon as it can be sent one.
 EARLY = """
 import os, sys
 del sys.argv[1:4]
-import kgd.cli
+import kgd.cli.main
 os.kill(os.getpid(), %d)
-kgd.cli.main()
+kgd.cli.main.main()
 """
 
 
@@ -285,7 +285,7 @@ class LogTests(GatewayTestCase):
         (available,) = [line for line in lines if "is available at " in line["message"]]
         self.assertTrue(available["message"].endswith(available["url"]))
         ours = [line["namespace"] for line in lines if line.get("request_id") == "mine-1"]
-        self.assertEqual(ours, ["kgd.kernels.work.KernelWork", "kgd.web.exchange"])
+        self.assertEqual(ours, ["kgd.kernels.controller.KernelWork", "kgd.web.access_log"])
         (opened,) = [line for line in lines if line.get("code") == 101]
         self.assertIn("/channels", opened["uri"])
         printed = [line["line"] for line in lines if "line" in line]

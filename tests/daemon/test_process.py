@@ -25,7 +25,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
-from kgd.kernels.ports import is_free
+from kgd.kernels.local.ports import is_free
 from tests.support.gateway import (
     ROOT,
     TINY_KERNEL,

@@ -19,10 +19,10 @@ from twisted.internet.utils import getProcessValue
 from twisted.python.procutils import which
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from kgd.notebook.annotations import AnnotationParser
+from kgd.notebook.annotation_parser import AnnotationParser
 from kgd.notebook.api import NotebookSource
-from kgd.notebook.operations import OperationParser
 from kgd.notebook.reading import all_cells, language
+from kgd.notebook.swagger_parser import OperationParser
 from tests.support.gateway import ROOT, GatewayProcess, GatewayTestCase, Response, http
 
 EXAMPLES = ROOT / "etc" / "api_examples"

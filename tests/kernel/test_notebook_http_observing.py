@@ -8,10 +8,10 @@ import json
 import signal
 from pathlib import Path
 
-from tests.kernel.test_notebook_http_beyond import HI, SETUP, NotebookTestCase
 from tests.support.gateway import children_of, http, until
+from tests.support.metrics import read_metrics
+from tests.support.notebook_gateway import HI, SETUP, NotebookTestCase
 from tests.support.notebooks import python_notebook
-from tests.unit.test_observing import read_metrics
 
 WAIT = "# GET /wait\nwait()\nprint('waited')"
 
@@ -42,7 +42,7 @@ class DrainTests(NotebookTestCase):
         self.assertEqual((await self.get("/healthz")).code, 200)
         refused = await self.get("/hi")
         self.assertEqual(refused.code, 503)
-        self.assertIn("is being drained", refused.json["message"])
+        self.assertIn("is draining", refused.json["message"])
         self.assertIn("retry-after", refused.headers)
         valve.open()
         for answer, body in ((running, b"waited\n"), (queued, b"hi\n")):

@@ -18,7 +18,7 @@ import zmq
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.threads import deferToThread
 
-from kgd.kernels.ports import ephemeral_ports
+from kgd.kernels.local.ports import ephemeral_ports
 from tests.support.gateway import (
     TINY_KERNEL,
     Channels,

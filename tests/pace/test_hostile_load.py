@@ -14,9 +14,9 @@ from pathlib import Path
 
 from twisted.internet.threads import deferToThread
 
-from kgd.log_lines import MOST_A_SECOND
-from tests.daemon.test_hostile_websocket import BINARY, CONTINUED, close_code, frame
+from kgd.observability.throttle import MOST_A_SECOND
 from tests.support.gateway import GatewayProcess, GatewayTestCase, http, raw, stdout, until
+from tests.support.websocket_frames import BINARY, CONTINUED, close_code, frame
 
 MEBIBYTE = 1024 * 1024
 LIMIT = 48 * MEBIBYTE

@@ -36,7 +36,7 @@ V1 = "v1.kernel.websocket.jupyter.org"
 # The script ``twistd``, wherever it is installed.
 DAEMONIZE = "from twisted.scripts.twistd import run; run()"
 #: In the command line of a gateway's watchdog.
-WATCHDOG = b"/end_orphans.py\0"
+WATCHDOG = b"/watchdog_process.py\0"
 _AVAILABLE = "is available at "
 
 

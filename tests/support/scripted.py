@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from kgd.protocol.messages import Request, own_message
+from kgd.protocol.messages import ClientMessage, own_message
 from kgd.testing.kernels import FakeAttachment, MemoryKernel
 
 
@@ -36,13 +36,15 @@ class Script:
         """
         return [msgspec.json.decode(each.parts[3])["code"] for each in self.attachment.requests]
 
-    def take(self) -> Request:
+    def take(self) -> ClientMessage:
         """
         :return: The next request.
         """
         return self.attachment.requests.pop(0)
 
-    def say(self, request: Request, msg_type: str, channel: str = "iopub", **content: Any) -> None:
+    def say(
+        self, request: ClientMessage, msg_type: str, channel: str = "iopub", **content: Any
+    ) -> None:
         """
         Send a message that belongs to a request.
         """
@@ -53,7 +55,7 @@ class Script:
                 own_message(msg_type, encoded, "k", time.time(), request.parts[0], channel)
             )
 
-    def end(self, request: Request, status: str = "ok", **more: Any) -> None:
+    def end(self, request: ClientMessage, status: str = "ok", **more: Any) -> None:
         """
         Be done with a request.
         """
@@ -61,7 +63,7 @@ class Script:
         if status != "aborted":
             self.say(request, "status", execution_state="idle")
 
-    def fail(self, request: Request, ename: str = "E", evalue: str = "v") -> None:
+    def fail(self, request: ClientMessage, ename: str = "E", evalue: str = "v") -> None:
         """
         Fail with an error.
         """

@@ -16,7 +16,7 @@ from twisted.web.static import Data
 from twisted.web.util import Redirect
 
 from kgd.errors import NotebookUnavailable
-from kgd.fetching import fetch
+from kgd.fetching.notebooks import fetch
 from tests.support.gateway import until
 
 
@@ -171,8 +171,8 @@ class FetchTests(TestCase):
         )
         for uri, words in (
             (f"{url}/nothing?token=s3cret", "answers 404"),
-            (f"{url}/loop", "leads nowhere"),
-            (f"{url}/out", "not http or https"),
+            (f"{url}/loop", "redirects without end"),
+            (f"{url}/out", "neither http nor https"),
             (url.replace("127.0.0.1", "u:s3cret@127.0.0.1") + "/nothing", "answers 404"),
             ("http://127.0.0.1:1/a", "cannot be fetched"),
         ):

@@ -6,8 +6,8 @@ from zope.interface import implementer
 
 from kgd.errors import InvalidRequest
 from kgd.interfaces import Access, IDrainable, IPersonality, StartRequest
-from kgd.web.base import base_url
-from kgd.web.respond import encoded_answer, json_answer
+from kgd.web.mounted import base_url
+from kgd.web.responses import encoded_answer, json_answer
 from kgd.web.routes import Route, RouteTable
 
 

@@ -6,7 +6,7 @@ from kgd_hello import maker
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.notebook.api import Failed, Outputs
+from kgd.protocol.outputs import Failed, Outputs
 from kgd.testing.personalities import PersonalityContract
 
 

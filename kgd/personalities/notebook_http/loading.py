@@ -15,18 +15,18 @@ from zope.interface import classImplements
 from zope.interface.verify import verifyObject
 
 from kgd.errors import ConfigurationError, InvalidNotebook, NoSuchKernelSpec
-from kgd.fetching import fetch, is_remote, local_path, split_prefix
+from kgd.fetching.notebooks import fetch, is_remote, local_path, split_prefix
 from kgd.interfaces import ICellParser, IKernelSpecs, Seed
-from kgd.kernels.transport import is_ipykernel
-from kgd.logs import make_logger
-from kgd.notebook.annotations import AnnotationParser
+from kgd.kernels.specs import is_ipykernel
+from kgd.notebook.annotation_parser import AnnotationParser
 from kgd.notebook.api import NotebookAPI, NotebookSource
 from kgd.notebook.endpoints import require_endpoints
-from kgd.notebook.legacy import LegacyParser
-from kgd.notebook.operations import OperationParser
+from kgd.notebook.jkg_parsers import LegacyParser
+from kgd.notebook.openapi import title_of
 from kgd.notebook.prefixes import comment_prefix
 from kgd.notebook.reading import all_cells, kernel_name, language, read_notebook
-from kgd.notebook.swagger import title_of
+from kgd.notebook.swagger_parser import OperationParser
+from kgd.observability.logs import make_logger
 from kgd.settings import Settings, normalized_base_url
 
 _log = make_logger()

@@ -14,12 +14,12 @@ from twisted.web.resource import IResource
 
 from kgd import errors
 from kgd.interfaces import Access
-from kgd.personalities.notebook_http.notebooks import Notebook
+from kgd.personalities.notebook_http.docs.page import HEADERS, asset, page
+from kgd.personalities.notebook_http.notebook import Notebook
 from kgd.settings import Settings
-from kgd.web.base import base_url
-from kgd.web.docs_page import HEADERS, asset, page
 from kgd.web.files import file_resource
-from kgd.web.respond import encoded_answer
+from kgd.web.mounted import base_url
+from kgd.web.responses import encoded_answer
 from kgd.web.routes import Route
 
 _JSON = b"application/json"

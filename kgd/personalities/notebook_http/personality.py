@@ -14,23 +14,23 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from kgd.deferreds import Waiters
 from kgd.errors import ConfigurationError, GatewayError, InvalidRequest, KernelLimitReached
 from kgd.interfaces import Access, IDrainable, IGateway, IPersonality
-from kgd.logs import make_logger
 from kgd.notebook.routing import Match
+from kgd.observability.logs import make_logger
 from kgd.personalities.notebook_http.loading import Source, find_parser, find_sources, load
-from kgd.personalities.notebook_http.notebooks import Notebook, metrics_of
+from kgd.personalities.notebook_http.notebook import Notebook, metrics_of
 from kgd.personalities.notebook_http.pages import Pages
 from kgd.personalities.notebook_http.uploads import UploadDirectory
-from kgd.personalities.notebook_http.watching import Watcher
-from kgd.waiters import Waiters
+from kgd.personalities.notebook_http.watcher import Watcher
+from kgd.web.access import PUBLIC
+from kgd.web.access_log import set_route
 from kgd.web.errors import refuse
-from kgd.web.exchange import set_route
-from kgd.web.health import HealthAPI
-from kgd.web.metrics import MetricsAPI
-from kgd.web.public import PUBLIC
+from kgd.web.operations.health import HealthAPI
+from kgd.web.operations.metrics import MetricsAPI
+from kgd.web.operations.status import StatusAPI
 from kgd.web.routes import RouteTable
-from kgd.web.status import StatusAPI
 
 # In place of a prefix.
 _LIST = "the list of notebooks"

@@ -1,0 +1,171 @@
+"""
+The token that every client has to present: where it comes from, and who is told when it changes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+
+from kgd.errors import ConfigurationError, unread
+from kgd.observability.scrubbing import Scrubber
+from kgd.settings import Settings
+
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+#: The systemd credential that holds the token when nothing else is said.
+CREDENTIAL = "kgd-auth-token"
+LARGEST_FILE = 64 * 1024  # bytes
+
+
+def with_credential(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """
+    :return: The same settings; without a token, they name :py:data:`CREDENTIAL` if it is there.
+    """
+    directory = environ.get(CREDENTIALS)
+    if settings.needs_token or not directory or not Path(directory, CREDENTIAL).exists():
+        return settings
+    return attrs.evolve(settings, auth_token_credential=CREDENTIAL)
+
+
+class AuthToken:
+    """
+    The token of one gateway.
+
+    One that the settings hold themselves is there at once; others are there after
+    :py:meth:`load`, and until then nobody is let in.
+
+    :param environ: The environment, for a token that is in a variable or in a credential.
+    :param on_secret: Called with each token that is read.
+    :ivar scrubber: Knows all that have been read.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str] | None = None,
+        on_secret: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._environ = environ or {}
+        self._value = settings.auth_token.encode("utf-8")
+        self.scrubber = Scrubber([settings.auth_token])
+        self._on_secret = on_secret
+        self._changed: list[Callable[[], None]] = []
+
+    @property
+    def is_needed(self) -> bool:
+        """
+        Whether clients need a token at all.
+        """
+        return self._settings.needs_token
+
+    def admits(self, given: bytes | None) -> bool:
+        """
+        Compare in constant time.
+
+        :param given: What a client presents, if it does.
+        """
+        if not self.is_needed:
+            return True
+        return given is not None and bool(self._value) and hmac.compare_digest(given, self._value)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """
+        Have this called whenever another token takes the place of the present one.
+        """
+        self._changed.append(callback)
+
+    def load(self) -> bool:
+        """
+        Read the token, again if it was read before.
+
+        :return: Whether it is another one than before. Then everybody has been told.
+        :raises kgd.errors.ConfigurationError: when there is none, or not just one; then the present
+            one stays.
+        """
+        if not self.is_needed:
+            return False
+        text = self._read()
+        # Before anything can be logged about it.
+        self.scrubber.add(text)
+        self._on_secret(text)
+        value = text.encode("utf-8")
+        if value == self._value:
+            return False
+        was_known, self._value = bool(self._value), value
+        if was_known:
+            for callback in self._changed:
+                callback()
+        return was_known
+
+    def _read(self) -> str:
+        """
+        :return: The token, from the one place that the settings name.
+        """
+        settings = self._settings
+        sources = {
+            "--auth-token": settings.auth_token,
+            "--auth-token-file": settings.auth_token_file,
+            "--auth-token-env": settings.auth_token_env,
+            "--auth-token-credential": settings.auth_token_credential,
+        }
+        given = [option for option, value in sources.items() if value]
+        if len(given) > 1:
+            raise ConfigurationError(
+                f"{' and '.join(given)} are given, and only one can be right; leave out the others"
+            )
+        (option,) = given
+        if option == "--auth-token":
+            return settings.auth_token
+        if option == "--auth-token-env":
+            return _checked(
+                self._environ.get(settings.auth_token_env, ""),
+                f"the variable {settings.auth_token_env}, which --auth-token-env names,",
+            )
+        if option == "--auth-token-file":
+            return _read_file(Path(settings.auth_token_file), option)
+        return _read_file(self._credential(settings.auth_token_credential), option)
+
+    def _credential(self, name: str) -> Path:
+        directory = self._environ.get(CREDENTIALS)
+        if not directory:
+            raise ConfigurationError(
+                f"--auth-token-credential={name} needs ${CREDENTIALS}, which is not set; have "
+                f"systemd set it, with LoadCredential={name}:/path in the unit"
+            )
+        if name in (".", "..") or os.sep in name:
+            raise ConfigurationError(
+                f"--auth-token-credential={name} is no name of a credential, which has no slash"
+            )
+        return Path(directory) / name
+
+
+def _read_file(path: Path, option: str) -> str:
+    where = f"{path}, which {option} names,"
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{where} {unread(error)}") from None
+    if len(content) > LARGEST_FILE:
+        raise ConfigurationError(f"{where} has more than {LARGEST_FILE} bytes")
+    try:
+        return _checked(content.decode("utf-8"), where)
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{where} is not UTF-8") from None
+
+
+def _checked(text: str, where: str) -> str:
+    """
+    :raises kgd.errors.ConfigurationError: unless the text is a token that a client can send.
+    """
+    token = text.strip()
+    if not token:
+        raise ConfigurationError(f"{where} holds no token; put one there")
+    if not token.isprintable():
+        raise ConfigurationError(f"{where} must hold one line of printable characters")
+    return token

@@ -1,0 +1,3 @@
+"""
+The commands ``kgd`` and ``jupyter-kgd``.
+"""

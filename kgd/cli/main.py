@@ -1,0 +1,61 @@
+"""
+The commands ``kgd`` and ``jupyter-kgd``, which are ``twistd -n kgd`` without a pid file.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from kgd.daemon.signals import leave_when_told
+
+# What is imported from here on takes a while, a sixth of it for a garbage collector that finds
+# nothing. The daemon turns it on again.
+leave_when_told()
+gc.disable()
+
+from twisted.python.usage import UsageError  # noqa: E402
+from twisted.scripts import twistd  # noqa: E402
+
+
+def main() -> None:
+    """
+    Run the gateway in the foreground.
+
+    What stands before a lonely ``--`` is for twistd itself: ``kgd --reactor=asyncio -- --port=0``.
+    """
+    _run([])
+
+
+def jupyter_main() -> None:
+    """
+    Run it in place of the Jupyter Kernel Gateway: ``jupyter kgd`` for ``jupyter kernelgateway``.
+    """
+    _run(["--drop-in"])
+
+
+def _run(ours: list[str]) -> None:
+    for_twistd: list[str] = []
+    arguments = sys.argv[1:]
+    if "--" in arguments:
+        at = arguments.index("--")
+        for_twistd, arguments = arguments[:at], arguments[at + 1 :]
+    # twistd reads it again, to show how it was called.
+    sys.argv[1:] = ["-n", "--pidfile=", *for_twistd, "kgd", *ours, *arguments]
+    options: Any = twistd.ServerOptions()  # type: ignore[attr-defined,no-untyped-call]
+    try:
+        options.parseOptions(sys.argv[1:])
+    except UsageError as error:
+        # twistd itself would print all of its help before the one line that matters.
+        command = Path(sys.argv[0]).name
+        command = "kgd" if command == "__main__.py" else command
+        sys.stderr.write(f"{command}: {error}\n{command}: --help lists all options\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever reads --help has seen enough; nor shall Python complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    twistd.runApp(options)  # type: ignore[no-untyped-call]

@@ -1,0 +1,98 @@
+"""
+Configuration files: which there are, and what they say.
+
+Ours are called ``kgd.toml``. Those of the Jupyter Kernel Gateway are read, too, and are weaker. All
+of them are looked for where Jupyter looks for its own.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+from twisted.python.usage import UsageError
+
+from kgd.config.sources import ConfigSource, from_mapping
+from kgd.config.table import Table
+
+NAME = "kgd.toml"
+_JUPYTERS = (".py", ".json")
+
+
+@attrs.frozen
+class Files:
+    """
+    What was found.
+
+    :ivar sources: The strongest first.
+    :ivar remarks: What the operator should know, one line each.
+    """
+
+    sources: Sequence[ConfigSource] = ()
+    remarks: Sequence[str] = ()
+
+
+def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> Files:
+    """
+    :param chosen: The file to read instead of those that would be found, except for
+        ``jupyter_config``, or the empty string.
+    :param environ: With ``JUPYTER_NO_CONFIG`` in it, no files are looked for.
+    :raises UsageError: when a file cannot be read, or makes no sense.
+    """
+    directories: list[Path] = []
+    remarks: list[str] = []
+    sources: list[ConfigSource] = []
+    for directory in [] if environ.get("JUPYTER_NO_CONFIG") else _directories():
+        ours = directory / NAME
+        try:
+            is_there = ours.is_file()
+        except OSError as error:
+            # Like the home of root, for another user whose HOME that is still.
+            remarks.append(f"nothing is read from {directory}: {error.strerror}")
+            continue
+        directories.append(directory)
+        if is_there and not chosen:
+            sources.append(read_toml(ours, table))
+    named = True
+    if chosen and Path(chosen).suffix not in _JUPYTERS:
+        sources.append(read_toml(Path(chosen), table))
+        named = False
+    # Importing traitlets takes time, and few need it.
+    candidates = [each for each in directories if any(each.glob("jupyter*_config.*"))]
+    if not (candidates or (chosen and named)):
+        return Files(sources, remarks)
+    from kgd.config.jupyter import read_jupyter_files
+
+    jupyters = read_jupyter_files(candidates, Path(chosen) if chosen else None, table)
+    return Files([*sources, jupyters.source], [*remarks, *jupyters.remarks])
+
+
+def _directories() -> list[Path]:
+    from jupyter_core.paths import jupyter_config_path
+
+    return [Path(each).absolute() for each in jupyter_config_path()]
+
+
+def default_path() -> Path:
+    """
+    :return: Where a user's own file is looked for.
+    """
+    from jupyter_core.paths import jupyter_config_dir
+
+    return Path(jupyter_config_dir()) / NAME
+
+
+def read_toml(path: Path, table: Table) -> ConfigSource:
+    """
+    :raises UsageError: when the file cannot be read, or has a key that is no option.
+    """
+    try:
+        # Some editors put a mark before it.
+        content = tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is no TOML: {error}") from None
+    return from_mapping(content, table, f"{path} has", f"in {path}")

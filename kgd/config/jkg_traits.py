@@ -1,0 +1,166 @@
+"""
+What the Jupyter Kernel Gateway's options are here, and which of them have no counterpart.
+
+They are called after a class and one of its traits, like ``MappingKernelManager.cull_interval``.
+The name of any class from which the one that is used inherits will do; that of the nearest wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+
+@attrs.frozen
+class TraitAliases:
+    """
+    A class and its ancestors.
+
+    :ivar classes: The nearest first.
+    :ivar options: From traits to the names of our options.
+    :ivar actions: From traits to what else they are on our command line.
+    :ivar idle: From traits that change nothing to the reason.
+    """
+
+    classes: tuple[str, ...]
+    options: Mapping[str, str]
+    actions: Mapping[str, str] = attrs.field(factory=dict)
+    idle: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def _same(traits: str) -> dict[str, str]:
+    """
+    Those that have the same name here.
+    """
+    return {trait: trait.replace("_", "-") for trait in traits.split()}
+
+
+def _all(traits: str, reason: str) -> dict[str, str]:
+    return dict.fromkeys(traits.split(), reason)
+
+
+_BASES = ("LoggingConfigurable", "Configurable")
+_PARTS = "parts of kgd are exchanged by personalities and launchers, not by classes of Jupyter's"
+_LOGS = "twistd has the log; see its --logfile and --logger"
+_COOKIES = "kgd needs no cookies for authentication"
+_ADDRESS = "every kernel gets an address and a connection file of its own"
+_BYTES = "messages pass through as the bytes that they are"
+
+FAMILIES = (
+    TraitAliases(
+        ("KernelGatewayApp", "JupyterApp", "Application", "SingletonConfigurable", *_BASES),
+        _same(
+            "ip port port_retries base_url auth_token allow_origin allow_credentials allow_headers "
+            "allow_methods expose_headers max_age trust_xheaders max_kernels seed_uri "
+            "prespawn_count default_kernel_name force_kernel_name env_process_whitelist api "
+            "certfile keyfile client_ca ssl_version ws_ping_interval log_level"
+        ),
+        {
+            "config_file": "config",
+            "generate_config": "generate-config",
+            "show_config": "show-config",
+            "show_config_json": "show-config-json",
+            "answer_yes": "force",
+        },
+        _all(
+            "kernel_manager_class kernel_spec_manager_class kernel_websocket_connection_class "
+            "authorizer_class identity_provider_class",
+            _PARTS,
+        )
+        | _all("log_format log_datefmt logging_config", _LOGS)
+        | _all("cookie_secret cookie_secret_file", _COOKIES)
+        | _all("config_file_name", "the names of the files are fixed; --config takes any other"),
+    ),
+    TraitAliases(
+        ("JupyterWebsocketPersonality", *_BASES),
+        _same("list_kernels env_whitelist"),
+    ),
+    TraitAliases(
+        ("NotebookHTTPPersonality", *_BASES),
+        _same("cell_parser comment_prefix allow_notebook_download static_path"),
+    ),
+    TraitAliases(
+        (
+            "SeedingMappingKernelManager",
+            "AsyncMappingKernelManager",
+            "MappingKernelManager",
+            "AsyncMultiKernelManager",
+            "MultiKernelManager",
+            *_BASES,
+        ),
+        _same(
+            "cull_idle_timeout cull_interval cull_connected cull_busy buffer_offline_messages "
+            "kernel_info_timeout allowed_message_types allow_tracebacks "
+            "traceback_replacement_message untracked_message_types root_dir default_kernel_name "
+            "transport_encryption allowed_kernelspecs"
+        ),
+        idle=_all("kernel_manager_class", _PARTS)
+        | _all("shared_context", "there is one ZeroMQ context for all kernels")
+        | _all("use_pending_kernels", "a request is answered as soon as the kernel's process runs"),
+    ),
+    TraitAliases(
+        (
+            "KernelGatewayIOLoopKernelManager",
+            "AsyncIOLoopKernelManager",
+            "IOLoopKernelManager",
+            "AsyncKernelManager",
+            "KernelManager",
+            "ConnectionFileMixin",
+            *_BASES,
+        ),
+        {**_same("shutdown_wait_time autorestart transport transport_encryption"),
+         "ip": "kernel-ip"},
+        idle=_all("shell_port iopub_port stdin_port hb_port control_port", _ADDRESS)
+        | _all("connection_file", f"{_ADDRESS}; --connection-dir says where")
+        | _all("cache_ports", "a port is never given to two kernels")
+        | _all("client_class client_factory restarter_class", _PARTS)
+        | _all("extra_env kernel_cmd", "kernelspecs have the command and the environment"),
+    ),
+    TraitAliases(
+        ("AsyncIOLoopKernelRestarter", "IOLoopKernelRestarter", "KernelRestarter", *_BASES),
+        _same("restart_limit time_to_dead stable_start_time"),
+        idle=_all("random_ports_until_alive", "a kernel that never worked always gets new ports")
+        | _all("debug", "--log-level=debug tells more"),
+    ),
+    TraitAliases(
+        ("ZMQChannelsWebsocketConnection", "BaseKernelWebsocketConnection", *_BASES),
+        _same(
+            "limit_rate iopub_msg_rate_limit iopub_data_rate_limit rate_limit_window "
+            "kernel_ws_protocol"
+        ),
+        idle=_all("session", "every kernel has a session of its own"),
+    ),
+    TraitAliases(
+        ("Session", "Configurable"),
+        _same("signature_scheme username"),
+        idle=_all("key keyfile", "every kernel gets a random key of its own")
+        | _all("session", "every kernel has a session of its own")
+        | _all("metadata", "the gateway's own messages have no metadata")
+        | _all(
+            "packer unpacker copy_threshold buffer_threshold item_threshold "
+            "digest_history_size",
+            _BYTES,
+        )
+        | _all("check_pid debug", "sessions are not shared with other processes"),
+    ),
+    TraitAliases(
+        ("KernelSpecManager", *_BASES),
+        {**_same("allowed_kernelspecs ensure_native_kernel"),
+         "whitelist": "allowed-kernelspecs"},
+        idle=_all("kernel_spec_class", _PARTS),
+    ),
+    TraitAliases(
+        ("GatewayIdentityProvider", "IdentityProvider", *_BASES),
+        {},
+        idle=_all("token", "the token is --auth-token")
+        | _all("cookie_name cookie_options get_secure_cookie_kwargs secure_cookie", _COOKIES)
+        | _all("login_handler_class logout_handler_class", _PARTS)
+        | _all("updatable_fields", "all clients are the same user"),
+    ),
+    TraitAliases(
+        ("KernelProvisionerFactory", "SingletonConfigurable", *_BASES),
+        {},
+        idle=_all("default_provisioner_name", "kernels are processes of this machine"),
+    ),
+)  # fmt: skip

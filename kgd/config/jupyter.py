@@ -1,0 +1,164 @@
+"""
+Reads the configuration files of the Jupyter Kernel Gateway, with traitlets' own loaders.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from traitlets.config.loader import (
+    Config,
+    FileConfigLoader,
+    JSONFileConfigLoader,
+    LazyConfigValue,
+    PyFileConfigLoader,
+)
+from twisted.python.usage import UsageError
+
+from kgd.config.options import Option
+from kgd.config.sources import ConfigSource, SourcedValue, from_value
+from kgd.config.table import Table
+
+_SHARED = "jupyter_config"
+_NAMED = "jupyter_kernel_gateway_config"
+# In one directory the latter is stronger.
+_LOADERS: dict[str, type[FileConfigLoader]] = {
+    ".py": PyFileConfigLoader,
+    ".json": JSONFileConfigLoader,
+}
+
+
+@attrs.frozen
+class JupyterFiles:
+    """
+    :ivar remarks: What is in the files, but nothing here.
+    """
+
+    source: ConfigSource
+    remarks: Sequence[str]
+
+
+def read_jupyter_files(
+    directories: Sequence[Path], chosen: Path | None, table: Table
+) -> JupyterFiles:
+    """
+    :param directories: Where to look, strongest first.
+    :param chosen: Read instead of what is found, except for ``jupyter_config``; of no matter here
+        when it is no file of Jupyter's.
+    :raises UsageError: when a file cannot be read, or raises something.
+    """
+    merged = Config()
+    origins: dict[tuple[str, str], Path] = {}
+    remarks: list[str] = []
+    for path in _paths(directories, chosen):
+        config = _load(path)
+        if path.stem != _SHARED:
+            # Neither does it for the Jupyter Kernel Gateway; but it was certainly meant to.
+            remarks += [
+                f"{path} sets {name}, which is no class with options, and changes nothing"
+                for name, section in config.items()
+                if not isinstance(section, Config)
+            ]
+        for name, trait in _entries(config):
+            origins[name, trait] = path
+            if not any(table.families_of(name, trait)) and (
+                table.has_class(name) or path.stem != _SHARED
+            ):
+                remarks.append(f"{path} sets {name}.{trait}, which kgd does not know")
+        merged.merge(config)
+    source: dict[str, SourcedValue] = {}
+    for family in table.families:
+        for trait in (*family.options, *family.idle):
+            holder = next((name for name in family.classes if (name, trait) in origins), None)
+            if holder is None:
+                continue
+            path = origins[holder, trait]
+            if trait in family.idle:
+                remarks.append(
+                    f"{path} sets {holder}.{trait}, which changes nothing: {family.idle[trait]}"
+                )
+                continue
+            option = table.option_named(family.options[trait])
+            if option is None or option.name in source:
+                continue
+            value = _plain(merged[holder][trait], option)
+            # In a file of Jupyter's, None is the default.
+            if value is not None:
+                source[option.name] = from_value(option, value, f"as {holder}.{trait} in {path}")
+    return JupyterFiles(source, remarks)
+
+
+def _paths(directories: Sequence[Path], chosen: Path | None) -> Iterator[Path]:
+    """
+    The files that are there, weakest first.
+    """
+    yield from _present(directories, _SHARED)
+    if chosen is None:
+        yield from _present(directories, _NAMED)
+    elif chosen.suffix in _LOADERS:
+        yield chosen
+
+
+def _present(directories: Sequence[Path], stem: str) -> Iterator[Path]:
+    for directory in reversed(directories):
+        for suffix in _LOADERS:
+            path = directory / f"{stem}{suffix}"
+            if path.is_file():
+                yield path
+
+
+def _load(path: Path) -> Config:
+    loader = _LOADERS[path.suffix](path.name, str(path.parent))
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        return loader.load_config()
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{path} cannot be read: {_in_one_line(error)}") from None
+
+
+def _in_one_line(error: BaseException) -> str:
+    """
+    What went wrong, and in which line if that is known.
+    """
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is no JSON, {error}"
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} (line {error.lineno})"
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        # The innermost place in a file that was executed, not one in what executes it.
+        if trace.tb_frame.f_globals.get("get_config") is not None:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    said = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return text if line is None else f"{text} (line {line})"
+
+
+def _entries(config: Config) -> Iterable[tuple[str, str]]:
+    for name, section in config.items():
+        if isinstance(section, Config):
+            for trait in section:
+                yield name, trait
+
+
+def _plain(value: Any, option: Option) -> Any:
+    """
+    Execute what was only noted, like ``append``.
+    """
+    if not isinstance(value, LazyConfigValue):
+        return value
+    if not value.to_dict():
+        # The file has only looked at it.
+        return None
+    initial = option.written(option.default) or ({} if option.is_table else [])
+    if isinstance(initial, list) and isinstance(value.to_dict().get("update"), set):
+        return value.get_value(set(initial))
+    return value.get_value(initial)

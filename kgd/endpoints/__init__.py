@@ -1,0 +1,3 @@
+"""
+Endpoint descriptions, addresses and origins, as text; pure functions.
+"""

@@ -1,0 +1,246 @@
+"""
+Running code in a kernel for the gateway itself, and collecting what comes of it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from kgd.errors import KernelLost, ResponseTooLarge
+from kgd.execution.outputs import LOST, CodeCell, Execution
+from kgd.interfaces import IChannels, IClient, IKernel
+from kgd.protocol.messages import USERNAME, KernelMessage, own_code
+from kgd.protocol.outputs import Outputs
+
+# A kernel that has just reported an error still throws away what comes next for a moment.
+_ATTEMPTS = 50
+
+
+class ExecutionBatch:
+    """
+    Code that runs piece by piece. All pieces are sent at once; when one fails, the kernel
+    throws away those that follow.
+
+    :ivar answered: Fires with the outputs of the pieces up to the one that failed, or of all. Never
+        fails.
+    :ivar settled: Fires when the kernel has nothing of this left to do, or has been left.
+    :param too_much: Called once when the outputs are more than ``limit`` bytes.
+    """
+
+    def __init__(
+        self,
+        codes: Sequence[CodeCell],
+        limit: int,
+        too_much: Callable[[], None],
+    ) -> None:
+        self.codes = codes
+        self.pieces: list[Execution] = []
+        self.attempts = 0
+        self.answered: Deferred[list[Outputs]] = Deferred()
+        self.settled: Deferred[None] = Deferred()
+        self.is_settled = False
+        self._limit = limit
+        self._too_much: Callable[[], None] | None = too_much
+
+    def begin(self) -> list[Execution]:
+        """
+        Begin, or begin again.
+
+        :return: The pieces to be sent.
+        """
+        self.attempts += 1
+        self.pieces = [Execution(code.printed) for code in self.codes]
+        return self.pieces
+
+    @property
+    def size(self) -> int:
+        """
+        How many bytes have come of it.
+        """
+        return sum(piece.size for piece in self.pieces)
+
+    def advance(self, changed: Execution) -> None:
+        """
+        Something has come of a piece: see what follows.
+        """
+        if self._too_much is not None and self.size > self._limit:
+            too_much, self._too_much = self._too_much, None
+            too_much()
+        if not changed.is_done:
+            return
+        # Whoever gets the answer may give the kernel to somebody else at once.
+        self.is_settled = all(piece.is_done for piece in self.pieces)
+        if not self.answered.called:
+            self._answer()
+        if self.is_settled:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """
+        Nothing more of this is of interest; what it needed can go.
+        """
+        if not self.settled.called:
+            self.settled.callback(None)
+
+    def _answer(self) -> None:
+        outputs = []
+        for piece in self.pieces:
+            if not piece.is_done:
+                return
+            outputs.append(piece.outputs)
+            if piece.status != "ok":
+                break
+        self.answered.callback(outputs)
+
+    @property
+    def was_thrown_away(self) -> bool:
+        """
+        Whether none of it has run, because of an error in what came before.
+        """
+        return self.pieces[0].status == "aborted"
+
+    @property
+    def lost(self) -> str:
+        """
+        Why the kernel can do no more for it, or the empty string.
+        """
+        if self.was_thrown_away:
+            return "it throws away whatever it is to run"
+        for piece in self.pieces:
+            error = piece.error
+            if error is not None and error.ename in LOST:
+                return error.evalue or error.ename
+        return ""
+
+
+@implementer(IClient)
+class Executor:
+    """
+    A client of a kernel within the gateway.
+
+    :param gone: Called when the kernel is gone, or the gateway ends.
+    """
+
+    unsent: int = 0
+
+    def __init__(
+        self, channels: IChannels, gone: Callable[[], None], username: str = USERNAME
+    ) -> None:
+        self._gone = gone
+        self._username = username
+        self._session = os.urandom(16).hex()
+        self._waiting: dict[str, tuple[ExecutionBatch, Execution]] = {}
+        self._attachment = channels.attach(None, self, is_ours=True)
+
+    def run(
+        self, codes: Sequence[CodeCell], limit: int, too_much: Callable[[], None]
+    ) -> ExecutionBatch:
+        """
+        Run some code.
+
+        :param limit: How many bytes of output there may be.
+        :param too_much: Called when there are more.
+        """
+        run = ExecutionBatch(codes, limit, too_much)
+        self._send(run)
+        return run
+
+    def _send(self, run: ExecutionBatch) -> None:
+        now = time.time()
+        for code, piece in zip(run.codes, run.begin(), strict=True):
+            request = own_code(code.source, self._session, now, code.metadata, self._username)
+            piece.msg_id = request.msg_id
+            self._waiting[request.msg_id] = run, piece
+            self._attachment.send(request)
+
+    def deliver(self, message: KernelMessage) -> None:
+        """
+        The kernel said something; what is not about our code is for others.
+        """
+        found = self._waiting.get(message.parent.msg_id)
+        if found is None:
+            return
+        run, piece = found
+        piece.received(message)
+        if piece.is_done:
+            del self._waiting[piece.msg_id]
+            if run.was_thrown_away and run.attempts < _ATTEMPTS:
+                if all(each.is_done for each in run.pieces):
+                    self._send(run)
+                return
+        run.advance(piece)
+
+    def surrender(self) -> Sequence[KernelMessage]:
+        """
+        :return: Nothing: what is delivered has arrived.
+        """
+        return ()
+
+    def close(self, code: int, reason: str) -> None:
+        """
+        The kernel is gone, or the gateway ends.
+        """
+        waiting, self._waiting = self._waiting, {}
+        for run, piece in waiting.values():
+            piece.lose(reason)
+            run.advance(piece)
+        self._gone()
+
+    def leave(self) -> None:
+        """
+        Have nothing to do with the kernel any more.
+        """
+        waiting, self._waiting = self._waiting, {}
+        self._attachment.detach(self)
+        for run, _ in waiting.values():
+            run.abandon()
+
+
+def run(kernel: IKernel, source: str, limit: int) -> Deferred[Outputs]:
+    """
+    As :py:meth:`kgd.interfaces.IGateway.run`.
+
+    :param limit: How many bytes of output there may be.
+    """
+    return Deferred.fromCoroutine(_run(kernel, source, limit))
+
+
+async def _run(kernel: IKernel, source: str, limit: int) -> Outputs:
+    _check(kernel)
+    await kernel.when_ready()
+    _check(kernel)
+    executor = Executor(kernel.channels, lambda: None)
+    answered: Deferred[Outputs] = Deferred()
+
+    def too_much() -> None:
+        answered.errback(
+            ResponseTooLarge(
+                f"the code gave more than {limit} bytes of output; it has to print less, or the "
+                "gateway needs a higher --max-response-size"
+            )
+        )
+
+    running = executor.run([CodeCell(source)], limit, too_much)
+
+    def done(outputs: list[Outputs]) -> None:
+        if not answered.called:
+            answered.callback(outputs[0])
+
+    running.answered.addCallback(done)
+    try:
+        outputs = await answered
+    finally:
+        executor.leave()
+    if running.lost:
+        raise KernelLost(f"the kernel ended before it had answered: {running.lost}")
+    return outputs
+
+
+def _check(kernel: IKernel) -> None:
+    if kernel.stopping or kernel.execution_state == "dead":
+        raise KernelLost(f"the kernel has ended{f': {kernel.reason}' if kernel.reason else ''}")

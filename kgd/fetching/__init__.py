@@ -1,0 +1,3 @@
+"""
+Fetching notebooks from files and from web servers.
+"""

@@ -1,0 +1,3 @@
+"""
+Kernels that run on this machine as child processes of the gateway.
+"""

@@ -1,0 +1,124 @@
+"""
+How much of the machine a kernel may use: what the settings say, and what its kernelspec says.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from kgd.errors import KernelStartFailed
+from kgd.interfaces import KernelSpec, Limits
+from kgd.kernels.local.users import KernelUser
+from kgd.settings import LARGEST_SIZE, Settings, size_in_bytes
+
+#: In the metadata of a kernelspec: ``{"kgd": {"limits": {"memory": "2GiB"}}}``.
+_OURS = "kgd"
+_LIMITS = "limits"
+_SIZES = ("memory", "file_size")
+_NAMES = tuple(field.name for field in attrs.fields(Limits))
+_NICEST = 19
+
+
+def limits_of(settings: Settings, spec: KernelSpec) -> Limits:
+    """
+    :return: Those of the settings, except where the kernelspec says otherwise.
+    :raises kgd.errors.KernelStartFailed: when it says something that makes no sense.
+    """
+    usual = {name: getattr(settings, f"kernel_{name}") for name in _NAMES}
+    ours = spec.metadata.get(_OURS, {})
+    said = ours.get(_LIMITS, {}) if isinstance(ours, Mapping) else None
+    if not isinstance(said, Mapping):
+        raise _wrong(spec, f"must be objects, like {{{_OURS!r}: {{{_LIMITS!r}: {{}}}}}}")
+    return Limits(**(usual | {name: _read(spec, name, value) for name, value in said.items()}))
+
+
+def _read(spec: KernelSpec, name: object, value: Any) -> int:
+    if name not in _NAMES:
+        raise _wrong(spec, f"have {name!r}; there are {', '.join(_NAMES)}")
+    right = "a whole number, or null for no limit"
+    try:
+        if name in _SIZES:
+            right = "bytes, as a number or like '2GiB', or null for no limit"
+            number = size_in_bytes(value) if isinstance(value, str) else value
+        else:
+            number = value
+        if number is None:
+            return 0
+        if (
+            isinstance(number, bool)
+            or not isinstance(number, int)
+            or not 0 <= number <= LARGEST_SIZE
+        ):
+            raise ValueError
+        if name == "nice" and number > _NICEST:
+            right = f"a whole number from 0 to {_NICEST}"
+            raise ValueError
+    except ValueError:
+        raise _wrong(spec, f"have {value!r} as {name}; it takes {right}") from None
+    return number
+
+
+def _wrong(spec: KernelSpec, what: str) -> KernelStartFailed:
+    return KernelStartFailed(
+        f"The {_LIMITS} of {_OURS} in the metadata of the kernelspec {spec.name} {what}; mend its "
+        "kernel.json"
+    )
+
+
+#: Seconds between the signal for too much processor time and SIGKILL.
+GRACE = 5
+_UNLIMITED = resource.RLIM_INFINITY
+
+
+def orders(
+    limits: Limits, user: KernelUser | None, *, parent_pid: int | None, open_files: int
+) -> str:
+    """
+    :param user: As whom to run; ``None`` is as the gateway.
+    :param parent_pid: Without which process the kernel makes no sense, if there is one.
+    :param open_files: The soft limit of open files for a kernel that is given none, which is the
+        one that the gateway found when it began.
+    :return: For ``exec_kernel.py``.
+    """
+    words = []
+    if parent_pid is not None:
+        words.append(f"parent={parent_pid}")
+    if limits.nice:
+        words.append(f"nice={limits.nice}")
+    if user is not None:
+        groups = ",".join(str(group) for group in user.groups)
+        words.append(f"groups={groups} gid={user.gid} uid={user.uid}")
+    listed = ",".join(_rlimits(limits, open_files))
+    if listed:
+        words.append(f"limits={listed}")
+    return " ".join(words)
+
+
+def _rlimits(limits: Limits, open_files: int) -> Iterator[str]:
+    for number, wanted, grace in (
+        # Not RLIMIT_AS: that counts what is only reserved, of which Node, Java, Go and every thread
+        # take gigabytes. This counts what can be written to and is nobody else's.
+        (resource.RLIMIT_DATA, limits.memory, 0),
+        (resource.RLIMIT_CPU, limits.cpu_seconds, GRACE),
+        (resource.RLIMIT_NOFILE, limits.open_files, 0),
+        (resource.RLIMIT_NPROC, limits.processes, 0),
+        (resource.RLIMIT_FSIZE, limits.file_size, 0),
+    ):
+        if wanted:
+            # Nobody may have more than the gateway may.
+            _, most = resource.getrlimit(number)
+            yield f"{number}:{_least(wanted, most)}:{_least(wanted + grace, most)}"
+    if not limits.open_files:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != open_files:
+            yield f"{resource.RLIMIT_NOFILE}:{_least(open_files, hard)}:{hard}"
+
+
+def _least(wanted: int, most: int) -> int:
+    if most == _UNLIMITED:
+        return wanted
+    return most if wanted == _UNLIMITED else min(wanted, most)

@@ -1,0 +1,46 @@
+"""
+The notebook whose cells run in every kernel before anybody uses it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kgd.errors import ConfigurationError, GatewayError
+from kgd.fetching.notebooks import fetch
+from kgd.interfaces import IKernelSpecs, Seed
+from kgd.notebook.reading import code_cells, kernel_name, read_notebook
+from kgd.observability.logs import make_logger
+from kgd.settings import Settings
+
+_log = make_logger()
+
+
+async def load_seed(reactor: Any, settings: Settings, specs: IKernelSpecs) -> Seed | None:
+    """
+    :return: What ``--seed-uri`` names, or ``None`` when it names nothing.
+    :raises kgd.errors.ConfigurationError: when it cannot be had, or nothing could be seeded.
+    """
+    if not settings.seed_uri:
+        return None
+    if len(settings.seed_uri) > 1:
+        raise ConfigurationError(
+            "There is more than one --seed-uri; only --api=notebook_http serves several"
+        )
+    (uri,) = settings.seed_uri
+    try:
+        raw = await fetch(reactor, uri, settings.max_seed_size, settings.seed_timeout)
+        notebook = read_notebook(raw, "what --seed-uri names")
+        name = settings.force_kernel_name or kernel_name(notebook) or settings.default_kernel_name
+        spec = specs.find(name)
+    except GatewayError as error:
+        raise ConfigurationError(
+            f"The seed notebook cannot be used: {error}; see --seed-uri"
+        ) from None
+    seed = Seed(kernel_name=spec.name, cells=code_cells(notebook))
+    _log.info(
+        "{count} cells seed every kernel of {kernel_name}",
+        count=len(seed.cells),
+        kernel_name=seed.kernel_name,
+    )
+    return seed

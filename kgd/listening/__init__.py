@@ -1,0 +1,3 @@
+"""
+Ports and sockets that the gateway listens on: TCP, Unix, inherited, TLS.
+"""

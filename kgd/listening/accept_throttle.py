@@ -1,0 +1,145 @@
+"""
+Pauses accepting connections while almost all file descriptors are in use.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.tcp import Port
+
+from kgd.observability.logs import make_logger
+from kgd.observability.throttle import Throttle
+
+# mypy: allow-untyped-calls
+# (the methods that reactors call have no types)
+
+_log = make_logger()
+RAISE_LIMIT = "raise the hard limit (ulimit -Hn, or LimitNOFILE= in a systemd unit)"
+
+
+def count_open(limit: int) -> int:
+    """
+    :return: The number of open descriptors; ``limit`` when it cannot be found out.
+    """
+    try:
+        # One of them is the directory itself.
+        return len(os.listdir("/proc/self/fd")) - 1
+    except FileNotFoundError:
+        # There is no /proc, as in many chroots: take the lowest free descriptor.
+        pass
+    except OSError:
+        return limit
+    try:
+        lowest = os.dup(0)
+    except OSError:
+        return limit
+    os.close(lowest)
+    return lowest
+
+
+class AcceptThrottle:
+    """
+    Reserves some descriptors: while few are free, new connections wait in the system's queue, and
+    connections that are open can use the reserve.
+
+    Without it, a reactor that cannot accept a connection would try again in a busy loop.
+
+    :param reactor: An ``IReactorTime``.
+    :param count: Returns the number of open descriptors.
+    """
+
+    # Seconds between two looks at whether descriptors have become free.
+    PAUSE = 0.25
+
+    def __init__(
+        self,
+        reactor: Any,
+        count: Callable[[int], int] = count_open,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reactor = reactor
+        self._count = count
+        self._warning = Throttle(monotonic)
+        self._ports: list[Port] = []
+        self._budget = 0
+        self._later: IDelayedCall | None = None
+        self._warned = False
+
+    def guard(self, port: IListeningPort) -> None:
+        """
+        :param port: One of Twisted's own ports; others are ignored.
+        """
+        if not isinstance(port, Port):
+            return
+        accept = port.doRead
+
+        def do_read() -> None:
+            most = self._room()
+            if most <= 0:
+                self._shut()
+                return
+            before = port.sessionno
+            port.numberAccepts = min(port.numberAccepts, most)
+            accept()
+            self._budget -= max(1, port.sessionno - before)
+
+        port.doRead = do_read  # type: ignore[method-assign]
+        self._ports.append(port)
+
+    def stop(self) -> None:
+        """
+        Forget all ports.
+        """
+        self._ports = []
+        later, self._later = self._later, None
+        if later is not None:
+            later.cancel()
+
+    def _room(self) -> int:
+        """
+        :return: How many connections may be accepted now.
+        """
+        if self._budget <= 0:
+            # Counting thousands takes a while, so it is not done for each connection: no client
+            # needs 16 descriptors at once.
+            free = self._free()
+            self._budget = max(1, free // 16) if free > 0 else 0
+        return self._budget
+
+    def _free(self) -> int:
+        """
+        :return: How many descriptors are free, without the reserve.
+        """
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return limit - min(64, limit // 8) - self._count(limit)
+
+    def _shut(self) -> None:
+        for port in self._ports:
+            port.stopReading()
+        self._later = self._reactor.callLater(self.PAUSE, self._try_again)
+        if self._warning.passes():
+            self._warned = True
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            _log.warn(
+                "almost all of the {limit} files that may be open are open, so new connections "
+                "wait; {advice}, or lower --max-kernels",
+                limit=limit,
+                advice=RAISE_LIMIT,
+            )
+
+    def _try_again(self) -> None:
+        self._later = None
+        if self._free() <= 0:
+            self._later = self._reactor.callLater(self.PAUSE, self._try_again)
+            return
+        for port in self._ports:
+            port.startReading()
+        if self._warned:
+            self._warned = False
+            _log.info("new connections are accepted again")

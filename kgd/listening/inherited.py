@@ -1,0 +1,106 @@
+"""
+Listening sockets that a service manager has opened, and keeps open when the gateway stops.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import tcp, unix
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
+from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
+from zope.interface import implementer
+
+from kgd.endpoints.addresses import Endpoint, Reach, reach_of
+
+# The first descriptor that a service manager passes on, sd_listen_fds(3).
+FIRST = 3
+
+
+def inherited_endpoint(reactor: Any, endpoint: Endpoint) -> tuple[IStreamServerEndpoint, Reach]:
+    """
+    :param endpoint: Of the kind ``systemd``.
+    :return: An endpoint to listen on once, and who can reach it.
+    :raises LookupError: when there is no such socket.
+    :raises ValueError: when the description is ambiguous.
+    """
+    found = _socket(_descriptor(reactor, endpoint))
+    if found.family == socket.AF_UNIX:
+        return _UNIXEndpoint(reactor, found), Reach.LOCAL
+    reach = reach_of(found.getsockname()[0])
+    family, descriptor = found.family, found.detach()
+    return AdoptedStreamServerEndpoint(reactor, descriptor, family), reach  # type: ignore[no-untyped-call]
+
+
+def _descriptor(reactor: Any, endpoint: Endpoint) -> int:
+    """
+    Twisted finds no sockets without names, as from ``systemd-socket-activate``. It has read and
+    removed the variables already, but the descriptors are open.
+    """
+    try:
+        found = serverFromString(reactor, endpoint.text)  # type: ignore[no-untyped-call]
+    except LookupError:
+        index = endpoint.arguments.get("index", "")
+        return FIRST + int(index) if index.isdecimal() else -1
+    return found.fileno  # type: ignore[no-any-return]
+
+
+def _socket(descriptor: int) -> socket.socket:
+    """
+    :raises LookupError: unless it is a listening socket.
+    """
+    try:
+        found = socket.socket(fileno=descriptor)
+    except (OSError, ValueError):
+        found = None
+    if found is not None and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return found
+    if found is not None:
+        found.detach()
+    raise LookupError(
+        "the service manager has not passed on such a socket; start the gateway by its socket "
+        "unit, and check FileDescriptorName= there"
+    )
+
+
+@implementer(IStreamServerEndpoint)
+class _UNIXEndpoint:
+    def __init__(self, reactor: Any, found: socket.socket) -> None:
+        self._reactor = reactor
+        self._socket = found
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        port = _UNIXPort(self._reactor, self._socket, protocolFactory)
+        port.startListening()
+        return succeed(port)
+
+
+class _UNIXPort(unix.Port):
+    """
+    A port on an inherited Unix socket. Twisted's own would make the socket accessible to all users
+    and remove it at the end, so that the service manager could not use it again.
+    """
+
+    _shouldShutdown = False
+
+    def __init__(self, reactor: Any, found: socket.socket, factory: IProtocolFactory) -> None:
+        super().__init__(found.getsockname(), factory, reactor=reactor)
+        self._found = found
+
+    def startListening(self) -> None:
+        # As all of Twisted's ports do, to have one left when descriptors run out.
+        tcp._reservedFD.reserve()  # type: ignore[no-untyped-call]
+        assert self.factory is not None
+        self.factory.doStart()  # type: ignore[no-untyped-call]
+        self._found.setblocking(False)
+        self.socket = self._found
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]
+        self.connected = True
+        self.numberAccepts = 100
+        self.startReading()  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Any) -> None:
+        # Not unix.Port's, which would remove the socket.
+        tcp.Port.connectionLost(self, reason)  # type: ignore[no-untyped-call]

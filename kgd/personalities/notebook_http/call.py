@@ -1,0 +1,342 @@
+"""
+One request's way through a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+
+from kgd import errors
+from kgd.execution.executor import ExecutionBatch
+from kgd.execution.outputs import CodeCell
+from kgd.notebook.api import Handler, StoredFile
+from kgd.notebook.assignment import NAME, statement, with_metadata
+from kgd.notebook.media_types import acceptable
+from kgd.notebook.request_body import Body, read_body
+from kgd.notebook.request_json import request_text
+from kgd.notebook.response import answer
+from kgd.notebook.routing import Match
+from kgd.observability.audit import AuditLog
+from kgd.observability.logs import make_logger
+from kgd.personalities.notebook_http.sticky import caller_of
+from kgd.personalities.notebook_http.streaming import Stream, write_response
+from kgd.personalities.notebook_http.uploads import AT_ONCE, UploadDirectory
+from kgd.personalities.notebook_http.worker_pool import Worker, Workers
+from kgd.protocol.outputs import Outputs
+from kgd.settings import Settings
+from kgd.web.errors import refuse
+from kgd.web.mounted import base_url
+
+
+@attrs.frozen(kw_only=True)
+class CallContext:
+    """
+    Where the calls of one notebook are served.
+
+    :ivar language: The one that the notebook is written in.
+    :ivar by_metadata: Whether code can look into the metadata of its request.
+    :ivar prefix: The path before all of its endpoints, below the base URL.
+    """
+
+    reactor: Any
+    settings: Settings
+    language: str
+    by_metadata: bool
+    prefix: str
+    workers: Workers
+    uploads: UploadDirectory
+    audit: AuditLog
+
+
+class Call:
+    """
+    A request that a cell answers.
+
+    :param match: Its endpoint.
+    """
+
+    _log = make_logger()
+
+    def __init__(self, context: CallContext, request: Any, match: Match) -> None:
+        self._context = context
+        self._settings = context.settings
+        self._request = request
+        self._match = match
+        self._worker: Worker | None = None
+        self._lending: Deferred[Worker] | None = None
+        self._ended: Deferred[Sequence[Outputs]] = Deferred()
+        self._deadline: IDelayedCall | None = None
+        self._stream: Stream | None = None
+        # Which piece of the code is the cell.
+        self._main = 0
+        self._has_left = False
+
+    async def serve(self) -> None:
+        """
+        Answer, whatever happens.
+        """
+        request = self._request
+        request.notifyFinish().addErrback(self._client_left)
+        try:
+            await self._serve(self._handler())
+        except Exception as error:
+            if self._has_left:
+                return
+            if self._stream is not None and self._stream.has_begun:
+                self._stream.cut()
+                return
+            request.write(refuse(request, error))
+            request.finish()
+
+    def _handler(self) -> Handler:
+        handlers = self._match.endpoint.handlers
+        method = self._request.method.decode("latin-1")
+        handler = handlers.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            raise errors.NoSuchMethod([*handlers, *(["HEAD"] if "GET" in handlers else [])])
+        if not acceptable(handler.produces, self._accept):
+            raise errors.NotAcceptable(
+                f"there is {', '.join(handler.produces)} to be had; say in Accept that you take it"
+            )
+        return handler
+
+    @property
+    def _accept(self) -> str | None:
+        return self._header(b"accept")
+
+    def _header(self, name: bytes) -> str | None:
+        # Clients may send any bytes, and Twisted itself would insist on UTF-8.
+        value = self._request.getHeader(name)
+        return value.decode("latin-1") if value is not None else None
+
+    async def _serve(self, handler: Handler) -> None:
+        with self._context.workers.expecting():
+            text, directory = await self._read_request()
+            try:
+                worker = await self._lend(len(text))
+            except BaseException:
+                self._remove(directory)
+                raise
+        outputs = await self._run(worker, self._codes(handler, text), directory, handler)
+        self._answer(handler, outputs)
+
+    async def _read_request(self) -> tuple[str, Path | None]:
+        """
+        :return: What ``REQUEST`` shall be, and where the files of the body are. Nothing else of it
+            stays in memory: many may wait for a kernel.
+        """
+        request = self._request
+        body = await self._read_body()
+        directory: Path | None = None
+        files: list[StoredFile] = []
+        if body.uploads:
+            directory, files = await self._context.uploads.store(body.uploads)
+        try:
+            return request_text(
+                method=request.method.decode("latin-1"),
+                url=request.uri,
+                headers=[
+                    (name, value)
+                    for name, values in request.requestHeaders.getAllRawHeaders()
+                    for value in values
+                ],
+                parameters=self._match.parameters,
+                body=body,
+                files=files,
+                secret=self._settings.needs_token,
+            ), directory
+        except BaseException:
+            self._remove(directory)
+            raise
+
+    def _codes(self, handler: Handler, text: str) -> list[CodeCell]:
+        """
+        :param text: What ``REQUEST`` shall be.
+        :return: First what sets it, if that is not done by the cell itself; then the cell, and the
+            one that says how to answer.
+        """
+        context = self._context
+        printed: Callable[[str], None] | None = None
+        if handler.streams:
+            self._stream = Stream(self._request, handler.produces[0], self._hold)
+            printed = self._printed
+        source = with_metadata(handler.source) if context.by_metadata else None
+        if source is not None:
+            metadata = msgspec.json.encode({NAME: text})
+            codes = [CodeCell(source, metadata, printed)]
+        else:
+            codes = [
+                CodeCell(statement(context.language, text)),
+                CodeCell(handler.source, printed=printed),
+            ]
+        self._main = len(codes) - 1
+        if handler.response is not None:
+            codes.append(CodeCell(handler.response))
+        return codes
+
+    async def _read_body(self) -> Body:
+        raw = self._request.content.read()
+        self._request.content.close()
+        reading = partial(
+            read_body,
+            self._header(b"content-type"),
+            raw,
+            max_parts=self._settings.max_parts,
+        )
+        if len(raw) <= AT_ONCE:
+            return reading()
+        reactor = self._context.reactor
+        return await deferToThreadPool(reactor, reactor.getThreadPool(), reading)
+
+    def _remove(self, directory: Path | None) -> None:
+        if directory is not None:
+            self._context.uploads.remove(directory)
+
+    async def _lend(self, size: int) -> Worker:
+        if self._has_left:
+            raise CancelledError
+        caller = caller_of(self._request, self._settings.sticky, self._home() or "/")
+        self._lending = self._context.workers.lend(caller, size)
+        try:
+            return await self._lending
+        finally:
+            self._lending = None
+
+    async def _run(
+        self, worker: Worker, codes: Sequence[CodeCell], directory: Path | None, handler: Handler
+    ) -> Sequence[Outputs]:
+        """
+        :return: The outputs of the code up to the piece that failed, or of all.
+        :raises errors.GatewayError: when the code did not come to its end.
+        """
+        self._worker = worker
+        run: ExecutionBatch | None = None
+        timeout = self._settings.request_timeout
+        if timeout:
+            self._deadline = self._context.reactor.callLater(timeout, self._time_out)
+        try:
+            run = worker.run(codes, self._too_much)
+            self._write_down(worker, run, handler)
+            run.answered.addCallback(self._end)
+            outputs = await self._ended
+            if run.lost:
+                raise errors.KernelLost(f"the kernel ended before it had answered: {run.lost}")
+            return outputs
+        finally:
+            if self._deadline is not None and self._deadline.active():
+                self._deadline.cancel()
+            self._worker = None
+            if run is None:
+                self._remove(directory)
+            elif directory is not None:
+                run.settled.addCallback(lambda _: self._remove(directory))
+            worker.give_back(run)
+
+    def _home(self) -> str:
+        """
+        :return: Where the notebook is, for whoever sent the request.
+        """
+        return base_url(self._request) + self._context.prefix
+
+    def _write_down(self, worker: Worker, run: ExecutionBatch, handler: Handler) -> None:
+        audit = self._context.audit
+        if audit.is_on:
+            audit.record(
+                "executed",
+                kernel_id=worker.kernel_id,
+                method=self._request.method.decode("latin-1"),
+                endpoint=self._home() + self._match.endpoint.path,
+                msg_type="execute_request",
+                msg_id=run.pieces[self._main].msg_id,
+                size=sum(len(code.source.encode()) + len(code.metadata) for code in run.codes),
+                code=handler.source if audit.with_code else None,
+            )
+
+    def _end(self, result: Any) -> None:
+        if not self._ended.called:
+            self._ended.callback(result)
+
+    def _break_off(self, error: Exception) -> None:
+        """
+        Let the code end, and do not wait for that.
+        """
+        if self._worker is not None and not self._ended.called:
+            self._worker.interrupt()
+            self._end(Failure(error))  # type: ignore[no-untyped-call]
+
+    def _time_out(self) -> None:
+        self._break_off(
+            errors.TookTooLong(
+                f"the code did not end within {self._settings.request_timeout:g} s and was "
+                "interrupted; if it needs longer, raise --request-timeout"
+            )
+        )
+
+    def _too_much(self) -> None:
+        self._break_off(
+            errors.ResponseTooLarge(
+                f"the code gave more than {self._settings.max_response_size} bytes of output and "
+                "was interrupted; if it has to, raise --max-response-size"
+            )
+        )
+
+    def _client_left(self, _: Failure) -> None:
+        self._has_left = True
+        if self._lending is not None:
+            self._lending.cancel()
+        elif self._settings.interrupt_on_disconnect or self._stream is not None:
+            self._break_off(CancelledError())
+
+    # --- answers as they are printed ---
+
+    def _printed(self, text: str) -> None:
+        if self._stream is None or self._ended.called:
+            return
+        if self._deadline is not None:
+            # It is in time as long as something comes.
+            self._deadline.reset(self._settings.request_timeout)
+        self._stream.write(text)
+
+    def _hold(self, hold: bool) -> None:
+        if self._worker is not None:
+            self._worker.hold(hold)
+
+    # --- whole answers ---
+
+    def _answer(self, handler: Handler, outputs: Sequence[Outputs]) -> None:
+        if self._has_left:
+            return
+        # Whatever failed comes last.
+        last = outputs[-1]
+        if self._stream is not None and last.error is None:
+            self._stream.end()
+            return
+        if self._stream is not None and self._stream.has_begun:
+            self._stream.cut()
+            return
+        if last.error is not None:
+            main, info = last, None
+        else:
+            main = outputs[self._main]
+            info = last if last is not main else None
+        response = answer(
+            main, info, handler=handler, accept=self._accept, rich=self._settings.rich_responses
+        )
+        if response.fault:
+            self._log.warn(
+                "{prefix}{path}: {fault}",
+                prefix=self._context.prefix,
+                path=self._match.endpoint.path,
+                fault=response.fault,
+            )
+        write_response(self._request, response)

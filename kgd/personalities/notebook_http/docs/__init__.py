@@ -1,0 +1,3 @@
+"""
+The page on which people read about a notebook's endpoints and try them.
+"""

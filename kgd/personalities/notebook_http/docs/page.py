@@ -1,0 +1,85 @@
+"""
+The page on which people read what notebooks' endpoints do, and try them.
+
+It is one HTML document with the OpenAPI documents in it, and two files from this package:
+``static/docs.js`` makes everything that is to be seen, ``static/docs.css`` how it looks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    b"img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+#: What goes with the page. What notebooks say is not trusted to be harmless, and the page may have
+#: been opened with ``?token=``, which is nobody else's business.
+HEADERS = (
+    (b"Content-Type", b"text/html; charset=utf-8"),
+    (b"Content-Security-Policy", _POLICY),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"Cache-Control", b"no-store"),
+)
+
+_MEDIA_TYPES = {
+    "docs.js": "text/javascript; charset=utf-8",
+    "docs.css": "text/css; charset=utf-8",
+}
+
+# The empty icon keeps browsers from asking for /favicon.ico, which may be an endpoint.
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{assets}/docs.css">
+<script type="module" src="{assets}/docs.js"></script>
+</head>
+<body>
+<noscript>This page needs JavaScript.</noscript>
+<script type="application/json" id="apis">{apis}</script>
+</body>
+</html>
+"""
+
+
+def page(apis: Sequence[tuple[str, str, Mapping[str, Any]]], assets_base: str) -> bytes:
+    """
+    Make the page.
+
+    :param apis: For each notebook its title, the path below which its endpoints are, and its
+        OpenAPI 3.1 document.
+    :param assets_base: The path below which what :py:func:`asset` has is served, to anybody: a
+        browser asks for it without the token.
+    """
+    embedded = json.dumps(
+        [{"title": title, "base": base, "document": document} for title, base, document in apis]
+    )
+    return _PAGE.format(
+        title=escape(apis[0][0] if len(apis) == 1 else "Notebooks"),
+        assets=escape(assets_base.rstrip("/")),
+        # HTML looks for </script> and <!-- even in JSON, which has this character in strings only.
+        apis=embedded.replace("<", "\\u003c"),
+    ).encode("utf-8", "replace")
+
+
+@cache
+def asset(name: str) -> tuple[bytes, str] | None:
+    """
+    :return: The content and the media type of a file that the page needs, or ``None``.
+    """
+    if name not in _MEDIA_TYPES:
+        return None
+    assets = files("kgd.personalities.notebook_http.docs").joinpath("static")
+    return assets.joinpath(name).read_bytes(), _MEDIA_TYPES[name]

@@ -1,0 +1,121 @@
+"""
+One notebook that is served: one version of it, with kernels of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from kgd.interfaces import IGateway
+from kgd.notebook.openapi import openapi, swagger
+from kgd.notebook.routing import Match, Router
+from kgd.personalities.notebook_http.call import Call, CallContext
+from kgd.personalities.notebook_http.loading import Loaded
+from kgd.personalities.notebook_http.uploads import UploadDirectory
+from kgd.personalities.notebook_http.worker_pool import WorkerOptions, Workers
+from kgd.web.operations.metrics import Values, gauge
+
+FEW = 4
+
+
+class Notebook:
+    """
+    Serves the endpoints of a notebook.
+    """
+
+    def __init__(self, gateway: IGateway, loaded: Loaded, uploads: UploadDirectory) -> None:
+        settings = gateway.settings
+        self.loaded = loaded
+        self.prefix = loaded.source.prefix
+        self.title = loaded.source.title
+        self.workers = Workers(
+            gateway.reactor,
+            gateway.kernels,
+            WorkerOptions(
+                kernel_name=loaded.seed.kernel_name,
+                seed=loaded.seed,
+                count=settings.prespawn_count or 1,
+                reset=settings.reset_kernels,
+                queue_limit=settings.queue_limit,
+                queue_size=settings.queue_size,
+                patience=settings.request_timeout,
+                response_limit=settings.max_response_size,
+                username=settings.username,
+            ),
+        )
+        # The gateway is mounted at one place, or a few.
+        self._described = lru_cache(FEW)(self._describe)
+        self._router = Router(loaded.api.endpoints)
+        self._context = CallContext(
+            reactor=gateway.reactor,
+            settings=settings,
+            language=loaded.language,
+            by_metadata=loaded.by_metadata,
+            prefix=self.prefix,
+            workers=self.workers,
+            uploads=uploads,
+            audit=gateway.audit,
+        )
+
+    def find(self, path: str) -> Match | None:
+        """
+        :param path: Below the base URL, percent-encoded.
+        :return: The endpoint, and what it reads from the path.
+        :raises kgd.errors.InvalidRequest: when the path is not UTF-8.
+        """
+        if not path.startswith(self.prefix + "/"):
+            return None
+        return self._router.find(path[len(self.prefix) :])
+
+    def defines(self, path: str) -> bool:
+        """
+        Whether an endpoint has just this path.
+        """
+        return any(self.prefix + endpoint.path == path for endpoint in self.loaded.api.endpoints)
+
+    async def serve(self, request: Any, match: Match) -> None:
+        """
+        Answer a request.
+        """
+        await Call(self._context, request, match).serve()
+
+    def _describe(self, base: str) -> tuple[bytes, Mapping[str, Any]]:
+        title = self.title
+        return (
+            msgspec.json.encode(swagger(self.loaded.api, title, base + self.prefix)),
+            openapi(self.loaded.api, title, base + self.prefix),
+        )
+
+    def swagger(self, base: str) -> bytes:
+        """
+        :param base: The base URL.
+        :return: What it serves, in Swagger 2.0.
+        """
+        return self._described(base)[0]
+
+    def openapi(self, base: str) -> Mapping[str, Any]:
+        """
+        The same in OpenAPI 3.1.
+        """
+        return self._described(base)[1]
+
+
+def metrics_of(notebooks: Iterable[Notebook]) -> Iterator[Any]:
+    """
+    :return: How busy the kernels of notebooks are.
+    """
+    pools = [(notebook.prefix or "/", notebook.workers) for notebook in notebooks]
+    states: Values = {
+        (prefix, state): count
+        for prefix, workers in pools
+        for state, count in workers.states().items()
+    }
+    text = "Kernels of a notebook: free, busy with a request, or not there at the moment"
+    yield gauge("kgd_notebook_workers", text, states, ["notebook", "state"])
+    depths: Values = {(prefix,): workers.depth for prefix, workers in pools}
+    text = "Requests that wait for a kernel of a notebook"
+    yield gauge("kgd_notebook_queue_length", text, depths, ["notebook"])

@@ -1,0 +1,79 @@
+"""
+Noticing that notebooks have changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import LoopingCall
+
+from kgd.observability.logs import make_logger
+
+INTERVAL = 0.5
+
+# Of each file: when it was changed, how large it is, and which it is; None when there is none.
+Look = dict[Path, tuple[int, int, int] | None]
+
+
+class Watcher:
+    """
+    Looks at files again and again. Some file systems tell when a file changes, but not those of the
+    network, on which notebooks often are.
+
+    :param paths: Gives the files that there are at the moment.
+    :param changed: Called with those that are not as they were when they were last called changed,
+        and do not change any more: whoever writes one may need some time. Those are among them that
+        have come or gone.
+    """
+
+    _log = make_logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        paths: Callable[[], Iterable[Path]],
+        changed: Callable[[set[Path]], None],
+    ) -> None:
+        self._paths = paths
+        self._changed = changed
+        self._known: Look = {}
+        self._last: Look = {}
+        self._rounds = LoopingCall(self._look)
+        self._rounds.clock = reactor
+
+    def start(self) -> None:
+        """
+        What there is now is known.
+        """
+        self._known = self._last = self._now()
+        looking = self._rounds.start(INTERVAL, now=False)
+        looking.addErrback(lambda failure: self._log.failure("notebooks are not watched", failure))
+
+    def stop(self) -> None:
+        """
+        Look no more. May be called at any time.
+        """
+        if self._rounds.running:
+            self._rounds.stop()
+
+    def _now(self) -> Look:
+        return {path: _identity(path) for path in self._paths()}
+
+    def _look(self) -> None:
+        now, last = self._now(), self._last
+        self._last = now
+        if now == self._known or now != last:
+            return
+        known, self._known = self._known, now
+        self._changed({path for path in {*now, *known} if now.get(path) != known.get(path)})
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,41 @@
+"""
+What kernels send in place of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from kgd.protocol.messages import Buffer
+
+
+def read_almost_json(content: Buffer) -> Any:
+    """
+    Read JSON in which there may be Python's NaN, bytes that are not UTF-8, as in names of files,
+    and, from JavaScript, halves of characters. That takes longer than to read JSON.
+
+    :return: A value whose texts can be written, whatever they were.
+    :raises ValueError: when it is something else.
+    :raises RecursionError: when it is nested too deeply.
+    """
+    value = json.loads(bytes(content).decode("utf-8", "replace"))
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def read_json(text: str) -> Any:
+    """
+    :raises ValueError: when the text is not JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_number, parse_float=_number)
+    except RecursionError:
+        raise ValueError("too deep") from None
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number")
+    return number

@@ -1,0 +1,120 @@
+"""
+Requests whose end a kernel has lost.
+
+A kernel that prints faster than its output can be sent keeps a thousand messages and drops the rest
+without a word: also the status ``idle`` that ends a request, for which clients wait for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.interfaces import IDelayedCall
+
+from kgd.protocol.messages import KernelMessage
+
+# A request that was answered has ended when iopub was silent so many times in a row, in seconds.
+PERIOD = 2.5
+SILENCES = 2
+# So many requests are remembered, if their headers are no longer than this, in bytes; several may
+# run at a time, with subshells and control.
+MOST = 100
+LONGEST_HEADER = 16 * 1024
+
+_Value = TypeVar("_Value")
+
+
+class MissingIdle:
+    """
+    Watches one process of a kernel.
+
+    :param catch_up: Hands over what has come on iopub already.
+    :param lost: Called with the header of a request that was answered, and whose end did not come.
+    """
+
+    def __init__(
+        self, reactor: Any, catch_up: Callable[[], None], lost: Callable[[bytes], None]
+    ) -> None:
+        self._reactor = reactor
+        self._catch_up = catch_up
+        self._lost = lost
+        # Headers of requests with a status "busy" and no "idle", by their ids.
+        self._busy: dict[str, bytes] = {}
+        # Requests with a reply and no "idle", and the other way round: what comes on two sockets is
+        # read in any order, and some clients use one id for all of their requests.
+        self._answered: dict[str, None] = {}
+        self._ended: dict[str, None] = {}
+        self._heard = self._heard_before = 0
+        self._silences = 0
+        self._timer: IDelayedCall | None = None
+        self._cancelled = False
+
+    def published(self, message: KernelMessage, state: str | None) -> None:
+        """
+        Something came on iopub.
+
+        :param state: What it tells, if it is a status.
+        """
+        self._heard += 1
+        if state not in ("busy", "idle") or len(message.parts[1]) > LONGEST_HEADER:
+            return
+        msg_id = message.parent.msg_id
+        if state == "busy":
+            _remember(self._busy, msg_id, bytes(message.parts[1]))
+            return
+        self._busy.pop(msg_id, None)
+        if msg_id in self._answered:
+            del self._answered[msg_id]
+        else:
+            _remember(self._ended, msg_id, None)
+
+    def replied(self, reply: KernelMessage) -> None:
+        """
+        Something came on a channel of requests.
+        """
+        is_final = reply.header.msg_type != "input_request"
+        if self._cancelled or not is_final or len(reply.parts[1]) > LONGEST_HEADER:
+            return
+        msg_id = reply.parent.msg_id
+        if msg_id in self._ended:
+            del self._ended[msg_id]
+            return
+        _remember(self._answered, msg_id, None)
+        # It has the whole time from now on: the next look finds no silence.
+        self._heard_before = -1
+        if self._timer is None:
+            self._timer = self._reactor.callLater(PERIOD, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._heard == self._heard_before:
+            # Not while output comes, for that may have been paused.
+            self._catch_up()
+        if not self._answered:
+            return
+        self._silences = self._silences + 1 if self._heard == self._heard_before else 0
+        self._heard_before = self._heard
+        if self._silences < SILENCES:
+            self._timer = self._reactor.callLater(PERIOD, self._look)
+            return
+        answered, self._answered = self._answered, {}
+        for msg_id in answered:
+            if msg_id in self._busy:
+                self._lost(self._busy.pop(msg_id))
+
+    def cancel(self) -> None:
+        """
+        The process has ended, and its last words count no more.
+        """
+        self._cancelled = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _remember(recent: dict[str, _Value], msg_id: str, value: _Value) -> None:
+    recent.pop(msg_id, None)
+    recent[msg_id] = value
+    if len(recent) > MOST:
+        del recent[next(iter(recent))]

@@ -1,0 +1,121 @@
+"""
+Limits on how fast a client is sent output, as Jupyter's server has them.
+
+Behaviour: ``--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit`` and its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from kgd.observability.logs import make_logger
+from kgd.protocol.messages import KernelMessage, read_state
+from kgd.settings import Settings
+
+# Neither counted nor ever dropped.
+_EXEMPT = frozenset({"status", "comm_open", "execute_input"})
+# A limit that was exceeded holds until the rate is so much of it again.
+_RELIEF = 0.8
+
+
+class _Rate:
+    """
+    One rate, its limit, and whether output is withheld because of it.
+    """
+
+    def __init__(self, what: str, limit: float, unit: str, option: str) -> None:
+        self.what = what
+        self.limit = limit
+        self.unit = unit
+        self.option = option
+        self.total = 0
+        self.exceeded = False
+
+    def judge(self, window: float) -> bool:
+        """
+        :return: Whether the limit has just been exceeded.
+        """
+        if self.limit <= 0:
+            return False
+        rate = self.total / window
+        if self.exceeded:
+            self.exceeded = rate >= _RELIEF * self.limit
+            return False
+        self.exceeded = rate > self.limit
+        return self.exceeded
+
+    def warning(self, window: float) -> str:
+        return (
+            f"IOPub {self.what} rate exceeded.\n"
+            "Output is temporarily not sent to this client, so that it is not overwhelmed.\n"
+            f"The gateway's operator can change the limit with --{self.option}.\n\n"
+            "Current values:\n"
+            f"--{self.option}={self.limit:g} ({self.unit})\n"
+            f"--rate-limit-window={window:g} (secs)\n"
+        )
+
+
+class RateLimiter:
+    """
+    Decides what one client is sent.
+
+    :param now: A monotonic clock.
+    """
+
+    _log = make_logger()
+
+    def __init__(self, settings: Settings, now: Callable[[], float]) -> None:
+        self._now = now
+        self._window = settings.rate_limit_window or 1.0
+        self._messages = _Rate(
+            "message", settings.iopub_msg_rate_limit, "msgs/sec", "iopub-msg-rate-limit"
+        )
+        self._data = _Rate(
+            "data", settings.iopub_data_rate_limit, "bytes/sec", "iopub-data-rate-limit"
+        )
+        self._recent: deque[tuple[float, int]] = deque()
+
+    def judge(self, message: KernelMessage) -> tuple[bool, str]:
+        """
+        :param message: From iopub.
+        :return: Whether the client may have it, and what the client should be told before, if
+            anything.
+        """
+        msg_type = message.header.msg_type
+        if msg_type == "status" and read_state(message.parts[3]) == "idle":
+            self._reset()
+        if msg_type in _EXEMPT:
+            return True, ""
+        now = self._now()
+        self._expire(now)
+        size = message.size if msg_type == "stream" else 0
+        self._messages.total += 1
+        self._data.total += size
+        were = self._messages.exceeded or self._data.exceeded
+        warnings = [
+            rate.warning(self._window)
+            for rate in (self._messages, self._data)
+            if rate.judge(self._window)
+        ]
+        if self._messages.exceeded or self._data.exceeded:
+            self._messages.total -= 1
+            self._data.total -= size
+            return False, "\n".join(warnings)
+        if were:
+            self._log.warn("iopub messages resumed")
+        self._recent.append((now, size))
+        return True, ""
+
+    def _expire(self, now: float) -> None:
+        recent = self._recent
+        while recent and recent[0][0] <= now - self._window:
+            _, size = recent.popleft()
+            self._messages.total -= 1
+            self._data.total -= size
+
+    def _reset(self) -> None:
+        self._recent.clear()
+        for rate in (self._messages, self._data):
+            rate.total = 0
+            rate.exceeded = False

@@ -1,0 +1,113 @@
+"""
+``/api/kernels``: start, list, interrupt, restart and stop kernels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from kgd import errors
+from kgd.interfaces import IKernels, StartRequest
+from kgd.settings import Settings
+from kgd.shutdown import Draining
+from kgd.web.bodies import read_object, text_or_none
+from kgd.web.models import kernel_model
+from kgd.web.mounted import base_url
+from kgd.web.responses import empty_answer, json_answer
+from kgd.web.routes import Route
+
+
+@attrs.frozen
+class KernelsAPI:
+    """
+    Kernels over HTTP.
+
+    A client that hangs up cancels what its handler waits for; the kernels' Deferreds are one for
+    each waiter, so that the work goes on.
+    """
+
+    _settings: Settings
+    _kernels: IKernels
+    _draining: Draining = attrs.field(factory=Draining)
+
+    def routes(self) -> list[Route]:
+        """
+        :return: The routes of this part of the API.
+        """
+        one = "/api/kernels/<kernel_id>"
+        return [
+            Route("/api/kernels", ("GET",), self.list, summary="List the running kernels"),
+            Route("/api/kernels", ("POST",), self.start, summary="Start a kernel"),
+            Route(one, ("GET",), self.show, summary="Show a kernel"),
+            Route(one, ("DELETE",), self.stop, summary="Stop a kernel"),
+            Route(f"{one}/interrupt", ("POST",), self.interrupt, summary="Interrupt a kernel"),
+            Route(f"{one}/restart", ("POST",), self.restart, summary="Restart a kernel"),
+        ]
+
+    def list(self, request: Any) -> bytes:
+        """
+        ``GET /api/kernels``.
+        """
+        if not self._settings.list_kernels:
+            raise errors.ListingForbidden("Forbidden")
+        return json_answer(request, [kernel_model(kernel) for kernel in self._kernels.list()])
+
+    async def start(self, request: Any) -> bytes:
+        """
+        ``POST /api/kernels``.
+        """
+        # Whoever is refused because of draining is told so by whom the kernels belong to.
+        if not self._kernels.has_room() and not self._draining.is_on:
+            raise errors.KernelLimitReached("Resource Limit")
+        kernel = await self._kernels.start(_start_request(read_object(request)))
+        location = f"{base_url(request)}/api/kernels/{kernel.kernel_id}"
+        request.setHeader(b"Location", location.encode("utf-8"))
+        return json_answer(request, kernel_model(kernel), 201)
+
+    def show(self, request: Any, kernel_id: str) -> bytes:
+        """
+        ``GET /api/kernels/<kernel_id>``.
+        """
+        return json_answer(request, kernel_model(self._kernels.get(kernel_id)))
+
+    async def stop(self, request: Any, kernel_id: str) -> bytes:
+        """
+        ``DELETE /api/kernels/<kernel_id>``.
+        """
+        await self._kernels.stop(kernel_id)
+        return empty_answer(request)
+
+    async def interrupt(self, request: Any, kernel_id: str) -> bytes:
+        """
+        ``POST /api/kernels/<kernel_id>/interrupt``.
+        """
+        await self._kernels.interrupt(kernel_id)
+        return empty_answer(request)
+
+    async def restart(self, request: Any, kernel_id: str) -> bytes:
+        """
+        ``POST /api/kernels/<kernel_id>/restart``.
+        """
+        await self._kernels.restart(kernel_id)
+        return json_answer(request, kernel_model(self._kernels.get(kernel_id)))
+
+
+def _start_request(body: dict[str, Any]) -> StartRequest:
+    """
+    :raises errors.InvalidRequest: when a field has the wrong type.
+    """
+    env = body.get("env")
+    if "env" in body:
+        if not isinstance(env, dict):
+            raise errors.InvalidRequest("")
+        wrong = next((name for name, value in env.items() if not isinstance(value, str)), None)
+        if wrong is not None:
+            raise errors.InvalidRequest(f"the value of {wrong} in env must be a string")
+    return StartRequest(
+        name=text_or_none(body, "name") or None,
+        path=text_or_none(body, "path"),
+        env=env,
+        kernel_id=text_or_none(body, "kernel_id") or None,
+    )

@@ -1,0 +1,85 @@
+"""
+``/api/kernelspecs`` and ``/kernelspecs``: what kernels can be started, and their files.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+import attrs
+from twisted.web.resource import IResource
+
+from kgd import errors
+from kgd.interfaces import Access, IKernelSpecs, KernelSpec
+from kgd.settings import Settings
+from kgd.web.files import file_resource
+from kgd.web.models import kernelspec_model
+from kgd.web.mounted import base_url
+from kgd.web.responses import json_answer
+from kgd.web.routes import Route
+
+ONE_MONTH = 30 * 24 * 60 * 60
+
+
+@attrs.frozen
+class KernelSpecsAPI:
+    """
+    Kernelspecs over HTTP.
+    """
+
+    _settings: Settings
+    _specs: IKernelSpecs
+
+    def routes(self) -> list[Route]:
+        """
+        :return: The routes of this part of the API. A logo is shown on any page that has the token.
+        """
+        return [
+            Route("/api/kernelspecs", ("GET",), self.list, summary="List the kernelspecs"),
+            Route("/api/kernelspecs/<spec_name>", ("GET",), self.show, summary="Show a kernelspec"),
+            Route(
+                "/kernelspecs/<spec_name>/<path:file>",
+                ("GET",),
+                self.file,
+                access=Access.ANY_ORIGIN,
+                summary="A file of a kernelspec",
+            ),
+        ]
+
+    def list(self, request: Any) -> bytes:
+        """
+        ``GET /api/kernelspecs``.
+        """
+        specs = self._specs.all()
+        model = {
+            "default": self._settings.default_kernel_name,
+            "kernelspecs": {
+                name: kernelspec_model(spec, base_url(request)) for name, spec in specs.items()
+            },
+        }
+        return json_answer(request, model)
+
+    def show(self, request: Any, spec_name: str) -> bytes:
+        """
+        ``GET /api/kernelspecs/<spec_name>``.
+        """
+        spec = self._find(spec_name)
+        return json_answer(request, kernelspec_model(spec, base_url(request)))
+
+    def file(self, request: Any, spec_name: str, file: str) -> IResource:
+        """
+        ``GET /kernelspecs/<spec_name>/<path:file>``.
+        """
+        resource = file_resource(self._find(spec_name).directory, unquote(file))
+        if file.endswith(".png"):
+            request.setHeader(b"Cache-Control", f"max-age={ONE_MONTH}".encode())
+        request.setHeader(b"X-Content-Type-Options", b"nosniff")
+        return resource
+
+    def _find(self, spec_name: str) -> KernelSpec:
+        name = unquote(spec_name)
+        try:
+            return self._specs.find(name)
+        except errors.NoSuchKernelSpec:
+            raise errors.NoSuchKernelSpec(f"Kernel spec {name} not found") from None

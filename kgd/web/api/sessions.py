@@ -1,0 +1,111 @@
+"""
+``/api/sessions``: what is worked on with which kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from kgd import errors
+from kgd.interfaces import ISessions, SessionRequest
+from kgd.settings import Settings
+from kgd.web.bodies import object_or_empty, read_object_or_none, text_or_none
+from kgd.web.models import session_model
+from kgd.web.mounted import base_url
+from kgd.web.responses import empty_answer, json_answer
+from kgd.web.routes import Route
+
+
+@attrs.frozen
+class SessionsAPI:
+    """
+    Sessions over HTTP.
+    """
+
+    _settings: Settings
+    _sessions: ISessions
+
+    def routes(self) -> list[Route]:
+        """
+        :return: The routes of this part of the API.
+        """
+        one = "/api/sessions/<session_id>"
+        return [
+            Route("/api/sessions", ("GET",), self.list, summary="List the sessions"),
+            Route("/api/sessions", ("POST",), self.create, summary="Create a session"),
+            Route(one, ("GET",), self.show, summary="Show a session"),
+            Route(one, ("PATCH",), self.change, summary="Change a session, or its kernel"),
+            Route(one, ("DELETE",), self.delete, summary="Delete a session and stop its kernel"),
+        ]
+
+    def list(self, request: Any) -> bytes:
+        """
+        ``GET /api/sessions``.
+        """
+        if not self._settings.list_kernels:
+            raise errors.ListingForbidden("Forbidden")
+        return json_answer(request, [session_model(session) for session in self._sessions.list()])
+
+    async def create(self, request: Any) -> bytes:
+        """
+        ``POST /api/sessions``.
+        """
+        wanted = _read(request, creating=True)
+        for field in ("path", "type"):
+            if getattr(wanted, field) is None:
+                raise errors.InvalidRequest(f"Missing field in JSON data: {field}")
+        session = await self._sessions.create(wanted)
+        location = f"{base_url(request)}/api/sessions/{session.session_id}"
+        request.setHeader(b"Location", location.encode("utf-8"))
+        return json_answer(request, session_model(session), 201)
+
+    def show(self, request: Any, session_id: str) -> bytes:
+        """
+        ``GET /api/sessions/<session_id>``.
+        """
+        return json_answer(request, session_model(self._sessions.get(session_id)))
+
+    async def change(self, request: Any, session_id: str) -> bytes:
+        """
+        ``PATCH /api/sessions/<session_id>``.
+        """
+        session = await self._sessions.change(session_id, _read(request, creating=False))
+        return json_answer(request, session_model(session))
+
+    async def delete(self, request: Any, session_id: str) -> bytes:
+        """
+        ``DELETE /api/sessions/<session_id>``.
+        """
+        await self._sessions.delete(session_id)
+        return empty_answer(request)
+
+
+def _read(request: Any, *, creating: bool) -> SessionRequest:
+    """
+    Read a body in today's form, or in the old one in which a session was a notebook's. There a new
+    notebook's ``name``, if it has one, is its path. Bodies may hold both, for our models do; then
+    what is said in today's form counts.
+
+    :raises errors.InvalidRequest: when there is none, or a field has the wrong type.
+    """
+    body = read_object_or_none(request)
+    if body is None:
+        raise errors.InvalidRequest("No JSON data provided")
+    path, kind = text_or_none(body, "path"), text_or_none(body, "type")
+    notebook = object_or_empty(body, "notebook")
+    old_path = text_or_none(notebook, "path")
+    if creating:
+        old_path = text_or_none(notebook, "name") or old_path
+    if old_path is not None:
+        path = old_path if path is None else path
+        kind = kind or "notebook"
+    kernel = object_or_empty(body, "kernel")
+    return SessionRequest(
+        path=path,
+        type=kind,
+        name=text_or_none(body, "name"),
+        kernel_id=text_or_none(kernel, "id") or None,
+        kernel_name=text_or_none(kernel, "name") or None,
+    )

@@ -1,0 +1,3 @@
+"""
+Endpoints for operators: health, readiness, metrics, status, draining.
+"""

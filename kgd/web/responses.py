@@ -1,0 +1,125 @@
+"""
+How the answer to every request begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+
+from kgd.endpoints.origins import allow_origin_header
+from kgd.observability.counters import Counters
+from kgd.settings import CORS, Settings
+from kgd.web.access_log import RequestLog, RequestLogs
+from kgd.web.proxies import believe
+
+
+class ResponseHeaders:
+    """
+    Sets the headers that every response has, also one that is refused early.
+
+    :param tally: Where requests are counted.
+    """
+
+    def __init__(self, settings: Settings, counters: Counters | None = None) -> None:
+        self._exchanges = RequestLogs(settings, counters)
+        self._trust_xheaders = settings.trust_xheaders
+        self._allow_origin = settings.cors.allow_origin
+        self._cors = constant_cors_headers(settings.cors)
+
+    def prepare(self, request: Any) -> RequestLog:
+        """
+        :return: The exchange, which is begun if it has not been.
+        """
+        if self._trust_xheaders:
+            believe(request)
+        exchange = self._exchanges.begin(request)
+        request.setHeader(b"X-Request-Id", exchange.requester.request_id.encode("ascii"))
+        request.setHeader(b"Server", b"kgd")
+        origin = request.getHeader(b"origin")
+        value, varies = allow_origin_header(
+            origin.decode("latin-1") if origin is not None else None, self._allow_origin
+        )
+        if varies:
+            request.setHeader(b"Vary", b"Origin")
+        if value:
+            request.setHeader(b"Access-Control-Allow-Origin", value.encode("latin-1"))
+        for name, constant in self._cors:
+            request.setHeader(name, constant)
+        return exchange
+
+
+def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:
+    """
+    :return: The headers that do not depend on the request; empty ones are left out.
+    """
+    rows = (
+        (b"Access-Control-Allow-Credentials", cors.allow_credentials),
+        (b"Access-Control-Allow-Headers", cors.allow_headers),
+        (b"Access-Control-Allow-Methods", cors.allow_methods),
+        (b"Access-Control-Expose-Headers", cors.expose_headers),
+        (b"Access-Control-Max-Age", cors.max_age),
+    )
+    return [(name, value.encode("latin-1")) for name, value in rows if value]
+
+
+# What one tag among several looks like; whether it is weak does not matter here.
+_TAG = re.compile(rb'[\s,]*(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|\Z)')
+
+
+def json_answer(request: Any, value: Any, code: int = 200) -> bytes:
+    """
+    Answer with JSON; one that a ``GET`` asked for carries a strong ``ETag``.
+
+    :return: The body, which is empty when the client has it already.
+    """
+    return encoded_answer(request, msgspec.json.encode(value), b"application/json", code)
+
+
+def encoded_answer(request: Any, body: bytes, content_type: bytes, code: int = 200) -> bytes:
+    """
+    Answer with a body that is ready.
+    """
+    request.setResponseCode(code)
+    request.setHeader(b"Content-Type", content_type)
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    if code == 200 and request.method in (b"GET", b"HEAD") and is_with_client(request, body):
+        return b""
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return body if request.method != b"HEAD" else b""
+
+
+def is_with_client(request: Any, body: bytes) -> bool:
+    """
+    Tag the answer to a ``GET`` or ``HEAD``, and find out whether the client has it already; then
+    the status says so, and there is nothing to be sent.
+
+    Format: RFC 9110, 8.8.3 and 13.1.2. Proxies that compress what we send make our tags weak, which
+    is why Twisted's own comparison will not do.
+    """
+    tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode("ascii")
+    request.setHeader(b"ETag", tag)
+    given = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match", ()))
+    if given.strip() != b"*" and tag not in _tags(given):
+        return False
+    request.setResponseCode(304)
+    return True
+
+
+def _tags(given: bytes) -> set[bytes]:
+    found, at = set(), 0
+    while match := _TAG.match(given, at):
+        found.add(match[1])
+        at = match.end()
+    return found
+
+
+def empty_answer(request: Any, code: int = 204) -> bytes:
+    """
+    Answer without a body.
+    """
+    request.setResponseCode(code)
+    return b""

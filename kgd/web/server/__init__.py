@@ -1,0 +1,3 @@
+"""
+The HTTP and WebSocket servers, hardened: limits, deadlines, close codes, delivery.
+"""

@@ -1,0 +1,427 @@
+"""
+The kernels of a notebook, on kernels without processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from kgd.errors import KernelStartFailed, Unavailable
+from kgd.execution.executor import ExecutionBatch
+from kgd.execution.outputs import CodeCell
+from kgd.interfaces import Seed
+from kgd.personalities.notebook_http.worker_pool import (
+    GRACE,
+    LONGEST_PAUSE,
+    MOST_CALLERS,
+    SHORTEST_PAUSE,
+    Worker,
+    WorkerOptions,
+    Workers,
+)
+from kgd.settings import Settings
+from kgd.testing.kernels import MemoryKernel, MemoryKernels
+from tests.support.scripted import Script
+
+SEED = Seed(kernel_name="python3", cells=((1, "x"),))
+
+
+class WorkersTests(SynchronousTestCase):
+    """
+    Lending and giving back.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.kernels = MemoryKernels()
+
+    def make_workers(self, count: int = 2, **more: Any) -> Workers:
+        """
+        :return: Workers, ready.
+        """
+        usual = {
+            "reset": False,
+            "queue_limit": 3,
+            "queue_size": 100,
+            "patience": 60.0,
+            "response_limit": 1000,
+        }
+        options = WorkerOptions(kernel_name="python3", seed=SEED, count=count, **(usual | more))
+        self.workers = Workers(self.clock, self.kernels, options)
+        self.starting = Deferred.fromCoroutine(self.workers.start())
+        return self.workers
+
+    def lent(self, caller: str | None = None) -> Worker:
+        """
+        :return: One that is free.
+        """
+        return self.successResultOf(self.workers.lend(caller))
+
+    def run_on(self, worker: Worker) -> ExecutionBatch:
+        """
+        Run something.
+        """
+        return worker.run((CodeCell("a"), CodeCell("b")), lambda: None)
+
+    def script(self, worker: Worker) -> Script:
+        """
+        :return: What speaks for its kernel.
+        """
+        return Script(self.kernels.get(worker.kernel_id))
+
+    def refusal(self, waiting: Deferred[Worker]) -> Unavailable:
+        """
+        :return: Why nobody was lent.
+        """
+        error = self.failureResultOf(waiting, Unavailable).value
+        assert isinstance(error, Unavailable)
+        return error
+
+    def test_start(self) -> None:
+        """
+        All kernels are started, seeded, and not to be started again when they die.
+        """
+        self.make_workers(3)
+        self.successResultOf(self.starting)
+        for kernel in self.kernels.list():
+            assert isinstance(kernel, MemoryKernel)
+            self.assertEqual((kernel.request.seed, kernel.request.revive), (SEED, False))
+        self.assertEqual(len(self.kernels.list()), 3)
+
+    def test_start_fails(self) -> None:
+        """
+        When one kernel cannot be started, there are none.
+        """
+        self.kernels.error = KernelStartFailed("no")
+        self.make_workers(3)
+        self.failureResultOf(self.starting, KernelStartFailed)
+        self.assertEqual(self.kernels.list(), ())
+
+    def test_least_recently_used(self) -> None:
+        """
+        Each goes to the end of the line.
+        """
+        self.make_workers(2)
+        first, second = self.lent(), self.lent()
+        self.assertIsNot(first, second)
+        second.give_back(None)
+        first.give_back(None)
+        self.assertIs(self.lent(), second)
+        self.assertIs(self.lent(), first)
+
+    def test_queue(self) -> None:
+        """
+        Who comes first is served first; who does not wait any more is forgotten; there is a limit,
+        and a hint when to come again.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        waiting = [self.workers.lend() for _ in range(3)]
+        self.assertEqual(self.workers.depth, 3)
+        error = self.assertRaises(Unavailable, self.workers.lend)
+        self.assertGreaterEqual(error.retry_after, 1)
+        waiting[0].cancel()
+        self.failureResultOf(waiting[0], CancelledError)
+        worker.give_back(None)
+        self.assertIs(self.successResultOf(waiting[1]), worker)
+        self.assertNoResult(waiting[2])
+        self.clock.advance(61)
+        self.assertIn("within 60 s", str(self.refusal(waiting[2])))
+        self.assertEqual(self.workers.depth, 0)
+
+    def test_large_requests(self) -> None:
+        """
+        Those that wait have room for so many bytes together; who does not have to wait needs none.
+        """
+        self.make_workers(1)
+        worker = self.successResultOf(self.workers.lend(size=1000))
+        first = self.workers.lend(size=60)
+        self.assertRaises(Unavailable, self.workers.lend, size=41)
+        second = self.workers.lend(size=40)
+        worker.give_back(None)
+        self.successResultOf(first)
+        self.workers.lend(size=60).addErrback(lambda _: None)
+        self.assertNoResult(second)
+        self.workers.abandon()
+        self.refusal(second)
+
+    def test_patient(self) -> None:
+        """
+        Without a limit they wait for ever.
+        """
+        self.make_workers(1, patience=0.0)
+        worker = self.lent()
+        waiting = self.workers.lend()
+        self.clock.advance(1e6)
+        worker.give_back(None)
+        self.successResultOf(waiting)
+
+    def test_hint_follows_the_work(self) -> None:
+        """
+        The longer requests take, the later one should come again.
+        """
+        for seconds, hint in ((0, 1), (10, 10), (1000, 60)):
+            self.make_workers(1, queue_limit=0)
+            for _ in range(100):
+                worker = self.lent()
+                self.clock.advance(seconds)
+                worker.give_back(None)
+            self.lent()
+            error = self.assertRaises(Unavailable, self.workers.lend)
+            self.assertEqual(error.retry_after, hint)
+
+    def test_death(self) -> None:
+        """
+        A kernel that dies while it works is replaced before anybody gets it.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        run = self.run_on(worker)
+        script = self.script(worker)
+        waiting = self.workers.lend()
+        script.take()
+        script.die()
+        self.assertIn("signal 9", run.lost)
+        worker.give_back(run)
+        self.assertNoResult(waiting)
+        self.clock.advance(0)
+        self.assertIs(self.successResultOf(waiting), worker)
+        self.assertIsNot(self.script(worker).kernel, script.kernel)
+
+    def test_death_at_rest(self) -> None:
+        """
+        One that dies while nobody has it is replaced, too, and is not lent meanwhile.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        worker.give_back(None)
+        self.script(worker).die()
+        waiting = self.workers.lend()
+        self.assertNoResult(waiting)
+        self.clock.advance(0)
+        self.successResultOf(waiting)
+
+    def test_pretended_death(self) -> None:
+        """
+        Code that only says that its kernel has died gets what it asked for.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        run = self.run_on(worker)
+        script = self.script(worker)
+        script.end(script.take())
+        script.fail(script.take(), "KernelDied", "gotcha")
+        worker.give_back(run)
+        self.clock.advance(0)
+        self.assertIs(self.lent(), worker)
+        self.assertEqual(len(self.kernels.list()), 1)
+        self.assertIsNot(self.script(worker).kernel, script.kernel)
+
+    def test_cannot_be_replaced(self) -> None:
+        """
+        While kernels do not start, nobody waits for one; it is tried again and again.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        run = self.run_on(worker)
+        waiting = self.workers.lend()
+        self.script(worker).die()
+        worker.give_back(run)
+        pause = SHORTEST_PAUSE
+        self.kernels.error = KernelStartFailed("no room on the disk")
+        self.clock.advance(0)
+        self.assertIn("no room on the disk", str(self.refusal(waiting)))
+        for _ in range(8):
+            self.assertRaises(Unavailable, self.workers.lend)
+            self.kernels.error = KernelStartFailed("no")
+            self.clock.advance(pause)
+            self.assertIsNone(self.kernels.error)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        self.clock.advance(pause)
+        self.lent()
+
+    def test_does_not_end(self) -> None:
+        """
+        Code that goes on after it should have ended loses its kernel.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        run = self.run_on(worker)
+        kernel = self.script(worker).kernel
+        worker.interrupt()
+        self.assertEqual(self.kernels.interrupted, [kernel.kernel_id])
+        worker.give_back(run)
+        waiting = self.workers.lend()
+        self.clock.advance(GRACE)
+        self.clock.advance(0)
+        self.assertIs(self.successResultOf(waiting), worker)
+        self.assertNotIn(kernel, self.kernels.list())
+
+    def test_ends_late(self) -> None:
+        """
+        Code that ends soon keeps its kernel.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        run = self.run_on(worker)
+        script = self.script(worker)
+        worker.give_back(run)
+        waiting = self.workers.lend()
+        script.answer("x")
+        self.assertIs(self.successResultOf(waiting), worker)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertIn(script.kernel, self.kernels.list())
+
+    def test_no_room_for_both(self) -> None:
+        """
+        When there is room for one only, the old kernel goes first.
+        """
+        self.kernels = MemoryKernels(Settings(max_kernels=1))
+        self.make_workers(1)
+        worker = self.lent()
+        run = self.run_on(worker)
+        worker.give_back(run)
+        self.clock.advance(GRACE)
+        self.clock.advance(0)
+        self.assertIs(self.lent(), worker)
+
+    def test_reset(self) -> None:
+        """
+        A kernel that has worked is not lent again; one that has not, is.
+        """
+        self.make_workers(1, reset=True)
+        worker = self.lent()
+        kernel = self.script(worker).kernel
+        worker.give_back(None)
+        self.assertIs(self.script(self.lent()).kernel, kernel)
+        run = self.run_on(worker)
+        self.script(worker).answer("x")
+        worker.give_back(run)
+        self.clock.advance(0)
+        self.assertIsNot(self.script(self.lent()).kernel, kernel)
+
+    def test_sticky(self) -> None:
+        """
+        A caller comes to the same place; callers spread over all of them, and are forgotten one
+        day.
+        """
+        self.make_workers(2)
+        one = self.lent("one")
+        waiting = self.workers.lend("one")
+        two = self.lent("two")
+        self.assertIsNot(one, two)
+        two.give_back(None)
+        self.assertNoResult(waiting)
+        one.give_back(None)
+        self.assertIs(self.successResultOf(waiting), one)
+        one.give_back(None)
+        self.assertIs(self.lent("two"), two)
+        two.give_back(None)
+        for number in range(MOST_CALLERS + 10):
+            self.lent(str(number)).give_back(None)
+        self.assertEqual(len(self.workers._places), MOST_CALLERS)
+
+    def test_many_callers(self) -> None:
+        """
+        They are spread evenly, and it takes no longer to find a place for one more.
+        """
+        self.make_workers(20)
+        started = time.monotonic()
+        for number in range(MOST_CALLERS + 2000):
+            self.lent(str(number)).give_back(None)
+        self.assertLess(time.monotonic() - started, 8)
+        taken = Counter(self.workers._places.values()).values()
+        self.assertEqual(set(taken), {MOST_CALLERS // 20})
+
+    def test_close(self) -> None:
+        """
+        Workers that nobody has go at once, the others when they are given back; those who wait are
+        served first.
+        """
+        self.make_workers(2)
+        one, _two = self.lent(), self.lent()
+        waiting = self.workers.lend()
+        self.workers.close()
+        self.assertEqual(len(self.kernels.list()), 2)
+        self.assertRaises(Unavailable, self.workers.lend)
+        one.give_back(None)
+        self.assertIs(self.successResultOf(waiting), one)
+        _two.give_back(None)
+        self.assertEqual(len(self.kernels.list()), 1)
+        one.give_back(None)
+        self.assertEqual(self.kernels.list(), ())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_close_while_others_wait(self) -> None:
+        """
+        Nor of those that nobody waits for, while somebody waits for another one.
+        """
+        self.make_workers(2)
+        one = self.lent("one")
+        waiting = self.workers.lend("one")
+        self.workers.close()
+        self.assertEqual(len(self.kernels.list()), 1)
+        one.give_back(None)
+        self.assertIs(self.successResultOf(waiting), one)
+        one.give_back(None)
+        self.assertEqual(self.kernels.list(), ())
+
+    def test_close_while_expected(self) -> None:
+        """
+        Whoever is about to ask for a worker gets one; then they go.
+        """
+        self.make_workers(2)
+        with self.workers.expecting():
+            self.workers.close()
+            worker = self.lent()
+            self.assertEqual(len(self.kernels.list()), 2)
+        self.assertEqual(len(self.kernels.list()), 1)
+        worker.give_back(None)
+        self.assertEqual(self.kernels.list(), ())
+        self.assertRaises(Unavailable, self.workers.lend)
+
+    def test_close_while_idle(self) -> None:
+        """
+        Nothing is left of workers that have nothing to do.
+        """
+        self.make_workers(2)
+        self.workers.close()
+        self.assertEqual(self.kernels.list(), ())
+
+    def test_abandon(self) -> None:
+        """
+        When the gateway ends nobody waits any more, and nothing is started.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        run = self.run_on(worker)
+        waiting = self.workers.lend()
+        self.script(worker).die()
+        self.workers.abandon()
+        self.refusal(waiting)
+        with self.workers.expecting():
+            self.assertRaises(Unavailable, self.workers.lend)
+        worker.give_back(run)
+        self.clock.advance(1000)
+        self.assertEqual(len(self.kernels.list()), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_hold(self) -> None:
+        """
+        A kernel may be told to stand still, until it is given back at the latest.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        worker.hold(True)
+        self.assertEqual(self.kernels.held, {worker.kernel_id})
+        worker.hold(False)
+        self.assertEqual(self.kernels.held, set())
+        worker.hold(True)
+        worker.give_back(None)
+        self.assertEqual(self.kernels.held, set())

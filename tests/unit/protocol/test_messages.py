@@ -1,0 +1,204 @@
+"""
+Headers, signatures and the other pure pieces of the protocol.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+
+import attrs
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kgd.errors import BadSignature, MalformedMessage
+from kgd.protocol.connection_file import CHANNELS, ConnectionInfo, CurveKeys
+from kgd.protocol.messages import (
+    DELIMITER,
+    Signer,
+    own_message,
+    own_request,
+    read_header,
+    wire_frames,
+)
+from kgd.protocol.timestamps import timestamp
+
+PARTS = (b'{"msg_type": "x"}', b"{}", b"{}", b'{"a": 1}')
+
+
+class SignerTests(SynchronousTestCase):
+    """
+    The signature of the wire protocol.
+    """
+
+    @given(st.binary(min_size=1, max_size=200), st.binary())
+    @example(b"k" * 64, b"")
+    @example(b"k" * 65, b"")
+    def test_sign(self, key: bytes, content: bytes) -> None:
+        """
+        It is the hex HMAC-SHA256 of the four parts, whatever their size.
+        """
+        for body in (content, content + b"x" * 40_000):
+            parts = (b"h", b"p", b"m", body)
+            expected = hmac.new(key, b"".join(parts), hashlib.sha256).hexdigest().encode()
+            self.assertEqual(Signer(key).sign(parts), expected)
+            Signer(key).verify(expected, parts)
+
+    def test_wrong_signature(self) -> None:
+        """
+        Another key's signature, a short one and none at all are refused.
+        """
+        signer = Signer(b"secret")
+        for signature in (b"", b"abc", Signer(b"other").sign(PARTS)):
+            self.assertRaises(BadSignature, signer.verify, signature, PARTS)
+
+    def test_changed_part(self) -> None:
+        """
+        A signature does not fit changed content.
+        """
+        signer = Signer(b"secret")
+        changed = (*PARTS[:3], b'{"a": 2}')
+        self.assertRaises(BadSignature, signer.verify, signer.sign(PARTS), changed)
+
+    def test_no_key(self) -> None:
+        """
+        An empty key switches signing off in both directions.
+        """
+        signer = Signer(b"")
+        self.assertEqual(signer.sign(PARTS), b"")
+        signer.verify(b"whatever", PARTS)
+
+    def test_other_schemes(self) -> None:
+        """
+        Any hash will do; what is no HMAC is refused by name.
+        """
+        expected = hmac.new(b"k", b"".join(PARTS), hashlib.sha512).hexdigest().encode()
+        self.assertEqual(Signer(b"k", "hmac-sha512").sign(PARTS), expected)
+        error = self.assertRaises(ValueError, Signer, b"k", "rot13")
+        self.assertIn("rot13", str(error))
+
+    def test_wire_frames(self) -> None:
+        """
+        Delimiter, signature, the parts, then the buffers.
+        """
+        signer = Signer(b"k")
+        frames = wire_frames(signer, PARTS, [b"one", b""])
+        self.assertEqual(frames, [DELIMITER, signer.sign(PARTS), *PARTS, b"one", b""])
+
+
+class HeaderTests(SynchronousTestCase):
+    """
+    What is read of a header.
+    """
+
+    def test_fields(self) -> None:
+        """
+        Type and id are found among other fields; an id may be missing.
+        """
+        header = read_header(b'{"x": [1], "msg_type": "status", "msg_id": "a", "session": null}')
+        self.assertEqual((header.msg_type, header.msg_id), ("status", "a"))
+        self.assertEqual(read_header(b'{"msg_type": "x"}').msg_id, "")
+
+    def test_malformed(self) -> None:
+        """
+        A header without a type is none.
+        """
+        for raw in (b"", b"{}", b"[]", b"null", b'{"msg_type": null}', b'{"msg_type": "\xff"}'):
+            self.assertRaises(MalformedMessage, read_header, raw)
+
+
+class OwnMessageTests(SynchronousTestCase):
+    """
+    Messages that the gateway makes.
+    """
+
+    def test_message(self) -> None:
+        """
+        A message to a client has all header fields that validators ask for.
+        """
+        message = own_message("status", b'{"execution_state": "dead"}', "their-session", 0.0)
+        header = json.loads(bytes(message.parts[0]))
+        self.assertEqual(
+            {key: header[key] for key in ("msg_type", "session", "date", "version")},
+            {
+                "msg_type": "status",
+                "session": "their-session",
+                "date": "1970-01-01T00:00:00.000000Z",
+                "version": "5.4",
+            },
+        )
+        self.assertTrue(header["msg_id"] and header["username"])
+        self.assertEqual((message.channel, message.parts[1]), ("iopub", b"{}"))
+
+    def test_request_ids_differ(self) -> None:
+        """
+        No two requests have the same id.
+        """
+        ids = {own_request("shell", "x_request", b"{}", "s", 0.0).msg_id for _ in range(100)}
+        self.assertEqual(len(ids), 100)
+
+
+class ConnectionInfoTests(SynchronousTestCase):
+    """
+    Connection files.
+    """
+
+    info = ConnectionInfo(ports={c: 2000 + i for i, c in enumerate(CHANNELS)}, key=b"hidden")
+    encrypted = attrs.evolve(info, curve=CurveKeys(b"hidden, too", b"more hidden"))
+
+    def test_file(self) -> None:
+        """
+        The file has the fields that every kernel reads.
+        """
+        content = json.loads(self.info.to_json())
+        self.assertEqual(
+            (content["shell_port"], content["hb_port"], content["key"], content["transport"]),
+            (2000, 2004, "hidden", "tcp"),
+        )
+        self.assertEqual(content["signature_scheme"], "hmac-sha256")
+
+    def test_url(self) -> None:
+        """
+        Each channel has its address; one that does not exist is an error.
+        """
+        self.assertEqual(self.info.url("iopub"), "tcp://127.0.0.1:2001")
+        self.assertRaises(KeyError, self.info.url, "nope")
+
+    def test_sockets(self) -> None:
+        """
+        With Unix sockets, the address is the beginning of their paths.
+        """
+        info = attrs.evolve(self.info, transport="ipc", ip="/run/k")
+        self.assertEqual(info.url("shell"), "ipc:///run/k-2000")
+        content = json.loads(info.to_json())
+        self.assertEqual((content["transport"], content["ip"]), ("ipc", "/run/k"))
+
+    def test_curve(self) -> None:
+        """
+        Keys for encryption are in the file if there are any.
+        """
+        self.assertNotIn(b"curve", self.info.to_json())
+        content = json.loads(self.encrypted.to_json())
+        self.assertEqual(content["curve_publickey"], "hidden, too")
+        self.assertEqual(content["curve_secretkey"], "more hidden")
+
+    def test_keys_stay_secret(self) -> None:
+        """
+        No key appears where the value is printed.
+        """
+        self.assertNotIn("hidden", repr(self.encrypted))
+
+
+class TimestampTests(SynchronousTestCase):
+    """
+    How times are written.
+    """
+
+    def test_always_six_digits(self) -> None:
+        """
+        The fraction is there even when it is zero, because clients parse a fixed format.
+        """
+        self.assertEqual(timestamp(1.0), "1970-01-01T00:00:01.000000Z")
+        self.assertEqual(timestamp(0.25), "1970-01-01T00:00:00.250000Z")

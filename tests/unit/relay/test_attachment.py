@@ -1,0 +1,549 @@
+"""
+An attachment: what it keeps, drops and says.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from kgd.interfaces import IAttachment, IClient
+from kgd.protocol.messages import ClientMessage, Header, KernelMessage, read_header
+from kgd.relay import attachment as module
+from kgd.relay.attachment import Attachment
+from kgd.relay.connection import ClientSockets
+from kgd.settings import Settings
+
+
+def request(msg_id: str, channel: str = "shell", size: int = 0) -> ClientMessage:
+    """
+    A client's request.
+    """
+    raw = json.dumps({"msg_type": "execute_request", "msg_id": msg_id}).encode()
+    return ClientMessage(channel, read_header(raw), (raw, b"{}", b"{}", b"x" * size))
+
+
+def message(msg_type: str, size: int = 10, channel: str = "iopub") -> KernelMessage:
+    """
+    A kernel's message of about this size.
+    """
+    raw = json.dumps({"msg_type": msg_type, "msg_id": "k"}).encode()
+    parent = b'{"msg_id": "r"}'
+    header = Header(msg_type="execute_request", msg_id="r")
+    return KernelMessage(channel, read_header(raw), (raw, parent, b"{}", b"x" * size), (), header)
+
+
+@implementer(IClient)
+class RecordingClient:
+    """
+    Remembers what it got.
+    """
+
+    unsent = 0
+
+    def __init__(self) -> None:
+        self.got: list[KernelMessage] = []
+        self.closed: list[tuple[int, str]] = []
+        self.undelivered: list[KernelMessage] = []
+
+    def deliver(self, message: KernelMessage) -> None:
+        """
+        Keep the message.
+        """
+        self.got.append(message)
+
+    def surrender(self) -> list[KernelMessage]:
+        """
+        Give back what has not arrived: nothing, unless a test says so.
+        """
+        return self.undelivered
+
+    def close(self, code: int, reason: str) -> None:
+        """
+        Keep the reason.
+        """
+        self.closed.append((code, reason))
+
+    @property
+    def types(self) -> list[str]:
+        """
+        What kinds of messages came.
+        """
+        return [each.header.msg_type for each in self.got]
+
+
+class RecordingWires:
+    """
+    Remembers what was sent to the kernel.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.backlog = 0
+
+    def send(self, request: ClientMessage) -> None:
+        """
+        Keep the request's id.
+        """
+        self.sent.append(request.msg_id)
+
+
+class AttachmentTests(SynchronousTestCase):
+    """
+    One client on one kernel.
+    """
+
+    def setUp(self) -> None:
+        self.client = RecordingClient()
+        self.forgotten: list[Attachment] = []
+        self.away: list[Attachment] = []
+        self.lags: list[bool] = []
+        self.clock = Clock()
+        self.make()
+        self.wires = RecordingWires()
+
+    def make(self, *, durable: bool = True, **settings: Any) -> None:
+        """
+        Make another attachment, with other settings.
+        """
+        self.attachment = Attachment(
+            self.clock,
+            Settings(**settings),
+            "s",
+            self.client,
+            durable=durable,
+            left=self.away.append,
+            forget=self.forgotten.append,
+            lag_changed=lambda: self.lags.append(self.attachment.lags),
+        )
+
+    def connect(self) -> None:
+        """
+        The kernel begins to listen.
+        """
+        self.attachment.connect(cast(ClientSockets, self.wires))
+
+    def test_interfaces(self) -> None:
+        """
+        It provides what it promises.
+        """
+        verifyObject(IAttachment, self.attachment)
+        verifyObject(IClient, self.client)
+
+    def test_requests_wait_for_the_kernel(self) -> None:
+        """
+        What is sent before the kernel listens reaches it later, in order, before what follows.
+        """
+        self.attachment.send(request("a"))
+        self.attachment.send(request("b", "control"))
+        self.connect()
+        self.attachment.send(request("c", "stdin"))
+        self.assertEqual(self.wires.sent, ["a", "b", "c"])
+
+    def test_requests_wait_during_a_restart(self) -> None:
+        """
+        Between two processes requests wait for the second.
+        """
+        self.connect()
+        self.assertIs(self.attachment.disconnect(), self.wires)
+        self.assertIsNone(self.attachment.disconnect())
+        self.attachment.send(request("a"))
+        self.wires = RecordingWires()
+        self.connect()
+        self.assertEqual(self.wires.sent, ["a"])
+
+    def test_channels_without_requests(self) -> None:
+        """
+        A request on iopub, or on a channel that does not exist, is ignored; the client stays.
+        """
+        self.connect()
+        for channel in ("iopub", "foo", "", "hb"):
+            self.attachment.send(request("a", channel))
+        self.assertEqual((self.wires.sent, self.client.closed), ([], []))
+
+    def test_waiting_requests_are_bounded(self) -> None:
+        """
+        A client that sends and sends to a kernel that does not run is closed and told why.
+        """
+        self.patch(module, "INCOMING_BOUND", 1000)
+        for _ in range(3):
+            self.attachment.send(request("a", size=400))
+        ((code, reason),) = self.client.closed
+        self.assertEqual(code, 1013)
+        self.assertIn("kernel", reason)
+        self.assertEqual(self.forgotten, [self.attachment])
+
+    def test_a_kernel_that_takes_nothing(self) -> None:
+        """
+        So is one whose requests pile up before a kernel that runs.
+        """
+        self.patch(module, "INCOMING_BOUND", 1000)
+        self.connect()
+        self.wires.backlog = 1001
+        self.attachment.send(request("a"))
+        self.assertEqual([code for code, _ in self.client.closed], [1013])
+
+    def test_nothing_published_before_the_kernel_listens(self) -> None:
+        """
+        Output from before the client could have asked for anything is not for it.
+        """
+        self.attachment.publish(message("status"))
+        self.connect()
+        self.attachment.publish(message("stream"))
+        self.assertEqual(self.client.types, ["stream"])
+
+    def test_published_during_a_restart(self) -> None:
+        """
+        A client that has been there before sees all that the next process publishes.
+        """
+        self.connect()
+        self.attachment.disconnect()
+        self.attachment.publish(message("status"))
+        self.assertEqual(self.client.types, ["status"])
+
+    def test_paused(self) -> None:
+        """
+        While the client does not read, messages wait; then they come in order.
+        """
+        self.connect()
+        self.attachment.pause()
+        for kind in ("status", "stream", "error"):
+            self.attachment.publish(message(kind))
+        self.assertEqual(self.client.types, [])
+        self.attachment.resume()
+        self.attachment.publish(message("comm_msg"))
+        self.assertEqual(self.client.types, ["status", "stream", "error", "comm_msg"])
+
+    def test_paused_again_while_resuming(self) -> None:
+        """
+        A client that is full again in the middle of the queue gets the rest later.
+        """
+        self.connect()
+        self.attachment.pause()
+        for _ in range(3):
+            self.attachment.publish(message("stream"))
+        deliver = self.client.deliver
+
+        def full(each: KernelMessage) -> None:
+            deliver(each)
+            self.attachment.pause()
+
+        cast(Any, self.client).deliver = full
+        self.attachment.resume()
+        self.assertEqual(len(self.client.got), 1)
+        self.attachment.resume()
+        self.assertEqual(len(self.client.got), 2)
+
+    def test_username(self) -> None:
+        """
+        Who says what the gateway says itself is an option.
+        """
+        for settings, expected in ((Settings(), "kgd"), (Settings(username="them"), "them")):
+            self.make(username=settings.username)
+            self.attachment.tell("status", {"execution_state": "dead"})
+            header = json.loads(bytes(self.client.got[-1].parts[0]))
+            self.assertEqual(header["username"], expected)
+
+    def test_output_beyond_the_bound_is_dropped_and_said(self) -> None:
+        """
+        Past the bound, output is dropped, but no status, reply, error or comm message; where it
+        is missing, one stderr message says how much.
+        """
+        self.make(max_client_backlog=3000)
+        self.connect()
+        self.attachment.pause()
+        for kind in ("stream", "stream", "stream", "display_data", "execute_result"):
+            self.attachment.publish(message(kind, 600))
+        self.attachment.publish(message("status"))
+        self.attachment.publish(message("error"))
+        self.attachment.deliver(message("execute_reply", channel="shell"))
+        self.attachment.resume()
+        self.assertEqual(
+            self.client.types, ["stream", "stream", "stream", "status", "error", "execute_reply"]
+        )
+        notice = self.client.got[2]
+        content = json.loads(bytes(notice.parts[3]))
+        self.assertEqual(content["name"], "stderr")
+        self.assertIn("3 messages", content["text"])
+        self.assertEqual(bytes(notice.parts[1]), b'{"msg_id": "r"}', "it is about that request")
+        self.attachment.pause()
+        self.attachment.resume()
+        self.assertEqual(len(self.client.got), 6, "it is said once")
+
+    def test_what_must_not_be_dropped_is_bounded_too(self) -> None:
+        """
+        A client that does not even take status messages is closed and told why.
+        """
+        self.make(max_client_backlog=3000)
+        self.connect()
+        self.attachment.pause()
+        for _ in range(4):
+            self.attachment.publish(message("comm_msg", 600))
+        self.assertEqual([code for code, _ in self.client.closed], [1008])
+        self.assertEqual(self.forgotten, [self.attachment])
+
+    def test_lagging(self) -> None:
+        """
+        A client with much waiting lags, until about half of it is gone.
+        """
+        self.patch(module, "LAG", 5000)
+        self.connect()
+        self.attachment.pause()
+        for _ in range(4):
+            self.attachment.publish(message("stream", 400))
+        self.assertEqual(self.lags, [True])
+        self.attachment.resume()
+        self.assertEqual(self.lags, [True, False])
+
+    def test_replaced(self) -> None:
+        """
+        A newcomer gets what its predecessor had not taken; that one is closed and told why, and
+        its going changes nothing.
+        """
+        self.connect()
+        self.attachment.pause()
+        self.attachment.publish(message("stream"))
+        newcomer = RecordingClient()
+        self.attachment.replace(newcomer)
+        self.assertEqual(newcomer.types, ["stream"])
+        self.assertEqual(self.client.closed, [(1000, "Replaced by a newer connection")])
+        self.attachment.detach(self.client)
+        self.assertEqual((self.away, self.forgotten), ([], []))
+        self.attachment.detach(newcomer)
+        self.assertEqual((self.away, self.forgotten), ([self.attachment], []))
+
+    def test_end(self) -> None:
+        """
+        At the end, the client gets what is queued, then the reason.
+        """
+        self.connect()
+        self.attachment.pause()
+        self.attachment.publish(message("stream"))
+        self.attachment.end(1000, "Kernel shut down")
+        self.assertEqual(self.client.types, ["stream"])
+        self.assertEqual(self.client.closed, [(1000, "Kernel shut down")])
+
+    # --- away ---
+
+    def test_away_and_back(self) -> None:
+        """
+        What comes while the client is away, replies too, reaches it when it is back, in order and
+        before what follows.
+        """
+        self.connect()
+        self.attachment.send(request("a"))
+        self.attachment.detach(self.client)
+        self.assertFalse(self.attachment.is_present)
+        self.attachment.publish(message("stream"))
+        self.attachment.answer(message("execute_reply", channel="shell"))
+        self.attachment.publish(message("status"))
+        newcomer = RecordingClient()
+        self.attachment.replace(newcomer)
+        self.attachment.publish(message("error"))
+        self.assertEqual(newcomer.types, ["stream", "execute_reply", "status", "error"])
+        self.assertEqual((self.client.types, self.client.closed), ([], []))
+        self.clock.advance(1000)
+        self.assertEqual(self.forgotten, [], "nobody is away")
+
+    def test_what_did_not_arrive(self) -> None:
+        """
+        What was on its way to a client that turned out to be dead comes again, before the rest;
+        whether another takes its place or it comes back.
+        """
+        for gone in (False, True):
+            self.client = RecordingClient()
+            self.make()
+            self.connect()
+            self.attachment.publish(message("stream"))
+            self.attachment.pause()
+            self.attachment.publish(message("error"))
+            self.client.undelivered = [self.client.got[0]]
+            if gone:
+                self.attachment.detach(self.client)
+            newcomer = RecordingClient()
+            self.attachment.replace(newcomer)
+            self.assertEqual(newcomer.types, ["stream", "error"], f"{gone=}")
+
+    def test_away_for_too_long(self) -> None:
+        """
+        After a while nobody expects the client any more.
+        """
+        self.make(replay_seconds=60.0)
+        self.attachment.detach(self.client)
+        self.clock.advance(59)
+        self.assertEqual(self.forgotten, [])
+        self.clock.advance(1)
+        self.assertEqual(self.forgotten, [self.attachment])
+        self.attachment.publish(message("stream"))
+
+    def test_nameless(self) -> None:
+        """
+        A client that has no name to come back under is forgotten at once.
+        """
+        self.make(durable=False)
+        self.attachment.detach(self.client)
+        self.assertEqual((self.away, self.forgotten), ([], [self.attachment]))
+
+    def test_nothing_is_kept_unless_wanted(self) -> None:
+        """
+        So is everybody when the operator does not want messages to be kept.
+        """
+        self.make(buffer_offline_messages=False)
+        self.attachment.detach(self.client)
+        self.assertEqual(self.forgotten, [self.attachment])
+
+    def test_away_bounds(self) -> None:
+        """
+        What is kept is bounded in bytes and in messages; beyond that, output is dropped and
+        counted, and everything else is kept.
+        """
+        bounds: dict[str, Any]
+        for bounds in ({"replay_messages": 4}, {"replay_bytes": 3000}):
+            self.client = RecordingClient()
+            self.make(**cast(Any, bounds))
+            self.connect()
+            self.attachment.detach(self.client)
+            for _ in range(10):
+                self.attachment.publish(message("stream", 600))
+            self.attachment.publish(message("status"))
+            newcomer = RecordingClient()
+            self.attachment.replace(newcomer)
+            self.assertEqual(newcomer.types[-2:], ["stream", "status"])
+            kept = len(newcomer.got) - 2
+            text = json.loads(bytes(newcomer.got[-2].parts[3]))["text"]
+            self.assertIn(f"kgd: {10 - kept} messages", text)
+            self.assertIn("--replay-bytes", text)
+            self.assertEqual(self.forgotten, [])
+
+    def test_away_and_too_much(self) -> None:
+        """
+        When even what must not be dropped is too much, the client is not expected any more.
+        """
+        self.make(replay_messages=2)
+        self.connect()
+        self.attachment.detach(self.client)
+        for _ in range(5):
+            self.attachment.publish(message("comm_msg"))
+        self.assertEqual(self.forgotten, [self.attachment])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    # --- what may pass ---
+
+    def test_allowed_message_types(self) -> None:
+        """
+        A message of a type that is not allowed is ignored; the client stays.
+        """
+        self.make(allowed_message_types=frozenset({"kernel_info_request"}))
+        self.connect()
+        self.attachment.send(request("a"))
+        self.assertEqual((self.wires.sent, self.client.closed), ([], []))
+        self.make(allowed_message_types=frozenset({"execute_request"}))
+        self.connect()
+        self.attachment.send(request("a"))
+        self.assertEqual(self.wires.sent, ["a"])
+
+    def test_rate_limit(self) -> None:
+        """
+        Output beyond the rate is withheld, and said to be.
+        """
+        self.make(limit_rate=True, iopub_msg_rate_limit=2.0, rate_limit_window=1.0)
+        self.connect()
+        for _ in range(5):
+            self.attachment.publish(message("stream"))
+        self.attachment.publish(message("status"))
+        self.assertEqual(self.client.types, ["stream"] * 3 + ["status"])
+        warning = self.client.got[2]
+        text = json.loads(bytes(warning.parts[3]))["text"]
+        self.assertTrue(text.startswith("IOPub message rate exceeded."))
+        self.assertEqual(bytes(warning.parts[1]), b'{"msg_id": "r"}')
+
+    def test_no_rate_limit_on_what_is_kept(self) -> None:
+        """
+        A replay is not cut short.
+        """
+        self.make(limit_rate=True, iopub_msg_rate_limit=2.0, rate_limit_window=1.0)
+        self.connect()
+        self.attachment.detach(self.client)
+        for _ in range(5):
+            self.attachment.publish(message("stream"))
+        newcomer = RecordingClient()
+        self.attachment.replace(newcomer)
+        self.assertEqual(newcomer.types, ["stream"] * 5)
+
+    # --- requests without an answer ---
+
+    def test_outstanding(self) -> None:
+        """
+        Requests count as outstanding from when they leave until they are answered.
+        """
+        self.attachment.send(request("r"))
+        self.assertEqual(len(self.attachment.outstanding), 0)
+        self.connect()
+        self.assertEqual(len(self.attachment.outstanding), 1)
+        self.attachment.answer(message("input_request", channel="stdin"))
+        self.assertEqual(len(self.attachment.outstanding), 1)
+        self.attachment.answer(message("execute_reply", channel="shell"))
+        self.assertEqual(len(self.attachment.outstanding), 0)
+        self.assertEqual(self.client.types, ["input_request", "execute_reply"])
+
+
+class ReconnectionProperties(SynchronousTestCase):
+    """
+    Whenever clients come and go, read or do not: together they get every message once, in order.
+    """
+
+    @given(
+        st.lists(
+            st.sampled_from(["publish", "answer", "leave", "come", "pause", "resume"]),
+            max_size=60,
+        )
+    )
+    def test_nothing_is_lost(self, steps: list[str]) -> None:
+        """
+        Every message reaches one client, in the order in which the kernel sent it.
+        """
+        received: list[str] = []
+
+        class Client(RecordingClient):
+            def deliver(self, each: KernelMessage) -> None:
+                received.append(each.header.msg_id)
+
+        client = Client()
+        clock = Clock()
+        attachment = Attachment(
+            clock,
+            Settings(),
+            "s",
+            client,
+            durable=True,
+            left=lambda _: None,
+            forget=lambda _: None,
+            lag_changed=lambda: None,
+        )
+        attachment.connect(cast(ClientSockets, RecordingWires()))
+        sent: list[str] = []
+        for step in steps:
+            if step in ("publish", "answer"):
+                msg_id = str(len(sent))
+                sent.append(msg_id)
+                raw = json.dumps({"msg_type": "stream", "msg_id": msg_id}).encode()
+                channel = "iopub" if step == "publish" else "shell"
+                each = KernelMessage(channel, read_header(raw), (raw, b"{}", b"{}", b"{}"))
+                attachment.publish(each) if step == "publish" else attachment.answer(each)
+            elif step == "leave":
+                attachment.detach(client)
+            elif step == "come":
+                client = Client()
+                attachment.replace(client)
+            elif attachment.is_present:
+                attachment.pause() if step == "pause" else attachment.resume()
+        client = Client()
+        attachment.replace(client)
+        self.assertEqual(received, sent)
