@@ -108,6 +108,7 @@ class Daemon(Service):
         # Imported modules are never freed; the garbage collector need not visit them again.
         gc.collect()
         gc.freeze()
+        gc.enable()
         # Signals may come as soon as the gateway announces itself; but the reactor installs its own
         # handlers when it begins to run.
         self._handle_signals()
