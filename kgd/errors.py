@@ -47,6 +47,12 @@ class Unauthorized(GatewayError):
     """
 
 
+class ScopeMissing(GatewayError):
+    """
+    The client is known, and may not do this.
+    """
+
+
 class HostRefused(GatewayError):
     """
     The ``Host`` header has a name that is not the gateway's.

@@ -8,10 +8,11 @@ import os
 import resource
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from kgd.auth.token import AuthToken
@@ -22,6 +23,16 @@ from kgd.observability.counters import Counters
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
 from kgd.shutdown import Draining, OpenSockets
+
+if TYPE_CHECKING:
+    from kgd.web.operations.routes import Operations
+
+
+def _make_operations(context: GatewayContext) -> Operations:
+    # Importing this imports Klein, which chooses a reactor if none has been chosen.
+    from kgd.web.operations.routes import Operations
+
+    return Operations(context)
 
 
 @implementer(IGateway)
@@ -34,7 +45,7 @@ class GatewayContext:
         ``hand_over(path)`` for files that go with the gateway.
     """
 
-    reactor: Any
+    reactor: IReactorTime
     settings: Settings
     kernels: IKernels
     kernel_specs: IKernelSpecs
@@ -45,6 +56,7 @@ class GatewayContext:
     token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     open_sockets: OpenSockets = attrs.field(factory=OpenSockets)
     options: Mapping[str, Any] = attrs.field(factory=dict)
+    operations: Operations = attrs.Factory(_make_operations, takes_self=True)
 
     def private_directory(self, name: str) -> Path:
         return self.runtime.directory(name)  # type: ignore[no-any-return]

@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, fail, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredLock,
+    fail,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -26,11 +33,11 @@ from kgd.listening.listeners import Listeners
 from kgd.listening.port_file import PortFile
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
-from kgd.personalities.loader import called, load, resource_of
+from kgd.personalities.loader import load
 from kgd.protocol.rfc6455 import GOING_AWAY
 from kgd.settings import Settings
 from kgd.web.mounted import MountedResource
-from kgd.web.root import GatewayResource
+from kgd.web.root import RootResource
 from kgd.web.server.site import GatewaySite
 
 if TYPE_CHECKING:
@@ -200,16 +207,14 @@ class Gateway(Service):
             context.audit.open()
             components.relay.start()
             self._personality = load(settings.api, context)
-            await called(self._personality.start)
-            root = await resource_of(self._personality, settings.api)
-            served = GatewayResource(
+            await maybeDeferred(self._personality.start)
+            root = RootResource(
                 settings,
                 self._personality,
-                root,
                 context.counters,
                 context.audit,
                 context.token,
-                components.operations,
+                context.operations,
             )
             forced = settings.force_kernel_name
             name = forced or settings.default_kernel_name
@@ -221,11 +226,11 @@ class Gateway(Service):
                     option="force" if forced else "default",
                 )
             if self._listens:
-                await self._listeners.open(GatewaySite(settings, served, self._reactor))
+                await self._listeners.open(GatewaySite(settings, root, self._reactor))
                 for listening in self._listeners.opened:
                     self._accept_throttle.guard(listening.port)
                 self._port_file.write(self._listeners.places())
-            self._mounted.served = served
+            self._mounted.root = root
         except BaseException:
             self._is_undoing = True
             try:
@@ -265,7 +270,7 @@ class Gateway(Service):
         self._log.info("draining: new work is refused, and present work goes on")
         personality = self._personality
         if IDrainable.providedBy(personality):
-            drained = called(personality.drain)
+            drained = maybeDeferred(personality.drain)
             drained.addErrback(self._drain_otherwise, context)
         else:
             drained = context.kernels.drain()
@@ -305,7 +310,7 @@ class Gateway(Service):
             context.audit.open()
         except ConfigurationError as error:
             self._log.error("{reason}; the file that was open stays so", reason=str(error))
-        return called(self._personality.reload)
+        return maybeDeferred(self._personality.reload)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -322,7 +327,7 @@ class Gateway(Service):
         """
         Stop everything, even if some steps fail.
         """
-        self._mounted.served = None
+        self._mounted.root = None
         self._draining.cancel()
         # The next start reads it again.
         self._token = None
@@ -350,7 +355,7 @@ class Gateway(Service):
         context.audit.close()
 
     async def _bounded(self, what: str, action: Callable[[], Any]) -> None:
-        stopping = called(action)
+        stopping = maybeDeferred(action)
         stopping.addTimeout(STOP_TIMEOUT, self._reactor)
         try:
             await stopping

@@ -20,6 +20,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.MalformedMessage: HTTPStatus.BAD_REQUEST,
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.HostRefused: HTTPStatus.FORBIDDEN,
+    errors.ScopeMissing: HTTPStatus.FORBIDDEN,
     errors.ListingForbidden: HTTPStatus.FORBIDDEN,
     errors.KernelLimitReached: HTTPStatus.FORBIDDEN,
     errors.ResourceForbidden: HTTPStatus.FORBIDDEN,

@@ -68,6 +68,7 @@ class ChannelsAPI:
                 self.open,
                 access=Access.ANY_ORIGIN,
                 summary="Exchange messages with a kernel over a WebSocket",
+                scope="kernels:execute",
             )
         ]
 

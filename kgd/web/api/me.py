@@ -33,8 +33,14 @@ class MeAPI:
         :return: The routes of this part of the API.
         """
         return [
-            Route("/api/me", ("GET",), self.show, summary="Who is asking, and what they may do"),
-            Route("/api/me", ("PATCH",), self.change, summary="Not supported"),
+            Route(
+                "/api/me",
+                ("GET",),
+                self.show,
+                summary="Who is asking, and what they may do",
+                scope="me:read",
+            ),
+            Route("/api/me", ("PATCH",), self.change, summary="Not supported", scope="me:write"),
         ]
 
     def show(self, request: Any) -> bytes:

@@ -27,7 +27,7 @@ from kgd import errors
 from kgd.settings import Settings
 from kgd.web.embedded import fail
 from kgd.web.errors import refuse
-from kgd.web.root import GatewayResource
+from kgd.web.root import RootResource
 from kgd.web.server.deadlines import Connections, TooManyConnections, place_of
 from kgd.web.server.delivery import in_system, unsent_below
 from kgd.web.server.request_head import (
@@ -523,7 +523,7 @@ class GatewaySite(Site):
     def __init__(
         self,
         settings: Settings,
-        root: GatewayResource,
+        root: RootResource,
         reactor: Any,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
