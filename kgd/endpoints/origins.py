@@ -36,7 +36,7 @@ def allowed_origins(setting: str) -> tuple[str, ...]:
     return tuple(filter(None, found))
 
 
-def is_allowed(origin: str | None, host: str | None, setting: str, *, secure: bool) -> bool:
+def is_allowed_origin(origin: str | None, host: str | None, setting: str, *, secure: bool) -> bool:
     """
     Whether a page of this origin may use the gateway; scheme, host and port are all compared.
 

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker, Match
 from kgd.sessions.store import SessionStore
-from kgd.web.access import PUBLIC
+from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.api.about import AboutAPI
 from kgd.web.api.channels import ChannelsAPI
 from kgd.web.api.kernels import KernelsAPI
@@ -46,7 +46,7 @@ class JupyterWebsocket:
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                 *SessionsAPI(settings, sessions).routes(),
             ],
-            PUBLIC,
+            PUBLIC_ROUTES,
         )
 
     def _described(self) -> Iterable[Route]:

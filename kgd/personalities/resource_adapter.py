@@ -20,7 +20,7 @@ from kgd.interfaces import (
     IResourcePersonality,
     Match,
 )
-from kgd.web.embedded import render, resource_of_application
+from kgd.web.embedded import application_resource, render_embedded
 
 
 def is_older_form(personality: Any) -> bool:
@@ -89,7 +89,7 @@ class ResourceAdapter:
 
     def _render(self, path: str, request: Any) -> bytes | int:
         assert self._resource is not None, "it is served after it has been started"
-        rendered: bytes | int = render(self._resource, request, path)
+        rendered: bytes | int = render_embedded(self._resource, request, path)
         return rendered
 
 
@@ -101,7 +101,7 @@ async def resource_of(personality: Any, name: str) -> IResource:
     """
     found = await maybeDeferred(personality.resource)
     if not IResource.providedBy(found) and callable(getattr(found, "resource", None)):
-        found = resource_of_application(found)
+        found = application_resource(found)
     if not IResource.providedBy(found):
         raise ConfigurationError(
             f"what the personality {name} makes does not fit: its resource() gives "

@@ -18,7 +18,7 @@ from kgd.settings import Settings
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/\\%\s]+)(?::\d*)?", re.IGNORECASE)
 
 
-def name_of(host: str) -> str:
+def hostname_of(host: str) -> str:
     """
     :param host: A ``Host`` header.
     :return: The name or address in it, without port and brackets, in lower case; empty if there is
@@ -28,7 +28,7 @@ def name_of(host: str) -> str:
     return found[1].strip("[]").rstrip(".").lower() if found else ""
 
 
-def is_expected(hosts: Sequence[str], allowed: Set[str]) -> bool:
+def is_allowed_host(hosts: Sequence[str], allowed: Set[str]) -> bool:
     """
     :param hosts: The ``Host`` headers of a request, of which there has to be one.
     :param allowed: Names to answer to beside those of loopback, with a port or for any port; ``*``
@@ -38,7 +38,7 @@ def is_expected(hosts: Sequence[str], allowed: Set[str]) -> bool:
         return True
     if len(hosts) != 1:
         return False
-    name, whole = name_of(hosts[0]), hosts[0].strip().lower()
+    name, whole = hostname_of(hosts[0]), hosts[0].strip().lower()
     return is_loopback(name) or any(
         whole == each or (name and name == each.strip("[]").rstrip("."))
         for each in map(str.lower, allowed)
@@ -71,7 +71,7 @@ class HostGuard:
         if not self._is_on or not is_loopback(getattr(request.getHost(), "host", "")):
             return
         raw = request.requestHeaders.getRawHeaders(b"host") or []
-        if not is_expected([host.decode("latin-1") for host in raw], self._allowed):
+        if not is_allowed_host([host.decode("latin-1") for host in raw], self._allowed):
             raise HostRefused(
                 "This gateway needs no token, and so answers only to names like localhost; its "
                 "operator can add this one with --allowed-hosts, or set a token"
@@ -79,7 +79,7 @@ class HostGuard:
 
 
 #: The rules of routes, as :py:class:`kgd.web.routes.Route` has them.
-PUBLIC = frozenset(
+PUBLIC_ROUTES = frozenset(
     {
         # What there is, but nothing about who uses it.
         "/api/swagger.json",

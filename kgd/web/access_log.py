@@ -17,14 +17,14 @@ from kgd.observability.scrubbing import scrubbed_uri, shortened
 from kgd.settings import Settings
 
 # What a client may call its request.
-_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,64}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,64}")
 # Where an exchange is kept with its request.
-_KEY = "kgd_exchange"
+_ATTRIBUTE = "kgd_request_log"
 # The client went before it was answered; other servers have this for it, too.
 CLIENT_CLOSED = 499
 _UNKNOWN = "unknown"
 # Characters of the method, and of the URI, in the access log.
-_LONGEST = 2048
+_MAX_LOGGED = 2048
 _log = make_logger()
 
 
@@ -50,19 +50,19 @@ class RequestLogs:
         """
         :return: The exchange of a request, which is begun if it has not been.
         """
-        exchange: RequestLog | None = getattr(request, _KEY, None)
-        if exchange is None:
-            exchange = RequestLog(self, request)
-            setattr(request, _KEY, exchange)
-        return exchange
+        request_log: RequestLog | None = getattr(request, _ATTRIBUTE, None)
+        if request_log is None:
+            request_log = RequestLog(self, request)
+            setattr(request, _ATTRIBUTE, request_log)
+        return request_log
 
-    def ended(self, exchange: RequestLog, request: Any, code: int) -> None:
+    def log_end(self, request_log: RequestLog, request: Any, code: int) -> None:
         """
         An exchange is over.
         """
-        duration = self.monotonic() - exchange.began
+        duration = self.monotonic() - request_log.began
         method = request.method.decode("latin-1")
-        self._counters.answered(method, exchange.route, code, duration)
+        self._counters.answered(method, request_log.route, code, duration)
         level = "info" if code < 500 else "warn"
         if self._wanted is False or (code < 400 and not self._wanted):
             level = "debug"
@@ -70,11 +70,11 @@ class RequestLogs:
             getattr(_log, level)(
                 "{code} {method} {uri} ({client}) {milliseconds:.1f} ms",
                 code=code,
-                method=scrubbed_uri(shortened(method, _LONGEST)),
-                uri=scrubbed_uri(shortened(request.uri.decode("latin-1"), _LONGEST)),
-                client=exchange.requester.peer,
+                method=scrubbed_uri(shortened(method, _MAX_LOGGED)),
+                uri=scrubbed_uri(shortened(request.uri.decode("latin-1"), _MAX_LOGGED)),
+                client=request_log.requester.peer,
                 milliseconds=duration * 1000,
-                request_id=exchange.requester.request_id,
+                request_id=request_log.requester.request_id,
                 # Whoever wants all of them gets all; of failures there may be a flood.
                 log_unlimited=bool(self._wanted) and code < 400,
             )
@@ -88,20 +88,20 @@ class RequestLog:
     :ivar route: The pattern of what is asked for.
     """
 
-    __slots__ = ("_exchanges", "_request", "began", "requester", "route")
+    __slots__ = ("_request", "_request_logs", "began", "requester", "route")
 
-    def __init__(self, exchanges: RequestLogs, request: Any) -> None:
-        self._exchanges = exchanges
+    def __init__(self, request_logs: RequestLogs, request: Any) -> None:
+        self._request_logs = request_logs
         # Until the end only: each has the other.
         self._request = request
-        self.began = exchanges.monotonic()
+        self.began = request_logs.monotonic()
         self.route = _UNKNOWN
         self.requester = RequestContext(
             _request_id(request.getHeader(b"x-request-id")),
             str(getattr(request.getClientAddress(), "host", "-")),
         )
 
-    def watch(self) -> None:
+    def end_with_request(self) -> None:
         """
         See to it that the end is noticed.
         """
@@ -118,26 +118,26 @@ class RequestLog:
         """
         request, self._request = self._request, None
         if request is not None:
-            self._exchanges.ended(self, request, code)
+            self._request_logs.log_end(self, request, code)
 
 
 def request_log_of(request: Any) -> RequestLog:
     """
     :return: The exchange that has been begun for a request.
     """
-    return getattr(request, _KEY)  # type: ignore[no-any-return]
+    return getattr(request, _ATTRIBUTE)  # type: ignore[no-any-return]
 
 
 def set_route(request: Any, route: str) -> None:
     """
     :param route: What the metrics shall call it: a pattern, of which there are not many.
     """
-    exchange: RequestLog | None = getattr(request, _KEY, None)
-    if exchange is not None:
-        exchange.route = route
+    request_log: RequestLog | None = getattr(request, _ATTRIBUTE, None)
+    if request_log is not None:
+        request_log.route = route
 
 
 def _request_id(given: bytes | None) -> str:
-    if given is not None and _ID.fullmatch(given):
+    if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode("ascii")
     return os.urandom(8).hex()

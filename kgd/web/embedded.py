@@ -20,7 +20,7 @@ from kgd.web.errors import refuse
 _log = make_logger()
 
 
-def render(resource: IResource, request: Any, path: str) -> Any:
+def render_embedded(resource: IResource, request: Any, path: str) -> Any:
     """
     :param path: Below the base URL.
     :return: As ``render`` of a resource.
@@ -31,18 +31,18 @@ def render(resource: IResource, request: Any, path: str) -> Any:
     # plain resources, a child has the name that was encoded.
     request.postpath = segments if resource.isLeaf else list(map(unquote_to_bytes, segments))
     found = getChildForRequest(resource, request)  # type: ignore[no-untyped-call]
-    if _is_nothing(found):
+    if _is_missing(found):
         raise errors.NoSuchResource("")
     return found.render(request)
 
 
-def _is_nothing(resource: IResource) -> bool:
+def _is_missing(resource: IResource) -> bool:
     # What Twisted has in place of a child that is not there. The class has no public name any more.
     is_of_twisted = type(resource).__module__ == Resource.__module__
     return is_of_twisted and getattr(resource, "code", None) == HTTPStatus.NOT_FOUND
 
 
-def fail(request: Any, failure: Failure) -> None:
+def fail_request(request: Any, failure: Failure) -> None:
     """
     To be the ``processingFailed`` of a request, which those call who answer later. Twisted's own
     answers in HTML, also in the middle of another answer.
@@ -57,15 +57,15 @@ def fail(request: Any, failure: Failure) -> None:
         return
     _log.failure("an answer that has begun cannot be completed", failure)
     # The client is to see that the end is missing, which Klein would write now.
-    request.finish = _nothing
+    request.finish = _do_nothing
     request.loseConnection()
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
-def resource_of_application(application: Any) -> IResource:
+def application_resource(application: Any) -> IResource:
     """
     :param application: A Klein application, or something else with a resource. What Klein has no
         route for is refused as elsewhere, unless the application has a handler for that itself.

@@ -49,7 +49,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.RestartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
-LONGEST_MESSAGE = 2000  # characters
+MAX_ERROR_MESSAGE = 2000  # characters
 
 _log = make_logger()
 
@@ -85,7 +85,7 @@ def refuse(request: Any, error: Exception) -> bytes:
             found, message = HTTPStatus.INTERNAL_SERVER_ERROR, "Unknown server error"
         else:
             # It may quote what the client has sent.
-            message = str(error)[:LONGEST_MESSAGE]
+            message = str(error)[:MAX_ERROR_MESSAGE]
         status = found
     if isinstance(error, errors.NoSuchMethod):
         _allow(request, error.methods)

@@ -16,12 +16,12 @@ from kgd import errors
 from kgd.auth.in_requests import token_from_query, without_token
 from kgd.observability.counters import Counters
 from kgd.settings import Settings
-from kgd.web.embedded import fail
+from kgd.web.embedded import fail_request
 from kgd.web.errors import refuse
 from kgd.web.responses import ResponseHeaders
 
 
-def take_base(request: Any, configured: bytes) -> bytes:
+def find_base_url(request: Any, configured: bytes) -> bytes:
     """
     Find out what comes before the gateway's own paths.
 
@@ -36,7 +36,7 @@ def take_base(request: Any, configured: bytes) -> bytes:
     return b"/" + b"/".join(request.path.split(b"/")[1 : depth + 1])
 
 
-def note_base(request: Any, base: bytes) -> None:
+def set_base_url(request: Any, base: bytes) -> None:
     """
     Remember it for :py:func:`base_url`, since Klein changes ``prepath`` as it goes.
     """
@@ -74,7 +74,7 @@ class MountedResource(Resource):
         """
         Answer, if the gateway runs.
         """
-        self._make_ours(request)
+        self._undo_site_changes(request)
         if self.root is None:
             return self._refuse(request, errors.Unavailable(self.reason, 1))
         limit = self._settings.max_body_size
@@ -86,16 +86,16 @@ class MountedResource(Resource):
         return self.root.render(request)  # type: ignore[no-untyped-call]
 
     def _refuse(self, request: Any, error: errors.GatewayError) -> bytes:
-        self._response_headers.prepare(request).watch()
+        self._response_headers.prepare(request).end_with_request()
         return refuse(request, error)
 
-    def _make_ours(self, request: Any) -> None:
+    def _undo_site_changes(self, request: Any) -> None:
         """
         Take back what Twisted's own server does to requests, and ours does not.
         """
         request.defaultContentType = None
         # Each would keep the other.
-        request.processingFailed = MethodType(fail, proxy(request))
+        request.processingFailed = MethodType(fail_request, proxy(request))
         if self._settings.needs_token:
             _hide_token(request)
         # A field of a form that was posted is no argument of the query.

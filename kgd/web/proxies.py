@@ -13,7 +13,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.web.http_headers import Headers
 
 
-def believe(request: Any) -> None:
+def apply_forwarded_headers(request: Any) -> None:
     """
     Let a request say of its client what the proxy says, whichever server has read it.
     """

@@ -14,7 +14,7 @@ from kgd.endpoints.origins import allow_origin_header
 from kgd.observability.counters import Counters
 from kgd.settings import CORS, Settings
 from kgd.web.access_log import RequestLog, RequestLogs
-from kgd.web.proxies import believe
+from kgd.web.proxies import apply_forwarded_headers
 
 
 class ResponseHeaders:
@@ -25,7 +25,7 @@ class ResponseHeaders:
     """
 
     def __init__(self, settings: Settings, counters: Counters | None = None) -> None:
-        self._exchanges = RequestLogs(settings, counters)
+        self._request_logs = RequestLogs(settings, counters)
         self._trust_xheaders = settings.trust_xheaders
         self._allow_origin = settings.cors.allow_origin
         self._cors = constant_cors_headers(settings.cors)
@@ -35,9 +35,9 @@ class ResponseHeaders:
         :return: The exchange, which is begun if it has not been.
         """
         if self._trust_xheaders:
-            believe(request)
-        exchange = self._exchanges.begin(request)
-        request.setHeader(b"X-Request-Id", exchange.requester.request_id.encode("ascii"))
+            apply_forwarded_headers(request)
+        request_log = self._request_logs.begin(request)
+        request.setHeader(b"X-Request-Id", request_log.requester.request_id.encode("ascii"))
         request.setHeader(b"Server", b"kgd")
         origin = request.getHeader(b"origin")
         value, varies = allow_origin_header(
@@ -49,7 +49,7 @@ class ResponseHeaders:
             request.setHeader(b"Access-Control-Allow-Origin", value.encode("latin-1"))
         for name, constant in self._cors:
             request.setHeader(name, constant)
-        return exchange
+        return request_log
 
 
 def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:
@@ -86,13 +86,13 @@ def encoded_answer(request: Any, body: bytes, content_type: bytes, code: int = 2
     request.setResponseCode(code)
     request.setHeader(b"Content-Type", content_type)
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
-    if code == 200 and request.method in (b"GET", b"HEAD") and is_with_client(request, body):
+    if code == 200 and request.method in (b"GET", b"HEAD") and is_not_modified(request, body):
         return b""
     request.setHeader(b"Content-Length", b"%d" % len(body))
     return body if request.method != b"HEAD" else b""
 
 
-def is_with_client(request: Any, body: bytes) -> bool:
+def is_not_modified(request: Any, body: bytes) -> bool:
     """
     Tag the answer to a ``GET`` or ``HEAD``, and find out whether the client has it already; then
     the status says so, and there is nothing to be sent.

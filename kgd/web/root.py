@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET
 from kgd import errors
 from kgd.auth.in_requests import token_from_request
 from kgd.auth.token import AuthToken
-from kgd.endpoints.origins import is_allowed
+from kgd.endpoints.origins import is_allowed_origin
 from kgd.interfaces import Access, IOperations, IPersonality, Match
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
@@ -25,7 +25,7 @@ from kgd.settings import Settings
 from kgd.web.access import HostGuard
 from kgd.web.access_log import RequestLog, request_log_of, set_route
 from kgd.web.errors import refuse
-from kgd.web.mounted import note_base, take_base
+from kgd.web.mounted import find_base_url, set_base_url
 from kgd.web.responses import ResponseHeaders
 
 
@@ -67,7 +67,7 @@ class RootResource(Resource):
         Check a request, and have the personality answer it.
         """
         request_log = self.prepare(request)
-        request_log.watch()
+        request_log.end_with_request()
         # Everything that is logged in this context belongs to the request.
         context = copy_context()
         context.run(CURRENT_REQUEST.set, request_log.requester)
@@ -76,7 +76,7 @@ class RootResource(Resource):
     def _answer(self, request: Any) -> Any:
         try:
             self._hosts.check(request)
-            base, path = self._split(request)
+            base, path = self._split_base_url(request)
             match = self._match(request, path)
             if request.method == b"OPTIONS" and self._answers_options(request, match):
                 return b""
@@ -85,7 +85,7 @@ class RootResource(Resource):
                 self._operations.record_use(request, path)
             request.prepath = base.split(b"/")[1:]
             request.postpath = request.path[len(base) + 1 :].split(b"/")
-            note_base(request, base)
+            set_base_url(request, base)
             if found.route:
                 set_route(request, found.route)
             # Werkzeug and Klein take methods in any case.
@@ -109,7 +109,7 @@ class RootResource(Resource):
         self._hosts.check(request)
         if request.method != b"OPTIONS":
             # This match is not kept: token and notebooks may change until the body is there.
-            self._check_access(request, self._match(request, self._split(request)[1]))
+            self._check_access(request, self._match(request, self._split_base_url(request)[1]))
 
     def prepare(self, request: Any) -> RequestLog:
         """
@@ -117,11 +117,11 @@ class RootResource(Resource):
         """
         return self._response_headers.prepare(request)
 
-    def _split(self, request: Any) -> tuple[bytes, str | None]:
+    def _split_base_url(self, request: Any) -> tuple[bytes, str | None]:
         """
         :return: The base URL, and the path below it; ``None`` for a path that cannot be served.
         """
-        base = take_base(request, self._base)
+        base = find_base_url(request, self._base)
         path = request.path
         if not path.startswith(base + b"/") or not path.isascii():
             return base, None
@@ -201,7 +201,7 @@ class RootResource(Resource):
             for value in map(request.getHeader, (b"origin", b"host"))
         )
         allowed = self._settings.cors.allow_origin
-        return is_allowed(origin, host, allowed, secure=request.isSecure())
+        return is_allowed_origin(origin, host, allowed, secure=request.isSecure())
 
 
 def _fail(error: Exception, request: Any) -> bytes:

@@ -23,7 +23,7 @@ from kgd.personalities.notebook_http.notebook import Notebook, metrics_of
 from kgd.personalities.notebook_http.pages import Pages
 from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.watcher import Watcher
-from kgd.web.access import PUBLIC
+from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.routes import RouteTable
 
 # What monitors ask for; an endpoint has to have just this path to replace it.
@@ -113,7 +113,7 @@ class NotebookHTTP:
     def _serve(self, notebooks: Iterable[Notebook]) -> None:
         ordered = sorted(notebooks, key=lambda notebook: -len(notebook.prefix))
         self._notebooks = {notebook.prefix: notebook for notebook in ordered}
-        self._table = RouteTable(Pages(self._gateway.settings, ordered).routes(), PUBLIC)
+        self._table = RouteTable(Pages(self._gateway.settings, ordered).routes(), PUBLIC_ROUTES)
         self._constant = {route.rule for route in self._table.routes if "<" not in route.rule}
 
     def stop(self) -> Deferred[None]:

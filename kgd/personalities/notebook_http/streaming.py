@@ -12,7 +12,7 @@ from twisted.web.http import RESPONSES
 from zope.interface import implementer
 
 from kgd.notebook.api import Response
-from kgd.web.responses import is_with_client
+from kgd.web.responses import is_not_modified
 
 LINGER = 5.0
 _WITHOUT_BODY = (204, 205, 304)
@@ -35,7 +35,7 @@ def write_response(request: Any, response: Response) -> None:
             headers.setRawHeaders(name.encode("ascii"), [encoded])
         names.add(lowered)
     is_get = request.method in (b"GET", b"HEAD")
-    if is_get and status == 200 and "etag" not in names and is_with_client(request, body):
+    if is_get and status == 200 and "etag" not in names and is_not_modified(request, body):
         request.finish()
         return
     if status in _WITHOUT_BODY:

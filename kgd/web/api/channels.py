@@ -14,7 +14,7 @@ import msgspec
 from twisted.web.resource import IResource
 
 from kgd import errors
-from kgd.endpoints.origins import is_allowed
+from kgd.endpoints.origins import is_allowed_origin
 from kgd.errors import UNREADABLE
 from kgd.interfaces import Access, IGateway, IKernel
 from kgd.observability.audit import AuditLog
@@ -25,12 +25,12 @@ from kgd.protocol.websocket import choose
 from kgd.settings import Settings
 from kgd.web.access_log import request_log_of
 from kgd.web.routes import Route
-from kgd.web.server.websocket import ChannelsFactory, UpgradeResource
+from kgd.web.server.websocket import KernelWebSocketFactory, UpgradeResource
 
-LONGEST_SESSION_ID = 255  # bytes
+MAX_SESSION_ID = 255  # bytes
 # 16 random bytes in base64.
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
-_ALSO_WITH_HANDSHAKES = (b"access-control-", b"x-request-id")
+_HANDSHAKE_HEADER_PREFIXES = (b"access-control-", b"x-request-id")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -46,16 +46,16 @@ class ChannelsAPI:
         self._counters = gateway.counters
         self._open_sockets = gateway.open_sockets
         self._audit = MessageAudit(gateway.audit, gateway.settings)
-        self._made: ChannelsFactory | None = None
+        self._created_factory: KernelWebSocketFactory | None = None
         gateway.token.on_change(self._token_changed)
 
     @property
-    def _factory(self) -> ChannelsFactory:
-        if self._made is None:
-            self._made = ChannelsFactory(
+    def _factory(self) -> KernelWebSocketFactory:
+        if self._created_factory is None:
+            self._created_factory = KernelWebSocketFactory(
                 self._reactor, self._settings, self._counters, self._open_sockets
             )
-        return self._made
+        return self._created_factory
 
     def routes(self) -> list[Route]:
         """
@@ -76,7 +76,7 @@ class ChannelsAPI:
         """
         Whoever came with the old token has to come back with the new one.
         """
-        self._factory.turn_away(POLICY_VIOLATION, "The gateway's token has changed")
+        self._factory.detach_and_close(POLICY_VIOLATION, "The gateway's token has changed")
 
     def open(self, request: Any, kernel_id: str) -> IResource:
         """
@@ -87,32 +87,33 @@ class ChannelsAPI:
         if request.method != b"GET":
             # HEAD comes with GET, but it is no handshake.
             raise errors.NoSuchMethod(["GET"])
-        origin, host = _first(request, b"origin"), _first(request, b"host")
+        origin, host = _first_value(request, b"origin"), _first_value(request, b"host")
         allowed = self._settings.cors.allow_origin
-        if not is_allowed(origin, host, allowed, secure=request.isSecure()):
+        if not is_allowed_origin(origin, host, allowed, secure=request.isSecure()):
             raise errors.ResourceForbidden(
                 "Cross origin websockets not allowed; the gateway's operator can allow an origin "
                 "with --allow-origin"
             )
         kernel = self._kernels.get(kernel_id)
         self._check_upgrade(request)
+        offered = _list_items(request, b"sec-websocket-protocol")
         protocol: Any = self._factory.buildProtocol(request.client)
         session_id = _session_id(request.args.get(b"session_id", [b""])[0])
         protocol.prepare(
             kernel,
             session_id,
-            choose(_tokens(request, b"sec-websocket-protocol"), self._settings.kernel_ws_protocol),
-            _own_headers(request),
-            self._audit.of(request_log_of(request).requester, kernel, session_id),
+            choose(offered, self._settings.kernel_ws_protocol),
+            _handshake_headers(request),
+            self._audit.recorder_for(request_log_of(request).requester, kernel, session_id),
         )
         return UpgradeResource(protocol)
 
     def _check_upgrade(self, request: Any) -> None:
-        if "websocket" not in map(str.lower, _tokens(request, b"upgrade")):
+        if "websocket" not in map(str.lower, _list_items(request, b"upgrade")):
             raise errors.InvalidRequest('Can "Upgrade" only to "WebSocket".')
-        if "upgrade" not in map(str.lower, _tokens(request, b"connection")):
+        if "upgrade" not in map(str.lower, _list_items(request, b"connection")):
             raise errors.InvalidRequest('"Connection" must be "Upgrade".')
-        if _first(request, b"sec-websocket-version") != "13":
+        if _first_value(request, b"sec-websocket-version") != "13":
             request.setHeader(b"Sec-WebSocket-Version", b"13")
             raise errors.UpgradeRequired("Only version 13 of the WebSocket protocol is spoken here")
         key = request.getHeader(b"sec-websocket-key")
@@ -122,7 +123,7 @@ class ChannelsAPI:
             raise errors.InvalidRequest("A WebSocket needs HTTP/1.1 and a Host header")
 
 
-def _values(request: Any, name: bytes) -> list[str]:
+def _header_values(request: Any, name: bytes) -> list[str]:
     """
     The values of a header, which may hold any bytes; Twisted itself would insist on UTF-8.
     """
@@ -130,15 +131,15 @@ def _values(request: Any, name: bytes) -> list[str]:
     return [value.decode("latin-1") for value in values]
 
 
-def _first(request: Any, name: bytes) -> str | None:
-    return next(iter(_values(request, name)), None)
+def _first_value(request: Any, name: bytes) -> str | None:
+    return next(iter(_header_values(request, name)), None)
 
 
-def _tokens(request: Any, name: bytes) -> list[str]:
+def _list_items(request: Any, name: bytes) -> list[str]:
     """
     What a header lists that may come more than once.
     """
-    return [token.strip() for value in _values(request, name) for token in value.split(",")]
+    return [token.strip() for value in _header_values(request, name) for token in value.split(",")]
 
 
 def _session_id(raw: bytes) -> str | None:
@@ -150,21 +151,21 @@ def _session_id(raw: bytes) -> str | None:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise errors.InvalidRequest("session_id is not UTF-8") from None
-    if len(raw) > LONGEST_SESSION_ID or _CONTROL.search(text):
+    if len(raw) > MAX_SESSION_ID or _CONTROL.search(text):
         raise errors.InvalidRequest(
-            f"session_id must have at most {LONGEST_SESSION_ID} bytes and no control characters"
+            f"session_id must have at most {MAX_SESSION_ID} bytes and no control characters"
         )
     return text or None
 
 
-def _own_headers(request: Any) -> dict[str, str]:
+def _handshake_headers(request: Any) -> dict[str, str]:
     """
     What has been set for every response goes along with the handshake, too.
     """
     return {
         name.decode("ascii"): values[0].decode("latin-1")
         for name, values in request.responseHeaders.getAllRawHeaders()
-        if name.lower().startswith(_ALSO_WITH_HANDSHAKES)
+        if name.lower().startswith(_HANDSHAKE_HEADER_PREFIXES)
     }
 
 
@@ -197,7 +198,7 @@ class MessageAudit:
         self._audit = audit
         self._allowed = settings.allowed_message_types
 
-    def of(
+    def recorder_for(
         self, requester: RequestContext, kernel: IKernel, session_id: str | None
     ) -> Callable[[ClientMessage], None] | None:
         """
@@ -222,13 +223,13 @@ class MessageAudit:
                 msg_id=request.msg_id,
                 size=request.size,
                 refused=True if is_refused else None,
-                code=_code(request.parts[3]) if is_execution and self._audit.with_code else None,
+                code=_code_of(request.parts[3]) if is_execution and self._audit.with_code else None,
             )
 
         return note
 
 
-def _code(content: Buffer) -> str:
+def _code_of(content: Buffer) -> str:
     try:
         return _read_code(content).code
     except UNREADABLE:

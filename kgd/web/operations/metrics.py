@@ -163,19 +163,19 @@ class MetricsAPI:
 
     def _of_traffic(self) -> Families:
         counters = self._gateway.counters
-        yield from _flows(
+        yield from _traffic(
             "websocket",
             "that went over WebSockets",
             {"to_clients": counters.to_clients, "from_clients": counters.from_clients},
             "direction",
         )
-        yield from _flows(
+        yield from _traffic(
             "kernel",
             "that went over ZeroMQ, those included with which the gateway itself asks",
             {"to_kernels": counters.to_kernels, "from_kernels": counters.from_kernels},
             "direction",
         )
-        yield from _flows(
+        yield from _traffic(
             "dropped",
             "of output that a client was not sent: because it was slow, because it was away, or "
             "because of the limits to rates",
@@ -249,7 +249,7 @@ def _by_state(kernels: Iterable[IKernel], names: Iterable[str]) -> Mapping[tuple
     return found
 
 
-def _flows(what: str, text: str, flows: Mapping[str, Traffic], label: str) -> Families:
+def _traffic(what: str, text: str, flows: Mapping[str, Traffic], label: str) -> Families:
     for unit, shown, field in (("messages", "Messages", "messages"), ("bytes", "Bytes", "size")):
         values: Values = {(name,): getattr(flow, field) for name, flow in flows.items()}
         yield counter(f"kgd_{what}_{unit}", f"{shown} {text}", values, [label])

@@ -11,7 +11,7 @@ from typing import Any
 from zope.interface import implementer
 
 from kgd.interfaces import IGateway, IMonitored, IOperations, IPersonality, Match, Readiness
-from kgd.web.access import PUBLIC
+from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.operations.drain import DrainAPI
 from kgd.web.operations.health import HealthAPI
 from kgd.web.operations.metrics import MetricsAPI
@@ -38,7 +38,7 @@ class Operations:
                 *MetricsAPI(gateway, self._status, self._metrics).routes(),
                 *DrainAPI(gateway.draining, gateway.kernels).routes(),
             ],
-            PUBLIC,
+            PUBLIC_ROUTES,
         )
 
     @property

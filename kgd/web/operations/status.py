@@ -14,7 +14,7 @@ from kgd.web.responses import json_answer
 from kgd.web.routes import Route
 
 # Probes do not use the gateway, and requests without a token must not show in its last use.
-_NO_USE = frozenset(
+_UNTRACKED_PATHS = frozenset(
     {
         "/api",
         "/api/status",
@@ -60,7 +60,7 @@ class StatusAPI:
 
         :param path: Below the base URL.
         """
-        if path not in _NO_USE and b"no_track_activity" not in request.args:
+        if path not in _UNTRACKED_PATHS and b"no_track_activity" not in request.args:
             self._last_activity = self._now()
 
     def last_activity(self) -> float:

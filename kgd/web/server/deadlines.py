@@ -17,17 +17,17 @@ from kgd.settings import Settings
 
 # How often all of them are looked at, in seconds. One timer for each of them would have to be set
 # several times for each request.
-ROUND = 1.0
+CHECK_PERIOD = 1.0
 # So many more than there may be are told why they are refused; others are cut off.
-_TOLD = 64
+_MAX_EXPLAINED = 64
 
 
-class Watched(Protocol):
+class HasDeadlines(Protocol):
     """
     A connection that has deadlines.
     """
 
-    def look(self, now: float) -> None:
+    def check_deadlines(self, now: float) -> None:
         """
         End what takes too long.
 
@@ -39,12 +39,12 @@ class TooManyConnections(Exception):
     """
     There are too many connections.
 
-    :ivar is_told: Whether to tell the client.
+    :ivar is_explained: Whether to tell the client.
     """
 
-    def __init__(self, reason: str, *, is_told: bool) -> None:
+    def __init__(self, reason: str, *, is_explained: bool) -> None:
         super().__init__(reason)
-        self.is_told = is_told
+        self.is_explained = is_explained
 
 
 class Connections:
@@ -57,42 +57,45 @@ class Connections:
     _log = make_logger()
 
     def __init__(self, settings: Settings, reactor: Any, now: Callable[[], float]) -> None:
-        self._most = settings.max_connections
-        self._most_from_one = settings.max_connections_per_address
+        self._max = settings.max_connections
+        self._max_per_network = settings.max_connections_per_address
         self._reactor = reactor
         self.now = now
         self._count = 0
-        self._from: Counter[str] = Counter()
-        self._watched: set[Watched] = set()
+        self._per_network: Counter[str] = Counter()
+        self._watched: set[HasDeadlines] = set()
         self._timer: IDelayedCall | None = None
         self._warning = Throttle(self.now)
 
-    def enter(self, place: str) -> None:
+    def add(self, network: str) -> None:
         """
-        There is another connection; whether it may stay or not, it has to :py:meth:`leave`.
+        There is another connection; whether it may stay or not, it has to :py:meth:`remove`.
 
-        :param place: Where it comes from, as :py:func:`place_of` has it.
+        :param network: Where it comes from, as :py:func:`client_network` has it.
         :raises Full: when there are too many.
         """
         self._count += 1
-        if place:
-            self._from[place] += 1
-        if self._most and self._count > self._most:
-            self._refuse("--max-connections", "all clients", self._most, self._count)
-        if self._most_from_one and self._from[place] > self._most_from_one:
+        if network:
+            self._per_network[network] += 1
+        if self._max and self._count > self._max:
+            self._refuse("--max-connections", "all clients", self._max, self._count)
+        if self._max_per_network and self._per_network[network] > self._max_per_network:
             self._refuse(
-                "--max-connections-per-address", place, self._most_from_one, self._from[place]
+                "--max-connections-per-address",
+                network,
+                self._max_per_network,
+                self._per_network[network],
             )
 
-    def leave(self, place: str) -> None:
+    def remove(self, network: str) -> None:
         """
         A connection has gone.
         """
         self._count -= 1
-        if place:
-            self._from[place] -= 1
-            if not self._from[place]:
-                del self._from[place]
+        if network:
+            self._per_network[network] -= 1
+            if not self._per_network[network]:
+                del self._per_network[network]
 
     def _refuse(self, option: str, whose: str, most: int, count: int) -> None:
         if self._warning.passes():
@@ -105,18 +108,18 @@ class Connections:
             )
         raise TooManyConnections(
             "There are too many connections; close some, or try again later",
-            is_told=count <= most + _TOLD,
+            is_explained=count <= most + _MAX_EXPLAINED,
         )
 
-    def watch(self, connection: Watched) -> None:
+    def watch(self, connection: HasDeadlines) -> None:
         """
         Look at a connection from time to time, until it is to be forgotten.
         """
         self._watched.add(connection)
         if self._timer is None:
-            self._timer = self._reactor.callLater(ROUND, self._look)
+            self._timer = self._reactor.callLater(CHECK_PERIOD, self._check_all)
 
-    def forget(self, connection: Watched) -> None:
+    def unwatch(self, connection: HasDeadlines) -> None:
         """
         Look at it no more.
         """
@@ -125,14 +128,14 @@ class Connections:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
-        self._timer = self._reactor.callLater(ROUND, self._look)
+    def _check_all(self) -> None:
+        self._timer = self._reactor.callLater(CHECK_PERIOD, self._check_all)
         now = self.now()
         for connection in tuple(self._watched):
-            connection.look(now)
+            connection.check_deadlines(now)
 
 
-def place_of(address: Any) -> str:
+def client_network(address: Any) -> str:
     """
     :param address: The ``IAddress`` of a client.
     :return: What is counted as one: an IPv4 address, or the network of an IPv6 address, of which

@@ -21,15 +21,15 @@ from twisted.internet.interfaces import IDelayedCall
 from kgd.protocol.messages import KernelMessage
 
 # A living system acknowledges within 0.2 s at the latest, in seconds.
-STALE = 1.0
+STALE_AFTER = 1.0
 # How long what has arrived may be remembered nevertheless, in seconds and in messages.
-_SWEEP = 1.0
-_MOST = 256
+_SWEEP_PERIOD = 1.0
+_CHECK_EVERY = 256
 # A message of this size is reason enough to look, in bytes.
-_LARGE = 256 * 1024
+_LARGE_WRITE = 256 * 1024
 
 
-class Sweep:
+class AcknowledgementSweep:
     """
     Sees to it that what has arrived is forgotten, also on connections where nothing more is sent.
     """
@@ -46,7 +46,7 @@ class Sweep:
         """
         self._watched.add(messages)
         if self._timer is None:
-            self._timer = self._reactor.callLater(_SWEEP, self._sweep)
+            self._timer = self._reactor.callLater(_SWEEP_PERIOD, self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None
@@ -55,7 +55,7 @@ class Sweep:
             if messages.forget_arrived():
                 self.watch(messages)
 
-    def leave(self, messages: Unacknowledged) -> None:
+    def unwatch(self, messages: Unacknowledged) -> None:
         """
         There is nothing to forget any more.
         """
@@ -73,14 +73,14 @@ class Unacknowledged:
         nothing is remembered.
     """
 
-    def __init__(self, transport: Any, sweep: Sweep) -> None:
+    def __init__(self, transport: Any, sweep: AcknowledgementSweep) -> None:
         self._transport = transport if is_plain_tcp(transport) else None
         self._sweep = sweep
         self._written = 0
-        self._countdown = _MOST
+        self._countdown = _CHECK_EVERY
         self._messages: deque[tuple[int, float, KernelMessage]] = deque()
 
-    def wrote(self, messages: Sequence[tuple[KernelMessage, int]]) -> None:
+    def add(self, messages: Sequence[tuple[KernelMessage, int]]) -> None:
         """
         Remember messages.
 
@@ -96,21 +96,21 @@ class Unacknowledged:
             self._written += size
             self._messages.append((self._written, now, message))
         self._countdown -= len(messages)
-        if self._countdown <= 0 or self._written - before > _LARGE:
+        if self._countdown <= 0 or self._written - before > _LARGE_WRITE:
             self.forget_arrived()
 
     def forget_arrived(self) -> bool:
         """
         :return: Whether there is anything left.
         """
-        self._countdown = _MOST
-        arrived = self._written - _waiting(self._transport)
+        self._countdown = _CHECK_EVERY
+        arrived = self._written - _undelivered_size(self._transport)
         messages = self._messages
         while messages and messages[0][0] <= arrived:
             messages.popleft()
         return bool(messages)
 
-    def of_dead(self) -> list[KernelMessage]:
+    def undelivered_if_stale(self) -> list[KernelMessage]:
         """
         Somebody wants to take the connection's place.
 
@@ -120,9 +120,9 @@ class Unacknowledged:
         if self._transport is None:
             return []
         self.forget_arrived()
-        return self._take(0) if self._is_stale() else []
+        return self._take_after(0) if self._is_stale() else []
 
-    def of_lost(self, *, orderly: bool) -> list[KernelMessage]:
+    def undelivered_on_loss(self, *, orderly: bool) -> list[KernelMessage]:
         """
         The connection is lost, and its socket not yet closed.
 
@@ -135,13 +135,13 @@ class Unacknowledged:
             return []
         self.forget_arrived()
         if orderly or self._is_stale():
-            return self._take(0)
-        return self._take(self._written - unsent(self._transport))
+            return self._take_after(0)
+        return self._take_after(self._written - unsent_size(self._transport))
 
     def _is_stale(self) -> bool:
-        return bool(self._messages) and self._sweep.now() - self._messages[0][1] >= STALE
+        return bool(self._messages) and self._sweep.now() - self._messages[0][1] >= STALE_AFTER
 
-    def _take(self, sent: int) -> list[KernelMessage]:
+    def _take_after(self, sent: int) -> list[KernelMessage]:
         """
         Forget all messages.
 
@@ -149,19 +149,19 @@ class Unacknowledged:
         """
         messages, self._messages = self._messages, deque()
         self._transport = None
-        self._sweep.leave(self)
+        self._sweep.unwatch(self)
         return [message for end, _, message in messages if end > sent]
 
 
-def _waiting(transport: Any) -> int:
+def _undelivered_size(transport: Any) -> int:
     """
     :return: How many bytes are in our buffer or in the system's.
     """
-    return unsent(transport) + in_system(transport)
+    return unsent_size(transport) + unacknowledged_size(transport)
 
 
 # Up to here it is cheaper to copy pieces together than to have the transport do it.
-_SMALL = 64 * 1024
+_MAX_JOINED = 64 * 1024
 
 
 def is_plain_tcp(transport: Any) -> bool:
@@ -174,7 +174,7 @@ def is_plain_tcp(transport: Any) -> bool:
     return not is_tls and getattr(connection, "family", None) in (socket.AF_INET, socket.AF_INET6)
 
 
-def unsent(transport: Any) -> int:
+def unsent_size(transport: Any) -> int:
     """
     :return: How many bytes are in a transport's own buffer; 0 when that is not known.
     """
@@ -183,7 +183,7 @@ def unsent(transport: Any) -> int:
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
 
 
-def unsent_below(transport: Any) -> int:
+def unsent_size_below_tls(transport: Any) -> int:
     """
     :return: How many bytes are in the buffer of a transport of Twisted's, or of the one below TLS;
         0 for others.
@@ -194,7 +194,7 @@ def unsent_below(transport: Any) -> int:
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
 
 
-def in_system(transport: Any) -> int:
+def unacknowledged_size(transport: Any) -> int:
     """
     :return: How many bytes that were written are in the system's buffer, because the other side
         has not acknowledged them; 0 when that is not known.
@@ -207,7 +207,7 @@ def in_system(transport: Any) -> int:
     return size
 
 
-def write_at_once(transport: Any, pieces: Sequence[bytes]) -> None:
+def write_now(transport: Any, pieces: Sequence[bytes]) -> None:
     """
     Write without waiting, if nothing waits already.
 
@@ -215,7 +215,7 @@ def write_at_once(transport: Any, pieces: Sequence[bytes]) -> None:
     twice; but what a kernel says hardly ever fills the system's buffer.
     """
     if (
-        sum(map(len, pieces)) > _SMALL
+        sum(map(len, pieces)) > _MAX_JOINED
         or not is_plain_tcp(transport)
         or not transport.connected
         or transport.disconnecting

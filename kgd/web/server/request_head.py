@@ -21,7 +21,7 @@ _HOST = re.compile(
 # All that is no text, but for the tabulator.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # 2**63 has so many.
-_MOST_DIGITS = 19
+_MAX_DIGITS = 19
 
 
 def read_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes]:
@@ -60,7 +60,7 @@ def check_host(hosts: Sequence[bytes], version: bytes) -> None:
         )
 
 
-def check_field(line: bytes) -> None:
+def check_header_line(line: bytes) -> None:
     """
     :param line: Of one header.
     :raises kgd.errors.InvalidRequest: when there is something in it that is no text.
@@ -71,13 +71,13 @@ def check_field(line: bytes) -> None:
         )
 
 
-def check_framing(name: bytes, value: bytes, version: bytes) -> None:
+def check_length_header(name: bytes, value: bytes, version: bytes) -> None:
     """
     :param name: ``Content-Length`` or ``Transfer-Encoding``.
     :raises kgd.errors.GatewayError: when where the body ends could be read in two ways, or in none.
     """
     if name == b"Content-Length":
-        if not value.isdigit() or len(value) > _MOST_DIGITS:
+        if not value.isdigit() or len(value) > _MAX_DIGITS:
             raise errors.InvalidRequest("Content-Length has to be one number, of digits only")
     elif version == b"HTTP/1.0":
         raise errors.InvalidRequest("HTTP/1.0 has no Transfer-Encoding; send a Content-Length")
@@ -88,7 +88,7 @@ def check_framing(name: bytes, value: bytes, version: bytes) -> None:
         )
 
 
-def check_body(encodings: Sequence[bytes], expectations: Sequence[bytes]) -> None:
+def check_body_headers(encodings: Sequence[bytes], expectations: Sequence[bytes]) -> None:
     """
     :param encodings: All ``Content-Encoding`` headers.
     :param expectations: All ``Expect`` headers.

@@ -25,16 +25,16 @@ from zope.interface import implementer
 
 from kgd import errors
 from kgd.settings import Settings
-from kgd.web.embedded import fail
+from kgd.web.embedded import fail_request
 from kgd.web.errors import refuse
 from kgd.web.root import RootResource
-from kgd.web.server.deadlines import Connections, TooManyConnections, place_of
-from kgd.web.server.delivery import in_system, unsent_below
+from kgd.web.server.deadlines import Connections, TooManyConnections, client_network
+from kgd.web.server.delivery import unacknowledged_size, unsent_size_below_tls
 from kgd.web.server.request_head import (
-    check_body,
-    check_field,
-    check_framing,
+    check_body_headers,
+    check_header_line,
     check_host,
+    check_length_header,
     read_target,
 )
 
@@ -55,9 +55,9 @@ class Phase(Enum):
 
     HEAD = auto()
     BODY = auto()
-    ANSWER = auto()
-    NEXT = auto()
-    END = auto()
+    RESPONSE = auto()
+    KEEP_ALIVE = auto()
+    CLOSING = auto()
 
 
 class GatewayRequest(Request):
@@ -89,7 +89,7 @@ class GatewayRequest(Request):
             self._refuse_body()
         else:
             self.content.write(data)
-            channel.body_grew(size)
+            channel.body_received(size)
 
     def _refuse_body(self) -> None:
         self.content = BytesIO()
@@ -116,11 +116,11 @@ class GatewayRequest(Request):
         """
         Whoever wanted to answer later cannot.
         """
-        fail(self, reason)
+        fail_request(self, reason)
 
 
 @implementer(IHandshakeListener)
-class GatewayChannel(HTTPChannel):
+class GatewayHTTPChannel(HTTPChannel):
     """
     One HTTP/1.1 connection.
 
@@ -134,17 +134,17 @@ class GatewayChannel(HTTPChannel):
     is_refused = False
     _handshake: IDelayedCall | None = None
     _phase = Phase.HEAD
-    _due = NEVER
-    _place = ""
+    _deadline = NEVER
+    _client_network = ""
     # Until there is a request, and in between.
     _command = _path = b"-"
-    _has_line = False
+    _has_request_line = False
     _body_began = 0.0
-    _vain = 0
-    _is_gone = False
+    _discarded = 0
+    _is_lost = False
     _written = 0
-    _taken = 0
-    _progress = 0.0
+    _acknowledged = 0
+    _progress_at = 0.0
 
     # --- the connection ---
 
@@ -162,14 +162,14 @@ class GatewayChannel(HTTPChannel):
             # Small frames would wait 40 ms for an acknowledgement; a Unix socket has none.
             with suppress(AttributeError, OSError):
                 self.transport.setTcpNoDelay(True)
-        self._await(Phase.HEAD, site.header_timeout)
-        self._progress = site.connections.now()
+        self._set_deadline(Phase.HEAD, site.header_timeout)
+        self._progress_at = site.connections.now()
         site.connections.watch(self)
-        self._place = place_of(self.transport.getPeer())
+        self._client_network = client_network(self.transport.getPeer())
         try:
-            site.connections.enter(self._place)
+            site.connections.add(self._client_network)
         except TooManyConnections as full:
-            if full.is_told:
+            if full.is_explained:
                 self.refuse(errors.Unavailable(str(full), 10))
             else:
                 self.transport.abortConnection()
@@ -186,51 +186,52 @@ class GatewayChannel(HTTPChannel):
         """
         The client has gone.
         """
-        self.handed_over()
-        self.gone()
+        self.upgraded()
+        self.disconnected()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
-    def handed_over(self) -> None:
+    def upgraded(self) -> None:
         """
-        The connection is not HTTP any more. It counts until it is :py:meth:`gone`.
+        The connection is not HTTP any more. It counts until it is :py:meth:`disconnected`.
         """
         self.handshakeCompleted()
-        self.site.connections.forget(self)
+        self.site.connections.unwatch(self)
 
-    def gone(self) -> None:
+    def disconnected(self) -> None:
         """
         The connection is lost.
         """
-        self._is_gone = True
-        self.site.connections.leave(self._place)
+        self._is_lost = True
+        self.site.connections.remove(self._client_network)
 
     # --- time ---
 
-    def _await(self, phase: Phase, patience: float) -> None:
+    def _set_deadline(self, phase: Phase, timeout: float) -> None:
         """
-        :param patience: How long that may take, in seconds; 0 is for ever.
+        :param timeout: How long that may take, in seconds; 0 is for ever.
         """
         self._phase = phase
-        self._due = self.site.connections.now() + patience if patience else NEVER
+        self._deadline = self.site.connections.now() + timeout if timeout else NEVER
 
-    def look(self, now: float) -> None:
+    def check_deadlines(self, now: float) -> None:
         """
         End what takes too long.
         """
-        unsent = unsent_below(self.transport)
+        unsent = unsent_size_below_tls(self.transport)
         # The system takes more in large steps only.
-        taken = self._written - unsent - (in_system(self.transport) if unsent else 0)
-        if taken != self._taken or not unsent:
-            self._taken, self._progress = taken, now
-        elif self.site.send_timeout and now - self._progress >= self.site.send_timeout:
+        in_kernel = unacknowledged_size(self.transport) if unsent else 0
+        acknowledged = self._written - unsent - in_kernel
+        if acknowledged != self._acknowledged or not unsent:
+            self._acknowledged, self._progress_at = acknowledged, now
+        elif self.site.send_timeout and now - self._progress_at >= self.site.send_timeout:
             self.transport.abortConnection()
             return
-        if now >= self._due and not unsent:
+        if now >= self._deadline and not unsent:
             self._time_out()
 
     def _time_out(self) -> None:
         phase = self._phase
-        if phase is Phase.END:
+        if phase is Phase.CLOSING:
             self.transport.abortConnection()
         elif phase is Phase.BODY:
             self.refuse(
@@ -239,24 +240,24 @@ class GatewayChannel(HTTPChannel):
                     "operator to raise --body-timeout"
                 )
             )
-        elif phase is Phase.HEAD and (self._has_line or self._buffer):
+        elif phase is Phase.HEAD and (self._has_request_line or self._buffer):
             self.refuse(errors.TooSlow("The request's headers did not arrive in time; try again"))
-        elif phase is not Phase.ANSWER:
+        elif phase is not Phase.RESPONSE:
             self.loseConnection()
 
-    def body_grew(self, size: int) -> None:
+    def body_received(self, size: int) -> None:
         """
         :param size: What there is of the body, in bytes.
         """
         site = self.site
         if site.body_timeout and site.body_rate:
-            self._due = self._body_began + site.body_timeout + size / site.body_rate
+            self._deadline = self._body_began + site.body_timeout + size / site.body_rate
 
     def loseConnection(self) -> None:
         """
         Close when everything has been written, and do not wait for the client for long.
         """
-        self._await(Phase.END, LINGER)
+        self._set_deadline(Phase.CLOSING, LINGER)
         super().loseConnection()  # type: ignore[no-untyped-call]
 
     # --- what comes ---
@@ -265,25 +266,25 @@ class GatewayChannel(HTTPChannel):
         """
         Some bytes.
         """
-        if self._phase is Phase.END:
-            self._vain += len(data)
-            if self._vain > LINGER_BYTES:
+        if self._phase is Phase.CLOSING:
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
                 self.transport.abortConnection()
             return
-        if self._phase is Phase.NEXT:
-            self._await(Phase.HEAD, self.site.header_timeout)
+        if self._phase is Phase.KEEP_ALIVE:
+            self._set_deadline(Phase.HEAD, self.site.header_timeout)
         LineReceiver.dataReceived(self, data)  # type: ignore[no-untyped-call]
         if self._buffer and self.line_mode and not self._busyReceiving and not self.paused:
-            self._check_rest()
+            self._check_partial_line()
 
-    def _check_rest(self) -> None:
+    def _check_partial_line(self) -> None:
         """
         Look at the beginning of a line whose end has not come.
         """
-        if self._check_ends(self._buffer):
+        if self._check_line_ending(self._buffer):
             self._check_size(self._buffer)
 
-    def _check_ends(self, line: bytes) -> bool:
+    def _check_line_ending(self, line: bytes) -> bool:
         """
         :return: Whether this is one line only, for everybody.
         """
@@ -296,7 +297,7 @@ class GatewayChannel(HTTPChannel):
         :return: Whether there is room for (the beginning of) a line.
         """
         site = self.site
-        if not self._has_line:
+        if not self._has_request_line:
             if len(line) > site.max_request_line:
                 self.refuse(
                     errors.TargetTooLong(
@@ -319,10 +320,10 @@ class GatewayChannel(HTTPChannel):
 
         :return: Whether to read no more.
         """
-        if not self._check_size(line) or not self._check_ends(line):
+        if not self._check_size(line) or not self._check_line_ending(line):
             return True
-        if not self._has_line:
-            self._has_line = bool(line)
+        if not self._has_request_line:
+            self._has_request_line = bool(line)
         elif line.startswith((b" ", b"\t")):
             self.refuse(errors.InvalidRequest("A header has to be on one line"))
             return True
@@ -341,7 +342,7 @@ class GatewayChannel(HTTPChannel):
             )
             return False
         try:
-            check_field(line)
+            check_header_line(line)
         except errors.InvalidRequest as error:
             self.refuse(error)
             return False
@@ -350,7 +351,7 @@ class GatewayChannel(HTTPChannel):
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
         if header in (b"Content-Length", b"Transfer-Encoding"):
             try:
-                check_framing(header, data, self._version)
+                check_length_header(header, data, self._version)
             except errors.GatewayError as error:
                 self.refuse(error)
                 return False
@@ -360,22 +361,22 @@ class GatewayChannel(HTTPChannel):
         """
         A whole head.
         """
-        self._has_line = False
+        self._has_request_line = False
         if self.is_refused:
             return
         request = self.requests[-1]
-        self._announce(request)
+        self._set_request_line(request)
         try:
             self._check_head(request)
         except errors.GatewayError as error:
             self.refuse(error)
             return
         if self.length != 0:
-            self._await(Phase.BODY, self.site.body_timeout)
+            self._set_deadline(Phase.BODY, self.site.body_timeout)
             self._body_began = self.site.connections.now()
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
 
-    def _announce(self, request: Any) -> None:
+    def _set_request_line(self, request: Any) -> None:
         """
         Let the request be known by what it asks for, though its body may still be missing.
         """
@@ -396,8 +397,8 @@ class GatewayChannel(HTTPChannel):
             headers.setRawHeaders(b"Host", [host])
         self._path = target
         if host is not None:
-            self._announce(request)
-        check_body(
+            self._set_request_line(request)
+        check_body_headers(
             headers.getRawHeaders(b"Content-Encoding", ()) if self.length != 0 else (),
             headers.getRawHeaders(b"Expect", ()),
         )
@@ -426,7 +427,7 @@ class GatewayChannel(HTTPChannel):
         """
         if self.is_refused:
             return
-        self._phase, self._due = Phase.ANSWER, NEVER
+        self._phase, self._deadline = Phase.RESPONSE, NEVER
         super().allContentReceived()  # type: ignore[no-untyped-call]
 
     # --- what goes ---
@@ -435,16 +436,16 @@ class GatewayChannel(HTTPChannel):
         """
         A request has been answered.
         """
-        self._await(Phase.NEXT, self.site.keep_alive_timeout)
+        self._set_deadline(Phase.KEEP_ALIVE, self.site.keep_alive_timeout)
         if self._buffer or self._dataBuffer:
             # Others have their turn before the next one.
             self.paused = True
             if not self._waitingForTransport:
-                self.site.reactor.callLater(0, self._go_on)
+                self.site.reactor.callLater(0, self._resume_reading)
         super().requestDone(request)  # type: ignore[no-untyped-call]
 
-    def _go_on(self) -> None:
-        if self.paused and not self._is_gone:
+    def _resume_reading(self) -> None:
+        if self.paused and not self._is_lost:
             self.paused = False
             self.dataReceived(b"")
 
@@ -454,7 +455,7 @@ class GatewayChannel(HTTPChannel):
         """
         super().resumeProducing()  # type: ignore[no-untyped-call]
         if self.paused:
-            self.site.reactor.callLater(0, self._go_on)
+            self.site.reactor.callLater(0, self._resume_reading)
 
     def write(self, data: bytes) -> None:
         """
@@ -481,11 +482,11 @@ class GatewayChannel(HTTPChannel):
         if self.is_refused:
             return
         self.is_refused = True
-        self._has_line = False
+        self._has_request_line = False
         self.clearLineBuffer()  # type: ignore[no-untyped-call]
         request = self.requests[-1] if self.requests else self.requestFactory(self)
-        self._announce(request)
-        exchange = self.site.root.prepare(request)
+        self._set_request_line(request)
+        request_log = self.site.root.prepare(request)
         request.setHeader(b"Date", datetimeToString())  # type: ignore[no-untyped-call]
         body = refuse(request, error)
         request.setHeader(b"Connection", b"close")
@@ -493,11 +494,11 @@ class GatewayChannel(HTTPChannel):
         for name, values in request.responseHeaders.getAllRawHeaders():
             lines += [name + b": " + value for value in values]
         self.transport.write(b"\r\n".join([*lines, b"", body]))
-        exchange.end(request.code)
-        self._end_gently()
+        request_log.end(request.code)
+        self._lingering_close()
 
-    def _end_gently(self) -> None:
-        self._await(Phase.END, LINGER)
+    def _lingering_close(self) -> None:
+        self._set_deadline(Phase.CLOSING, LINGER)
         producer: Any = self._networkProducer
         producer.unregisterProducer()
         producer.resumeProducing()
@@ -517,7 +518,7 @@ class GatewaySite(Site):
     :param monotonic: Seconds.
     """
 
-    protocol = GatewayChannel  # type: ignore[assignment]
+    protocol = GatewayHTTPChannel  # type: ignore[assignment]
     displayTracebacks = False
 
     def __init__(

@@ -38,21 +38,21 @@ from kgd.protocol.websocket import Framing
 from kgd.settings import Settings
 from kgd.shutdown import OpenSockets
 from kgd.web.access_log import request_log_of
-from kgd.web.server.delivery import Sweep, Unacknowledged, unsent, write_at_once
-from kgd.web.server.site import LINGER, GatewayChannel
+from kgd.web.server.delivery import AcknowledgementSweep, Unacknowledged, unsent_size, write_now
+from kgd.web.server.site import LINGER, GatewayHTTPChannel
 
-LONGEST_REASON = 123  # bytes, after which a close frame would be too long
+MAX_CLOSE_REASON = 123  # bytes, after which a close frame would be too long
 # A pong may take three pings' time, and half a minute at least.
-LEAST_PATIENCE = 30.0
+MIN_PONG_TIMEOUT = 30.0
 # How long a client has to read what stands before a close frame, and to answer that, in seconds.
-FAREWELL = 2.0
+CLOSE_TIMEOUT = 2.0
 # Twisted's own are made for many small streams: with more at a time, large messages flow freely.
-SEND_AT_ONCE = 1024 * 1024
-WRITE_BUFFER = 256 * 1024
+MAX_SEND_SIZE = 1024 * 1024
+WRITE_BUFFER_SIZE = 256 * 1024
 
 
 @implementer(IClient, IPushProducer)
-class ChannelsProtocol(WebSocketServerProtocol):
+class KernelWebSocketProtocol(WebSocketServerProtocol):
     """
     One client's WebSocket: the bridge between Autobahn and an attachment.
     """
@@ -61,10 +61,10 @@ class ChannelsProtocol(WebSocketServerProtocol):
     # Autobahn's own says everything twice, and would write whole requests to a log for debugging.
     log = txaio.make_logger(level="error")  # type: ignore[attr-defined]
     _attachment: IAttachment | None = None
-    _lost: list[KernelMessage] | None = None
+    _undelivered: list[KernelMessage] | None = None
     transport: Any
     # Called when the connection is lost.
-    gone: Callable[[], object] = staticmethod(lambda: None)
+    disconnected: Callable[[], object] = staticmethod(lambda: None)
 
     def prepare(
         self,
@@ -93,9 +93,9 @@ class ChannelsProtocol(WebSocketServerProtocol):
         self._unflushed = 0
         self._flushing: IDelayedCall | None = None
         self._pong: bytes | None = None
-        self._is_full = False
-        self._is_left = False
-        self._cutting: IDelayedCall | None = None
+        self._is_paused = False
+        self._close_received = False
+        self._abort_call: IDelayedCall | None = None
         self._fragments = 0
         self._message = BytesIO()
 
@@ -111,10 +111,10 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         # Until now the HTTP channel, whose connection this was, is the transport's producer.
         self.transport.unregisterProducer()
-        self.transport.SEND_LIMIT = SEND_AT_ONCE
-        self.transport.bufferSize = WRITE_BUFFER
+        self.transport.SEND_LIMIT = MAX_SEND_SIZE
+        self.transport.bufferSize = WRITE_BUFFER_SIZE
         self.transport.registerProducer(self, True)
-        self._watch_loss()
+        self._track_delivery()
         self.factory.open.add(self)
         self._attachment = self._kernel.channels.attach(self._session_id, self)
 
@@ -191,7 +191,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         A ping. A client that does not read is answered when it does, and then only the last one.
         """
-        if self._is_full:
+        if self._is_paused:
             self._pong = payload
         else:
             super().onPing(payload)
@@ -200,8 +200,8 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         The client goes. From now on nothing can be sent, until it comes back.
         """
-        self._leave()
-        self._is_left = True
+        self._detach()
+        self._close_received = True
         return super().onCloseFrame(code, reasonRaw)
 
     def _closeConnection(self, abort: bool = False) -> None:
@@ -209,38 +209,40 @@ class ChannelsProtocol(WebSocketServerProtocol):
         Close; Autobahn's name for it. A client whose close frame has come shall get what has been
         written, which cutting the connection would throw away, but not wait for it for ever.
         """
-        if abort and not self._is_left:
+        if abort and not self._close_received:
             self.transport.abortConnection()
             return
         self.transport.loseConnection()
-        if self._cutting is None:
-            self._cutting = self.factory.reactor.callLater(LINGER, self.transport.abortConnection)
+        if self._abort_call is None:
+            self._abort_call = self.factory.reactor.callLater(
+                LINGER, self.transport.abortConnection
+            )
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """
         The connection has gone, cleanly or not.
         """
         self.factory.open.discard(self)
-        self._leave()
+        self._detach()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
         The same, as the transport says it.
         """
         super().connectionLost(reason)
-        if self._cutting is not None and self._cutting.active():
-            self._cutting.cancel()
-        self.gone()
+        if self._abort_call is not None and self._abort_call.active():
+            self._abort_call.cancel()
+        self.disconnected()
 
-    def turn_away(self, code: int, reason: str) -> None:
+    def detach_and_close(self, code: int, reason: str) -> None:
         """
         Take nothing more from the client, and close. What the kernel sends is kept for it, as for
         any client that goes.
         """
-        self._leave()
+        self._detach()
         self.close(code, reason)
 
-    def _leave(self) -> None:
+    def _detach(self) -> None:
         attachment, self._attachment = self._attachment, None
         if attachment is not None:
             attachment.detach(self)
@@ -258,7 +260,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         self._frames += frame
         self._messages.append((message, size))
         self._unflushed += size
-        if self._unflushed > WRITE_BUFFER:
+        if self._unflushed > WRITE_BUFFER_SIZE:
             self._flush()
         elif self._flushing is None:
             # What comes in one turn of the reactor leaves together.
@@ -281,8 +283,8 @@ class ChannelsProtocol(WebSocketServerProtocol):
         if frames and self.state == self.STATE_OPEN:
             self._to_client.messages += len(messages)
             self._to_client.size += size
-            write_at_once(self.transport, frames)
-            self._sent.wrote(messages)
+            write_now(self.transport, frames)
+            self._unacknowledged.add(messages)
 
     def close(self, code: int, reason: str) -> None:
         """
@@ -290,7 +292,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         self._flush()
         if self.state == self.STATE_OPEN:
-            text = reason.encode("utf-8")[:LONGEST_REASON].decode("utf-8", "ignore")
+            text = reason.encode("utf-8")[:MAX_CLOSE_REASON].decode("utf-8", "ignore")
             self.sendCloseFrame(code=code, reasonUtf8=text.encode("utf-8"))
 
     @property
@@ -298,45 +300,48 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         How many bytes wait for the client's system to take them.
         """
-        return self._unflushed + unsent(self.transport)
+        return self._unflushed + unsent_size(self.transport)
 
     def surrender(self) -> list[KernelMessage]:
         """
         Give back what has not arrived, and cut the connection if it is dead.
         """
-        if self._lost is not None:
-            return self._lost
+        if self._undelivered is not None:
+            return self._undelivered
         self._flush()
-        undelivered = self._sent.of_dead()
+        undelivered = self._unacknowledged.undelivered_if_stale()
         if undelivered:
             self.transport.abortConnection()
         return undelivered
 
     # --- for the transport ---
 
-    def _watch_loss(self) -> None:
+    def _track_delivery(self) -> None:
         """
         How much has arrived can be learned until the transport closes its socket, which it has done
         before it tells us that the connection is lost.
         """
-        self._sent = Unacknowledged(self.transport, self.factory.sweep)
+        self._unacknowledged = Unacknowledged(self.transport, self.factory.sweep)
         lost = self.transport.connectionLost
 
-        def before(reason: Failure) -> None:
+        def connection_lost(reason: Failure) -> None:
             # The last thing that came from the other side also said what it had got, unless that
             # was a reset.
             orderly = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
             unwritten = [message for message, _ in self._messages]
-            self._lost = [*self._sent.of_lost(orderly=orderly), *unwritten]
+            self._undelivered = [
+                *self._unacknowledged.undelivered_on_loss(orderly=orderly),
+                *unwritten,
+            ]
             lost(reason)
 
-        self.transport.connectionLost = before
+        self.transport.connectionLost = connection_lost
 
     def pauseProducing(self) -> None:
         """
         The client's TCP window is full.
         """
-        self._is_full = True
+        self._is_paused = True
         if self._attachment is not None:
             self._attachment.pause()
 
@@ -344,7 +349,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         The client has read.
         """
-        self._is_full = False
+        self._is_paused = False
         pong, self._pong = self._pong, None
         if pong is not None:
             self.sendPong(pong)  # type: ignore[no-untyped-call]
@@ -357,14 +362,14 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
 
 
-class ChannelsFactory(WebSocketServerFactory):
+class KernelWebSocketFactory(WebSocketServerFactory):
     """
     Makes the connections, with the limits of the settings.
 
     :param open_sockets: Where those are kept that are open.
     """
 
-    protocol = ChannelsProtocol
+    protocol = KernelWebSocketProtocol
     noisy = False
 
     def __init__(
@@ -372,7 +377,7 @@ class ChannelsFactory(WebSocketServerFactory):
     ) -> None:
         super().__init__(reactor=reactor, server="")  # type: ignore[no-untyped-call]
         self.counters = counters
-        self.sweep = Sweep(reactor)
+        self.sweep = AcknowledgementSweep(reactor)
         self.open = open_sockets
         self.max_fragments = settings.max_fragments
         interval = settings.ws_ping_interval
@@ -385,18 +390,18 @@ class ChannelsFactory(WebSocketServerFactory):
             failByDrop=False,
             # All of the handshake is there when Autobahn gets it.
             openHandshakeTimeout=20,
-            closeHandshakeTimeout=FAREWELL,
+            closeHandshakeTimeout=CLOSE_TIMEOUT,
             tcpNoDelay=True,
             autoPingInterval=interval,
-            autoPingTimeout=max(3 * interval, LEAST_PATIENCE) if interval else 0,
+            autoPingTimeout=max(3 * interval, MIN_PONG_TIMEOUT) if interval else 0,
         )
 
-    def turn_away(self, code: int, reason: str) -> None:
+    def detach_and_close(self, code: int, reason: str) -> None:
         """
         Close all connections.
         """
         for protocol in self.open:
-            protocol.turn_away(code, reason)
+            protocol.detach_and_close(code, reason)
 
 
 class UpgradeResource(Resource):
@@ -406,7 +411,7 @@ class UpgradeResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, protocol: ChannelsProtocol) -> None:
+    def __init__(self, protocol: KernelWebSocketProtocol) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._protocol = protocol
 
@@ -421,9 +426,9 @@ class UpgradeResource(Resource):
         request_log_of(request).end(SWITCHING_PROTOCOLS)
         channel = request.channel
         transport, channel.transport = channel.transport, None
-        if isinstance(channel, GatewayChannel):
-            channel.handed_over()
-            self._protocol.gone = channel.gone
+        if isinstance(channel, GatewayHTTPChannel):
+            channel.upgraded()
+            self._protocol.disconnected = channel.disconnected
         if hasattr(transport, "wrappedProtocol"):  # TLS, which is a protocol itself
             transport.wrappedProtocol = self._protocol
         else:

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.config.options import OPTIONS
 from kgd.config.plugin_options import options_with
 from kgd.settings import Settings
-from kgd.web.access import PUBLIC
+from kgd.web.access import PUBLIC_ROUTES
 
 ETC = Path(__file__).parents[3] / "etc"
 # Stopping takes at most about this long, in seconds; see kgd.gateway.service.
@@ -75,7 +75,7 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual((settings.ip, settings.port), ("0.0.0.0", 8888))
             self.assertEqual(settings.needs_token, given != "")
         for path in re.findall(r"8888(/\w+)'", dockerfile):
-            self.assertIn(path, PUBLIC)
+            self.assertIn(path, PUBLIC_ROUTES)
 
     def test_proxies(self) -> None:
         """
@@ -98,7 +98,7 @@ class CommandTests(SynchronousTestCase):
         text = text_of("kubernetes/kgd.yaml")
         probes = re.findall(r"Probe: \{httpGet: \{path: (\S+),", text)
         self.assertEqual(len(probes), 3)
-        self.assertLessEqual({*probes}, PUBLIC)
+        self.assertLessEqual({*probes}, PUBLIC_ROUTES)
         self.assertIn("kill -USR1 1", text)
         # A Service of this name would set KGD_PORT, which is not ours to read then.
         self.assertRegex(text, r"kind: Service\nmetadata:\n  name: kgd\n")

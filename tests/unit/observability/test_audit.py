@@ -162,7 +162,9 @@ class AuditTests(SynchronousTestCase):
         self.audit.open()
         kernel: Any = mock.Mock(kernel_id="k")
         kernel.name = "python3"
-        note = MessageAudit(self.audit, Settings()).of(RequestContext("r", "1.2.3.4"), kernel, None)
+        note = MessageAudit(self.audit, Settings()).recorder_for(
+            RequestContext("r", "1.2.3.4"), kernel, None
+        )
         assert note is not None
         header = b'{"msg_id": "a", "msg_type": "execute_request"}'
         for content in (b"no", b"{}", b'{"code": 1}', b'{"x": ' + b"[" * 100_000):

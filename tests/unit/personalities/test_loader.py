@@ -52,7 +52,7 @@ from kgd.protocol.outputs import Outputs
 from kgd.settings import MEBIBYTE, Settings
 from kgd.testing.personalities import MemoryGateway, PersonalityContract
 from kgd.testing.web import MemoryClient
-from kgd.web.embedded import resource_of_application
+from kgd.web.embedded import application_resource
 from tests.support.notebooks import KERNEL_API
 from tests.support.personalities import Idle, Maker, Plain, PlainResource
 
@@ -422,7 +422,7 @@ class ServingTests(SynchronousTestCase):
         """
         :return: A client of a personality that has a Klein application.
         """
-        return self.client(resource_of_application(app))
+        return self.client(application_resource(app))
 
     def test_klein(self) -> None:
         """

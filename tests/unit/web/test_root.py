@@ -25,7 +25,7 @@ from kgd.personalities.notebook_http.personality import NotebookHTTP
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
 from kgd.testing.web import MemoryClient
-from kgd.web.access import PUBLIC
+from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.routes import Route, RouteTable
 from tests.support.notebooks import python_notebook
 
@@ -247,7 +247,7 @@ class GuardTests(SynchronousTestCase):
         The list of what needs no token is this one, and holds for every route there is.
         """
         self.assertEqual(
-            PUBLIC,
+            PUBLIC_ROUTES,
             {
                 "/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz", "/metrics",
                 "/public/<path:name>", "/_api/docs/<path:name>",
@@ -258,14 +258,14 @@ class GuardTests(SynchronousTestCase):
                 path = re.sub(r"<[^>]+>", "1-2-3-4-5", rule)
                 is_public = self.is_public(personality, path)
                 # Metrics are, too, if the operator says so.
-                self.assertEqual(is_public, rule in PUBLIC - {"/metrics"}, rule)
+                self.assertEqual(is_public, rule in PUBLIC_ROUTES - {"/metrics"}, rule)
 
     def test_no_other_public_route(self) -> None:
         """
         A route of ours that says itself that it needs no token is an error of its author's.
         """
         route = Route("/new", ("GET",), lambda request: b"", Access.PUBLIC)
-        self.assertRaises(ValueError, RouteTable, [route], public=PUBLIC)
+        self.assertRaises(ValueError, RouteTable, [route], public=PUBLIC_ROUTES)
 
     def test_one_demand_for_a_path(self) -> None:
         """

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from kgd.protocol.messages import KernelMessage, read_header
 from kgd.web.server import delivery as unacknowledged
-from kgd.web.server.delivery import Sweep, Unacknowledged, unsent
+from kgd.web.server.delivery import AcknowledgementSweep, Unacknowledged, unsent_size
 from tests.support.connections import joined
 from tests.support.gateway import until
 
@@ -38,9 +38,9 @@ class UnacknowledgedTests(TestCase):
         Join two ends.
         """
         self.server, self.client = await joined(self)
-        self.sweep = Sweep(reactor)
+        self.sweep = AcknowledgementSweep(reactor)
         self.messages = Unacknowledged(self.server.transport, self.sweep)
-        self.addCleanup(self.sweep.leave, self.messages)
+        self.addCleanup(self.sweep.unwatch, self.messages)
         self.sent = 0
 
     def write(self, count: int) -> None:
@@ -49,7 +49,7 @@ class UnacknowledgedTests(TestCase):
         """
         for _ in range(count):
             self.server.transport.write(b"x" * PIECE)
-            self.messages.wrote([(message(self.sent), PIECE)])
+            self.messages.add([(message(self.sent), PIECE)])
             self.sent += 1
 
     async def test_all_arrived(self) -> None:
@@ -60,14 +60,14 @@ class UnacknowledgedTests(TestCase):
         self.write(20)
         await until(lambda: self.client.received == 20 * PIECE, "it is there")
         await until(lambda: not self.messages.forget_arrived(), "that is known")
-        self.assertEqual(self.messages.of_lost(orderly=True), [])
+        self.assertEqual(self.messages.undelivered_on_loss(orderly=True), [])
 
     async def test_dead(self) -> None:
         """
         What is left in buffers of a connection on which nothing moves has not; nothing between is
         missing, and the last of those that arrived is not among them.
         """
-        self.patch(unacknowledged, "STALE", 0.0)
+        self.patch(unacknowledged, "STALE_AFTER", 0.0)
         await self.connect()
         self.client.transport.pauseProducing()
         self.write(400)
@@ -76,13 +76,13 @@ class UnacknowledgedTests(TestCase):
 
         def settled() -> bool:
             nonlocal before
-            now = unacknowledged._waiting(transport)
+            now = unacknowledged._undelivered_size(transport)
             unchanged = before == now
             before = now
             return unchanged and now < self.sent * PIECE
 
         await until(settled, "the buffers are full")
-        undelivered = self.messages.of_dead()
+        undelivered = self.messages.undelivered_if_stale()
         self.assertTrue(undelivered)
         numbers = [int(each.header.msg_id) for each in undelivered]
         self.assertEqual(numbers, list(range(numbers[0], 400)))
@@ -95,7 +95,7 @@ class UnacknowledgedTests(TestCase):
         await self.connect()
         self.client.transport.pauseProducing()
         self.write(400)
-        self.assertEqual(self.messages.of_dead(), [])
+        self.assertEqual(self.messages.undelivered_if_stale(), [])
 
     async def test_reset(self) -> None:
         """
@@ -105,16 +105,18 @@ class UnacknowledgedTests(TestCase):
         await self.connect()
         self.client.transport.pauseProducing()
         self.write(400)
-        await until(lambda: unsent(self.server.transport) < 400 * PIECE, "some of it is sent")
-        whole = (400 * PIECE - unsent(self.server.transport)) // PIECE
-        numbers = [int(each.header.msg_id) for each in self.messages.of_lost(orderly=False)]
+        await until(lambda: unsent_size(self.server.transport) < 400 * PIECE, "some of it is sent")
+        whole = (400 * PIECE - unsent_size(self.server.transport)) // PIECE
+        numbers = [
+            int(each.header.msg_id) for each in self.messages.undelivered_on_loss(orderly=False)
+        ]
         self.assertEqual(numbers, list(range(whole, 400)))
 
     async def test_forgotten(self) -> None:
         """
         What has arrived is forgotten, even when nothing more is sent.
         """
-        self.patch(unacknowledged, "_SWEEP", 0.01)
+        self.patch(unacknowledged, "_SWEEP_PERIOD", 0.01)
         await self.connect()
         self.write(3)
         await until(lambda: not self.messages._messages, "it is forgotten")
@@ -127,6 +129,6 @@ class UnacknowledgedTests(TestCase):
         self.addCleanup(a.close)
         self.addCleanup(b.close)
         for transport in (SimpleNamespace(socket=a), StringTransport()):
-            messages = Unacknowledged(transport, Sweep(reactor))
-            messages.wrote([(message(0), PIECE)])
-            self.assertEqual(messages.of_lost(orderly=True), [])
+            messages = Unacknowledged(transport, AcknowledgementSweep(reactor))
+            messages.add([(message(0), PIECE)])
+            self.assertEqual(messages.undelivered_on_loss(orderly=True), [])

@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 
-from kgd.web.server.delivery import unsent, write_at_once
+from kgd.web.server.delivery import unsent_size, write_now
 from tests.support.connections import joined
 from tests.support.gateway import until
 
@@ -25,8 +25,8 @@ class SendingTests(TestCase):
         A little is written before the reactor has its turn.
         """
         server, client = await joined(self)
-        write_at_once(server.transport, [b"a" * 1000, b"b"])
-        self.assertEqual(unsent(server.transport), 0)
+        write_now(server.transport, [b"a" * 1000, b"b"])
+        self.assertEqual(unsent_size(server.transport), 0)
         self.assertFalse(server.transport in reactor.getWriters())
         await until(lambda: client.received == 1001, "it is there")
 
@@ -40,8 +40,8 @@ class SendingTests(TestCase):
         for number in range(300):
             pieces = [b"%06d" % number, b"x" * (100_000 if number % 3 else 100)]
             expected += b"".join(pieces)
-            write_at_once(server.transport, pieces)
-        self.assertGreater(unsent(server.transport), 0)
+            write_now(server.transport, pieces)
+        self.assertGreater(unsent_size(server.transport), 0)
         client.transport.resumeProducing()
         await until(lambda: client.received == len(expected), "all of it is there")
         self.assertEqual(b"".join(client.pieces), expected)
@@ -52,14 +52,14 @@ class SendingTests(TestCase):
         """
         server, client = await joined(self)
         server.transport.loseConnection()
-        write_at_once(server.transport, [b"x"])
+        write_now(server.transport, [b"x"])
         await until(lambda: server.lost and client.lost, "it is lost")
-        write_at_once(server.transport, [b"x"])
+        write_now(server.transport, [b"x"])
 
     def test_other_transports(self) -> None:
         """
         Other transports are written to in their own way.
         """
         transport: Any = StringTransport()
-        write_at_once(transport, [b"a", b"b"])
-        self.assertEqual((transport.value(), unsent(transport)), (b"ab", 0))
+        write_now(transport, [b"a", b"b"])
+        self.assertEqual((transport.value(), unsent_size(transport)), (b"ab", 0))

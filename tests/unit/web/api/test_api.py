@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from kgd import errors
-from kgd.endpoints.origins import is_allowed
+from kgd.endpoints.origins import is_allowed_origin
 from kgd.interfaces import IPersonality, StartRequest
 from kgd.settings import CORS
 from kgd.testing.web import Response
@@ -382,7 +382,9 @@ class CORSTests(APITestCase):
             ("http://g", None, False, False),
             ("http://", "", False, False),
         ):
-            self.assertEqual(is_allowed(origin, host, "", secure=secure), allowed, (origin, host))
+            self.assertEqual(
+                is_allowed_origin(origin, host, "", secure=secure), allowed, (origin, host)
+            )
 
     def test_several_origins(self) -> None:
         """

@@ -19,7 +19,7 @@ from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
 from kgd.testing.web import MemoryClient
 from kgd.web.root import RootResource
-from kgd.web.server.deadlines import place_of
+from kgd.web.server.deadlines import client_network
 from kgd.web.server.site import LINGER
 
 GET = b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -202,7 +202,7 @@ class NumberTests(ConnectionsTestCase):
             (UNIXAddress("/s"), ""),
             (None, ""),
         ):
-            self.assertEqual(place_of(address), place)
+            self.assertEqual(client_network(address), place)
 
     def test_pipelined(self) -> None:
         """
