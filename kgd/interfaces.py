@@ -6,11 +6,11 @@ waiters at once; each gets a Deferred of its own, so that cancelling one harms n
 """
 
 from kgd.kernels.interfaces import (
-    CULLED,
-    GATEWAY_SHUTS_DOWN,
+    CULLED_PREFIX,
+    GATEWAY_SHUTDOWN_REASON,
     NO_LIMITS,
-    SHUT_DOWN,
-    Ended,
+    SHUT_DOWN_REASON,
+    ExitStatus,
     IKernel,
     IKernelLauncher,
     IKernelProcess,
@@ -50,13 +50,13 @@ from kgd.relay.interfaces import (
 from kgd.sessions.interfaces import ISessions, Session, SessionRequest
 
 __all__ = [
-    "CULLED",
-    "GATEWAY_SHUTS_DOWN",
+    "CULLED_PREFIX",
+    "GATEWAY_SHUTDOWN_REASON",
     "NO_LIMITS",
-    "SHUT_DOWN",
+    "SHUT_DOWN_REASON",
     "Access",
     "ChannelsFigures",
-    "Ended",
+    "ExitStatus",
     "IAttachment",
     "ICellParser",
     "IChannels",

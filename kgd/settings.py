@@ -13,7 +13,7 @@ from kgd.protocol.messages import USERNAME
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
-LARGEST_SIZE = 2**62
+MAX_SIZE = 2**62
 # Messages that do not count as use of a kernel: questions about it, and the output of running code,
 # during which the kernel counts as used because it is busy.
 UNTRACKED = frozenset(
@@ -71,7 +71,7 @@ def size_in_bytes(text: str) -> int:
             break
     size = int(text) * factor
     # System calls take sizes of 64 bits.
-    if not 0 <= size <= LARGEST_SIZE:
+    if not 0 <= size <= MAX_SIZE:
         raise OutOfRange
     return size
 

@@ -14,7 +14,7 @@ import attrs
 
 from kgd.auth.identities import ANONYMOUS, Identity
 from kgd.auth.in_requests import token_from_request
-from kgd.errors import ConfigurationError, unread
+from kgd.errors import ConfigurationError, describe_read_error
 from kgd.observability.scrubbing import Scrubber
 from kgd.settings import Settings
 
@@ -162,7 +162,7 @@ def _read_file(path: Path, option: str) -> str:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise ConfigurationError(f"{where} {unread(error)}") from None
+        raise ConfigurationError(f"{where} {describe_read_error(error)}") from None
     if len(content) > LARGEST_FILE:
         raise ConfigurationError(f"{where} has more than {LARGEST_FILE} bytes")
     try:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
-from kgd.errors import UNREADABLE
+from kgd.errors import JSON_ERRORS
 from kgd.protocol.json import read_almost_json
 from kgd.protocol.messages import Buffer, KernelMessage, read_state
 from kgd.protocol.outputs import Failed, Outputs
@@ -50,11 +50,11 @@ def _read(decoder: msgspec.json.Decoder[_Form], content: Buffer, otherwise: _For
     """
     try:
         return decoder.decode(content)
-    except UNREADABLE:
+    except JSON_ERRORS:
         pass
     try:
         return msgspec.convert(read_almost_json(content), type(otherwise))
-    except (ValueError, *UNREADABLE):
+    except (ValueError, *JSON_ERRORS):
         return otherwise
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.errors import UNREADABLE
+from kgd.errors import JSON_ERRORS
 from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, own_code
 
 
@@ -72,7 +72,7 @@ class SeedRun:
             return
         try:
             reply = _decode(message.parts[3])
-        except UNREADABLE:
+        except JSON_ERRORS:
             reply = _Reply(evalue="the kernel's reply cannot be read")
         if reply.status != "ok":
             self._failed(self._at, f"{reply.ename}: {reply.evalue}")

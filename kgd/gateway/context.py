@@ -41,7 +41,7 @@ class GatewayContext:
     """
     The parts of one gateway that its personality uses.
 
-    :ivar runtime: Something with ``open()``, ``close()``, ``directory(name)`` and
+    :ivar runtime: Something with ``open()``, ``close()``, ``make_directory(name)`` and
         ``hand_over(path)`` for files that go with the gateway.
     """
 
@@ -59,7 +59,7 @@ class GatewayContext:
     operations: Operations = attrs.Factory(_make_operations, takes_self=True)
 
     def private_directory(self, name: str) -> Path:
-        return self.runtime.directory(name)  # type: ignore[no-any-return]
+        return self.runtime.make_directory(name)  # type: ignore[no-any-return]
 
     def hand_over(self, *paths: Path) -> None:
         self.runtime.hand_over(*paths)
@@ -68,7 +68,7 @@ class GatewayContext:
         return run(kernel, source, self.settings.max_response_size)
 
 
-_RUNTIME = "JUPYTER_RUNTIME_DIR"
+_RUNTIME_DIR_VARIABLE = "JUPYTER_RUNTIME_DIR"
 
 
 @attrs.frozen
@@ -87,11 +87,11 @@ class StartupEnvironment:
     runtime: Path | None
 
     @classmethod
-    def found(cls, environ: Mapping[str, str] | None) -> StartupEnvironment:
+    def capture(cls, environ: Mapping[str, str] | None) -> StartupEnvironment:
         """
         :param environ: Variables for kernels, if not the process's own.
         """
-        runtime = os.environ.get(_RUNTIME)
+        runtime = os.environ.get(_RUNTIME_DIR_VARIABLE)
         return cls(
             os.environ if environ is None else environ,
             resource.getrlimit(resource.RLIMIT_NOFILE)[0],

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.errors import UNREADABLE, MalformedMessage
+from kgd.errors import JSON_ERRORS, MalformedMessage
 from kgd.protocol.messages import (
     MOST_PARTS,
     Buffer,
@@ -57,7 +57,7 @@ def without_bare_words(raw: Buffer) -> Buffer:
     try:
         # This only skips over the JSON, in a third of the time that it takes to search for words.
         _skip(raw)
-    except UNREADABLE:
+    except JSON_ERRORS:
         raw = bytes(raw)
     else:
         return raw
@@ -172,7 +172,7 @@ def _request(text: bytes, buffers: Sequence[Buffer] | None) -> ClientMessage:
 def _read_frame(text: bytes) -> _Message:
     try:
         return _decode_frame(text)
-    except UNREADABLE as error:
+    except JSON_ERRORS as error:
         wrong = error
     # Python's own json writes NaN, and accepts it: so did every gateway before us.
     if len(text) > MOST_MENDED:
@@ -184,7 +184,7 @@ def _read_frame(text: bytes) -> _Message:
     if mended != text:
         try:
             return _decode_frame(mended)
-        except UNREADABLE as error:
+        except JSON_ERRORS as error:
             wrong = error
     raise MalformedMessage(f"not a message in JSON: {wrong}")
 

@@ -17,7 +17,7 @@ from kgd.errors import MalformedMessage
 from kgd.execution.probe import Probe
 from kgd.execution.seeding import SeedRun
 from kgd.interfaces import (
-    GATEWAY_SHUTS_DOWN,
+    GATEWAY_SHUTDOWN_REASON,
     ChannelsFigures,
     IAttachment,
     IChannels,
@@ -452,5 +452,5 @@ class KernelChannels:
         """
         The gateway ends: close everything without waiting for last words.
         """
-        self.close(GOING_AWAY, GATEWAY_SHUTS_DOWN)
+        self.close(GOING_AWAY, GATEWAY_SHUTDOWN_REASON)
         self._finish_ending()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.errors import UNREADABLE, MalformedMessage
+from kgd.errors import JSON_ERRORS, MalformedMessage
 from kgd.execution.probe import Probe
 from kgd.execution.seeding import SeedRun
 from kgd.protocol.connection_file import ConnectionInfo
@@ -69,7 +69,7 @@ def sender(message: KernelMessage) -> str:
     """
     try:
         return _decode_sender(message.parts[0]).session
-    except UNREADABLE:
+    except JSON_ERRORS:
         return ""
 
 

@@ -26,7 +26,7 @@ from kgd.web.root import RootResource
 from kgd.web.server.site import GatewaySite
 
 # Of a documentation network: not this machine's, to which web pages have special ways.
-ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 8888)
+EXAMPLE_ADDRESS = IPv4Address("TCP", "192.0.2.1", 8888)
 
 
 class _Transport(StringTransport):
@@ -95,7 +95,7 @@ class MemoryClient:
         personality: IPersonality,
         resource: IResource | None = None,
         counters: Counters | None = None,
-        host: object = ELSEWHERE,
+        host: object = EXAMPLE_ADDRESS,
         operations: Operations | None = None,
         token: AuthToken | None = None,
     ) -> None:
@@ -166,11 +166,11 @@ def read_response(raw: bytes) -> Response:
         name, _, value = field.partition(": ")
         headers[name.lower()] = value
     if "transfer-encoding" in headers:
-        body = _joined(body)
+        body = _decode_chunks(body)
     return Response(int(code), reason, headers, body)
 
 
-def _joined(chunks: bytes) -> bytes:
+def _decode_chunks(chunks: bytes) -> bytes:
     """
     :param chunks: A body as RFC 9112 has it in chunks, without extensions and trailers.
     """

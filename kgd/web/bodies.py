@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kgd.errors import UNREADABLE, BodyTooLarge, InvalidRequest
+from kgd.errors import JSON_ERRORS, BodyTooLarge, InvalidRequest
 
 # In bytes. The bodies that are read here are small; decoded, they may need many times their size.
 MAX_JSON_BODY = 4 * 1024 * 1024
@@ -43,7 +43,7 @@ def read_body(request: Any, kind: type[T], untold: Set[str] = frozenset()) -> T 
     try:
         # All of it has to be JSON, also fields that are ignored.
         value = msgspec.json.decode(raw)
-    except UNREADABLE:
+    except JSON_ERRORS:
         raise InvalidRequest("Invalid JSON in body of request") from None
     try:
         return msgspec.convert(value, kind | None)

@@ -33,7 +33,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.TargetTooLong: HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.HeadersTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    errors.TooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    errors.RequestTimedOut: HTTPStatus.REQUEST_TIMEOUT,
     errors.UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
     errors.UpgradeRequired: HTTPStatus.UPGRADE_REQUIRED,
@@ -44,7 +44,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.ResponseTooLarge: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.KernelLost: HTTPStatus.BAD_GATEWAY,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.TookTooLong: HTTPStatus.GATEWAY_TIMEOUT,
+    errors.ExecutionTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
     errors.KernelStartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.RestartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }

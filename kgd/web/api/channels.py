@@ -15,7 +15,7 @@ from twisted.web.resource import IResource
 
 from kgd import errors
 from kgd.endpoints.origins import is_allowed_origin
-from kgd.errors import UNREADABLE
+from kgd.errors import JSON_ERRORS
 from kgd.interfaces import Access, IGateway, IKernel
 from kgd.observability.audit import AuditLog
 from kgd.observability.request_context import RequestContext
@@ -232,5 +232,5 @@ class MessageAudit:
 def _code_of(content: Buffer) -> str:
     try:
         return _read_code(content).code
-    except UNREADABLE:
+    except JSON_ERRORS:
         return ""

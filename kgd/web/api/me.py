@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kgd.auth.identities import ANONYMOUS
-from kgd.errors import UNREADABLE, InvalidRequest, NotSupported
+from kgd.errors import JSON_ERRORS, InvalidRequest, NotSupported
 from kgd.web import models
 from kgd.web.responses import json_answer
 from kgd.web.routes import Route
@@ -50,7 +50,7 @@ class MeAPI:
         if asked is not None:
             try:
                 permissions = _decode_permissions(asked[0])
-            except UNREADABLE:
+            except JSON_ERRORS:
                 raise InvalidRequest(
                     'permissions should be a JSON dict of {"resource": ["action",]}, '
                     f"got {asked[0].decode('utf-8', 'replace')!r}"

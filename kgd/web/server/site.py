@@ -235,13 +235,15 @@ class GatewayHTTPChannel(HTTPChannel):
             self.transport.abortConnection()
         elif phase is Phase.BODY:
             self.refuse(
-                errors.TooSlow(
+                errors.RequestTimedOut(
                     "The body did not arrive in time; send it faster, or ask the gateway's "
                     "operator to raise --body-timeout"
                 )
             )
         elif phase is Phase.HEAD and (self._has_request_line or self._buffer):
-            self.refuse(errors.TooSlow("The request's headers did not arrive in time; try again"))
+            self.refuse(
+                errors.RequestTimedOut("The request's headers did not arrive in time; try again")
+            )
         elif phase is not Phase.RESPONSE:
             self.loseConnection()
 
