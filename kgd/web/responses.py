@@ -1,5 +1,5 @@
 """
-How the answer to every request begins.
+Makes responses: the headers that all of them have, JSON, and conditional requests.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from kgd.settings import CORS, Settings
 from kgd.web.access_log import RequestLog, RequestLogs
 from kgd.web.proxies import apply_forwarded_headers
 
+# A tag in a list; whether it is weak does not matter.
+_TAG = re.compile(rb'[\s,]*(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|\Z)')
+
 
 class ResponseHeaders:
     """
-    Sets the headers that every response has, also one that is refused early.
+    Sets the headers of every response, also of one that is refused early.
 
-    :param tally: Where requests are counted.
+    :param counters: Where to count requests.
     """
 
     def __init__(self, settings: Settings, counters: Counters | None = None) -> None:
@@ -32,7 +35,9 @@ class ResponseHeaders:
 
     def prepare(self, request: Any) -> RequestLog:
         """
-        :return: The exchange, which is begun if it has not been.
+        Set the headers.
+
+        :return: The request's log, which is begun if necessary.
         """
         if self._trust_xheaders:
             apply_forwarded_headers(request)
@@ -54,7 +59,7 @@ class ResponseHeaders:
 
 def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:
     """
-    :return: The headers that do not depend on the request; empty ones are left out.
+    :return: The headers that do not depend on the request, without empty ones.
     """
     rows = (
         (b"Access-Control-Allow-Credentials", cors.allow_credentials),
@@ -66,14 +71,11 @@ def constant_cors_headers(cors: CORS) -> list[tuple[bytes, bytes]]:
     return [(name, value.encode("latin-1")) for name, value in rows if value]
 
 
-# What one tag among several looks like; whether it is weak does not matter here.
-_TAG = re.compile(rb'[\s,]*(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|\Z)')
-
-
 def json_answer(request: Any, value: Any, code: int = 200) -> bytes:
     """
-    Answer with JSON; one that a ``GET`` asked for carries a strong ``ETag``.
+    Answer with JSON. The response to a ``GET`` has a strong ``ETag``.
 
+    :param value: What msgspec can encode, above all one of :py:mod:`kgd.web.models`.
     :return: The body, which is empty when the client has it already.
     """
     return encoded_answer(request, msgspec.json.encode(value), b"application/json", code)
@@ -81,7 +83,7 @@ def json_answer(request: Any, value: Any, code: int = 200) -> bytes:
 
 def encoded_answer(request: Any, body: bytes, content_type: bytes, code: int = 200) -> bytes:
     """
-    Answer with a body that is ready.
+    As :py:func:`json_answer`, with a body that is already encoded.
     """
     request.setResponseCode(code)
     request.setHeader(b"Content-Type", content_type)
@@ -94,22 +96,27 @@ def encoded_answer(request: Any, body: bytes, content_type: bytes, code: int = 2
 
 def is_not_modified(request: Any, body: bytes) -> bool:
     """
-    Tag the answer to a ``GET`` or ``HEAD``, and find out whether the client has it already; then
-    the status says so, and there is nothing to be sent.
+    Set the ``ETag`` of a response to ``GET`` or ``HEAD``.
 
-    Format: RFC 9110, 8.8.3 and 13.1.2. Proxies that compress what we send make our tags weak, which
-    is why Twisted's own comparison will not do.
+    Format: RFC 9110, 8.8.3 and 13.1.2. The comparison is a weak one, because proxies that compress
+    our responses make their tags weak.
+
+    :return: Whether the client has the body already. Then the status is set to 304.
     """
     tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode("ascii")
     request.setHeader(b"ETag", tag)
     given = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match", ()))
-    if given.strip() != b"*" and tag not in _tags(given):
+    if given.strip() != b"*" and tag not in _parse_tags(given):
         return False
     request.setResponseCode(304)
     return True
 
 
-def _tags(given: bytes) -> set[bytes]:
+def _parse_tags(given: bytes) -> set[bytes]:
+    """
+    Read ``If-None-Match`` strictly. Werkzeug's ``parse_etags`` takes tags without quotes, too, and
+    ``w/`` for ``W/``; Twisted's own comparison takes no weak ones.
+    """
     found, at = set(), 0
     while match := _TAG.match(given, at):
         found.add(match[1])

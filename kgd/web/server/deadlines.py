@@ -1,5 +1,5 @@
 """
-All connections of a port: how many there may be, and for how long they may keep us waiting.
+Limits the number of connections to a port, and closes those that exceed a deadline.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from collections.abc import Callable
 from ipaddress import IPv6Network
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 
 from kgd.observability.logs import make_logger
 from kgd.observability.throttle import Throttle
 from kgd.settings import Settings
 
-# How often all of them are looked at, in seconds. One timer for each of them would have to be set
-# several times for each request.
+# Seconds between checks of all deadlines. A timer for each connection would be set several times
+# for each request.
 CHECK_PERIOD = 1.0
-# So many more than there may be are told why they are refused; others are cut off.
+# This many connections above the limit get a response that says why; others are aborted.
 _MAX_EXPLAINED = 64
 
 
@@ -29,7 +30,7 @@ class HasDeadlines(Protocol):
 
     def check_deadlines(self, now: float) -> None:
         """
-        End what takes too long.
+        Close the connection if it has exceeded a deadline.
 
         :param now: Monotonic, in seconds.
         """
@@ -49,30 +50,30 @@ class TooManyConnections(Exception):
 
 class Connections:
     """
-    Counts connections, and looks at those that wait for something.
+    Counts the connections of a port, and checks their deadlines.
 
     :ivar now: Monotonic, in seconds.
     """
 
     _log = make_logger()
 
-    def __init__(self, settings: Settings, reactor: Any, now: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, reactor: IReactorTime, now: Callable[[], float]) -> None:
         self._max = settings.max_connections
         self._max_per_network = settings.max_connections_per_address
-        self._reactor = reactor
         self.now = now
         self._count = 0
         self._per_network: Counter[str] = Counter()
         self._watched: set[HasDeadlines] = set()
-        self._timer: IDelayedCall | None = None
+        self._checking = LoopingCall(self._check_all)
+        self._checking.clock = reactor
         self._warning = Throttle(self.now)
 
     def add(self, network: str) -> None:
         """
-        There is another connection; whether it may stay or not, it has to :py:meth:`remove`.
+        Count a new connection, which has to be removed later even if it is refused.
 
-        :param network: Where it comes from, as :py:func:`client_network` has it.
-        :raises Full: when there are too many.
+        :param network: The client's, from :py:func:`client_network`.
+        :raises TooManyConnections: when there are too many.
         """
         self._count += 1
         if network:
@@ -89,7 +90,7 @@ class Connections:
 
     def remove(self, network: str) -> None:
         """
-        A connection has gone.
+        Stop counting a connection that is lost.
         """
         self._count -= 1
         if network:
@@ -97,49 +98,51 @@ class Connections:
             if not self._per_network[network]:
                 del self._per_network[network]
 
-    def _refuse(self, option: str, whose: str, most: int, count: int) -> None:
+    def _refuse(self, option: str, whose: str, limit: int, count: int) -> None:
         if self._warning.passes():
             self._log.warn(
-                "{whose} may have {most} connections, and more are refused; if a proxy stands "
-                "before the gateway, or there are that many clients, raise {option}",
+                "{whose} may have {limit} connections, and more are refused; if the gateway is "
+                "behind a proxy, or there are that many clients, raise {option}",
                 whose=whose,
-                most=most,
+                limit=limit,
                 option=option,
             )
         raise TooManyConnections(
             "There are too many connections; close some, or try again later",
-            is_explained=count <= most + _MAX_EXPLAINED,
+            is_explained=count <= limit + _MAX_EXPLAINED,
         )
 
     def watch(self, connection: HasDeadlines) -> None:
         """
-        Look at a connection from time to time, until it is to be forgotten.
+        Check a connection's deadlines from now on.
         """
         self._watched.add(connection)
-        if self._timer is None:
-            self._timer = self._reactor.callLater(CHECK_PERIOD, self._check_all)
+        if not self._checking.running:
+            self._checking.start(CHECK_PERIOD, now=False)
 
     def unwatch(self, connection: HasDeadlines) -> None:
         """
-        Look at it no more.
+        Check a connection's deadlines no longer.
         """
         self._watched.discard(connection)
-        if not self._watched and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._watched and self._checking.running:
+            self._checking.stop()
 
     def _check_all(self) -> None:
-        self._timer = self._reactor.callLater(CHECK_PERIOD, self._check_all)
         now = self.now()
         for connection in tuple(self._watched):
-            connection.check_deadlines(now)
+            try:
+                connection.check_deadlines(now)
+            except Exception:
+                # The deadlines of the others still hold.
+                self._log.failure("cannot check the deadlines of a connection")
 
 
 def client_network(address: Any) -> str:
     """
     :param address: The ``IAddress`` of a client.
-    :return: What is counted as one: an IPv4 address, or the network of an IPv6 address, of which
-        everybody has plenty. Empty for Unix sockets.
+    :return: What is counted as one client: an IPv4 address, or the /64 network of an IPv6 address,
+        because each client has many of these. Empty for Unix sockets.
     """
     host = getattr(address, "host", None)
     if not isinstance(host, str):

@@ -1,9 +1,9 @@
 """
-What was written to a TCP connection, and has not arrived at its other end.
+Messages that were written to a TCP connection and have not arrived at the other end.
 
-A connection can be dead for a long time before anybody notices; what was written meanwhile sits in
-the system's buffer. The system knows how much of it the other side has acknowledged, so that a
-client that comes back can be given the rest.
+A connection can be dead long before its end is noticed; what is written meanwhile stays in the
+system's send buffer. The system knows how much of it the other side has acknowledged, so that a
+client that comes back can be sent the rest.
 """
 
 from __future__ import annotations
@@ -16,61 +16,73 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
 
+from kgd.observability.logs import make_logger
 from kgd.protocol.messages import KernelMessage
 
-# A living system acknowledges within 0.2 s at the latest, in seconds.
-STALE_AFTER = 1.0
-# How long what has arrived may be remembered nevertheless, in seconds and in messages.
-_SWEEP_PERIOD = 1.0
+# Messages that are written to a connection before acknowledgements are checked.
 _CHECK_EVERY = 256
-# A message of this size is reason enough to look, in bytes.
+# Acknowledgements are also checked after a write of more bytes than this.
 _LARGE_WRITE = 256 * 1024
 
 
 class AcknowledgementSweep:
     """
-    Sees to it that what has arrived is forgotten, also on connections where nothing more is sent.
+    Forgets acknowledged messages from time to time, also of connections to which nothing is written
+    any longer.
+
+    :param period: Seconds for which acknowledged messages may still be remembered.
+    :param stale_after: Seconds after which a connection with an unacknowledged message counts as
+        dead; a system that runs acknowledges within 0.2 s.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    _log = make_logger()
+
+    def __init__(
+        self, reactor: IReactorTime, period: float = 1.0, stale_after: float = 1.0
+    ) -> None:
         self.now: Callable[[], float] = reactor.seconds
-        self._reactor = reactor
+        self.stale_after = stale_after
+        self._period = period
         self._watched: set[Unacknowledged] = set()
-        self._timer: IDelayedCall | None = None
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = reactor
 
     def watch(self, messages: Unacknowledged) -> None:
         """
-        There is something to forget.
+        Forget messages of a connection, until all are acknowledged.
         """
         self._watched.add(messages)
-        if self._timer is None:
-            self._timer = self._reactor.callLater(_SWEEP_PERIOD, self._sweep)
+        if not self._sweeping.running:
+            sweeping = self._sweeping.start(self._period, now=False)
+            sweeping.addErrback(self._failed)
 
     def _sweep(self) -> None:
-        self._timer = None
-        watched, self._watched = self._watched, set()
-        for messages in watched:
-            if messages.forget_arrived():
-                self.watch(messages)
+        for messages in tuple(self._watched):
+            if not messages.forget_arrived():
+                self.unwatch(messages)
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("cannot check which messages have arrived", failure)
 
     def unwatch(self, messages: Unacknowledged) -> None:
         """
-        There is nothing to forget any more.
+        Leave a connection alone.
         """
         self._watched.discard(messages)
-        if not self._watched and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._watched and self._sweeping.running:
+            self._sweeping.stop()
 
 
 class Unacknowledged:
     """
-    The messages that were written last.
+    The messages that were last written to one connection.
 
-    :param transport: A TCP connection. Of others (TLS, Unix sockets) nothing can be known, and
-        nothing is remembered.
+    :param transport: A plain TCP connection. For others (TLS, Unix sockets), nothing can be known
+        and nothing is remembered.
     """
 
     def __init__(self, transport: Any, sweep: AcknowledgementSweep) -> None:
@@ -82,7 +94,7 @@ class Unacknowledged:
 
     def add(self, messages: Sequence[tuple[KernelMessage, int]]) -> None:
         """
-        Remember messages.
+        Remember messages that have been written.
 
         :param messages: Each with the size of its frame, in bytes.
         """
@@ -101,7 +113,9 @@ class Unacknowledged:
 
     def forget_arrived(self) -> bool:
         """
-        :return: Whether there is anything left.
+        Forget the messages that have been acknowledged.
+
+        :return: Whether any message is left.
         """
         self._countdown = _CHECK_EVERY
         arrived = self._written - _undelivered_size(self._transport)
@@ -112,10 +126,10 @@ class Unacknowledged:
 
     def undelivered_if_stale(self) -> list[KernelMessage]:
         """
-        Somebody wants to take the connection's place.
+        Take the messages that have not arrived, because another connection replaces this one.
 
-        :return: What has not arrived, if the connection is dead. Of a living one nothing: what its
-            system has not acknowledged may have arrived, or still will.
+        :return: The messages, if the connection is dead. None if it is alive: what its system has
+            not acknowledged may have arrived, or still will.
         """
         if self._transport is None:
             return []
@@ -124,12 +138,12 @@ class Unacknowledged:
 
     def undelivered_on_loss(self, *, orderly: bool) -> list[KernelMessage]:
         """
-        The connection is lost, and its socket not yet closed.
+        Take the messages that have not arrived, because the connection is lost. Its socket must
+        still be open.
 
-        :param orderly: Whether the other side closed it, and so said at the same time what it had
-            got. Otherwise what is left in the system's buffer may have arrived, unless it has been
-            there for long; what is left in ours has not.
-        :return: What has not arrived.
+        :param orderly: Whether the other side closed the connection, and so acknowledged what it
+            had received. Otherwise what is left in the system's buffer may have arrived, unless it
+            has been there for long; what is left in Twisted's buffer has not.
         """
         if self._transport is None:
             return []
@@ -139,7 +153,9 @@ class Unacknowledged:
         return self._take_after(self._written - unsent_size(self._transport))
 
     def _is_stale(self) -> bool:
-        return bool(self._messages) and self._sweep.now() - self._messages[0][1] >= STALE_AFTER
+        if not self._messages:
+            return False
+        return self._sweep.now() - self._messages[0][1] >= self._sweep.stale_after
 
     def _take_after(self, sent: int) -> list[KernelMessage]:
         """
@@ -155,18 +171,18 @@ class Unacknowledged:
 
 def _undelivered_size(transport: Any) -> int:
     """
-    :return: How many bytes are in our buffer or in the system's.
+    :return: Bytes in Twisted's buffer and in the system's.
     """
     return unsent_size(transport) + unacknowledged_size(transport)
 
 
-# Up to here it is cheaper to copy pieces together than to have the transport do it.
+# Up to this size it is cheaper to join pieces here than to have the transport do it.
 _MAX_JOINED = 64 * 1024
 
 
 def is_plain_tcp(transport: Any) -> bool:
     """
-    Whether a transport is a TCP connection, and nothing is between it and us.
+    Whether a transport is a TCP connection without TLS.
     """
     # TLS passes through the attributes of what is below it.
     connection = getattr(transport, "socket", None)
@@ -176,7 +192,7 @@ def is_plain_tcp(transport: Any) -> bool:
 
 def unsent_size(transport: Any) -> int:
     """
-    :return: How many bytes are in a transport's own buffer; 0 when that is not known.
+    :return: Bytes in the buffer of a plain TCP transport; 0 for other transports.
     """
     if not is_plain_tcp(transport):
         return 0
@@ -185,8 +201,8 @@ def unsent_size(transport: Any) -> int:
 
 def unsent_size_below_tls(transport: Any) -> int:
     """
-    :return: How many bytes are in the buffer of a transport of Twisted's, or of the one below TLS;
-        0 for others.
+    :return: Bytes in the buffer of a transport of Twisted's, or of the one below TLS; 0 for other
+        transports.
     """
     # TLS passes through the attributes of what is below it.
     if not hasattr(transport, "dataBuffer"):
@@ -196,8 +212,8 @@ def unsent_size_below_tls(transport: Any) -> int:
 
 def unacknowledged_size(transport: Any) -> int:
     """
-    :return: How many bytes that were written are in the system's buffer, because the other side
-        has not acknowledged them; 0 when that is not known.
+    :return: Written bytes in the system's buffer, which the other side has not acknowledged; 0 if
+        unknown.
     """
     try:
         answer = fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
@@ -209,10 +225,10 @@ def unacknowledged_size(transport: Any) -> int:
 
 def write_now(transport: Any, pieces: Sequence[bytes]) -> None:
     """
-    Write without waiting, if nothing waits already.
+    Write at once, if nothing is waiting to be written.
 
-    A transport of Twisted's has the reactor say when there is room, for which that asks the system
-    twice; but what a kernel says hardly ever fills the system's buffer.
+    Twisted's transports wait until the reactor reports that there is room, which takes two more
+    system calls; but kernels' messages hardly ever fill the system's buffer.
     """
     if (
         sum(map(len, pieces)) > _MAX_JOINED
@@ -227,5 +243,5 @@ def write_now(transport: Any, pieces: Sequence[bytes]) -> None:
     data = b"".join(pieces)
     written = transport.writeSomeData(data)
     if written != len(data):
-        # There is no room for all of it, or an error, which the transport will meet again.
+        # There was no room for all of it, or an error, which the transport will get again.
         transport.write(data[written:] if isinstance(written, int) and written > 0 else data)

@@ -1,8 +1,8 @@
 """
-What the head of an HTTP request may look like.
+Checks the head of a request strictly: its target, ``Host``, and the headers that end the body.
 
-Format: RFC 9112, sections 3 (the line, ``Host``) and 6 (where the body ends). Of what it leaves to
-servers the strict reading is taken: what somebody else on the way may read differently is refused.
+Format: RFC 9112, sections 3 (request line, ``Host``) and 6 (where the body ends). Where it leaves a
+choice to servers, whatever a proxy might read differently is refused.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ _HOST = re.compile(
     rb"(?:\[[0-9a-f:.]{2,45}\]|(?:[a-z0-9._~!$&'()*+,;=-]|%[0-9a-f]{2}){0,255})(?::[0-9]{0,5})?",
     re.IGNORECASE,
 )
-# All that is no text, but for the tabulator.
+# All control characters except the tabulator.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-# 2**63 has so many.
+# The number of digits of 2**63.
 _MAX_DIGITS = 19
 
 
 def read_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes]:
     """
-    :return: The host that the target names, if it does, and what is asked for there: a path, maybe
-        with a query, or ``*``.
-    :raises kgd.errors.InvalidRequest: when it is no target.
+    :return: The host in the target, if there is one, and the path, maybe with a query, or ``*``.
+    :raises kgd.errors.InvalidRequest: for an invalid target.
     """
     if not _TARGET.fullmatch(target):
         raise errors.InvalidRequest(
-            "The target holds a byte that has to be encoded, like %20 for a space"
+            "The target has a byte that must be percent-encoded, like %20 for a space"
         )
     if target.startswith(b"/"):
         return None, target
@@ -40,7 +39,7 @@ def read_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes]:
         return None, target
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None or not absolute[1]:
-        raise errors.InvalidRequest("The target has to begin with a slash; only OPTIONS takes *")
+        raise errors.InvalidRequest("The target must begin with a slash; only OPTIONS accepts *")
     host, rest = absolute[1], absolute[2]
     if not rest and method == b"OPTIONS":
         return host, b"*"
@@ -50,20 +49,20 @@ def read_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes]:
 def check_host(hosts: Sequence[bytes], version: bytes) -> None:
     """
     :param hosts: All ``Host`` headers.
-    :raises kgd.errors.InvalidRequest: unless there is one, and it can be one.
+    :raises kgd.errors.InvalidRequest: unless there is exactly one, and it is valid.
     """
     if len(hosts) > 1 or (not hosts and version != b"HTTP/1.0"):
-        raise errors.InvalidRequest("A request needs one Host header, and not more than one")
+        raise errors.InvalidRequest("A request must have exactly one Host header")
     if hosts and not _HOST.fullmatch(hosts[0]):
         raise errors.InvalidRequest(
-            "The Host header has to be a name or an address, maybe with a port"
+            "The Host header must be a name or an address, optionally with a port"
         )
 
 
 def check_header_line(line: bytes) -> None:
     """
-    :param line: Of one header.
-    :raises kgd.errors.InvalidRequest: when there is something in it that is no text.
+    :param line: The line of one header.
+    :raises kgd.errors.InvalidRequest: when it has a control character.
     """
     if _CONTROL.search(line):
         raise errors.InvalidRequest(
@@ -74,17 +73,16 @@ def check_header_line(line: bytes) -> None:
 def check_length_header(name: bytes, value: bytes, version: bytes) -> None:
     """
     :param name: ``Content-Length`` or ``Transfer-Encoding``.
-    :raises kgd.errors.GatewayError: when where the body ends could be read in two ways, or in none.
+    :raises kgd.errors.GatewayError: when the end of the body is unclear.
     """
     if name == b"Content-Length":
         if not value.isdigit() or len(value) > _MAX_DIGITS:
-            raise errors.InvalidRequest("Content-Length has to be one number, of digits only")
+            raise errors.InvalidRequest("Content-Length must be one number, in digits only")
     elif version == b"HTTP/1.0":
         raise errors.InvalidRequest("HTTP/1.0 has no Transfer-Encoding; send a Content-Length")
     elif value.lower() != b"chunked":
         raise errors.NotSupported(
-            "The only Transfer-Encoding that is understood here is chunked; leave it out, and send "
-            "a Content-Length"
+            "The only supported Transfer-Encoding is chunked; use that, or send a Content-Length"
         )
 
 
@@ -92,11 +90,11 @@ def check_body_headers(encodings: Sequence[bytes], expectations: Sequence[bytes]
     """
     :param encodings: All ``Content-Encoding`` headers.
     :param expectations: All ``Expect`` headers.
-    :raises kgd.errors.GatewayError: when a body will not be read, whatever is in it.
+    :raises kgd.errors.GatewayError: when the body is refused without being read.
     """
     if any(encoding.lower() not in (b"", b"identity") for encoding in encodings):
         raise errors.UnsupportedEncoding(
-            "Bodies are taken as they are; send this one without a Content-Encoding"
+            "Encoded bodies are not supported; send this one without a Content-Encoding"
         )
     if any(expected.lower() != b"100-continue" for expected in expectations):
-        raise errors.ExpectationFailed("The only Expect that is understood here is 100-continue")
+        raise errors.ExpectationFailed("The only supported Expect is 100-continue")

@@ -1,9 +1,9 @@
 """
-HTTP itself: what is read of a connection, how much of it, and for how long; and TCP without Nagle's
+The HTTP/1.1 server: Twisted's parser with limits, deadlines, strict checks, and without Nagle's
 algorithm.
 
-Twisted's parser is kept. What it accepts and we do not is found in the places where it hands over
-lines, headers and heads; its timer, which every byte would set again, is not used.
+The checks are made where Twisted's parser hands over lines, headers and heads. Its timer is not
+used, because every byte would set it again.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from kgd.web.server.request_head import (
     read_target,
 )
 
-# After a refusal the client gets this long, and may send this much more in vain, to read the
-# answer; closing at once would make its system throw the answer away.
+# After a refusal, the client has this many seconds to read the response, and may send this many
+# bytes that are discarded. Closing at once would make its system discard the response.
 LINGER = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
-# Bodies from this size on, in bytes, are not read if their head is reason enough to refuse.
+# In bytes. Larger bodies are not read if the head alone is a reason to refuse the request.
 LARGE_BODY = 64 * 1024
 NEVER = float("inf")
 _UNLIMITED = 1 << 62
@@ -50,7 +50,7 @@ _UNLIMITED = 1 << 62
 
 class Phase(Enum):
     """
-    What a connection waits for.
+    What a connection is waiting for.
     """
 
     HEAD = auto()
@@ -70,7 +70,7 @@ class GatewayRequest(Request):
 
     def gotLength(self, length: int | None) -> None:
         """
-        The headers are there; ``length`` is ``None`` for a body in chunks.
+        Called after the headers; ``length`` is ``None`` for a chunked body.
         """
         self.content = BytesIO()
         if length is not None and length > self.channel.site.max_body_size:
@@ -78,7 +78,7 @@ class GatewayRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """
-        A piece of the body.
+        Called with a piece of the body.
         """
         channel = self.channel
         if channel.is_refused:
@@ -98,9 +98,8 @@ class GatewayRequest(Request):
 
     def process(self) -> None:
         """
-        All of the request is there.
-
-        Twisted would look for a resource, and answer ``*`` itself.
+        Render the complete request with the root, which also handles ``*``. Twisted would look for
+        a child of the root.
         """
         self.site = self.channel.site
         self.setHeader(b"Date", datetimeToString())  # type: ignore[no-untyped-call]
@@ -108,13 +107,13 @@ class GatewayRequest(Request):
         try:
             self.render(self.channel.site.root)  # type: ignore[no-untyped-call]
         except Exception as error:
-            # The root lets none pass; Twisted would answer with HTML.
+            # The root handles all errors of its own; Twisted would answer with HTML.
             self.write(refuse(self, error))  # type: ignore[no-untyped-call]
             self.finish()  # type: ignore[no-untyped-call]
 
     def processingFailed(self, reason: Failure) -> None:
         """
-        Whoever wanted to answer later cannot.
+        Answer with an error, after the request was to be answered later.
         """
         fail_request(self, reason)
 
@@ -124,19 +123,19 @@ class GatewayHTTPChannel(HTTPChannel):
     """
     One HTTP/1.1 connection.
 
-    :ivar is_refused: Whether there has been a refusal: nothing that still comes is read.
+    :ivar is_refused: Whether a request has been refused. Everything after it is discarded.
     """
 
     transport: Any
     site: Any
-    # We have limits of our own, and answers for those who exceed them.
+    # The site's own limits apply instead; exceeding them gives an error in JSON.
     MAX_LENGTH = totalHeadersSize = maxHeaders = _UNLIMITED
     is_refused = False
     _handshake: IDelayedCall | None = None
     _phase = Phase.HEAD
     _deadline = NEVER
     _client_network = ""
-    # Until there is a request, and in between.
+    # Before the first request, and between requests.
     _command = _path = b"-"
     _has_request_line = False
     _body_began = 0.0
@@ -150,7 +149,7 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         """
-        A client has connected.
+        Called when a client has connected.
         """
         super().connectionMade()  # type: ignore[no-untyped-call]
         site = self.site
@@ -159,7 +158,7 @@ class GatewayHTTPChannel(HTTPChannel):
                 site.handshake_timeout, self.transport.abortConnection
             )
         if hasattr(self.transport, "setTcpNoDelay"):
-            # Small frames would wait 40 ms for an acknowledgement; a Unix socket has none.
+            # Small frames would wait 40 ms for an acknowledgement. Unix sockets lack the method.
             with suppress(AttributeError, OSError):
                 self.transport.setTcpNoDelay(True)
         self._set_deadline(Phase.HEAD, site.header_timeout)
@@ -176,7 +175,7 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def handshakeCompleted(self) -> None:
         """
-        What comes is HTTP from now on, which has limits of its own.
+        Called after the TLS handshake; HTTP's own deadlines apply from now on.
         """
         handshake, self._handshake = self._handshake, None
         if handshake is not None and handshake.active():
@@ -184,7 +183,7 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        The client has gone.
+        Called when the connection is lost.
         """
         self.upgraded()
         self.disconnected()
@@ -192,14 +191,14 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def upgraded(self) -> None:
         """
-        The connection is not HTTP any more. It counts until it is :py:meth:`disconnected`.
+        Called when the connection becomes a WebSocket. It counts until :py:meth:`disconnected`.
         """
         self.handshakeCompleted()
         self.site.connections.unwatch(self)
 
     def disconnected(self) -> None:
         """
-        The connection is lost.
+        Called when the connection is lost, also as a WebSocket.
         """
         self._is_lost = True
         self.site.connections.remove(self._client_network)
@@ -208,17 +207,14 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def _set_deadline(self, phase: Phase, timeout: float) -> None:
         """
-        :param timeout: How long that may take, in seconds; 0 is for ever.
+        :param timeout: How long the phase may take, in seconds; 0 means no limit.
         """
         self._phase = phase
         self._deadline = self.site.connections.now() + timeout if timeout else NEVER
 
     def check_deadlines(self, now: float) -> None:
-        """
-        End what takes too long.
-        """
         unsent = unsent_size_below_tls(self.transport)
-        # The system takes more in large steps only.
+        # The system accepts more in large steps only.
         in_kernel = unacknowledged_size(self.transport) if unsent else 0
         acknowledged = self._written - unsent - in_kernel
         if acknowledged != self._acknowledged or not unsent:
@@ -249,7 +245,9 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def body_received(self, size: int) -> None:
         """
-        :param size: What there is of the body, in bytes.
+        Extend the deadline of a body, by its rate.
+
+        :param size: The bytes that have been received.
         """
         site = self.site
         if site.body_timeout and site.body_rate:
@@ -257,16 +255,16 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def loseConnection(self) -> None:
         """
-        Close when everything has been written, and do not wait for the client for long.
+        Close when everything has been written, but at the latest after :py:data:`LINGER`.
         """
         self._set_deadline(Phase.CLOSING, LINGER)
         super().loseConnection()  # type: ignore[no-untyped-call]
 
-    # --- what comes ---
+    # --- reading ---
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Some bytes.
+        Called with received bytes.
         """
         if self._phase is Phase.CLOSING:
             self._discarded += len(data)
@@ -281,60 +279,60 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def _check_partial_line(self) -> None:
         """
-        Look at the beginning of a line whose end has not come.
+        Check the beginning of a line whose end has not been received.
         """
         if self._check_line_ending(self._buffer):
             self._check_size(self._buffer)
 
     def _check_line_ending(self, line: bytes) -> bool:
         """
-        :return: Whether this is one line only, for everybody.
+        :return: Whether every parser sees one line here.
         """
         if b"\n" in line:
-            self.refuse(errors.InvalidRequest("Each line of a request has to end with CR and LF"))
+            self.refuse(errors.InvalidRequest("Each line of a request must end with CR and LF"))
         return not self.is_refused
 
     def _check_size(self, line: bytes) -> bool:
         """
-        :return: Whether there is room for (the beginning of) a line.
+        :return: Whether a line, or its beginning, is within the limits.
         """
         site = self.site
         if not self._has_request_line:
             if len(line) > site.max_request_line:
                 self.refuse(
                     errors.TargetTooLong(
-                        f"The request's first line may have at most {site.max_request_line} bytes; "
-                        "put into the body what is too long"
+                        f"The request line may have at most {site.max_request_line} bytes; send "
+                        "long arguments in the body"
                     )
                 )
         elif self._receivedHeaderSize + len(line) > site.max_header_size:
             self.refuse(
                 errors.HeadersTooLarge(
-                    f"The headers may have at most {site.max_header_size} bytes together; send "
-                    "fewer, or shorter ones"
+                    f"All headers together may have at most {site.max_header_size} bytes; send "
+                    "fewer or shorter ones"
                 )
             )
         return not self.is_refused
 
     def lineReceived(self, line: bytes) -> bool:
         """
-        A line of a head.
+        Called with a line of a head.
 
-        :return: Whether to read no more.
+        :return: Whether to stop reading.
         """
         if not self._check_size(line) or not self._check_line_ending(line):
             return True
         if not self._has_request_line:
             self._has_request_line = bool(line)
         elif line.startswith((b" ", b"\t")):
-            self.refuse(errors.InvalidRequest("A header has to be on one line"))
+            self.refuse(errors.InvalidRequest("A header must be on one line"))
             return True
         super().lineReceived(line)  # type: ignore[no-untyped-call]
         return self.is_refused
 
     def headerReceived(self, line: bytes) -> bool:
         """
-        A whole header.
+        Called with a complete header.
         """
         if self.is_refused:
             return False
@@ -361,7 +359,7 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         """
-        A whole head.
+        Called after a complete head.
         """
         self._has_request_line = False
         if self.is_refused:
@@ -380,7 +378,8 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def _set_request_line(self, request: Any) -> None:
         """
-        Let the request be known by what it asks for, though its body may still be missing.
+        Set method and target of a request whose body may still be missing, so that it can be
+        refused and logged.
         """
         request.method, request.uri = self._command, self._path
         request.path = self._path.partition(b"?")[0]
@@ -388,13 +387,13 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def _check_head(self, request: Any) -> None:
         """
-        :raises errors.GatewayError: when the request is refused whatever its body may be.
+        :raises errors.GatewayError: when the request is refused regardless of its body.
         """
         headers = request.requestHeaders
         check_host(headers.getRawHeaders(b"Host", ()), self._version)
         host, target = read_target(self._command, self._path)
         if host is not None:
-            # This is the one that counts, also for those who come later.
+            # It takes precedence over the header, also for later readers.
             check_host([host], self._version)
             headers.setRawHeaders(b"Host", [host])
         self._path = target
@@ -413,34 +412,34 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> bool:  # type: ignore[override]
         """
-        A piece of a body, or of what comes while a request is being answered.
+        Called with a piece of a body, or with bytes that arrive before the response is complete.
 
-        :return: Whether to read no more.
+        :return: Whether to stop reading.
         """
         if len(self._dataBuffer) > 16:
-            # All of it is looked at each time.
+            # Twisted sums up all pieces each time.
             self._dataBuffer[:] = [b"".join(self._dataBuffer)]
         super().rawDataReceived(data)
         return self.is_refused
 
     def allContentReceived(self) -> None:
         """
-        A whole request.
+        Called after a complete request.
         """
         if self.is_refused:
             return
         self._phase, self._deadline = Phase.RESPONSE, NEVER
         super().allContentReceived()  # type: ignore[no-untyped-call]
 
-    # --- what goes ---
+    # --- writing ---
 
     def requestDone(self, request: Any) -> None:
         """
-        A request has been answered.
+        Called when a request has been answered.
         """
         self._set_deadline(Phase.KEEP_ALIVE, self.site.keep_alive_timeout)
         if self._buffer or self._dataBuffer:
-            # Others have their turn before the next one.
+            # Other connections have their turn before the next request.
             self.paused = True
             if not self._waitingForTransport:
                 self.site.reactor.callLater(0, self._resume_reading)
@@ -453,7 +452,7 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def resumeProducing(self) -> None:
         """
-        The client has read.
+        Called when the client has read.
         """
         super().resumeProducing()  # type: ignore[no-untyped-call]
         if self.paused:
@@ -461,25 +460,25 @@ class GatewayHTTPChannel(HTTPChannel):
 
     def write(self, data: bytes) -> None:
         """
-        A piece of an answer.
+        Write a piece of a response.
         """
         self._written += len(data)
         super().write(data)  # type: ignore[no-untyped-call]
 
     def writeSequence(self, iovec: Any) -> None:
         """
-        The same in pieces.
+        Write several pieces of a response.
         """
         self._written += sum(map(len, iovec))
         super().writeSequence(iovec)  # type: ignore[no-untyped-call]
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        self.refuse(errors.InvalidRequest("This is no HTTP/1.1 request that could be understood"))
+        self.refuse(errors.InvalidRequest("This is not a valid HTTP/1.1 request"))
 
     def refuse(self, error: errors.GatewayError) -> None:
         """
-        Answer the request that is being read before all of it is there, and close. What comes
-        after it is read only so that the answer arrives.
+        Answer a request before all of it has been received, and close. Later bytes are read only so
+        that the response arrives.
         """
         if self.is_refused:
             return
@@ -507,7 +506,7 @@ class GatewayHTTPChannel(HTTPChannel):
         if ISSLTransport.providedBy(self.transport) or not hasattr(
             self.transport, "loseWriteConnection"
         ):
-            # TLS waits for the other side by itself.
+            # TLS waits for the other side itself.
             self.transport.loseConnection()
         else:
             self.transport.loseWriteConnection()
@@ -553,11 +552,11 @@ class GatewaySite(Site):
 
     def acceptableProtocols(self) -> list[bytes]:
         """
-        There is no HTTP/2, whatever is installed: a WebSocket could not be opened over it.
+        Offer no HTTP/2, even if ``h2`` is installed: WebSockets cannot be opened over it.
         """
         return [b"http/1.1"]
 
     def log(self, request: Any) -> None:
         """
-        The root does that, wherever it is mounted.
+        Do nothing: the root logs requests, wherever it is mounted.
         """

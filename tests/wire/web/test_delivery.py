@@ -12,8 +12,12 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 
 from kgd.protocol.messages import KernelMessage, read_header
-from kgd.web.server import delivery as unacknowledged
-from kgd.web.server.delivery import AcknowledgementSweep, Unacknowledged, unsent_size
+from kgd.web.server.delivery import (
+    AcknowledgementSweep,
+    Unacknowledged,
+    _undelivered_size,
+    unsent_size,
+)
 from tests.support.connections import joined
 from tests.support.gateway import until
 
@@ -33,12 +37,12 @@ class UnacknowledgedTests(TestCase):
     Messages on their way from one end to the other.
     """
 
-    async def connect(self) -> None:
+    async def connect(self, **sweep: float) -> None:
         """
         Join two ends.
         """
         self.server, self.client = await joined(self)
-        self.sweep = AcknowledgementSweep(reactor)
+        self.sweep = AcknowledgementSweep(reactor, **sweep)
         self.messages = Unacknowledged(self.server.transport, self.sweep)
         self.addCleanup(self.sweep.unwatch, self.messages)
         self.sent = 0
@@ -67,8 +71,7 @@ class UnacknowledgedTests(TestCase):
         What is left in buffers of a connection on which nothing moves has not; nothing between is
         missing, and the last of those that arrived is not among them.
         """
-        self.patch(unacknowledged, "STALE_AFTER", 0.0)
-        await self.connect()
+        await self.connect(stale_after=0.0)
         self.client.transport.pauseProducing()
         self.write(400)
         transport = self.server.transport
@@ -76,7 +79,7 @@ class UnacknowledgedTests(TestCase):
 
         def settled() -> bool:
             nonlocal before
-            now = unacknowledged._undelivered_size(transport)
+            now = _undelivered_size(transport)
             unchanged = before == now
             before = now
             return unchanged and now < self.sent * PIECE
@@ -116,8 +119,7 @@ class UnacknowledgedTests(TestCase):
         """
         What has arrived is forgotten, even when nothing more is sent.
         """
-        self.patch(unacknowledged, "_SWEEP_PERIOD", 0.01)
-        await self.connect()
+        await self.connect(period=0.01)
         self.write(3)
         await until(lambda: not self.messages._messages, "it is forgotten")
 

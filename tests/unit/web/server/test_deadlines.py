@@ -131,6 +131,19 @@ class DeadlineTests(ConnectionsTestCase):
         self.assertIn(b"HTTP/1.1 408 ", self.said)
         self.assertIn(b"--body-timeout", self.said)
 
+    def test_defect(self) -> None:
+        """
+        A connection whose deadlines cannot be checked leaves those of the others as they are.
+        """
+        self.serve(header_timeout=10.0).connect()
+        transport = self.client.transport
+        broken: Any = object()
+        self.client._site.connections.watch(broken)
+        self.wait(10)
+        self.assertTrue(transport.disconnecting)
+        self.client._site.connections.unwatch(broken)
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 10)
+
     def test_without_limits(self) -> None:
         """
         Each may be switched off.
