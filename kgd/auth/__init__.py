@@ -1,3 +1,3 @@
 """
-Tokens: where the gateway's own comes from, and where requests carry theirs.
+Authentication: the gateway's token, tokens in requests, and the identities of clients.
 """

@@ -1,5 +1,5 @@
 """
-The token that every client has to present: where it comes from, and who is told when it changes.
+The gateway's token: reads it from its source, and authenticates requests that have it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from kgd.observability.scrubbing import Scrubber
 from kgd.settings import Settings
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-#: The systemd credential that holds the token when nothing else is said.
+#: The systemd credential that holds the token if no option names another source.
 CREDENTIAL = "kgd-auth-token"
 LARGEST_FILE = 64 * 1024  # bytes
 
 
 def with_credential(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """
-    :return: The same settings; without a token, they name :py:data:`CREDENTIAL` if it is there.
+    :return: The settings; if they have no token, and the credential :py:data:`CREDENTIAL` exists,
+        they name it.
     """
     directory = environ.get(CREDENTIALS)
     if settings.needs_token or not directory or not Path(directory, CREDENTIAL).exists():
@@ -38,12 +39,12 @@ class AuthToken:
     """
     The token of one gateway.
 
-    One that the settings hold themselves is there at once; others are there after
-    :py:meth:`load`, and until then nobody is let in.
+    A token in the settings themselves is known at once, others after :py:meth:`load`; until then no
+    client is let in.
 
-    :param environ: The environment, for a token that is in a variable or in a credential.
+    :param environ: The environment, for a token in a variable or a credential.
     :param on_secret: Called with each token that is read.
-    :ivar scrubber: Knows all that have been read.
+    :ivar scrubber: Removes all tokens that have been read.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class AuthToken:
     @property
     def is_needed(self) -> bool:
         """
-        Whether clients need a token at all.
+        Whether clients need a token.
         """
         return self._settings.needs_token
 
@@ -87,7 +88,7 @@ class AuthToken:
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """
-        Have this called whenever another token takes the place of the present one.
+        Call a function whenever the token changes.
         """
         self._changed.append(callback)
 
@@ -95,14 +96,14 @@ class AuthToken:
         """
         Read the token, again if it was read before.
 
-        :return: Whether it is another one than before. Then everybody has been told.
-        :raises kgd.errors.ConfigurationError: when there is none, or not just one; then the present
-            one stays.
+        :return: Whether it has changed. Then all callbacks have been called.
+        :raises kgd.errors.ConfigurationError: when it cannot be read, or several sources are given;
+            then the token stays as it is.
         """
         if not self.is_needed:
             return False
         text = self._read()
-        # Before anything can be logged about it.
+        # Before anything about it can be logged.
         self.scrubber.add(text)
         self._on_secret(text)
         value = text.encode("utf-8")
@@ -116,7 +117,7 @@ class AuthToken:
 
     def _read(self) -> str:
         """
-        :return: The token, from the one place that the settings name.
+        :return: The token, from the one source that the settings name.
         """
         settings = self._settings
         sources = {
@@ -128,7 +129,7 @@ class AuthToken:
         given = [option for option, value in sources.items() if value]
         if len(given) > 1:
             raise ConfigurationError(
-                f"{' and '.join(given)} are given, and only one can be right; leave out the others"
+                f"{' and '.join(given)} exclude each other; give only one of them"
             )
         (option,) = given
         if option == "--auth-token":
@@ -146,12 +147,12 @@ class AuthToken:
         directory = self._environ.get(CREDENTIALS)
         if not directory:
             raise ConfigurationError(
-                f"--auth-token-credential={name} needs ${CREDENTIALS}, which is not set; have "
-                f"systemd set it, with LoadCredential={name}:/path in the unit"
+                f"--auth-token-credential={name} needs ${CREDENTIALS}, which is not set; add "
+                f"LoadCredential={name}:/path to the systemd unit"
             )
         if name in (".", "..") or os.sep in name:
             raise ConfigurationError(
-                f"--auth-token-credential={name} is no name of a credential, which has no slash"
+                f"--auth-token-credential={name} is not the name of a credential; use one without slashes"
             )
         return Path(directory) / name
 

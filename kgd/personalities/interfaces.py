@@ -1,5 +1,5 @@
 """
-Interfaces of personalities: what the gateway gives them, and what they provide.
+The interfaces of personalities, of what the gateway gives them, and of parsers of notebooks.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from kgd.shutdown import Draining, OpenSockets
 
 class ICellParser(Interface):
     """
-    Finds out what a notebook serves over HTTP; named by ``--cell-parser``.
+    Finds the endpoints of a notebook; named by ``--cell-parser``.
     """
 
     def parse(source: NotebookSource) -> NotebookAPI:
         """
-        :return: The endpoints, and which cells run once in every kernel.
-        :raises kgd.errors.InvalidNotebook: when the notebook contradicts itself; the text says in
-            which cell, and what to do.
+        :return: The endpoints, and the cells that run once in every kernel.
+        :raises kgd.errors.InvalidNotebook: when the notebook contradicts itself; the text names the
+            cell and the remedy.
         """
 
 
@@ -163,17 +163,17 @@ class IGateway(Interface):
 @attrs.frozen
 class PersonalityOption:
     """
-    An option of a personality that is no part of kgd. As ``--<personality>-<name>`` it is an option
-    of the command line, ``KGD_<PERSONALITY>_<NAME>`` is its variable, and its value is in
+    An option of a personality that is not part of kgd: ``--<personality>-<name>`` on the command
+    line, ``KGD_<PERSONALITY>_<NAME>`` in the environment. Its value is in
     :py:attr:`IGateway.options`.
 
     :ivar name: In lower case, with dashes.
-    :ivar help: A sentence for the manual.
-    :ivar read: Turns text into the value. ValueError means that this text is not right, and the
-        first sentence of the docstring says what would be. ``kgd.options`` has readers for numbers,
-        sizes and more; with its ``switch`` the option needs no value.
-    :ivar default: The value when nobody says anything.
-    :ivar secret: Whether nobody may see it: ``--show-config``, errors and the log leave it out.
+    :ivar help: A sentence for ``--help``.
+    :ivar read: Turns text into the value, or raises ValueError. The first sentence of its docstring
+        tells users which texts are valid. ``kgd.options`` has readers for numbers, sizes and more;
+        with its ``switch``, the option takes no value.
+    :ivar default: The value when the option is not given.
+    :ivar secret: Whether ``--show-config``, errors and the log hide the value.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """
-From the value of ``--api`` to a personality.
+Finds the personality that ``--api`` names, and makes it.
 
-Personalities may be made by others. What they give back is checked and brought into one form here.
+Personalities may come from other distributions, so what their makers return is verified, and its
+older form adapted.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ from kgd.interfaces import (
 )
 from kgd.personalities.resource_adapter import ResourceAdapter, is_older_form
 
-# The modules of the Jupyter Kernel Gateway, as old configurations name them.
+# Configurations of the Jupyter Kernel Gateway name its modules.
 _LEGACY_PREFIX = "kernel_gateway."
-# What a module for that gateway has.
+# The function in modules that are personalities of that gateway.
 _LEGACY_MAKER = "create_personality"
-# Found without a plug-in, so that a gateway can be embedded from wherever it lies.
+# Found without plug-ins, so that a gateway can be embedded even if kgd is not installed.
 _BUILT_IN = ("kgd.personalities.jupyter_websocket", "kgd.personalities.notebook_http")
 
 
@@ -47,14 +48,14 @@ _BUILT_IN = ("kgd.personalities.jupyter_websocket", "kgd.personalities.notebook_
 
 def plugins() -> Iterable[IPersonalityMaker]:
     """
-    :return: Makers that other distributions bring as plug-ins.
+    :return: The makers in plug-ins of other distributions.
     """
     yield from getPlugins(IPersonalityMaker)
 
 
 def makers() -> Iterable[IPersonalityMaker]:
     """
-    :return: Those that come with kgd, then the plug-ins.
+    :return: The makers of kgd, then those of plug-ins.
     """
     for module in _BUILT_IN:
         yield import_module(module).maker
@@ -63,18 +64,19 @@ def makers() -> Iterable[IPersonalityMaker]:
 
 def load(api: str, gateway: IGateway) -> IPersonality:
     """
-    Make the personality of this name.
+    Make the personality of a name.
 
     :param api: A maker's name, with dashes or underscores, or the dotted name of a maker or of a
-        module that has one as ``maker``.
-    :param gateway: An attrs class, which has the ``options`` that the settings name.
-    :raises ConfigurationError: when there is none, or it does not keep its promises.
+        module with a maker as ``maker``.
+    :param gateway: An instance of an attrs class.
+    :raises ConfigurationError: when there is no such personality, or it does not provide its
+        interfaces.
     """
     maker: Any = _find(api)
     _verify(IPersonalityMaker, maker, f"the maker of --api={api}")
     if option_rows(maker) is None:
         raise ConfigurationError(
-            f"the maker of --api={api} does not fit: its options are no sequence of "
+            f"the maker of --api={api} does not fit: its options are not a sequence of "
             "kgd.interfaces.PersonalityOption"
         )
     return make(maker, gateway)
@@ -83,8 +85,10 @@ def load(api: str, gateway: IGateway) -> IPersonality:
 def make(maker: IPersonalityMaker, gateway: IGateway) -> IPersonality:
     """
     :param gateway: As for :py:func:`load`.
-    :return: What the maker makes, with the options that the settings name.
-    :raises ConfigurationError: when it does not keep its promises.
+    Make a personality with the options in the settings.
+
+    :return: The personality, if necessary in an adapter.
+    :raises ConfigurationError: when it does not provide its interfaces.
     """
     options = options_of(maker, gateway.settings.personality_options)
     personality = maker.make(attrs.evolve(gateway, options=options))  # type: ignore[misc]
@@ -101,7 +105,7 @@ def make(maker: IPersonalityMaker, gateway: IGateway) -> IPersonality:
 
 def normalized(api: str) -> str:
     """
-    :return: The name of a maker, from one of the ways to write it.
+    :return: The name of a maker, which may be written in several ways.
     """
     return api.removeprefix(_LEGACY_PREFIX).replace("-", "_")
 
@@ -111,7 +115,7 @@ def _find(api: str) -> Any:
     known: dict[str, list[Any]] = {}
     for maker in makers():
         named = known.setdefault(normalized(str(getattr(maker, "name", ""))), [])
-        # A plug-in's module often has its maker under two names.
+        # Modules of plug-ins often have their maker under two names.
         if not any(maker is each for each in named):
             named.append(maker)
     if name in known:
@@ -119,34 +123,34 @@ def _find(api: str) -> Any:
     try:
         found = namedAny(api)  # type: ignore[no-untyped-call]
     except (Exception, SystemExit) as error:
-        # Somebody's module may be there, and lack one of those that it imports itself.
+        # The module may exist, and import another that does not.
         if "." in api or (api and not isinstance(error, ModuleNotFound)):
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigurationError(f"--api={api} cannot be imported: {reason}") from error
         raise ConfigurationError(
-            f"--api={api} is not known; there are {', '.join(sorted(filter(None, known)))}, "
-            "and any module that can be imported"
+            f"--api={api} is not known; use {', '.join(sorted(filter(None, known)))} or a module "
+            "that can be imported"
         ) from None
     if hasattr(found, "maker"):
         return found.maker
     if hasattr(found, _LEGACY_MAKER) or api.endswith(f".{_LEGACY_MAKER}"):
         raise ConfigurationError(
             f"--api={api} is a personality of the Jupyter Kernel Gateway ({_LEGACY_MAKER}), whose "
-            "handlers need Tornado; kgd cannot serve it. docs/writing-a-personality.md tells how "
-            "to write it for kgd"
+            "handlers need Tornado; kgd cannot serve it. See docs/writing-a-personality.md to "
+            "write it for kgd"
         )
     if inspect.ismodule(found):
         raise ConfigurationError(
-            f"--api={api} is a module without a maker; it has to have an IPersonalityMaker of that "
-            "name"
+            f"--api={api} is a module without a maker; add an IPersonalityMaker to it, and name it "
+            "maker"
         )
     return found
 
 
 def _the_one(api: str, named: Sequence[Any]) -> Any:
     """
-    :param named: Makers of the same name, ours first; nobody takes the names of ours.
-    :raises ConfigurationError: when it is not clear who is meant.
+    :param named: Makers of the same name, kgd's first, which takes precedence.
+    :raises ConfigurationError: when it is unclear which one is meant.
     """
     places = [type(maker).__module__ for maker in named]
     if len(named) > 1 and places[0] not in _BUILT_IN:
@@ -170,8 +174,8 @@ def _verify(
     """
     if isinstance(candidate, type) and interface.implementedBy(candidate):
         raise ConfigurationError(
-            f"{what} does not fit: it is the class {candidate.__name__}; it has to be an instance "
-            f"of it, {candidate.__name__}()"
+            f"{what} does not fit: it is the class {candidate.__name__}; use an instance, "
+            f"{candidate.__name__}()"
         )
     try:
         verifyObject(interface, candidate, tentative=not is_declared)
@@ -188,7 +192,7 @@ def _fault(error: Exception, interface: type[Interface]) -> str:
     if isinstance(error, BrokenImplementation):
         return f"it has no {_member(error.name)}"
     if isinstance(error, DoesNotImplement):
-        return f"it does not say @implementer({name})"
+        return f"it is not declared with @implementer({name})"
     return " ".join(str(error).split())
 
 
@@ -201,7 +205,7 @@ def _member(member: Any) -> str:
 
 def option_rows(maker: IPersonalityMaker) -> Sequence[PersonalityOption] | None:
     """
-    :return: The options that a maker has, or ``None`` if they are something else.
+    :return: The options of a maker, or ``None`` if they are not options.
     """
     rows = getattr(maker, "options", ())
     fits = isinstance(rows, Sequence) and all(isinstance(row, PersonalityOption) for row in rows)
@@ -211,8 +215,8 @@ def option_rows(maker: IPersonalityMaker) -> Sequence[PersonalityOption] | None:
 def options_of(maker: IPersonalityMaker, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     :param given: Values by name.
-    :return: The same, and the defaults of all others.
-    :raises ConfigurationError: for a name that is none of the maker's.
+    :return: The values of all options, with the defaults of those that are not given.
+    :raises ConfigurationError: for a name that the maker does not have.
     """
     defaults = {row.name: row.default for row in option_rows(maker) or ()}
     unknown = sorted(set(given) - set(defaults))

@@ -1,5 +1,5 @@
 """
-What every personality promises, as a suite to mix into a test case, and a gateway to make it with.
+A contract suite that every personality passes, and a gateway in memory to run it with.
 """
 
 # mypy: allow-untyped-calls
@@ -43,7 +43,7 @@ from kgd.web.operations.routes import Operations
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase
 else:
-    # The suite is mixed into test cases; alone it is none.
+    # The suite is mixed into test cases.
     SynchronousTestCase = object
 
 TOKEN = "a token of the contract's"  # noqa: S105
@@ -54,12 +54,12 @@ _STRANGE_PATHS = ("/", "//", "/%ff", "/%2f..%2f", "/no/such/thing", "/a//b", "/"
 @attrs.define
 class MemoryGateway:
     """
-    What a personality gets to work with, without processes and files of the gateway's.
+    A gateway without processes and files.
 
     :ivar reactor: A clock.
-    :ivar outputs: What comes of the code that is run next, in order; exceptions are raised. Code
-        for which there is nothing waits for ever.
-    :ivar ran: Kernel and source of what was run.
+    :ivar outputs: The outputs of the code that is run next, in order; exceptions fail it. Without
+        any, the code never ends.
+    :ivar ran: The kernel and the source of each code that was run.
     """
 
     settings: Settings = attrs.field(factory=Settings)
@@ -82,7 +82,7 @@ class MemoryGateway:
 
     def run(self, kernel: IKernel, source: str) -> Deferred[Outputs]:
         """
-        Remember the code, and answer with the next of :py:attr:`outputs`.
+        Record the code, and fire with the next of :py:attr:`outputs`.
         """
         self.ran.append((kernel, source))
         done: Deferred[Outputs] = Deferred()
@@ -96,36 +96,36 @@ class MemoryGateway:
 
     def private_directory(self, name: str) -> Path:
         """
-        :return: A temporary directory, which stays.
+        :return: A new temporary directory, which is not removed.
         """
         return Path(tempfile.mkdtemp(prefix=f"kgd-{name}-"))
 
     def hand_over(self, *paths: Path) -> None:
         """
-        There is nobody to hand it over to.
+        Do nothing: no kernel runs as another user.
         """
 
 
 class PersonalityContract(SynchronousTestCase):
     """
-    What every personality promises. To be mixed into a ``SynchronousTestCase``; it is run with
-    kernels that do nothing.
+    What every personality promises, in either form. Mix it into a ``SynchronousTestCase``; its
+    kernels do nothing.
     """
 
-    #: Paths that are served, as they come in, the query excluded.
+    #: Paths that are served, percent-encoded and without queries.
     served: Sequence[str] = ()
-    #: Those of them for which no token is needed.
+    #: Those of them that need no token.
     public: Sequence[str] = ()
 
     @abstractmethod
     def make_maker(self) -> IPersonalityMaker:
         """
-        :return: What ``--api`` names.
+        :return: The maker that ``--api`` names.
         """
 
     def make_settings(self, **more: Any) -> Settings:
         """
-        :param more: Settings that the suite needs.
+        :param more: Settings that a test needs.
         :return: Settings with which the personality works.
         """
         return Settings(**more)
@@ -139,13 +139,13 @@ class PersonalityContract(SynchronousTestCase):
 
     def result_of(self, method: Any) -> Any:
         """
-        :return: What a method gives, be it at once or by a Deferred or a coroutine.
+        :return: The result of a method that returns a value, a Deferred or a coroutine.
         """
         return self.successResultOf(maybeDeferred(method))
 
     def start(self, **settings: Any) -> IPersonality:
         """
-        :return: A personality that is stopped at the end.
+        :return: A started personality, which is stopped after the test.
         """
         personality = self.make_personality(**settings)
         self.result_of(personality.start)
@@ -154,7 +154,7 @@ class PersonalityContract(SynchronousTestCase):
 
     def serve(self, **settings: Any) -> MemoryClient:
         """
-        :return: A client of a personality that has been started.
+        :return: A client of a started personality.
         """
         personality = self.start(**settings)
         client = MemoryClient(
@@ -165,14 +165,14 @@ class PersonalityContract(SynchronousTestCase):
 
     def methods_of(self, client: MemoryClient, path: str) -> list[str]:
         """
-        :return: What ``OPTIONS`` says that a path takes.
+        :return: The methods that ``OPTIONS`` names for a path.
         """
         allowed = client.request("OPTIONS", path).headers["allow"].split(", ")
         return [each for each in allowed if each != "OPTIONS"]
 
     def test_provides_the_interfaces(self) -> None:
         """
-        Maker, options and personality are what they should be.
+        The maker, its options and the personality provide their interfaces.
         """
         maker = self.make_maker()
         verifyObject(IPersonalityMaker, maker)
@@ -203,7 +203,7 @@ class PersonalityContract(SynchronousTestCase):
 
     def test_reloads(self) -> None:
         """
-        Reading again what has not changed does no harm.
+        A reload without changes has no effect.
         """
         personality = self.start()
         self.result_of(personality.reload)
@@ -212,7 +212,7 @@ class PersonalityContract(SynchronousTestCase):
 
     def test_serves(self) -> None:
         """
-        What is said to be served has methods, in upper case, and an access.
+        Each served path has methods, in upper case, and an access.
         """
         personality = self.start()
         self.assertTrue(self.served, "name some paths")
@@ -233,7 +233,7 @@ class PersonalityContract(SynchronousTestCase):
 
     def test_strange_paths(self) -> None:
         """
-        Any path may be asked for; what is served has methods.
+        Every path can be matched; the served ones have methods.
         """
         personality = self.start()
         for path in _STRANGE_PATHS:
@@ -248,7 +248,7 @@ class PersonalityContract(SynchronousTestCase):
 
     def test_other_methods(self) -> None:
         """
-        A method that a path does not take is a 405 that names those it takes.
+        A method that a path does not support is a 405 that names the supported ones.
         """
         client = self.serve()
         for path in self.served:
@@ -260,8 +260,8 @@ class PersonalityContract(SynchronousTestCase):
 
     def test_monitoring(self) -> None:
         """
-        The gateway's probes are there unless the personality serves these paths, and show what it
-        adds to them.
+        The gateway serves its probes, with what the personality adds to them, unless the
+        personality serves these paths.
         """
         client = self.serve(metrics_public=True)
         for path in ("/healthz", "/readyz", "/metrics"):
@@ -270,14 +270,14 @@ class PersonalityContract(SynchronousTestCase):
 
     def test_unknown_path(self) -> None:
         """
-        What is not served is a 404 in JSON, which needs no token.
+        A path that is not served is a 404 in JSON, without a token.
         """
         response = self.serve(auth_token=TOKEN).request("GET", "/no/such/thing/here")
         self.assertEqual((response.code, response.json["reason"]), (404, "Not Found"))
 
     def test_token(self) -> None:
         """
-        Without the token nobody gets anything but what is public.
+        Without the token, only public paths are served.
         """
         client = self.serve(auth_token=TOKEN)
         for path in self.served:
@@ -288,7 +288,7 @@ class PersonalityContract(SynchronousTestCase):
 
     def test_options(self) -> None:
         """
-        A preflight request is answered by the gateway, without the token, and runs nothing.
+        The gateway answers preflight requests, without the token, and nothing runs.
         """
         client = self.serve(auth_token=TOKEN)
         for path in self.served:
@@ -299,7 +299,7 @@ class PersonalityContract(SynchronousTestCase):
 
     def test_below_a_base_url(self) -> None:
         """
-        Everything is below the base URL, and nothing beside it.
+        All paths are below the base URL, and none is beside it.
         """
         client = self.serve(base_url="/some/base", auth_token=TOKEN)
         for path in self.served:

@@ -1,5 +1,5 @@
 """
-HTTP in memory: requests against a gateway's resources without a network.
+Sends HTTP requests to a gateway's resources in memory, without a network.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from kgd.web.operations.routes import Operations
 from kgd.web.root import RootResource
 from kgd.web.server.site import GatewaySite
 
-# Of a documentation network: not this machine's, to which web pages have special ways.
+# In a network for documentation, because the gateway checks Host only on loopback.
 EXAMPLE_ADDRESS = IPv4Address("TCP", "192.0.2.1", 8888)
 
 
 class _Transport(StringTransport):
     """
-    Remembers how a connection ends.
+    Records how a connection ends.
     """
 
     def __init__(self, host: object) -> None:
@@ -43,13 +43,13 @@ class _Transport(StringTransport):
 
     def abortConnection(self) -> None:
         """
-        The connection is cut.
+        Record that the connection is aborted.
         """
         self.aborted = self.disconnecting = True
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """
-        As a TCP transport has it.
+        Record the option, which TCP transports have.
         """
         self.no_delay = enabled
 
@@ -57,9 +57,9 @@ class _Transport(StringTransport):
 @attrs.frozen
 class Response:
     """
-    What came back.
+    A response.
 
-    :ivar headers: By lower-case name; the last one wins.
+    :ivar headers: By lower-case name; the last one of each name.
     """
 
     code: int
@@ -70,7 +70,7 @@ class Response:
     @property
     def json(self) -> Any:
         """
-        The body, decoded.
+        The body, decoded from JSON.
         """
         return json.loads(self.body)
 
@@ -111,7 +111,7 @@ class MemoryClient:
 
     def connect(self) -> Any:
         """
-        :return: A connection's protocol, for bytes to be given to its ``dataReceived``.
+        :return: The protocol of a new connection; give bytes to its ``dataReceived``.
         """
         self.transport = _Transport(self._host)
         protocol = self._site.buildProtocol(self.transport.getPeer())  # type: ignore[no-untyped-call]
@@ -121,7 +121,7 @@ class MemoryClient:
 
     def close(self) -> None:
         """
-        Stop the site's own timer.
+        Stop the site, which has a timer.
         """
         self._site.stopFactory()
 
@@ -133,9 +133,9 @@ class MemoryClient:
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """
-        Make one request on a connection of its own.
+        Send a request on a new connection.
 
-        :raises AssertionError: when it has not been answered at once.
+        :raises AssertionError: when the response is not complete at once.
         """
         lines = [f"{method} {path} HTTP/1.1", "Connection: close"]
         given = {"Host": "gateway:8888", **(headers or {})}
@@ -146,16 +146,16 @@ class MemoryClient:
         protocol.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
         response = read_response(self.transport.value())  # type: ignore[no-untyped-call]
         protocol.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
-        # What was to come after the answer finds that the client has gone.
+        # Whatever comes after the response finds that the client has disconnected.
         self.clock.advance(0)
         return response
 
 
 def read_response(raw: bytes) -> Response:
     """
-    Take one response apart.
+    Parse a response.
 
-    :raises AssertionError: when it is not complete.
+    :raises AssertionError: when it is incomplete.
     """
     head, separator, body = raw.partition(b"\r\n\r\n")
     assert separator, f"no complete response: {raw!r}"
@@ -172,7 +172,7 @@ def read_response(raw: bytes) -> Response:
 
 def _decode_chunks(chunks: bytes) -> bytes:
     """
-    :param chunks: A body as RFC 9112 has it in chunks, without extensions and trailers.
+    :param chunks: A chunked body (RFC 9112), without extensions and trailers.
     """
     pieces: list[bytes] = []
     while True:

@@ -1,8 +1,9 @@
 """
-Under which names the gateway answers when nothing else protects it.
+Checks the ``Host`` header, against DNS rebinding, and lists the routes that need no token.
 
-A web page may come from a name that its owner then points to 127.0.0.1: the browser takes our
-answers for that page's own, so that no check of origins helps. But it says which name it used.
+The owner of a web page can have the page's name resolve to 127.0.0.1. The browser then takes the
+gateway's responses for the page's own, so that checks of ``Origin`` do not help; but ``Host`` has
+the page's name.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/\\%\s]+)(?::\d*)?", re.IGNORECASE
 def hostname_of(host: str) -> str:
     """
     :param host: A ``Host`` header.
-    :return: The name or address in it, without port and brackets, in lower case; empty if there is
-        none.
+    :return: The name or address, without port and brackets, in lower case; empty if it is invalid.
     """
     found = _HOST.fullmatch(host.strip())
     return found[1].strip("[]").rstrip(".").lower() if found else ""
@@ -30,9 +30,10 @@ def hostname_of(host: str) -> str:
 
 def is_allowed_host(hosts: Sequence[str], allowed: Set[str]) -> bool:
     """
-    :param hosts: The ``Host`` headers of a request, of which there has to be one.
-    :param allowed: Names to answer to beside those of loopback, with a port or for any port; ``*``
-        is all.
+    Whether a request has one ``Host`` header, and that names loopback or an allowed host.
+
+    :param hosts: The ``Host`` headers of the request.
+    :param allowed: Names, with a port or for all ports; ``*`` stands for all names.
     """
     if "*" in allowed:
         return True
@@ -47,13 +48,13 @@ def is_allowed_host(hosts: Sequence[str], allowed: Set[str]) -> bool:
 
 class HostGuard:
     """
-    Refuses names that are not ours, where only the browser stands between web pages and us: what
-    comes over loopback, and needs no token.
+    Refuses host names of web pages where nothing else protects the gateway from them: on loopback,
+    without a token.
 
-    It does nothing for a gateway of which the operator says that everybody may use it, from
-    anywhere; nor for Unix sockets, which no browser can reach.
+    It does nothing for gateways that listen to other machines with ``--insecure-no-auth``, nor for
+    Unix sockets, which browsers cannot reach.
 
-    :param needs_token: Whether the gateway does.
+    :param needs_token: Whether clients need a token.
     """
 
     def __init__(self, settings: Settings, *, needs_token: bool) -> None:
@@ -66,32 +67,32 @@ class HostGuard:
 
     def check(self, request: Any) -> None:
         """
-        :raises kgd.errors.HostRefused: when a request has the wrong name.
+        :raises kgd.errors.HostRefused: when the host of a request is not allowed.
         """
         if not self._is_on or not is_loopback(getattr(request.getHost(), "host", "")):
             return
         raw = request.requestHeaders.getRawHeaders(b"host") or []
         if not is_allowed_host([host.decode("latin-1") for host in raw], self._allowed):
             raise HostRefused(
-                "This gateway needs no token, and so answers only to names like localhost; its "
-                "operator can add this one with --allowed-hosts, or set a token"
+                "This gateway has no token, so it answers only to names like localhost; its "
+                "operator can allow this name with --allowed-hosts, or set a token"
             )
 
 
-#: The rules of routes, as :py:class:`kgd.web.routes.Route` has them.
+#: The rules of the routes that may be public; see :py:class:`kgd.web.routes.Route`.
 PUBLIC_ROUTES = frozenset(
     {
-        # What there is, but nothing about who uses it.
+        # Descriptions of the API, without anything about its use.
         "/api/swagger.json",
         "/api/swagger.yaml",
-        # For whoever keeps the gateway running: ok or not.
+        # Probes for operators: ok or not.
         "/healthz",
         "/readyz",
         # With --metrics-public.
         "/metrics",
         # Files that the operator publishes, with --static-path.
         "/public/<path:name>",
-        # Style and code of the page of notebook_http, the same for everybody.
+        # The style sheet and script of notebook_http's documentation page.
         "/_api/docs/<path:name>",
     }
 )

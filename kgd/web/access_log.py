@@ -1,5 +1,5 @@
 """
-A request and its answer, as the access log, the metrics and the audit log see them.
+Times each request, and reports it to the access log and the metrics; logs know it by its context.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from kgd.observability.request_context import RequestContext
 from kgd.observability.scrubbing import scrubbed_uri, shortened
 from kgd.settings import Settings
 
-# What a client may call its request.
+# What a client may send as X-Request-Id.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,64}")
-# Where an exchange is kept with its request.
+# The attribute of a request that holds its log.
 _ATTRIBUTE = "kgd_request_log"
-# The client went before it was answered; other servers have this for it, too.
+# The client disconnected before the response; nginx's status for this.
 CLIENT_CLOSED = 499
 _UNKNOWN = "unknown"
-# Characters of the method, and of the URI, in the access log.
+# In characters, of the method and of the URI.
 _MAX_LOGGED = 2048
 _log = make_logger()
 
 
 class RequestLogs:
     """
-    Begins exchanges, and tells what came of them.
+    Begins the logs of requests, and reports their ends.
 
-    :param tally: Where to count them.
-    :param monotonic: Seconds.
+    :param counters: Where to count requests.
+    :param monotonic: A clock, in seconds.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RequestLogs:
 
     def begin(self, request: Any) -> RequestLog:
         """
-        :return: The exchange of a request, which is begun if it has not been.
+        :return: The log of a request, which is begun if necessary.
         """
         request_log: RequestLog | None = getattr(request, _ATTRIBUTE, None)
         if request_log is None:
@@ -58,7 +58,9 @@ class RequestLogs:
 
     def log_end(self, request_log: RequestLog, request: Any, code: int) -> None:
         """
-        An exchange is over.
+        Report the end of a request.
+
+        :param code: Its status.
         """
         duration = self.monotonic() - request_log.began
         method = request.method.decode("latin-1")
@@ -75,24 +77,24 @@ class RequestLogs:
                 client=request_log.requester.peer,
                 milliseconds=duration * 1000,
                 request_id=request_log.requester.request_id,
-                # Whoever wants all of them gets all; of failures there may be a flood.
+                # --access-log asks for all requests; refused ones may be a flood.
                 log_unlimited=bool(self._wanted) and code < 400,
             )
 
 
 class RequestLog:
     """
-    One request, until it has been answered.
+    The log of one request, until its end.
 
-    :ivar requester: Who asks.
-    :ivar route: The pattern of what is asked for.
+    :ivar requester: What logs show of the request.
+    :ivar route: The pattern of its path.
     """
 
     __slots__ = ("_request", "_request_logs", "began", "requester", "route")
 
     def __init__(self, request_logs: RequestLogs, request: Any) -> None:
         self._request_logs = request_logs
-        # Until the end only: each has the other.
+        # Until the end only, because each refers to the other.
         self._request = request
         self.began = request_logs.monotonic()
         self.route = _UNKNOWN
@@ -103,7 +105,7 @@ class RequestLog:
 
     def end_with_request(self) -> None:
         """
-        See to it that the end is noticed.
+        End with the request.
         """
         request = self._request
         request.notifyFinish().addCallbacks(
@@ -112,9 +114,9 @@ class RequestLog:
 
     def end(self, code: int) -> None:
         """
-        It is over; of several calls the first counts.
+        Report the request; only the first of several calls has an effect.
 
-        :param code: The status with which it was answered.
+        :param code: Its status.
         """
         request, self._request = self._request, None
         if request is not None:
@@ -123,14 +125,16 @@ class RequestLog:
 
 def request_log_of(request: Any) -> RequestLog:
     """
-    :return: The exchange that has been begun for a request.
+    :return: The log that has been begun for a request.
     """
     return getattr(request, _ATTRIBUTE)  # type: ignore[no-any-return]
 
 
 def set_route(request: Any, route: str) -> None:
     """
-    :param route: What the metrics shall call it: a pattern, of which there are not many.
+    Set the pattern of a request's path, which metrics show.
+
+    :param route: One of a few values.
     """
     request_log: RequestLog | None = getattr(request, _ATTRIBUTE, None)
     if request_log is not None:

@@ -1,6 +1,5 @@
 """
-Serving what others have written: their resources and Klein applications, with errors that look as
-all others do.
+Serves resources and Klein applications of third parties, with the gateway's error format.
 """
 
 from __future__ import annotations
@@ -22,13 +21,15 @@ _log = make_logger()
 
 def render_embedded(resource: IResource, request: Any, path: str) -> Any:
     """
+    Render a resource, or its child for a path.
+
     :param path: Below the base URL.
-    :return: As ``render`` of a resource.
-    :raises kgd.errors.NoSuchResource: when a tree of resources has nothing there.
+    :return: As ``IResource.render``.
+    :raises kgd.errors.NoSuchResource: when a tree of resources has no such child.
     """
     segments = path.encode("ascii").split(b"/")[1:]
-    # Klein would decode and split the path again; an encoded slash is no separator. In a tree of
-    # plain resources, a child has the name that was encoded.
+    # A leaf, such as Klein's, would split decoded segments again, although an encoded slash does
+    # not separate them. The children of plain resources have decoded names.
     request.postpath = segments if resource.isLeaf else list(map(unquote_to_bytes, segments))
     found = getChildForRequest(resource, request)  # type: ignore[no-untyped-call]
     if _is_missing(found):
@@ -37,26 +38,26 @@ def render_embedded(resource: IResource, request: Any, path: str) -> Any:
 
 
 def _is_missing(resource: IResource) -> bool:
-    # What Twisted has in place of a child that is not there. The class has no public name any more.
+    # Twisted renders this class for a missing child; it has no public name any longer.
     is_of_twisted = type(resource).__module__ == Resource.__module__
     return is_of_twisted and getattr(resource, "code", None) == HTTPStatus.NOT_FOUND
 
 
 def fail_request(request: Any, failure: Failure) -> None:
     """
-    To be the ``processingFailed`` of a request, which those call who answer later. Twisted's own
-    answers in HTML, also in the middle of another answer.
+    The ``processingFailed`` of requests, which resources call when they cannot answer. Twisted's
+    own answers in HTML, even in the middle of a response.
     """
     error: Any = failure.value
     if not request.startedWriting:
         body = refuse(request, error)
-        # The client may have gone.
+        # The client may have disconnected.
         if request.channel is not None:
             request.write(body)
             request.finish()
         return
-    _log.failure("an answer that has begun cannot be completed", failure)
-    # The client is to see that the end is missing, which Klein would write now.
+    _log.failure("cannot complete a response that has begun", failure)
+    # The client must see that the end is missing; Klein would write it now.
     request.finish = _do_nothing
     request.loseConnection()
 
@@ -67,8 +68,9 @@ def _do_nothing() -> None:
 
 def application_resource(application: Any) -> IResource:
     """
-    :param application: A Klein application, or something else with a resource. What Klein has no
-        route for is refused as elsewhere, unless the application has a handler for that itself.
+    :param application: A Klein application, or another object with a ``resource`` method.
+    :return: Its resource. Paths and methods without a route are refused as elsewhere, unless the
+        application handles these errors itself.
     """
     if hasattr(application, "handle_errors"):
         application.handle_errors(NotFound, MethodNotAllowed)(_refuse)
@@ -77,6 +79,6 @@ def application_resource(application: Any) -> IResource:
 
 
 def _refuse(*arguments: Any) -> bytes:
-    # An application that belongs to an instance has that come first.
+    # For an application that is bound to an instance, the instance comes first.
     request, failure = arguments[-2:]
     return refuse(request, failure.value)

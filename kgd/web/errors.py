@@ -1,5 +1,5 @@
 """
-From what went wrong to what a client is told: the one place that knows both.
+Maps exceptions to HTTP statuses and JSON bodies.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ _log = make_logger()
 
 def error_body(status: HTTPStatus, message: str, short_message: str | None = None) -> bytes:
     """
-    :return: The canonical JSON: ``reason`` is the status's phrase, ``message`` a detail or empty.
+    :param message: A detail, or the empty string.
+    :return: The JSON of an error, whose ``reason`` is the phrase of the status.
     """
     return msgspec.json.encode(
         models.Error(
@@ -69,8 +70,8 @@ def refuse(request: Any, error: Exception) -> bytes:
     """
     Answer a request with an error.
 
-    What is in no table is a defect of ours: it is logged with its traceback, and the client
-    learns nothing but that.
+    An error that is not in the table is a defect: it is logged with its traceback, of which the
+    client sees nothing.
 
     :return: The body, which is empty for ``HEAD``.
     """
@@ -81,10 +82,10 @@ def refuse(request: Any, error: Exception) -> bytes:
     else:
         found = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), None)
         if found is None:
-            _log.failure("a request could not be answered", Failure(error))  # type: ignore[no-untyped-call]
+            _log.failure("cannot answer a request", Failure(error))  # type: ignore[no-untyped-call]
             found, message = HTTPStatus.INTERNAL_SERVER_ERROR, "Unknown server error"
         else:
-            # It may quote what the client has sent.
+            # It may quote what the client sent, of any length.
             message = str(error)[:MAX_ERROR_MESSAGE]
         status = found
     if isinstance(error, errors.NoSuchMethod):

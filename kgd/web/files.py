@@ -1,5 +1,5 @@
 """
-Files that are served as they are.
+Serves files below a directory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from kgd import errors
 def file_resource(root: Path, name: str) -> IResource:
     """
     :param name: As for :py:func:`confined`.
-    :return: What serves a file below a directory: whole, in part, or not again.
+    :return: The resource of a file below a directory, which supports ranges and conditional
+        requests.
     :raises errors.GatewayError: as :py:func:`confined` does.
     """
     resource = File(str(confined(root, name)), defaultType="application/octet-stream")
@@ -26,11 +27,11 @@ def file_resource(root: Path, name: str) -> IResource:
 
 def confined(root: Path, name: str) -> Path:
     """
-    Find a file that is really below a directory.
+    Find a file below a directory, also when there are symbolic links.
 
-    :param name: What the client asked for, decoded.
+    :param name: The path that the client asked for, decoded.
     :return: The path without symbolic links.
-    :raises errors.ResourceForbidden: for a directory, and for what lies outside.
+    :raises errors.ResourceForbidden: for a directory, and for a path outside.
     :raises errors.NoSuchResource: when there is no such file.
     """
     if "\0" in name or "\\" in name or os.path.isabs(name):
@@ -42,7 +43,7 @@ def confined(root: Path, name: str) -> Path:
         path = (base / name).resolve()
         is_directory, is_file = path.is_dir(), path.is_file()
     except (OSError, RuntimeError):
-        # No file has a name as long as this, or the links go round in circles.
+        # The name is too long for a file, or links form a loop.
         raise errors.NoSuchResource("") from None
     if is_directory or not path.is_relative_to(base):
         raise errors.ResourceForbidden("")

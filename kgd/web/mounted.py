@@ -1,5 +1,5 @@
 """
-A gateway in the tree of another application, whose HTTP server is not ours.
+The gateway as a resource in another application's tree, and the base URL of requests.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from kgd.web.responses import ResponseHeaders
 
 def find_base_url(request: Any, configured: bytes) -> bytes:
     """
-    Find out what comes before the gateway's own paths.
+    Find the base URL, which precedes the gateway's own paths.
 
-    :param configured: The base URL of the settings, for requests that come in at the root.
-    :return: ``b""`` or ``b"/foo/bar"``, as it is in the path of the request. A gateway that is
-        mounted below a path has that for its base URL.
+    :param configured: The base URL of the settings, for a gateway at the root.
+    :return: ``b""`` or ``b"/foo/bar"``, as it is in the path of the request. For a gateway that is
+        mounted below a path, it is that path.
     """
     depth = len(request.prepath)
     if not depth:
         return configured
-    # Twisted has decoded the segments; what was sent is still in the path.
+    # Twisted has decoded the segments of prepath, but not the path.
     return b"/" + b"/".join(request.path.split(b"/")[1 : depth + 1])
 
 
 def set_base_url(request: Any, base: bytes) -> None:
     """
-    Remember it for :py:func:`base_url`, since Klein changes ``prepath`` as it goes.
+    Keep the base URL for :py:func:`base_url`, because Klein changes ``prepath``.
     """
     request.kgd_base_url = base.decode("utf-8", "replace")
 
 
 def base_url(request: Any) -> str:
     """
-    :return: What links to the gateway's own paths begin with, for whoever sent this request: ``""``
-        or ``/foo/bar``.
+    :return: The base URL for the client that sent a request: ``""`` or ``/foo/bar``. Links to the
+        gateway's own paths begin with it.
     """
     base: str = request.kgd_base_url
     return base
@@ -54,11 +54,11 @@ def base_url(request: Any) -> str:
 
 class MountedResource(Resource):
     """
-    What an application puts into its tree, before the gateway is started and after it has ended.
+    Serves the gateway while it runs, and otherwise answers 503.
 
-    :param tally: Where requests are counted.
-    :ivar root: The gateway's resource, or ``None`` while it does not run.
-    :ivar reason: Why it does not, for clients.
+    :param counters: Where to count requests.
+    :ivar root: The gateway's resource, or ``None`` while the gateway does not run.
+    :ivar reason: Why it does not run, for clients.
     """
 
     isLeaf = True
@@ -72,7 +72,7 @@ class MountedResource(Resource):
 
     def render(self, request: Any) -> Any:
         """
-        Answer, if the gateway runs.
+        Have the gateway answer, or refuse the request.
         """
         self._undo_site_changes(request)
         if self.root is None:
@@ -91,14 +91,15 @@ class MountedResource(Resource):
 
     def _undo_site_changes(self, request: Any) -> None:
         """
-        Take back what Twisted's own server does to requests, and ours does not.
+        Undo what Twisted's site does to requests and :py:class:`kgd.web.server.site.GatewaySite`
+        does not.
         """
         request.defaultContentType = None
-        # Each would keep the other.
+        # A proxy, because otherwise each would keep the other.
         request.processingFailed = MethodType(fail_request, proxy(request))
         if self._settings.needs_token:
             _hide_token(request)
-        # A field of a form that was posted is no argument of the query.
+        # Twisted adds the fields of a posted form to the arguments of the query.
         request.args = parse_qs(_query(request), keep_blank_values=True)
 
 
@@ -109,13 +110,13 @@ def _query(request: Any) -> bytes:
 
 def _hide_token(request: Any) -> None:
     """
-    Move the token from the query, which gets into the application's access log, to where that does
-    not look.
+    Move the token from the query to the ``Authorization`` header, so that it does not get into the
+    application's access log.
     """
     headers = request.requestHeaders
     token = token_from_query(_query(request))
     if token is not None:
-        # The one in the query counts.
+        # It takes precedence over the header.
         headers.setRawHeaders(b"Authorization", [b"token " + token])
         request.uri = without_token(request.uri)
     referer = request.getHeader(b"referer")

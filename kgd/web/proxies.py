@@ -1,7 +1,7 @@
 """
-What a proxy in front of the gateway says about the client.
+Applies ``X-Forwarded-For`` and similar headers of a proxy in front of the gateway.
 
-Anybody can send these headers, so they count only where the operator says that a proxy sets them.
+Every client can send these headers, so they apply only with ``--trust-xheaders``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 
 def apply_forwarded_headers(request: Any) -> None:
     """
-    Let a request say of its client what the proxy says, whichever server has read it.
+    Set the client address and the scheme of a request to those that the proxy tells.
     """
     address = client_address(request.requestHeaders)
     if address is not None:
@@ -27,8 +27,8 @@ def apply_forwarded_headers(request: Any) -> None:
 
 def client_address(headers: Headers) -> IPv4Address | IPv6Address | None:
     """
-    :return: Where the client is: ``X-Real-Ip``, or the last address of ``X-Forwarded-For``, which
-        is the one that the nearest proxy has seen. ``None`` if there is none.
+    :return: The client's address: ``X-Real-Ip``, or the last address of ``X-Forwarded-For``, which
+        the nearest proxy has added. ``None`` if there is none.
     """
     for name in ("X-Real-Ip", "X-Forwarded-For"):
         try:
@@ -42,8 +42,8 @@ def client_address(headers: Headers) -> IPv4Address | IPv6Address | None:
 
 def is_secure(headers: Headers) -> bool | None:
     """
-    :return: Whether the client uses https, as ``X-Scheme`` or ``X-Forwarded-Proto`` say; ``None``
-        if they say nothing.
+    :return: Whether the client uses https, by ``X-Scheme`` or ``X-Forwarded-Proto``; ``None`` if
+        neither tells.
     """
     for name in ("X-Scheme", "X-Forwarded-Proto"):
         scheme = _last(headers, name).lower()
@@ -54,8 +54,8 @@ def is_secure(headers: Headers) -> bool | None:
 
 def _last(headers: Headers, name: str) -> str:
     """
-    The last element of a list in a header, however many headers it is spread over.
+    :return: The last element of a list, which several headers of this name may hold.
     """
     values = headers.getRawHeaders(name.encode("ascii")) or [b""]
-    # Clients may send any bytes, and Twisted itself would insist on UTF-8.
+    # Clients may send any bytes; Twisted's decoding insists on UTF-8.
     return values[-1].decode("latin-1").rpartition(",")[2].strip()

@@ -1,5 +1,5 @@
 """
-``/api``: what answers here.
+``/api``: the version of the gateway.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from kgd.web import models
 from kgd.web.responses import json_answer
 from kgd.web.routes import Route
 
-# Clients compare this; it says whose REST API ours is like.
+# Clients compare this: the version of Jupyter Server whose REST API the gateway has.
 JUPYTER_SERVER_VERSION = "2.21.1"
 
 
 class AboutAPI:
     """
-    Tells the version.
+    Shows the version.
     """
 
     def routes(self) -> list[Route]:

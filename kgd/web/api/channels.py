@@ -1,7 +1,7 @@
 """
-``GET /api/kernels/<kernel_id>/channels``: who may open a WebSocket on a kernel.
+``GET /api/kernels/<kernel_id>/channels``: checks a handshake and opens the WebSocket of a kernel.
 
-That is decided here, before Autobahn sees the request, so that a refusal is JSON like every other.
+Autobahn sees the request only after all checks, so that refusals are JSON as everywhere.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 class ChannelsAPI:
     """
-    Opens WebSockets on kernels.
+    Opens WebSockets to kernels.
     """
 
     def __init__(self, gateway: IGateway) -> None:
@@ -59,7 +59,7 @@ class ChannelsAPI:
 
     def routes(self) -> list[Route]:
         """
-        :return: The one route; it checks the origin itself, to answer with another status.
+        :return: The one route. It checks the origin itself, to refuse it with another status.
         """
         return [
             Route(
@@ -74,18 +74,18 @@ class ChannelsAPI:
 
     def _token_changed(self) -> None:
         """
-        Whoever came with the old token has to come back with the new one.
+        Close all WebSockets, so that their clients come back with the new token.
         """
         self._factory.detach_and_close(POLICY_VIOLATION, "The gateway's token has changed")
 
     def open(self, request: Any, kernel_id: str) -> IResource:
         """
-        Check a request for a WebSocket, in the order in which little is given away.
+        Check a handshake. The origin is first, so that other origins learn nothing about kernels.
 
-        :raises kgd.errors.GatewayError: to refuse it.
+        :raises kgd.errors.GatewayError: when it is refused.
         """
         if request.method != b"GET":
-            # HEAD comes with GET, but it is no handshake.
+            # GET includes HEAD, but that is not a handshake.
             raise errors.NoSuchMethod(["GET"])
         origin, host = _first_value(request, b"origin"), _first_value(request, b"host")
         allowed = self._settings.cors.allow_origin
@@ -115,7 +115,7 @@ class ChannelsAPI:
             raise errors.InvalidRequest('"Connection" must be "Upgrade".')
         if _first_value(request, b"sec-websocket-version") != "13":
             request.setHeader(b"Sec-WebSocket-Version", b"13")
-            raise errors.UpgradeRequired("Only version 13 of the WebSocket protocol is spoken here")
+            raise errors.UpgradeRequired("Only version 13 of WebSocket is supported")
         key = request.getHeader(b"sec-websocket-key")
         if key is None or not _KEY.fullmatch(key):
             raise errors.InvalidRequest("Missing/Invalid WebSocket headers: Sec-WebSocket-Key")
@@ -125,7 +125,7 @@ class ChannelsAPI:
 
 def _header_values(request: Any, name: bytes) -> list[str]:
     """
-    The values of a header, which may hold any bytes; Twisted itself would insist on UTF-8.
+    :return: The values of a header, which may hold any bytes; Twisted's decoding insists on UTF-8.
     """
     values = request.requestHeaders.getRawHeaders(name, ())
     return [value.decode("latin-1") for value in values]
@@ -137,15 +137,15 @@ def _first_value(request: Any, name: bytes) -> str | None:
 
 def _list_items(request: Any, name: bytes) -> list[str]:
     """
-    What a header lists that may come more than once.
+    :return: The elements of a list, which several headers of this name may hold.
     """
     return [token.strip() for value in _header_values(request, name) for token in value.split(",")]
 
 
 def _session_id(raw: bytes) -> str | None:
     """
-    :return: The name under which the client may come back, or ``None`` if it gave none.
-    :raises kgd.errors.InvalidRequest: when it could not be used as a name.
+    :return: The client's ``session_id``, or ``None`` if it sent none.
+    :raises kgd.errors.InvalidRequest: when it is invalid.
     """
     try:
         text = raw.decode("utf-8")
@@ -160,7 +160,7 @@ def _session_id(raw: bytes) -> str | None:
 
 def _handshake_headers(request: Any) -> dict[str, str]:
     """
-    What has been set for every response goes along with the handshake, too.
+    :return: Headers that every response has, for the response to the handshake.
     """
     return {
         name.decode("ascii"): values[0].decode("latin-1")
@@ -170,7 +170,7 @@ def _handshake_headers(request: Any) -> dict[str, str]:
 
 
 # They change nothing, and clients send them all the time.
-_QUESTIONS = frozenset(
+_QUERIES = frozenset(
     {
         "kernel_info_request",
         "complete_request",
@@ -191,7 +191,7 @@ _read_code = msgspec.json.Decoder(_Code).decode
 
 class MessageAudit:
     """
-    Writes down the messages that do something.
+    Records clients' messages in the audit log, except those that only ask for something.
     """
 
     def __init__(self, audit: AuditLog, settings: Settings) -> None:
@@ -202,14 +202,14 @@ class MessageAudit:
         self, requester: RequestContext, kernel: IKernel, session_id: str | None
     ) -> Callable[[ClientMessage], None] | None:
         """
-        :param requester: Who opened the connection.
-        :return: To be called with each message that comes over it; ``None`` if nobody wants it.
+        :param requester: The request that opened the WebSocket.
+        :return: To be called with each message from the client; ``None`` if the audit log is off.
         """
         if not self._audit.is_on:
             return None
 
-        def note(request: ClientMessage) -> None:
-            if request.msg_type in _QUESTIONS:
+        def record(request: ClientMessage) -> None:
+            if request.msg_type in _QUERIES:
                 return
             is_execution = request.msg_type == "execute_request"
             is_refused = self._allowed and request.msg_type not in self._allowed
@@ -226,7 +226,7 @@ class MessageAudit:
                 code=_code_of(request.parts[3]) if is_execution and self._audit.with_code else None,
             )
 
-        return note
+        return record
 
 
 def _code_of(content: Buffer) -> str:

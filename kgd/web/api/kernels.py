@@ -26,8 +26,8 @@ class KernelsAPI:
     """
     Kernels over HTTP.
 
-    A client that hangs up cancels what its handler waits for; the kernels' Deferreds are one for
-    each waiter, so that the work goes on.
+    A client that disconnects cancels its handler's Deferred. Each waiter has its own, so that what
+    it waited for goes on.
     """
 
     _settings: Settings
@@ -60,7 +60,7 @@ class KernelsAPI:
         """
         ``POST /api/kernels``.
         """
-        # Whoever is refused because of draining is told so by whom the kernels belong to.
+        # While draining, IKernels refuses the kernel, with another error.
         if not self._kernels.has_room() and not self._draining.is_on:
             raise errors.KernelLimitReached("Resource Limit")
         kernel = await self._kernels.start(

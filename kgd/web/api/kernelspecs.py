@@ -1,5 +1,5 @@
 """
-``/api/kernelspecs`` and ``/kernelspecs``: what kernels can be started, and their files.
+``/api/kernelspecs`` and ``/kernelspecs``: the installed kernelspecs, and their files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class KernelSpecsAPI:
 
     def routes(self) -> list[Route]:
         """
-        :return: The routes of this part of the API. A logo is shown on any page that has the token.
+        :return: The routes of this part of the API. Logos may be shown by pages of any origin that
+            have the token.
         """
         return [
             Route(

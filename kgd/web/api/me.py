@@ -1,5 +1,5 @@
 """
-``/api/me``: who is asking. Whoever has the token is everybody.
+``/api/me``: the client's identity, which is the same for all clients.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _decode_permissions = msgspec.json.Decoder(dict[str, list[str]]).decode
 
 class MeAPI:
     """
-    Tells clients that ask for it an identity, and that they may do everything.
+    Shows an identity, and permission for everything that a client asks about.
     """
 
     def routes(self) -> list[Route]:
@@ -35,7 +35,7 @@ class MeAPI:
                 "/api/me",
                 ("GET",),
                 self.show,
-                summary="Who is asking, and what they may do",
+                summary="The client's identity and permissions",
                 scope="me:read",
             ),
             Route("/api/me", ("PATCH",), self.change, summary="Not supported", scope="me:write"),

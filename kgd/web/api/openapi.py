@@ -1,5 +1,5 @@
 """
-``/api/swagger.json`` and ``/api/swagger.yaml``: the API, described from its own routes.
+``/api/swagger.json`` and ``/api/swagger.yaml``: a description of the API, made from its routes.
 
 Format: https://swagger.io/specification/v2/
 """
@@ -84,7 +84,7 @@ def _swagger(schema: dict[str, Any]) -> dict[str, Any]:
     if "anyOf" in schema:
         (other,) = (each for each in schema["anyOf"] if each.get("type") != "null")
         return _swagger(other)
-    # It has neither titles nor texts, and no list of required fields that is empty.
+    # Swagger 2.0 has no empty list of required fields.
     kept = {
         key: value
         for key, value in schema.items()
@@ -163,11 +163,12 @@ class SwaggerAPI:
     """
     Serves the description.
 
-    :param others: Gives all other routes, which exist only when this is asked for.
+    :param described: Gives all routes. Called for each request, because this API's routes are made
+        before the others.
     """
 
-    def __init__(self, others: Callable[[], Iterable[Route]]) -> None:
-        self._others = others
+    def __init__(self, described: Callable[[], Iterable[Route]]) -> None:
+        self._described = described
 
     def routes(self) -> list[Route]:
         """
@@ -188,10 +189,10 @@ class SwaggerAPI:
 
     def yaml(self, request: Any) -> bytes:
         """
-        ``GET /api/swagger.yaml``: JSON is YAML, too.
+        ``GET /api/swagger.yaml``; JSON is also YAML.
         """
         return encoded_answer(request, self._document(request), b"text/x-yaml")
 
     def _document(self, request: Any) -> bytes:
-        document = describe(self._others(), base_url(request))
+        document = describe(self._described(), base_url(request))
         return msgspec.json.format(msgspec.json.encode(document), indent=2)

@@ -1,5 +1,5 @@
 """
-``/api/sessions``: what is worked on with which kernel.
+``/api/sessions``: which notebook or console uses which kernel.
 """
 
 from __future__ import annotations

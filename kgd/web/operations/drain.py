@@ -1,5 +1,5 @@
 """
-``/api/drain``: let the gateway end its work and stop.
+``/api/drain``: makes the gateway finish its work and stop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kgd.web.routes import Route
 @attrs.frozen
 class DrainAPI:
     """
-    Draining over HTTP, for whoever cannot send a signal.
+    Draining over HTTP, for operators that cannot send a signal.
     """
 
     _draining: Draining

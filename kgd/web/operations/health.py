@@ -31,7 +31,7 @@ class HealthAPI:
         :return: The routes of this part of the API.
         """
         return [
-            Route("/healthz", ("GET",), self.health, Access.PUBLIC, "Whether the gateway lives"),
+            Route("/healthz", ("GET",), self.health, Access.PUBLIC, "Whether the gateway runs"),
             Route("/readyz", ("GET",), self.readiness, Access.PUBLIC, "Whether it takes new work"),
         ]
 

@@ -1,8 +1,8 @@
 """
-``/metrics``: for those who watch the gateway.
+``/metrics``: metrics for Prometheus.
 
-Format: https://prometheus.io/docs/instrumenting/exposition_formats/; names are those of Jupyter's
-own server where it has the same thing.
+Format: https://prometheus.io/docs/instrumenting/exposition_formats/. Metrics of Jupyter Server keep
+its names.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Values = Mapping[tuple[str, ...], float]
 
 class MetricsAPI:
     """
-    Makes metrics of what there is, and of what has been counted, when it is asked to.
+    Makes metrics from the present state and the counters, for each request.
 
-    :param more: Gives a personality's own metrics.
+    :param more: Gives the personality's own metrics.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class MetricsAPI:
         """
         ``GET /metrics``.
         """
-        # Imported when somebody scrapes for the first time; it takes memory.
+        # Imported for the first scrape, because it takes memory.
         from prometheus_client import (
             CollectorRegistry,
             PlatformCollector,
@@ -80,13 +80,15 @@ class MetricsAPI:
 
     def describe(self) -> list[Any]:
         """
-        :return: Nothing: what there is depends on what runs.
+        Called by Prometheus's registry.
+
+        :return: Nothing: which metrics there are depends on what runs.
         """
         return []
 
     def collect(self) -> Families:
         """
-        :return: All but what is known of the process.
+        :return: All metrics except those of the process.
         """
         yield from self._of_server()
         yield from self._of_kernels()
@@ -101,25 +103,29 @@ class MetricsAPI:
         status = self._status
         yield InfoMetricFamily("jupyter_server", "The gateway", {"version": f"kgd {__version__}"})
         for name, text, value in (
-            ("last_activity_timestamp", "When it was last used", status.last_activity()),
-            ("started_timestamp", "When it was started", status.started),
-            ("active_duration", "How long it was in use", status.active_duration()),
+            ("last_activity_timestamp", "When the gateway was last used", status.last_activity()),
+            ("started_timestamp", "When the gateway was started", status.started),
+            (
+                "active_duration",
+                "The time from start to last use",
+                status.active_duration(),
+            ),
         ):
             yield gauge(f"jupyter_server_{name}_seconds", text, {(): value})
         is_on = self._gateway.draining.is_on
-        yield gauge("kgd_draining", "Whether it begins nothing new any more", {(): int(is_on)})
+        yield gauge("kgd_draining", "Whether the gateway refuses new work", {(): int(is_on)})
 
     def _of_kernels(self) -> Families:
         kernels, counters = self._gateway.kernels, self._gateway.counters
         running = kernels.list()
         by_name: Counter[tuple[str, ...]] = Counter({(name,): 0 for name in counters.starts})
         by_name.update((kernel.name,) for kernel in running)
-        text = "Kernels that run, by kernelspec"
+        text = "Running kernels, by kernelspec"
         yield gauge("kernel_currently_running_total", text, by_name, ["type"])
         labels = ["kernel_name", "execution_state"]
         text = "Kernels, by kernelspec and state"
         yield gauge("kgd_kernels", text, _by_state(running, counters.starts), labels)
-        text = "Kernels that are kept ready, and that nobody has asked for yet"
+        text = "Kernels that are kept ready for clients"
         yield gauge("kgd_spare_kernels", text, _by_state(kernels.spare(), self._spare), labels)
         by_spec = ["kernel_name"]
         yield histogram(
@@ -137,21 +143,21 @@ class MetricsAPI:
             ("kgd_kernel_restarts", "Kernels that died and were started again", counters.revivals),
             (
                 "kgd_kernel_deaths",
-                "Kernels that nobody stopped, and that are gone",
+                "Kernels that ended without being stopped",
                 counters.deaths,
             ),
         ):
-            # What begins with 1 has not grown for those who watch.
+            # Counters begin with 0, because Prometheus sees no increase in one that begins with 1.
             values: Values = {(spec,): counts[spec] for spec in {*counters.starts, *counts}}
             yield counter(name, text, values, by_spec)
 
     def _of_clients(self) -> Families:
         figures = [kernel.channels.figures() for kernel in self._gateway.kernels.list()]
         present = sum(each.present for each in figures)
-        yield gauge("kgd_websocket_connections", "WebSockets that are open", {(): present})
+        yield gauge("kgd_websocket_connections", "Open WebSockets", {(): present})
         yield gauge(
             "kgd_attachments",
-            "Clients of kernels: those that are there, and those that may come back",
+            "Clients of kernels: connected ones, and those that may come back",
             {("present",): present, ("away",): sum(each.away for each in figures)},
             ["state"],
         )
@@ -165,20 +171,19 @@ class MetricsAPI:
         counters = self._gateway.counters
         yield from _traffic(
             "websocket",
-            "that went over WebSockets",
+            "over WebSockets",
             {"to_clients": counters.to_clients, "from_clients": counters.from_clients},
             "direction",
         )
         yield from _traffic(
             "kernel",
-            "that went over ZeroMQ, those included with which the gateway itself asks",
+            "over ZeroMQ, including those of the gateway itself",
             {"to_kernels": counters.to_kernels, "from_kernels": counters.from_kernels},
             "direction",
         )
         yield from _traffic(
             "dropped",
-            "of output that a client was not sent: because it was slow, because it was away, or "
-            "because of the limits to rates",
+            "of output that clients did not get: they were slow or away, or a rate limit applied",
             {"slow": counters.slow, "away": counters.away, "rate": counters.too_fast},
             "reason",
         )
@@ -187,21 +192,21 @@ class MetricsAPI:
         counters = self._gateway.counters
         yield histogram(
             "http_request_duration_seconds",
-            "The time from a request to the end of its answer",
+            "The time from a request to the end of its response",
             {
                 (method, route, str(code)): found
                 for (method, route, code), found in counters.requests.items()
             },
             ["method", "handler", "status_code"],
         )
-        text = "How late the reactor was"
+        text = "How late the reactor runs its timers"
         yield histogram("kgd_reactor_lag_seconds", text, {(): counters.lag}, ())
 
 
 def gauge(name: str, text: str, values: Values, labels: Sequence[str] = ()) -> Any:
     """
     :param values: By the values of the labels.
-    :return: A family of metrics.
+    :return: A metric family for values that rise and fall.
     """
     from prometheus_client.core import GaugeMetricFamily
 
@@ -210,7 +215,7 @@ def gauge(name: str, text: str, values: Values, labels: Sequence[str] = ()) -> A
 
 def counter(name: str, text: str, values: Values, labels: Sequence[str]) -> Any:
     """
-    The same for what only grows; ``_total`` is put behind the name.
+    :return: A metric family for values that only grow. ``_total`` is added to its name.
     """
     from prometheus_client.core import CounterMetricFamily
 
@@ -227,7 +232,7 @@ def histogram(
     name: str, text: str, values: Mapping[tuple[str, ...], Histogram], labels: Sequence[str]
 ) -> Any:
     """
-    The same for values of which it is known how many were in which range.
+    :return: A metric family for counts of values by range.
     """
     from prometheus_client.core import HistogramMetricFamily
 
@@ -241,8 +246,8 @@ def histogram(
 
 def _by_state(kernels: Iterable[IKernel], names: Iterable[str]) -> Mapping[tuple[str, ...], int]:
     """
-    :param names: Kernelspecs of which it is said if there is none; who only knows what there is
-        cannot wait for a pool that is empty.
+    :param names: Kernelspecs that are included even without kernels, so that an empty pool can be
+        seen.
     """
     found: Counter[tuple[str, ...]] = Counter({(name, "idle"): 0 for name in names})
     found.update((kernel.name, kernel.execution_state) for kernel in kernels)

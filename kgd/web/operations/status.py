@@ -49,14 +49,14 @@ class StatusAPI:
                 "/api/status",
                 ("GET",),
                 self.show,
-                summary="How much is going on",
+                summary="Kernels, connections and the last activity",
                 scope="api:read",
             )
         ]
 
     def record_use(self, request: Any, path: str) -> None:
         """
-        Take a request for use of the gateway, unless ``no_track_activity`` is in its query.
+        Count a request as use of the gateway, unless it has ``no_track_activity`` in its query.
 
         :param path: Below the base URL.
         """

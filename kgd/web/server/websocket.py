@@ -1,8 +1,8 @@
 """
-A kernel's channels over one WebSocket: the bridge between Autobahn and an attachment.
+One client's WebSocket, connected to its attachment in the relay.
 
-Autobahn reads frames, pings and closes. Frames with kernel messages are written straight to the
-transport: the relay has encoded them, once for all clients.
+Autobahn reads frames and handles pings and closing. Frames with kernel messages are written
+straight to the transport: the relay has encoded them, once for all clients.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from kgd.web.access_log import request_log_of
 from kgd.web.server.delivery import AcknowledgementSweep, Unacknowledged, unsent_size, write_now
 from kgd.web.server.site import LINGER, GatewayHTTPChannel
 
-MAX_CLOSE_REASON = 123  # bytes, after which a close frame would be too long
-# A pong may take three pings' time, and half a minute at least.
+MAX_CLOSE_REASON = 123  # bytes; a close frame has room for no more
+# In seconds. A pong may take three intervals of pings, but at least this long.
 MIN_PONG_TIMEOUT = 30.0
-# How long a client has to read what stands before a close frame, and to answer that, in seconds.
+# Seconds for a client to read everything before a close frame, and to reply to it.
 CLOSE_TIMEOUT = 2.0
-# Twisted's own are made for many small streams: with more at a time, large messages flow freely.
+# In bytes. Twisted's defaults suit many small streams; large messages are faster with these.
 MAX_SEND_SIZE = 1024 * 1024
 WRITE_BUFFER_SIZE = 256 * 1024
 
@@ -54,16 +54,17 @@ WRITE_BUFFER_SIZE = 256 * 1024
 @implementer(IClient, IPushProducer)
 class KernelWebSocketProtocol(WebSocketServerProtocol):
     """
-    One client's WebSocket: the bridge between Autobahn and an attachment.
+    Connects one client's WebSocket to its attachment.
+
+    :ivar disconnected: Called when the connection is lost.
     """
 
     _log = make_logger()
-    # Autobahn's own says everything twice, and would write whole requests to a log for debugging.
+    # Autobahn's own logger repeats errors, and writes whole requests at level debug.
     log = txaio.make_logger(level="error")  # type: ignore[attr-defined]
     _attachment: IAttachment | None = None
     _undelivered: list[KernelMessage] | None = None
     transport: Any
-    # Called when the connection is lost.
     disconnected: Callable[[], object] = staticmethod(lambda: None)
 
     def prepare(
@@ -75,10 +76,10 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
         audit: Callable[[ClientMessage], None] | None = None,
     ) -> None:
         """
-        Say what this connection is for, before it is made.
+        Set what the connection is for, before it is made.
 
         :param headers: To send with the handshake.
-        :param audit: Called with each request, if it is to be written down.
+        :param audit: Called with each message from the client, if the audit log is on.
         """
         self._kernel = kernel
         self._session_id = session_id
@@ -101,15 +102,15 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def onConnect(self, request: object) -> tuple[str | None, dict[str, str]]:
         """
-        Everything has been checked.
+        Accept the handshake, which has been checked already.
         """
         return self.framing.subprotocol, self._headers
 
     def onOpen(self) -> None:
         """
-        The handshake is done.
+        Attach the client to the kernel, after the handshake.
         """
-        # Until now the HTTP channel, whose connection this was, is the transport's producer.
+        # Until now the HTTP channel is the transport's producer.
         self.transport.unregisterProducer()
         self.transport.SEND_LIMIT = MAX_SEND_SIZE
         self.transport.bufferSize = WRITE_BUFFER_SIZE
@@ -120,7 +121,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """
-        A frame from the client.
+        Send a client's message to the kernel.
         """
         if self._attachment is None:
             return
@@ -135,12 +136,12 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
             text_in_v1 = self.framing.subprotocol is not None and not isBinary
             self.close(CANNOT_ACCEPT if text_in_v1 else INVALID_PAYLOAD, error.reason)
         except Exception:
-            self._log.failure("a client's message could not be passed on")
-            self.close(INTERNAL_ERROR, "the gateway failed to pass a message on; see its log")
+            self._log.failure("cannot relay a client's message")
+            self.close(INTERNAL_ERROR, "the gateway failed to relay a message; see its log")
 
     def onMessageBegin(self, isBinary: bool) -> None:
         """
-        The first frame of a message.
+        Called before the first frame of a message.
         """
         super().onMessageBegin(isBinary)
         self._fragments = 0
@@ -148,7 +149,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def onMessageFrameBegin(self, length: int) -> None:
         """
-        A frame of a message. Empty ones would never get to the limit for the message's size.
+        Count the frames of a message. Without this, empty frames would never reach a limit.
         """
         super().onMessageFrameBegin(length)
         self._fragments += 1
@@ -160,36 +161,36 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def onMessageFrameData(self, payload: bytes) -> None:
         """
-        A piece of a frame. Autobahn would keep them all, and then join them: however small they
-        are, and in how many frames, they need no more room here than what is in them.
+        Add a piece of a frame. Autobahn would keep each piece as an object of its own; here, many
+        small pieces need no more memory than their bytes.
         """
         if not self.failedByMe:
             self._message.write(payload)
 
     def onMessageFrameEnd(self) -> None:
         """
-        A whole frame.
+        Do nothing: the pieces of the frame have been added.
         """
 
     def onMessageEnd(self) -> None:
         """
-        A whole message.
+        Give Autobahn the complete message.
         """
-        # This copies nothing, nor does joining what is one piece.
+        # getvalue copies nothing, and neither does joining one piece.
         self.message_data = [self._message.getvalue()]
         self._message = BytesIO()
         super().onMessageEnd()
 
     def _fail_connection(self, code: int = GOING_AWAY, reason: str = "") -> None:
         """
-        The client has broken the protocol; Autobahn's name for it.
+        Close because the client has violated the protocol.
         """
         self._log.info("closing a WebSocket ({code}): {reason}", code=code, reason=reason)
         super()._fail_connection(code, reason)
 
     def onPing(self, payload: bytes) -> None:
         """
-        A ping. A client that does not read is answered when it does, and then only the last one.
+        Reply to a ping. While the client does not read, only the last ping is remembered.
         """
         if self._is_paused:
             self._pong = payload
@@ -198,7 +199,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def onCloseFrame(self, code: Any, reasonRaw: Any) -> Any:
         """
-        The client goes. From now on nothing can be sent, until it comes back.
+        Detach a client that closes: nothing can be sent to it any longer.
         """
         self._detach()
         self._close_received = True
@@ -206,8 +207,8 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def _closeConnection(self, abort: bool = False) -> None:
         """
-        Close; Autobahn's name for it. A client whose close frame has come shall get what has been
-        written, which cutting the connection would throw away, but not wait for it for ever.
+        Close the connection. A client that has sent a close frame may read what was written, which
+        aborting would discard, for at most :py:data:`LINGER` seconds.
         """
         if abort and not self._close_received:
             self.transport.abortConnection()
@@ -220,14 +221,14 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """
-        The connection has gone, cleanly or not.
+        Detach the client.
         """
         self.factory.open.discard(self)
         self._detach()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        The same, as the transport says it.
+        Called when the connection is lost.
         """
         super().connectionLost(reason)
         if self._abort_call is not None and self._abort_call.active():
@@ -236,8 +237,8 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def detach_and_close(self, code: int, reason: str) -> None:
         """
-        Take nothing more from the client, and close. What the kernel sends is kept for it, as for
-        any client that goes.
+        Ignore the client from now on, and close. The kernel's messages are kept for it, as for any
+        client that disconnects.
         """
         self._detach()
         self.close(code, reason)
@@ -251,7 +252,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def deliver(self, message: KernelMessage) -> None:
         """
-        Write a message, in this client's framing.
+        Write a kernel's message in the client's framing.
         """
         if self.state != self.STATE_OPEN:
             return
@@ -263,7 +264,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
         if self._unflushed > WRITE_BUFFER_SIZE:
             self._flush()
         elif self._flushing is None:
-            # What comes in one turn of the reactor leaves together.
+            # All messages of one turn of the reactor are written together.
             self._flushing = self.factory.reactor.callLater(0, self._flush_now)
 
     def _flush_now(self) -> None:
@@ -272,7 +273,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def _flush(self) -> None:
         """
-        Write what has been delivered.
+        Write the delivered messages.
         """
         if self._flushing is not None:
             self._flushing.cancel()
@@ -288,7 +289,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def close(self, code: int, reason: str) -> None:
         """
-        Send a close frame, behind all that has been written.
+        Send a close frame after all messages.
         """
         self._flush()
         if self.state == self.STATE_OPEN:
@@ -298,13 +299,13 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
     @property
     def unsent(self) -> int:
         """
-        How many bytes wait for the client's system to take them.
+        The bytes that the client's system has not accepted.
         """
         return self._unflushed + unsent_size(self.transport)
 
     def surrender(self) -> list[KernelMessage]:
         """
-        Give back what has not arrived, and cut the connection if it is dead.
+        Take the messages that have not arrived, and abort the connection if it is dead.
         """
         if self._undelivered is not None:
             return self._undelivered
@@ -318,15 +319,16 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def _track_delivery(self) -> None:
         """
-        How much has arrived can be learned until the transport closes its socket, which it has done
-        before it tells us that the connection is lost.
+        Find out which messages have not arrived when the connection is lost. The system can be
+        asked only until the transport closes its socket, which it does before it calls
+        :py:meth:`connectionLost`.
         """
         self._unacknowledged = Unacknowledged(self.transport, self.factory.sweep)
         lost = self.transport.connectionLost
 
         def connection_lost(reason: Failure) -> None:
-            # The last thing that came from the other side also said what it had got, unless that
-            # was a reset.
+            # The last packet of the other side acknowledged what it had received, unless it was a
+            # reset.
             orderly = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
             unwritten = [message for message, _ in self._messages]
             self._undelivered = [
@@ -339,7 +341,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def pauseProducing(self) -> None:
         """
-        The client's TCP window is full.
+        Called when the transport's buffer is full.
         """
         self._is_paused = True
         if self._attachment is not None:
@@ -347,7 +349,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def resumeProducing(self) -> None:
         """
-        The client has read.
+        Called when the transport's buffer is empty again.
         """
         self._is_paused = False
         pong, self._pong = self._pong, None
@@ -358,15 +360,15 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def stopProducing(self) -> None:
         """
-        The connection is lost; Autobahn says so, too.
+        Do nothing: :py:meth:`connectionLost` is called, too.
         """
 
 
 class KernelWebSocketFactory(WebSocketServerFactory):
     """
-    Makes the connections, with the limits of the settings.
+    Makes the WebSockets of all kernels, with the limits of the settings.
 
-    :param open_sockets: Where those are kept that are open.
+    :param open_sockets: The set of open WebSockets.
     """
 
     protocol = KernelWebSocketProtocol
@@ -384,11 +386,11 @@ class KernelWebSocketFactory(WebSocketServerFactory):
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             versions=[13],
             webStatus=False,
-            # Autobahn checks what it sends against the limit, too: only Autobahn's own frames.
+            # Autobahn also applies these limits to what it sends, which are control frames only.
             maxFramePayloadSize=settings.max_frame_size,
             maxMessagePayloadSize=settings.max_message_size,
             failByDrop=False,
-            # All of the handshake is there when Autobahn gets it.
+            # Autobahn gets the handshake complete.
             openHandshakeTimeout=20,
             closeHandshakeTimeout=CLOSE_TIMEOUT,
             tcpNoDelay=True,
@@ -398,7 +400,7 @@ class KernelWebSocketFactory(WebSocketServerFactory):
 
     def detach_and_close(self, code: int, reason: str) -> None:
         """
-        Close all connections.
+        Detach and close all connections.
         """
         for protocol in self.open:
             protocol.detach_and_close(code, reason)
@@ -406,7 +408,7 @@ class KernelWebSocketFactory(WebSocketServerFactory):
 
 class UpgradeResource(Resource):
     """
-    Turns one checked request into a WebSocket.
+    Turns a request that has been checked into a WebSocket.
     """
 
     isLeaf = True
@@ -417,12 +419,12 @@ class UpgradeResource(Resource):
 
     def render(self, request: Any) -> int:
         """
-        Take the connection over from HTTP.
+        Take over the connection from HTTP.
 
-        Autobahn reads the handshake once more. It gets only the headers that it needs, because its
-        idea of where a header ends differs from Twisted's.
+        Autobahn parses the handshake again. It gets only the headers that it needs, because it
+        differs from Twisted about where a header ends.
         """
-        # HTTP will hear no more of it.
+        # HTTP is not told about the end of this request.
         request_log_of(request).end(SWITCHING_PROTOCOLS)
         channel = request.channel
         transport, channel.transport = channel.transport, None
@@ -434,7 +436,7 @@ class UpgradeResource(Resource):
         else:
             transport.protocol = self._protocol
         self._protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
-        # It is paused while the HTTP channel serves a request.
+        # The HTTP channel pauses it while it serves a request.
         transport.resumeProducing()
         lines = [
             b"GET / HTTP/1.1",
@@ -446,7 +448,7 @@ class UpgradeResource(Resource):
         ]
         if self._protocol.framing.subprotocol:
             lines.append(b"Sec-WebSocket-Protocol: " + self._protocol.framing.subprotocol.encode())
-        # Some clients do not wait for the answer.
+        # Some clients send frames before they get the response.
         early = b"".join(channel._dataBuffer) + channel.clearLineBuffer()
         self._protocol.dataReceived(b"\r\n".join([*lines, b"", b""]) + early)
         return NOT_DONE_YET

@@ -80,7 +80,7 @@ class AuthTokenTests(SynchronousTestCase):
         self.assertIn("cannot be read", self.refused(credentials, auth_token_credential="c"))
         for name in ("..", "../token", "/etc/passwd"):
             reason = self.refused(credentials, auth_token_credential=name)
-            self.assertIn("is no name of a credential", reason)
+            self.assertIn("is not the name of a credential", reason)
         for content in (
             b"",
             b" \n",

@@ -122,7 +122,7 @@ class LoaderTests(SynchronousTestCase):
         """
         setattr(self.module, "maker", Maker)  # noqa: B010
         error = self.assertRaises(ConfigurationError, load, "a_module_of_somebody", self.gateway)
-        self.assertIn("it is the class Maker; it has to be an instance", str(error))
+        self.assertIn("it is the class Maker; use an instance, Maker()", str(error))
         setattr(self.module, "maker", Maker(Plain))  # noqa: B010
         error = self.assertRaises(ConfigurationError, load, "a_module_of_somebody", self.gateway)
         self.assertIn("it is the class Plain;", str(error))
@@ -231,7 +231,7 @@ class LoaderTests(SynchronousTestCase):
         """
         for options in (5, [("a", "A.")], {"a": 1}):
             made = lambda options=options: self.odd(options)  # noqa: E731
-            self.assertIn("its options are no sequence of", self.refusal(made))
+            self.assertIn("its options are not a sequence of", self.refusal(made))
 
     def odd(self, options: Any) -> Any:
         """
