@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from kgd.errors import KernelLost, ResponseTooLarge
 from kgd.execution.outputs import LOST, CodeCell, Execution
-from kgd.interfaces import IChannels, IClient, IKernel
+from kgd.interfaces import IClient, IKernel, IKernelChannels
 from kgd.protocol.messages import USERNAME, KernelMessage, own_code
 from kgd.protocol.outputs import Outputs
 
@@ -29,23 +29,23 @@ class ExecutionBatch:
     :ivar answered: Fires with the outputs of the pieces up to the one that failed, or of all. Never
         fails.
     :ivar settled: Fires when the kernel has nothing of this left to do, or has been left.
-    :param too_much: Called once when the outputs are more than ``limit`` bytes.
+    :param output_exceeded: Called once when the outputs are more than ``limit`` bytes.
     """
 
     def __init__(
         self,
-        codes: Sequence[CodeCell],
+        cells: Sequence[CodeCell],
         limit: int,
-        too_much: Callable[[], None],
+        output_exceeded: Callable[[], None],
     ) -> None:
-        self.codes = codes
-        self.pieces: list[Execution] = []
+        self.cells = cells
+        self.executions: list[Execution] = []
         self.attempts = 0
         self.answered: Deferred[list[Outputs]] = Deferred()
         self.settled: Deferred[None] = Deferred()
         self.is_settled = False
         self._limit = limit
-        self._too_much: Callable[[], None] | None = too_much
+        self._output_exceeded: Callable[[], None] | None = output_exceeded
 
     def begin(self) -> list[Execution]:
         """
@@ -54,27 +54,27 @@ class ExecutionBatch:
         :return: The pieces to be sent.
         """
         self.attempts += 1
-        self.pieces = [Execution(code.printed) for code in self.codes]
-        return self.pieces
+        self.executions = [Execution(code.on_stdout) for code in self.cells]
+        return self.executions
 
     @property
     def size(self) -> int:
         """
         How many bytes have come of it.
         """
-        return sum(piece.size for piece in self.pieces)
+        return sum(piece.size for piece in self.executions)
 
     def advance(self, changed: Execution) -> None:
         """
         Something has come of a piece: see what follows.
         """
-        if self._too_much is not None and self.size > self._limit:
-            too_much, self._too_much = self._too_much, None
-            too_much()
+        if self._output_exceeded is not None and self.size > self._limit:
+            output_exceeded, self._output_exceeded = self._output_exceeded, None
+            output_exceeded()
         if not changed.is_done:
             return
         # Whoever gets the answer may give the kernel to somebody else at once.
-        self.is_settled = all(piece.is_done for piece in self.pieces)
+        self.is_settled = all(piece.is_done for piece in self.executions)
         if not self.answered.called:
             self._answer()
         if self.is_settled:
@@ -89,7 +89,7 @@ class ExecutionBatch:
 
     def _answer(self) -> None:
         outputs = []
-        for piece in self.pieces:
+        for piece in self.executions:
             if not piece.is_done:
                 return
             outputs.append(piece.outputs)
@@ -102,16 +102,16 @@ class ExecutionBatch:
         """
         Whether none of it has run, because of an error in what came before.
         """
-        return self.pieces[0].status == "aborted"
+        return self.executions[0].status == "aborted"
 
     @property
-    def lost(self) -> str:
+    def loss_reason(self) -> str:
         """
         Why the kernel can do no more for it, or the empty string.
         """
         if self.was_thrown_away:
             return "it throws away whatever it is to run"
-        for piece in self.pieces:
+        for piece in self.executions:
             error = piece.error
             if error is not None and error.ename in LOST:
                 return error.evalue or error.ename
@@ -129,7 +129,7 @@ class Executor:
     unsent: int = 0
 
     def __init__(
-        self, channels: IChannels, gone: Callable[[], None], username: str = USERNAME
+        self, channels: IKernelChannels, gone: Callable[[], None], username: str = USERNAME
     ) -> None:
         self._gone = gone
         self._username = username
@@ -138,21 +138,21 @@ class Executor:
         self._attachment = channels.attach(None, self, is_ours=True)
 
     def run(
-        self, codes: Sequence[CodeCell], limit: int, too_much: Callable[[], None]
+        self, cells: Sequence[CodeCell], limit: int, output_exceeded: Callable[[], None]
     ) -> ExecutionBatch:
         """
         Run some code.
 
         :param limit: How many bytes of output there may be.
-        :param too_much: Called when there are more.
+        :param output_exceeded: Called when there are more.
         """
-        run = ExecutionBatch(codes, limit, too_much)
+        run = ExecutionBatch(cells, limit, output_exceeded)
         self._send(run)
         return run
 
     def _send(self, run: ExecutionBatch) -> None:
         now = time.time()
-        for code, piece in zip(run.codes, run.begin(), strict=True):
+        for code, piece in zip(run.cells, run.begin(), strict=True):
             request = own_code(code.source, self._session, now, code.metadata, self._username)
             piece.msg_id = request.msg_id
             self._waiting[request.msg_id] = run, piece
@@ -170,12 +170,12 @@ class Executor:
         if piece.is_done:
             del self._waiting[piece.msg_id]
             if run.was_thrown_away and run.attempts < _ATTEMPTS:
-                if all(each.is_done for each in run.pieces):
+                if all(each.is_done for each in run.executions):
                     self._send(run)
                 return
         run.advance(piece)
 
-    def surrender(self) -> Sequence[KernelMessage]:
+    def take_undelivered(self) -> Sequence[KernelMessage]:
         """
         :return: Nothing: what is delivered has arrived.
         """
@@ -191,7 +191,7 @@ class Executor:
             run.advance(piece)
         self._gone()
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         """
         Have nothing to do with the kernel any more.
         """
@@ -201,7 +201,7 @@ class Executor:
             run.abandon()
 
 
-def run(kernel: IKernel, source: str, limit: int) -> Deferred[Outputs]:
+def execute_once(kernel: IKernel, source: str, limit: int) -> Deferred[Outputs]:
     """
     As :py:meth:`kgd.interfaces.IGateway.run`.
 
@@ -217,7 +217,7 @@ async def _run(kernel: IKernel, source: str, limit: int) -> Outputs:
     executor = Executor(kernel.channels, lambda: None)
     answered: Deferred[Outputs] = Deferred()
 
-    def too_much() -> None:
+    def output_exceeded() -> None:
         answered.errback(
             ResponseTooLarge(
                 f"the code gave more than {limit} bytes of output; it has to print less, or the "
@@ -225,7 +225,7 @@ async def _run(kernel: IKernel, source: str, limit: int) -> Outputs:
             )
         )
 
-    running = executor.run([CodeCell(source)], limit, too_much)
+    running = executor.run([CodeCell(source)], limit, output_exceeded)
 
     def done(outputs: list[Outputs]) -> None:
         if not answered.called:
@@ -235,9 +235,9 @@ async def _run(kernel: IKernel, source: str, limit: int) -> Outputs:
     try:
         outputs = await answered
     finally:
-        executor.leave()
-    if running.lost:
-        raise KernelLost(f"the kernel ended before it had answered: {running.lost}")
+        executor.detach()
+    if running.loss_reason:
+        raise KernelLost(f"the kernel ended before it had answered: {running.loss_reason}")
     return outputs
 
 

@@ -72,12 +72,12 @@ class CodeCell:
     Some code to run.
 
     :ivar metadata: That of the request: a JSON object.
-    :ivar printed: Called with what it prints, which is not kept then.
+    :ivar on_stdout: Called with what it prints, which is not kept then.
     """
 
     source: str
     metadata: bytes = b"{}"
-    printed: Callable[[str], None] | None = None
+    on_stdout: Callable[[str], None] | None = None
 
 
 class Execution:
@@ -89,16 +89,16 @@ class Execution:
     """
 
     __slots__ = (
-        "_displayed", "_error", "_response", "_result", "_stdout", "is_idle", "msg_id", "printed",
+        "_displayed", "_error", "_response", "_result", "_stdout", "is_idle", "msg_id", "on_stdout",
         "size", "status",
     )  # fmt: skip
 
-    def __init__(self, printed: Callable[[str], None] | None) -> None:
+    def __init__(self, on_stdout: Callable[[str], None] | None) -> None:
         self.msg_id = ""
         self.status = ""
         self.is_idle = False
         self.size = 0
-        self.printed = printed
+        self.on_stdout = on_stdout
         self._stdout: list[str] = []
         self._result: dict[str, Any] | None = None
         self._displayed: dict[str, Any] | None = None
@@ -131,8 +131,8 @@ class Execution:
         stream = _read(_STREAM, content, _Stream())
         if stream.name != "stdout":
             return
-        if self.printed is not None:
-            self.printed(stream.text)
+        if self.on_stdout is not None:
+            self.on_stdout(stream.text)
             return
         self.size += len(content)
         self._stdout.append(stream.text)

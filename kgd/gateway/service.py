@@ -339,7 +339,7 @@ class Gateway(Service):
         components.lag.stop()
         context = components.context
         for kernel in context.kernels.list():
-            kernel.channels.dismiss(GOING_AWAY, GATEWAY_SHUTS_DOWN)
+            kernel.channels.close_clients(GOING_AWAY, GATEWAY_SHUTS_DOWN)
         if personality is not None:
             await self._bounded("stopping the personality", personality.stop)
         await self._bounded("stopping the kernels", context.kernels.stop_all)

@@ -10,7 +10,7 @@ from typing import Any
 
 from kgd.deferreds import Waiters
 from kgd.errors import KernelStartFailed, NoSuchKernel, RestartFailed
-from kgd.interfaces import GATEWAY_SHUTS_DOWN, SHUT_DOWN, IChannels, IKernel, IKernelLauncher
+from kgd.interfaces import GATEWAY_SHUTS_DOWN, SHUT_DOWN, IKernel, IKernelChannels, IKernelLauncher
 from kgd.kernels.activity import Activity
 from kgd.kernels.lifecycle import new_lifecycle
 from kgd.kernels.local.transport import KernelAddress
@@ -99,7 +99,7 @@ class KernelController:
         self._activity = activity
         self._forget = forget
         self._crashed = crashed
-        self.channels: IChannels
+        self.channels: IKernelChannels
         self.kernel: IKernel
         self.events = new_lifecycle(self)
         self.schedule = StopSchedule.usual(settings)
@@ -182,12 +182,12 @@ class KernelController:
         self._seeding = True
         self._patience.wait(self._settings.seed_timeout)
 
-    def seeding_failed(self, piece: int, error: str) -> None:
+    def seeding_failed(self, index: int, error: str) -> None:
         """
         Not an effect: a piece of the seed has failed.
         """
         assert self._plan.seed is not None
-        cell, _ = self._plan.seed.cells[piece]
+        cell, _ = self._plan.seed.cells[index]
         self.events.seeding_failed(f"cell {cell} of the seed notebook failed: {error}")
 
     def reject(self, reason: str) -> None:

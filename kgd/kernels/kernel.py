@@ -14,10 +14,10 @@ from zope.interface import implementer
 from kgd.errors import NoSuchKernel
 from kgd.interfaces import (
     SHUT_DOWN,
-    IChannels,
-    IChannelsObserver,
     IKernel,
+    IKernelChannels,
     IKernelLauncher,
+    IKernelObserver,
     IRelay,
     KernelSpec,
 )
@@ -29,7 +29,7 @@ from kgd.kernels.supervisor import LaunchSpec
 from kgd.settings import Settings
 
 
-@implementer(IKernel, IChannelsObserver)
+@implementer(IKernel, IKernelObserver)
 class Kernel:
     """
     A kernel over all the processes that it has in its life. Every Deferred that it gives away
@@ -71,7 +71,7 @@ class Kernel:
             reactor, plan, settings, launcher, address, self._activity, forget, crashed
         )
         self._work.kernel = self
-        self.channels: IChannels = relay.open(plan.kernel_id, self)
+        self.channels: IKernelChannels = relay.open(plan.kernel_id, self)
         self._work.channels = self.channels
 
     @property
@@ -224,11 +224,11 @@ class Kernel:
         """
         self._work.process.says(self._work.events.began_seeding)
 
-    def seeding_failed(self, piece: int, error: str) -> None:
+    def seeding_failed(self, index: int, error: str) -> None:
         """
         A cell of the seed has failed.
         """
-        self._work.process.says(lambda: self._work.seeding_failed(piece, error))
+        self._work.process.says(lambda: self._work.seeding_failed(index, error))
 
     def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
         """

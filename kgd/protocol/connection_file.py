@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import attrs
 
-_EVERYWHERE = "0.0.0.0"  # noqa: S104
+_ALL_INTERFACES = "0.0.0.0"  # noqa: S104
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
@@ -51,7 +51,7 @@ class ConnectionInfo:
         """
         separator = "-" if self.transport == "ipc" else ":"
         # Whoever listens on all addresses is reached on the nearest.
-        ip = "127.0.0.1" if self.ip == _EVERYWHERE else self.ip
+        ip = "127.0.0.1" if self.ip == _ALL_INTERFACES else self.ip
         return f"{self.transport}://{ip}{separator}{self.ports[channel]}"
 
     def to_json(self) -> bytes:

@@ -264,7 +264,7 @@ def own_code(
     return own_request("shell", "execute_request", encoded, session, now, metadata, username)
 
 
-def own_message(
+def make_kernel_message(
     msg_type: str,
     content: bytes,
     session: str,

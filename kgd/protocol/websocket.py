@@ -31,7 +31,7 @@ LEGACY = Framing(None, legacy.encode, legacy.decode)
 V1 = Framing(v1.SUBPROTOCOL, v1.encode, v1.decode)
 
 
-def choose(offered: Iterable[str], wanted: str | None = None) -> Framing:
+def choose_framing(offered: Iterable[str], wanted: str | None = None) -> Framing:
     """
     :param offered: The subprotocols that the client offers, in any order.
     :param wanted: The one that the operator wants; ``""`` agrees to none, ``None`` to any.

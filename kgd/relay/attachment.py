@@ -17,7 +17,7 @@ from kgd.interfaces import IAttachment, IClient
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
 from kgd.observability.scrubbing import shortened
-from kgd.protocol.messages import ClientMessage, KernelMessage, own_message
+from kgd.protocol.messages import ClientMessage, KernelMessage, make_kernel_message
 from kgd.protocol.rfc6455 import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from kgd.relay.backlog import OVERHEAD, Backlog
 from kgd.relay.connection import ClientSockets
@@ -223,7 +223,9 @@ class Attachment:
         encoded = msgspec.json.encode(content)
         username = self._settings.username
         self.deliver(
-            own_message(msg_type, encoded, self.session_id, time.time(), parent, username=username)
+            make_kernel_message(
+                msg_type, encoded, self.session_id, time.time(), parent, username=username
+            )
         )
 
     def _keep(self, message: KernelMessage) -> None:
@@ -276,7 +278,7 @@ class Attachment:
         """
         self._end_absence()
         if self._client is not None:
-            self._backlog.put_back(self._client.surrender())
+            self._backlog.put_back(self._client.take_undelivered())
             self._client.close(NORMAL, "Replaced by a newer connection")
         self._welcome(client)
         self.resume()
@@ -291,7 +293,7 @@ class Attachment:
             self._forget(self)
             return
         settings = self._settings
-        self._backlog.put_back(client.surrender())
+        self._backlog.put_back(client.take_undelivered())
         self._client = None
         self._paused = True
         # What is kept is limited in other ways.

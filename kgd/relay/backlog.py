@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from kgd.observability.counters import Traffic
-from kgd.protocol.messages import USERNAME, Buffer, KernelMessage, own_message
+from kgd.protocol.messages import USERNAME, Buffer, KernelMessage, make_kernel_message
 
 # What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
 DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
@@ -40,7 +40,9 @@ class _Gap:
         )
         content = msgspec.json.encode({"name": "stderr", "text": text})
         parent = bytes(self.parent)
-        return own_message("stream", content, session, time.time(), parent, username=username)
+        return make_kernel_message(
+            "stream", content, session, time.time(), parent, username=username
+        )
 
 
 class Backlog:

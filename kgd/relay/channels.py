@@ -18,11 +18,11 @@ from kgd.execution.probe import Probe
 from kgd.execution.seeding import SeedRun
 from kgd.interfaces import (
     GATEWAY_SHUTS_DOWN,
-    ChannelsFigures,
+    ClientStats,
     IAttachment,
-    IChannels,
-    IChannelsObserver,
     IClient,
+    IKernelChannels,
+    IKernelObserver,
 )
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
@@ -46,7 +46,7 @@ LAST_WORDS = 0.025
 MOST_AWAY = 8
 
 
-@implementer(IChannels)
+@implementer(IKernelChannels)
 class KernelChannels:
     """
     One iopub subscription, fanned out; shell, control and stdin for each client.
@@ -62,7 +62,7 @@ class KernelChannels:
         settings: Settings,
         sockets: SocketFactory,
         kernel_id: str,
-        observer: IChannelsObserver,
+        observer: IKernelObserver,
         closed: Callable[[KernelChannels], None],
         counters: Counters,
     ) -> None:
@@ -97,18 +97,18 @@ class KernelChannels:
         return sum(attachment.is_present for attachment in self._audience)
 
     @property
-    def outstanding(self) -> int:
+    def pending_executions(self) -> int:
         """
         How many requests of clients to run code the kernel has not answered.
         """
         return sum(attachment.outstanding.code for attachment in self._audience)
 
-    def figures(self) -> ChannelsFigures:
+    def client_stats(self) -> ClientStats:
         """
         How many clients there are, and what waits for them.
         """
         clients = [attachment for attachment in self._audience if not attachment.is_ours]
-        return ChannelsFigures(
+        return ClientStats(
             present=sum(each.is_present for each in clients),
             away=sum(not each.is_present for each in clients),
             messages=sum(each.queued for each in clients),
@@ -426,16 +426,16 @@ class KernelChannels:
 
         self._after_last_words(publish)
 
-    def dismiss(self, code: int, reason: str) -> None:
+    def close_clients(self, code: int, reason: str) -> None:
         """
         Close every client, after the last words of a process that has ended.
         """
 
-        def dismiss() -> None:
+        def close_clients() -> None:
             for attachment in self._audience:
                 attachment.end(code, reason)
 
-        self._after_last_words(dismiss)
+        self._after_last_words(close_clients)
 
     def close(self, code: int, reason: str) -> None:
         """
@@ -445,7 +445,7 @@ class KernelChannels:
             return
         self._closed = True
         self.disconnect("KernelDied", reason)
-        self.dismiss(code, reason)
+        self.close_clients(code, reason)
         self._after_last_words(lambda: self._on_closed(self))
 
     def abandon(self) -> None:

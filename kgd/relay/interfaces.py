@@ -15,7 +15,7 @@ from kgd.protocol.messages import ClientMessage, KernelMessage
 # --- relay ----------------------------------------------------------------------------------------
 
 
-class IChannelsObserver(Interface):
+class IKernelObserver(Interface):
     """
     Whoever wants to know what a kernel is doing: the kernel itself.
     """
@@ -30,11 +30,11 @@ class IChannelsObserver(Interface):
         The present process answers, and begins to run its seed.
         """
 
-    def seeding_failed(piece: int, error: str) -> None:
+    def seeding_failed(index: int, error: str) -> None:
         """
         A piece of the seed has failed; clients are not let in.
 
-        :param piece: Which, counted from 0.
+        :param index: Which, counted from 0.
         :param error: Name and value of the exception.
         """
 
@@ -59,7 +59,7 @@ class IClient(Interface):
         Send a message to the client.
         """
 
-    def surrender() -> Sequence[KernelMessage]:
+    def take_undelivered() -> Sequence[KernelMessage]:
         """
         Give back what was delivered and is known not to have arrived, in order. When there is any,
         the connection is cut.
@@ -104,7 +104,7 @@ class IAttachment(Interface):
 
 
 @attrs.frozen(kw_only=True)
-class ChannelsFigures:
+class ClientStats:
     """
     The clients of a kernel, without those that are parts of the gateway.
 
@@ -120,15 +120,17 @@ class ChannelsFigures:
     size: int = 0
 
 
-class IChannels(Interface):
+class IKernelChannels(Interface):
     """
     A kernel's ZeroMQ sockets and the clients that use them, for as long as the kernel exists.
     """
 
     connections: int = Attribute("How many clients are there at the moment.")
-    outstanding: int = Attribute("How many requests to run code the kernel has not answered.")
+    pending_executions: int = Attribute(
+        "How many requests to run code the kernel has not answered."
+    )
 
-    def figures() -> ChannelsFigures:
+    def client_stats() -> ClientStats:
         """
         :return: How many clients there are at the moment, and what waits for them.
         """
@@ -176,7 +178,7 @@ class IChannels(Interface):
             hold that the operator sets to users: types of messages, rates of output.
         """
 
-    def dismiss(code: int, reason: str) -> None:
+    def close_clients(code: int, reason: str) -> None:
         """
         Close every client, and leave the gateway's own sockets open.
         """
@@ -192,7 +194,7 @@ class IRelay(Interface):
     Opens kernels' channels; owner of the ZeroMQ context.
     """
 
-    def open(kernel_id: str, observer: IChannelsObserver) -> IChannels:
+    def open(kernel_id: str, observer: IKernelObserver) -> IKernelChannels:
         """
         Make the channels of a new kernel, not yet connected.
         """

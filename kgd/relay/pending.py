@@ -12,7 +12,7 @@ from typing import NamedTuple
 import attrs
 import msgspec
 
-from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, own_message
+from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_kernel_message
 
 _REQUEST = "_request"
 _CODE = "execute_request"
@@ -151,7 +151,9 @@ def substitutes(
 
     def message(channel: str, msg_type: str, content: dict[str, object]) -> KernelMessage:
         encoded = msgspec.json.encode(content)
-        return own_message(msg_type, encoded, session, time.time(), parent, channel, username)
+        return make_kernel_message(
+            msg_type, encoded, session, time.time(), parent, channel, username
+        )
 
     yield message(request.channel, f"{kind}_reply", reply)
     if is_code:
@@ -178,4 +180,7 @@ def substitute_idle(
         ("status", {"execution_state": "idle"}, "idle"),
     ):
         encoded = msgspec.json.encode(content)
-        yield own_message(msg_type, encoded, session, time.time(), parent, username=username), state
+        yield (
+            make_kernel_message(msg_type, encoded, session, time.time(), parent, username=username),
+            state,
+        )

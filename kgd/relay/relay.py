@@ -9,7 +9,7 @@ from typing import Any
 from zope.interface import implementer
 
 from kgd.errors import ConfigurationError
-from kgd.interfaces import IChannels, IChannelsObserver, IRelay
+from kgd.interfaces import IKernelChannels, IKernelObserver, IRelay
 from kgd.observability.counters import Counters
 from kgd.protocol.connection_file import CurveKeys
 from kgd.relay.channels import KernelChannels
@@ -46,7 +46,7 @@ class Relay:
             )
         self._sockets = SocketFactory(self._reactor, self._counters)
 
-    def open(self, kernel_id: str, observer: IChannelsObserver) -> IChannels:
+    def open(self, kernel_id: str, observer: IKernelObserver) -> IKernelChannels:
         """
         Make the channels of a new kernel.
         """

@@ -11,11 +11,11 @@ from zope.interface import implementer
 
 from kgd.interfaces import (
     GATEWAY_SHUTS_DOWN,
-    ChannelsFigures,
+    ClientStats,
     IAttachment,
-    IChannels,
-    IChannelsObserver,
     IClient,
+    IKernelChannels,
+    IKernelObserver,
     IRelay,
 )
 from kgd.protocol.connection_file import ConnectionInfo, CurveKeys
@@ -65,7 +65,7 @@ class FakeAttachment:
             self.client = None
 
 
-@implementer(IChannels)
+@implementer(IKernelChannels)
 class FakeChannels:
     """
     Channels without a kernel.
@@ -74,21 +74,21 @@ class FakeChannels:
     :ivar connection: What they are connected to, or ``None``.
     :ivar asked: The gateway's own requests: ``shutdown``, ``restart``, ``interrupt``.
     :ivar statuses: What was told to clients with :py:meth:`publish_status`.
-    :ivar dismissed: Code and reason of :py:meth:`dismiss`.
+    :ivar dismissed: Code and reason of :py:meth:`close_clients`.
     :ivar closed: Code and reason of :py:meth:`close`.
     :ivar on_shutdown: Called with ``restart`` when a shutdown is asked for: what an obliging
         kernel does then.
     :ivar error: What :py:meth:`connect` raises as long as it is not ``None``.
-    :ivar outstanding: How many requests shall seem not to be answered.
+    :ivar pending_executions: How many requests shall seem not to be answered.
     :ivar seed: What :py:meth:`connect` was told to run; nothing runs it.
     :ivar losses: What unanswered requests were answered with, as name and value of an error.
     """
 
-    def __init__(self, observer: IChannelsObserver | None = None) -> None:
+    def __init__(self, observer: IKernelObserver | None = None) -> None:
         self.observer = observer
         self.attachments: dict[str, FakeAttachment] = {}
         self.connection: ConnectionInfo | None = None
-        self.outstanding: int = 0
+        self.pending_executions: int = 0
         self.asked: list[str] = []
         self.statuses: list[str] = []
         self.dismissed: tuple[int, str] | None = None
@@ -105,12 +105,12 @@ class FakeChannels:
         """
         return sum(each.client is not None for each in self.attachments.values())
 
-    def figures(self) -> ChannelsFigures:
+    def client_stats(self) -> ClientStats:
         """
         How many clients there are, and how many have left.
         """
         away = len(self.attachments) - self.connections
-        return ChannelsFigures(present=self.connections, away=away)
+        return ClientStats(present=self.connections, away=away)
 
     def answer(self) -> None:
         """
@@ -180,7 +180,7 @@ class FakeChannels:
             attachment.client = client
         return attachment
 
-    def dismiss(self, code: int, reason: str) -> None:
+    def close_clients(self, code: int, reason: str) -> None:
         """
         Close every client.
         """
@@ -197,7 +197,7 @@ class FakeChannels:
         if self.closed is None:
             self.closed = (code, reason)
             self.connection = None
-            self.dismiss(code, reason)
+            self.close_clients(code, reason)
 
 
 @implementer(IRelay)
@@ -214,7 +214,7 @@ class FakeRelay:
         self.running = False
         self._keys = 0
 
-    def open(self, kernel_id: str, observer: IChannelsObserver) -> IChannels:
+    def open(self, kernel_id: str, observer: IKernelObserver) -> IKernelChannels:
         """
         Make fake channels.
         """

@@ -54,7 +54,7 @@ class RecordingClient:
         Nobody delivers anything here.
         """
 
-    def surrender(self) -> list[KernelMessage]:
+    def take_undelivered(self) -> list[KernelMessage]:
         """
         Everything has arrived.
         """

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from kgd.protocol.messages import ClientMessage, own_message
+from kgd.protocol.messages import ClientMessage, make_kernel_message
 from kgd.testing.kernels import FakeAttachment, MemoryKernel
 
 
@@ -52,7 +52,7 @@ class Script:
         if client is not None:
             encoded = msgspec.json.encode(content)
             client.deliver(
-                own_message(msg_type, encoded, "k", time.time(), request.parts[0], channel)
+                make_kernel_message(msg_type, encoded, "k", time.time(), request.parts[0], channel)
             )
 
     def end(self, request: ClientMessage, status: str = "ok", **more: Any) -> None:

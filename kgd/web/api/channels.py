@@ -21,7 +21,7 @@ from kgd.observability.audit import AuditLog
 from kgd.observability.request_context import RequestContext
 from kgd.protocol.messages import Buffer, ClientMessage
 from kgd.protocol.rfc6455 import POLICY_VIOLATION
-from kgd.protocol.websocket import choose
+from kgd.protocol.websocket import choose_framing
 from kgd.settings import Settings
 from kgd.web.access_log import request_log_of
 from kgd.web.routes import Route
@@ -100,7 +100,9 @@ class ChannelsAPI:
         protocol.prepare(
             kernel,
             session_id,
-            choose(_tokens(request, b"sec-websocket-protocol"), self._settings.kernel_ws_protocol),
+            choose_framing(
+                _tokens(request, b"sec-websocket-protocol"), self._settings.kernel_ws_protocol
+            ),
             _own_headers(request),
             self._audit.of(request_log_of(request).requester, kernel, session_id),
         )

@@ -28,11 +28,11 @@ from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
 from kgd.protocol.messages import ClientMessage, KernelMessage
 from kgd.protocol.rfc6455 import (
-    CANNOT_ACCEPT,
     GOING_AWAY,
     INTERNAL_ERROR,
     INVALID_PAYLOAD,
     MESSAGE_TOO_BIG,
+    UNSUPPORTED_DATA,
 )
 from kgd.protocol.websocket import Framing
 from kgd.settings import Settings
@@ -133,7 +133,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
             self._attachment.send(request)
         except errors.MalformedMessage as error:
             text_in_v1 = self.framing.subprotocol is not None and not isBinary
-            self.close(CANNOT_ACCEPT if text_in_v1 else INVALID_PAYLOAD, error.reason)
+            self.close(UNSUPPORTED_DATA if text_in_v1 else INVALID_PAYLOAD, error.reason)
         except Exception:
             self._log.failure("a client's message could not be passed on")
             self.close(INTERNAL_ERROR, "the gateway failed to pass a message on; see its log")
@@ -300,7 +300,7 @@ class ChannelsProtocol(WebSocketServerProtocol):
         """
         return self._unflushed + unsent(self.transport)
 
-    def surrender(self) -> list[KernelMessage]:
+    def take_undelivered(self) -> list[KernelMessage]:
         """
         Give back what has not arrived, and cut the connection if it is dead.
         """

@@ -89,7 +89,7 @@ class WhyCullTests(SynchronousTestCase):
         """
         for busy, owing, connected, cull_busy, cull_connected in product((False, True), repeat=5):
             self.kernel.execution_state = "busy" if busy else "idle"
-            self.kernel.channels.outstanding = 2 if owing else 0
+            self.kernel.channels.pending_executions = 2 if owing else 0
             self.kernel.channels.attachments.clear()
             if connected:
                 self.kernel.channels.attach("s", RecordingClient())
@@ -138,7 +138,7 @@ class WhyCullTests(SynchronousTestCase):
         """
         self.kernel.execution_state = "busy"
         self.kernel.busy_since = self.kernel.last_used = 1599.0
-        self.kernel.channels.outstanding = 1
+        self.kernel.channels.pending_executions = 1
         self.kernel.channels.attach("s", RecordingClient())
         self.assertIsNone(self.why(1600.0, cull_max_age=600.0))
         self.assertEqual(self.why(1600.1, cull_max_age=600.0), "it is older than 600 s")
@@ -148,7 +148,7 @@ class WhyCullTests(SynchronousTestCase):
         A kernel that is busy for too long is culled, whatever it says and whoever is connected.
         """
         self.kernel.channels.attach("s", RecordingClient())
-        self.kernel.channels.outstanding = 1
+        self.kernel.channels.pending_executions = 1
         self.assertIsNone(self.why(9999.0, cull_busy_limit=600.0))
         self.kernel.execution_state = "busy"
         self.kernel.busy_since = 2000.0
@@ -199,9 +199,9 @@ class WhyCullTests(SynchronousTestCase):
         A kernelspec changes the idle timeout and nothing else.
         """
         self.override(10)
-        self.kernel.channels.outstanding = 1
+        self.kernel.channels.pending_executions = 1
         self.assertIsNone(self.why(1011.0))
-        self.kernel.channels.outstanding = 0
+        self.kernel.channels.pending_executions = 0
         self.kernel.channels.attach("s", RecordingClient())
         self.assertIsNone(self.why(1011.0))
         self.assertEqual(self.why(1011.0, cull_connected=True), "nobody used it for 10 s")

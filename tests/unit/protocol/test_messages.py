@@ -18,7 +18,7 @@ from kgd.protocol.connection_file import CHANNELS, ConnectionInfo, CurveKeys
 from kgd.protocol.messages import (
     DELIMITER,
     Signer,
-    own_message,
+    make_kernel_message,
     own_request,
     read_header,
     wire_frames,
@@ -118,7 +118,9 @@ class OwnMessageTests(SynchronousTestCase):
         """
         A message to a client has all header fields that validators ask for.
         """
-        message = own_message("status", b'{"execution_state": "dead"}', "their-session", 0.0)
+        message = make_kernel_message(
+            "status", b'{"execution_state": "dead"}', "their-session", 0.0
+        )
         header = json.loads(bytes(message.parts[0]))
         self.assertEqual(
             {key: header[key] for key in ("msg_type", "session", "date", "version")},

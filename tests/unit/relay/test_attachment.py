@@ -59,7 +59,7 @@ class RecordingClient:
         """
         self.got.append(message)
 
-    def surrender(self) -> list[KernelMessage]:
+    def take_undelivered(self) -> list[KernelMessage]:
         """
         Give back what has not arrived: nothing, unless a test says so.
         """

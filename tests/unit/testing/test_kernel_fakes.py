@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 from kgd.errors import KernelStartFailed, NoSuchKernel
 from kgd.interfaces import (
     IAttachment,
-    IChannels,
+    IKernelChannels,
     IKernelLauncher,
     IKernels,
     IKernelSpecs,
@@ -90,7 +90,7 @@ class FakeChannelsTests(SynchronousTestCase):
         verifyObject(IKernelSpecs, FakeKernelSpecs())
         verifyObject(IRelay, FakeRelay())
         channels = FakeChannels()
-        verifyObject(IChannels, channels)
+        verifyObject(IKernelChannels, channels)
         verifyObject(IAttachment, channels.attach("s", RecordingClient()))
 
     def test_replacement(self) -> None:

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from kgd.errors import ConfigurationError
-from kgd.interfaces import IAttachment, IChannels, IChannelsObserver, IClient, IRelay
+from kgd.interfaces import IAttachment, IClient, IKernelChannels, IKernelObserver, IRelay
 from kgd.kernels.local.ports import PortLeases
 from kgd.protocol.connection_file import CHANNELS, ConnectionInfo
 from kgd.protocol.messages import (
@@ -157,7 +157,7 @@ class PretendKernel:
             self._context.destroy(linger=0)
 
 
-@implementer(IChannelsObserver)
+@implementer(IKernelObserver)
 class Observer:
     """
     Remembers what the kernel would learn.
@@ -214,7 +214,7 @@ class Client:
         assert not self.closed, "delivered after the end"
         self.got.append(message)
 
-    def surrender(self) -> list[KernelMessage]:
+    def take_undelivered(self) -> list[KernelMessage]:
         """
         Give back what has not arrived: nothing, unless a test says so.
         """
@@ -289,9 +289,9 @@ class ChannelsTests(TestCase):
         They provide what they promise.
         """
         verifyObject(IRelay, self.relay)
-        verifyObject(IChannels, self.channels)
+        verifyObject(IKernelChannels, self.channels)
         verifyObject(IAttachment, self.channels.attach("s", Client()))
-        verifyObject(IChannelsObserver, self.observer)
+        verifyObject(IKernelObserver, self.observer)
 
     def test_not_started(self) -> None:
         """
@@ -483,7 +483,7 @@ class ChannelsTests(TestCase):
         kernel.silent = True
         msg_id = self.request(attachment)
         await until(lambda: msg_id in kernel.identities, "the request arrives")
-        self.assertEqual(self.channels.outstanding, 1)
+        self.assertEqual(self.channels.pending_executions, 1)
         kernel.stop()
         self.channels.disconnect("KernelDied", "signal 9")
         self.channels.publish_status("restarting")
@@ -495,7 +495,7 @@ class ChannelsTests(TestCase):
         self.assertEqual((reply.channel, error.header.msg_type), ("shell", "error"))
         self.assertEqual(json.loads(bytes(idle.parts[3])), {"execution_state": "idle"})
         self.assertEqual(other.types()[-3:], ["error", "status", "status"])
-        self.assertEqual(self.channels.outstanding, 0)
+        self.assertEqual(self.channels.pending_executions, 0)
 
     async def test_coming_back(self) -> None:
         """
@@ -617,7 +617,7 @@ class ChannelsTests(TestCase):
         await self.ready()
         client = Client()
         self.channels.attach("s", client)
-        self.channels.dismiss(1001, "bye")
+        self.channels.close_clients(1001, "bye")
         self.assertEqual(client.closed, [(1001, "bye")])
         self.channels.request_shutdown(False)
         await until(lambda: len(kernel.requests) == 2, "the request arrives")

@@ -187,7 +187,7 @@ class WorkersTests(SynchronousTestCase):
         waiting = self.workers.lend()
         script.take()
         script.die()
-        self.assertIn("signal 9", run.lost)
+        self.assertIn("signal 9", run.loss_reason)
         worker.give_back(run)
         self.assertNoResult(waiting)
         self.clock.advance(0)
