@@ -12,13 +12,13 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from kgd.errors import KernelLost, ResponseTooLarge
-from kgd.execution.outputs import LOST, CodeCell, Execution
+from kgd.execution.outputs import KERNEL_GONE_ENAMES, CodeCell, Execution
 from kgd.interfaces import IClient, IKernel, IKernelChannels
-from kgd.protocol.messages import USERNAME, KernelMessage, own_code
+from kgd.protocol.messages import USERNAME, KernelMessage, make_execute_request
 from kgd.protocol.outputs import Outputs
 
 # A kernel that has just reported an error still throws away what comes next for a moment.
-_ATTEMPTS = 50
+_MAX_ATTEMPTS = 50
 
 
 class ExecutionBatch:
@@ -62,9 +62,9 @@ class ExecutionBatch:
         """
         How many bytes have come of it.
         """
-        return sum(piece.size for piece in self.executions)
+        return sum(execution.size for execution in self.executions)
 
-    def advance(self, changed: Execution) -> None:
+    def execution_changed(self, changed: Execution) -> None:
         """
         Something has come of a piece: see what follows.
         """
@@ -74,13 +74,13 @@ class ExecutionBatch:
         if not changed.is_done:
             return
         # Whoever gets the answer may give the kernel to somebody else at once.
-        self.is_settled = all(piece.is_done for piece in self.executions)
+        self.is_settled = all(execution.is_done for execution in self.executions)
         if not self.answered.called:
             self._answer()
         if self.is_settled:
-            self.abandon()
+            self.settle()
 
-    def abandon(self) -> None:
+    def settle(self) -> None:
         """
         Nothing more of this is of interest; what it needed can go.
         """
@@ -89,16 +89,16 @@ class ExecutionBatch:
 
     def _answer(self) -> None:
         outputs = []
-        for piece in self.executions:
-            if not piece.is_done:
+        for execution in self.executions:
+            if not execution.is_done:
                 return
-            outputs.append(piece.outputs)
-            if piece.status != "ok":
+            outputs.append(execution.outputs)
+            if execution.status != "ok":
                 break
         self.answered.callback(outputs)
 
     @property
-    def was_thrown_away(self) -> bool:
+    def was_aborted(self) -> bool:
         """
         Whether none of it has run, because of an error in what came before.
         """
@@ -109,11 +109,11 @@ class ExecutionBatch:
         """
         Why the kernel can do no more for it, or the empty string.
         """
-        if self.was_thrown_away:
+        if self.was_aborted:
             return "it throws away whatever it is to run"
-        for piece in self.executions:
-            error = piece.error
-            if error is not None and error.ename in LOST:
+        for execution in self.executions:
+            error = execution.error
+            if error is not None and error.ename in KERNEL_GONE_ENAMES:
                 return error.evalue or error.ename
         return ""
 
@@ -135,7 +135,7 @@ class Executor:
         self._username = username
         self._session = os.urandom(16).hex()
         self._waiting: dict[str, tuple[ExecutionBatch, Execution]] = {}
-        self._attachment = channels.attach(None, self, is_ours=True)
+        self._attachment = channels.attach(None, self, is_internal=True)
 
     def run(
         self, cells: Sequence[CodeCell], limit: int, output_exceeded: Callable[[], None]
@@ -152,10 +152,12 @@ class Executor:
 
     def _send(self, run: ExecutionBatch) -> None:
         now = time.time()
-        for code, piece in zip(run.cells, run.begin(), strict=True):
-            request = own_code(code.source, self._session, now, code.metadata, self._username)
-            piece.msg_id = request.msg_id
-            self._waiting[request.msg_id] = run, piece
+        for code, execution in zip(run.cells, run.begin(), strict=True):
+            request = make_execute_request(
+                code.source, self._session, now, code.metadata, self._username
+            )
+            execution.msg_id = request.msg_id
+            self._waiting[request.msg_id] = run, execution
             self._attachment.send(request)
 
     def deliver(self, message: KernelMessage) -> None:
@@ -165,15 +167,15 @@ class Executor:
         found = self._waiting.get(message.parent.msg_id)
         if found is None:
             return
-        run, piece = found
-        piece.received(message)
-        if piece.is_done:
-            del self._waiting[piece.msg_id]
-            if run.was_thrown_away and run.attempts < _ATTEMPTS:
+        run, execution = found
+        execution.received(message)
+        if execution.is_done:
+            del self._waiting[execution.msg_id]
+            if run.was_aborted and run.attempts < _MAX_ATTEMPTS:
                 if all(each.is_done for each in run.executions):
                     self._send(run)
                 return
-        run.advance(piece)
+        run.execution_changed(execution)
 
     def take_undelivered(self) -> Sequence[KernelMessage]:
         """
@@ -186,9 +188,9 @@ class Executor:
         The kernel is gone, or the gateway ends.
         """
         waiting, self._waiting = self._waiting, {}
-        for run, piece in waiting.values():
-            piece.lose(reason)
-            run.advance(piece)
+        for run, execution in waiting.values():
+            execution.fail(reason)
+            run.execution_changed(execution)
         self._gone()
 
     def detach(self) -> None:
@@ -198,7 +200,7 @@ class Executor:
         waiting, self._waiting = self._waiting, {}
         self._attachment.detach(self)
         for run, _ in waiting.values():
-            run.abandon()
+            run.settle()
 
 
 def execute_once(kernel: IKernel, source: str, limit: int) -> Deferred[Outputs]:

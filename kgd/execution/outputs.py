@@ -13,14 +13,14 @@ import attrs
 import msgspec
 
 from kgd.errors import UNREADABLE
-from kgd.protocol.json import read_almost_json
-from kgd.protocol.messages import Buffer, KernelMessage, read_state
+from kgd.protocol.json import read_lenient_json
+from kgd.protocol.messages import Buffer, KernelMessage, read_execution_state
 from kgd.protocol.outputs import Failed, Outputs
 
 #: Displayed under this type, an object says how to answer the HTTP request.
 RESPONSE_TYPE = "application/vnd.kgd.response+json"
 #: The errors with which the gateway answers for a process that is no more.
-LOST = ("KernelDied", "KernelRestarted")
+KERNEL_GONE_ENAMES = ("KernelDied", "KernelRestarted")
 
 
 class _Stream(msgspec.Struct):
@@ -38,27 +38,27 @@ class _Data(msgspec.Struct):
     data: Any = None
 
 
-_Form = TypeVar("_Form")
+_Content = TypeVar("_Content")
 _STREAM = msgspec.json.Decoder(_Stream)
 _ERROR = msgspec.json.Decoder(_Error)
 _DATA = msgspec.json.Decoder(_Data)
 
 
-def _read(decoder: msgspec.json.Decoder[_Form], content: Buffer, otherwise: _Form) -> _Form:
+def _read(decoder: msgspec.json.Decoder[_Content], content: Buffer, default: _Content) -> _Content:
     """
-    :param otherwise: What to take a content for that nobody can read.
+    :param default: What to take a content for that nobody can read.
     """
     try:
         return decoder.decode(content)
     except UNREADABLE:
         pass
     try:
-        return msgspec.convert(read_almost_json(content), type(otherwise))
+        return msgspec.convert(read_lenient_json(content), type(default))
     except (ValueError, *UNREADABLE):
-        return otherwise
+        return default
 
 
-def _bundle(content: Buffer) -> dict[str, Any]:
+def _mime_bundle(content: Buffer) -> dict[str, Any]:
     """
     :return: The MIME bundle of a result or a display; what cannot be read is empty.
     """
@@ -119,7 +119,7 @@ class Execution:
         msg_type = message.header.msg_type
         content = message.parts[3]
         if msg_type == "status":
-            self.is_idle = self.is_idle or read_state(content) == "idle"
+            self.is_idle = self.is_idle or read_execution_state(content) == "idle"
         elif msg_type == "stream":
             self._print(content)
         elif msg_type in ("execute_result", "display_data", "update_display_data"):
@@ -138,7 +138,7 @@ class Execution:
         self._stdout.append(stream.text)
 
     def _show(self, msg_type: str, content: Buffer) -> None:
-        bundle = _bundle(content)
+        bundle = _mime_bundle(content)
         if RESPONSE_TYPE in bundle:
             self._response = bundle.pop(RESPONSE_TYPE)
             if not bundle:
@@ -159,12 +159,12 @@ class Execution:
         if report.status != "ok" and self._error is None:
             self._error = Failed(ename=report.ename, evalue=report.evalue)
 
-    def lose(self, reason: str) -> None:
+    def fail(self, reason: str) -> None:
         """
         Nothing more will come of it.
         """
         self.status, self.is_idle = "error", True
-        self._error = Failed(ename=LOST[0], evalue=reason)
+        self._error = Failed(ename=KERNEL_GONE_ENAMES[0], evalue=reason)
 
     @property
     def error(self) -> Failed | None:

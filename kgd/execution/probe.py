@@ -10,9 +10,9 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
-from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, own_request
+from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_client_message
 
-PATIENCE = 0.1  # seconds between the reply and another try
+RETRY_DELAY = 0.1  # seconds between the reply and another try
 
 
 class Probe:
@@ -35,17 +35,17 @@ class Probe:
         self._session = session
         self._send = send
         self._succeeded = succeeded
-        self._asked: set[str] = set()
+        self._msg_ids: set[str] = set()
         self._replied = False
         self._idle = False
-        self._again: IDelayedCall | None = None
+        self._retry: IDelayedCall | None = None
 
     def ask(self) -> None:
         """
         Send a request; it leaves as soon as the kernel has opened its port.
         """
-        self._again = None
-        request = own_request(
+        self._retry = None
+        request = make_client_message(
             "shell",
             "kernel_info_request",
             b"{}",
@@ -53,25 +53,25 @@ class Probe:
             time.time(),
             username=self._username,
         )
-        self._asked.add(request.msg_id)
+        self._msg_ids.add(request.msg_id)
         self._send(request)
 
     def replied(self, message: KernelMessage) -> None:
         """
         A message came on shell.
         """
-        if message.parent.msg_id not in self._asked:
+        if message.parent.msg_id not in self._msg_ids:
             return
         self._replied = True
-        if not self._finished() and self._again is None:
+        if not self._finished() and self._retry is None:
             # The kernel answered before it saw our subscription.
-            self._again = self._reactor.callLater(PATIENCE, self.ask)
+            self._retry = self._reactor.callLater(RETRY_DELAY, self.ask)
 
     def published(self, message: KernelMessage, execution_state: str | None) -> None:
         """
         A message came on iopub.
         """
-        if execution_state == "idle" and message.parent.msg_id in self._asked:
+        if execution_state == "idle" and message.parent.msg_id in self._msg_ids:
             self._idle = True
             self._finished()
 
@@ -86,6 +86,6 @@ class Probe:
         """
         Stop asking.
         """
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None

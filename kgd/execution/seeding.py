@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kgd.errors import UNREADABLE
-from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, own_code
+from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_execute_request
 
 
 class _Reply(msgspec.Struct):
@@ -32,7 +32,7 @@ class SeedRun:
 
     def __init__(
         self,
-        pieces: Sequence[str],
+        sources: Sequence[str],
         session: str,
         send: Callable[[ClientMessage], None],
         succeeded: Callable[[], None],
@@ -40,42 +40,42 @@ class SeedRun:
         username: str = USERNAME,
     ) -> None:
         self._username = username
-        self._pieces = pieces
+        self._sources = sources
         self._session = session
         self._send = send
         self._succeeded = succeeded
         self._failed = failed
-        self._at = -1
+        self._index = -1
         #: The ids of all the requests, to tell what they lead to from what is for clients.
-        self.asked: set[str] = set()
+        self.msg_ids: set[str] = set()
 
-    def proceed(self) -> None:
+    def run_next(self) -> None:
         """
         Run the next piece, the first one at first.
         """
-        self._at += 1
-        if self._at == len(self._pieces):
+        self._index += 1
+        if self._index == len(self._sources):
             self._succeeded()
             return
-        code = self._pieces[self._at]
-        request = own_code(code, self._session, time.time(), username=self._username)
+        code = self._sources[self._index]
+        request = make_execute_request(code, self._session, time.time(), username=self._username)
         self._replied = self._idle = False
-        self._current = request.msg_id
-        self.asked.add(request.msg_id)
+        self._msg_id = request.msg_id
+        self.msg_ids.add(request.msg_id)
         self._send(request)
 
     def replied(self, message: KernelMessage) -> None:
         """
         A message came on shell.
         """
-        if message.parent.msg_id != self._current or self._replied:
+        if message.parent.msg_id != self._msg_id or self._replied:
             return
         try:
             reply = _decode(message.parts[3])
         except UNREADABLE:
             reply = _Reply(evalue="the kernel's reply cannot be read")
         if reply.status != "ok":
-            self._failed(self._at, f"{reply.ename}: {reply.evalue}")
+            self._failed(self._index, f"{reply.ename}: {reply.evalue}")
             return
         self._replied = True
         self._advance()
@@ -84,10 +84,10 @@ class SeedRun:
         """
         A message came on iopub.
         """
-        if execution_state == "idle" and message.parent.msg_id == self._current:
+        if execution_state == "idle" and message.parent.msg_id == self._msg_id:
             self._idle = True
             self._advance()
 
     def _advance(self) -> None:
         if self._replied and self._idle:
-            self.proceed()
+            self.run_next()

@@ -11,7 +11,7 @@ from typing import Any
 from kgd.protocol.messages import Buffer
 
 
-def read_almost_json(content: Buffer) -> Any:
+def read_lenient_json(content: Buffer) -> Any:
     """
     Read JSON in which there may be Python's NaN, bytes that are not UTF-8, as in names of files,
     and, from JavaScript, halves of characters. That takes longer than to read JSON.

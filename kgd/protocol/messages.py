@@ -26,7 +26,7 @@ USERNAME = "kgd"
 # join them first.
 _JOIN_LIMIT = 32 * 1024
 # Of the parts of a client's message, nearly all of which are buffers: each takes some time.
-MOST_PARTS = 10_000
+MAX_PARTS = 10_000
 
 Buffer = bytes | memoryview
 # A WebSocket frame: its head and its payload. Joining them would copy large messages once more.
@@ -67,7 +67,7 @@ class _Status(msgspec.Struct):
 _decode_status: Callable[[Buffer], _Status] = msgspec.json.Decoder(_Status).decode
 
 
-def read_state(status: Buffer) -> str | None:
+def read_execution_state(status: Buffer) -> str | None:
     """
     :param status: The content of a ``status`` message.
     :return: The state that it tells, or ``None`` if it cannot be read.
@@ -225,7 +225,7 @@ def new_header(msg_type: str, session: str, now: float, username: str = USERNAME
     ).encode()
 
 
-def own_request(
+def make_client_message(
     channel: str,
     msg_type: str,
     content: bytes,
@@ -241,7 +241,7 @@ def own_request(
     return ClientMessage(channel, read_header(header), (header, b"{}", metadata, content))
 
 
-def own_code(
+def make_execute_request(
     source: str,
     session: str,
     now: float,
@@ -261,7 +261,9 @@ def own_code(
         "stop_on_error": True,
     }
     encoded = msgspec.json.encode(content)
-    return own_request("shell", "execute_request", encoded, session, now, metadata, username)
+    return make_client_message(
+        "shell", "execute_request", encoded, session, now, metadata, username
+    )
 
 
 def make_kernel_message(
@@ -279,10 +281,10 @@ def make_kernel_message(
     :param parent: The header of the request to which it belongs.
     """
     header = new_header(msg_type, session, now, username)
-    belongs_to = NO_PARENT
+    parent_header = NO_PARENT
     if parent != b"{}":
         with contextlib.suppress(MalformedMessage):
-            belongs_to = read_header(parent)
+            parent_header = read_header(parent)
     return KernelMessage(
-        channel, read_header(header), (header, parent, b"{}", content), (), belongs_to
+        channel, read_header(header), (header, parent, b"{}", content), (), parent_header
     )

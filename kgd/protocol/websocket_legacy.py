@@ -19,7 +19,7 @@ import msgspec
 
 from kgd.errors import UNREADABLE, MalformedMessage
 from kgd.protocol.messages import (
-    MOST_PARTS,
+    MAX_PARTS,
     Buffer,
     ClientMessage,
     Frame,
@@ -32,7 +32,7 @@ from kgd.protocol.rfc6455 import BINARY, TEXT, frame_head
 # These stand for an escaped backslash and an escaped quote for a moment; no JSON has them in it.
 _MARKS_BACKSLASH, _MARKS_QUOTE = b"\0", b"\1"
 # Up to this size, in bytes, clients may write words that JSON does not know: it takes up to 30 ms.
-MOST_MENDED = 512 * 1024
+MAX_NAN_REPLACED = 512 * 1024
 _EMPTY = b"{}"
 _quote = msgspec.json.encode
 _skip: Callable[[Buffer], msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw).decode
@@ -50,7 +50,7 @@ class _Message(msgspec.Struct):
 _decode_frame: Callable[[Buffer], _Message] = msgspec.json.Decoder(_Message).decode
 
 
-def without_bare_words(raw: Buffer) -> Buffer:
+def replace_nan(raw: Buffer) -> Buffer:
     """
     Replace every ``NaN``, ``Infinity`` and ``-Infinity`` outside of strings by ``null``.
     """
@@ -86,7 +86,7 @@ def encode(message: KernelMessage) -> Frame:
     header, parent, metadata, content = message.parts
     fields = [
         b'{"header": ',
-        _with_zone(header, message.header.date),
+        _with_time_zone(header, message.header.date),
         b', "msg_id": ',
         _quote(message.header.msg_id),
         b', "msg_type": ',
@@ -94,9 +94,9 @@ def encode(message: KernelMessage) -> Frame:
         b', "parent_header": ',
         parent,
         b', "metadata": ',
-        without_bare_words(metadata),
+        replace_nan(metadata),
         b', "content": ',
-        without_bare_words(content),
+        replace_nan(content),
         b', "channel": "',
         message.channel.encode("ascii"),
     ]
@@ -131,7 +131,7 @@ def _binary(text: bytes, buffers: Sequence[Buffer]) -> Frame:
     return frame_head(BINARY, length), b"".join((table, text, *buffers))
 
 
-def _with_zone(header: bytes, date: str | None) -> bytes:
+def _with_time_zone(header: bytes, date: str | None) -> bytes:
     """
     Some kernels write local-looking dates, which JavaScript would read as local time.
     """
@@ -149,11 +149,11 @@ def decode(payload: bytes, is_binary: bool) -> ClientMessage:
     """
     if is_binary:
         text, buffers = _split(payload)
-        return _request(text, buffers)
-    return _request(payload, None)
+        return _client_message(text, buffers)
+    return _client_message(payload, None)
 
 
-def _request(text: bytes, buffers: Sequence[Buffer] | None) -> ClientMessage:
+def _client_message(text: bytes, buffers: Sequence[Buffer] | None) -> ClientMessage:
     frame = _read_frame(text)
     header = read_header(frame.header)
     if buffers is None:
@@ -175,15 +175,15 @@ def _read_frame(text: bytes) -> _Message:
     except UNREADABLE as error:
         wrong = error
     # Python's own json writes NaN, and accepts it: so did every gateway before us.
-    if len(text) > MOST_MENDED:
+    if len(text) > MAX_NAN_REPLACED:
         raise MalformedMessage(
-            f"not a message in JSON, where NaN is taken up to {MOST_MENDED // 1024} KiB only: "
+            f"not a message in JSON, where NaN is taken up to {MAX_NAN_REPLACED // 1024} KiB only: "
             f"{wrong}"
         )
-    mended = without_bare_words(text)
-    if mended != text:
+    replaced = replace_nan(text)
+    if replaced != text:
         try:
-            return _decode_frame(mended)
+            return _decode_frame(replaced)
         except UNREADABLE as error:
             wrong = error
     raise MalformedMessage(f"not a message in JSON: {wrong}")
@@ -212,7 +212,7 @@ def _split(payload: bytes) -> tuple[bytes, list[Buffer]]:
         raise MalformedMessage("a binary frame starts with a table of offsets; this is too short")
     (count,) = struct.unpack_from("!I", payload)
     head = 4 * (count + 1)
-    if not 1 <= count <= MOST_PARTS or head > len(payload):
+    if not 1 <= count <= MAX_PARTS or head > len(payload):
         raise MalformedMessage(f"a frame of {len(payload)} bytes cannot hold {count} parts")
     offsets = [*struct.unpack_from(f"!{count}I", payload, 4), len(payload)]
     if offsets[0] < head or any(a > b for a, b in itertools.pairwise(offsets)):

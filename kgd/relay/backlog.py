@@ -16,7 +16,7 @@ from kgd.protocol.messages import USERNAME, Buffer, KernelMessage, make_kernel_m
 # What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
 DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
 # What a message costs beside its bytes.
-OVERHEAD = 1024
+MESSAGE_OVERHEAD = 1024
 
 
 class _Gap:
@@ -24,19 +24,19 @@ class _Gap:
     Where output is missing, and how much of it.
 
     :ivar parent: The header of the request whose output was the first to be dropped.
-    :ivar why: To go after "because".
+    :ivar reason: To go after "because".
     """
 
-    def __init__(self, parent: Buffer, why: str) -> None:
+    def __init__(self, parent: Buffer, reason: str) -> None:
         self.parent = parent
-        self.why = why
+        self.reason = reason
         self.messages = 0
         self.size = 0
 
     def notice(self, session: str, username: str) -> KernelMessage:
         text = (
             f"kgd: {self.messages} messages ({self.size} bytes) of output were dropped here, "
-            f"because {self.why}.\n"
+            f"because {self.reason}.\n"
         )
         content = msgspec.json.encode({"name": "stderr", "text": text})
         parent = bytes(self.parent)
@@ -59,27 +59,27 @@ class Backlog:
         self._gap: _Gap | None = None
         self._dropping = False
         self.size = 0
-        self.limit(0, 0, "", Traffic())
+        self.set_limits(0, 0, "", Traffic())
 
-    def limit(self, size: int, messages: int | None, why: str, dropped: Traffic) -> None:
+    def set_limits(self, size: int, messages: int | None, reason: str, dropped: Traffic) -> None:
         """
         Set the bounds.
 
         :param messages: ``None`` is no limit.
-        :param why: What it means that they are exceeded, to go after "because".
+        :param reason: What it means that they are exceeded, to go after "because".
         :param dropped: Where to count what is dropped then.
         """
         self._dropped = dropped
-        self._most_bytes = size
-        self._most_messages = messages
-        self._why = why
+        self._max_bytes = size
+        self._max_messages = messages
+        self._reason = reason
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def _exceeds(self, times: float) -> bool:
-        return self.size > times * self._most_bytes or (
-            self._most_messages is not None and len(self._queue) > times * self._most_messages
+    def _exceeds_limits(self, factor: float) -> bool:
+        return self.size > factor * self._max_bytes or (
+            self._max_messages is not None and len(self._queue) > factor * self._max_messages
         )
 
     def add(self, message: KernelMessage) -> bool:
@@ -89,19 +89,19 @@ class Backlog:
         :return: Whether things can go on like that; not so when even what the client needs is
             twice what it may cost.
         """
-        if self._dropping and not self._exceeds(0.5):
+        if self._dropping and not self._exceeds_limits(0.5):
             self._dropping = False
-        self._dropping = self._dropping or self._exceeds(1)
+        self._dropping = self._dropping or self._exceeds_limits(1)
         if self._dropping and message.channel == "iopub" and message.header.msg_type in DROPPABLE:
             self._drop(message)
             return True
         self._queue.append(message)
-        self.size += message.size + OVERHEAD
-        return not self._exceeds(2)
+        self.size += message.size + MESSAGE_OVERHEAD
+        return not self._exceeds_limits(2)
 
     def _drop(self, message: KernelMessage) -> None:
         if self._gap is None:
-            self._gap = _Gap(message.parts[1], self._why)
+            self._gap = _Gap(message.parts[1], self._reason)
             self._queue.append(self._gap)
         self._dropped.add(message.size)
         self._gap.messages += 1
@@ -115,10 +115,10 @@ class Backlog:
         if isinstance(first, _Gap):
             self._gap = None
             return first.notice(self._session, self._username)
-        self.size -= first.size + OVERHEAD
+        self.size -= first.size + MESSAGE_OVERHEAD
         return first
 
-    def give_up(self) -> None:
+    def discard(self) -> None:
         """
         Drop everything: nobody will take it.
         """
@@ -134,4 +134,4 @@ class Backlog:
         Have messages delivered once more, before everything else.
         """
         self._queue.extendleft(reversed(messages))
-        self.size += sum(message.size + OVERHEAD for message in messages)
+        self.size += sum(message.size + MESSAGE_OVERHEAD for message in messages)

@@ -29,30 +29,30 @@ from kgd.relay.missing_idle import MissingIdle
 from kgd.relay.sockets import KernelSocket, SocketFactory
 
 
-class _Sender(msgspec.Struct):
+class _SessionHeader(msgspec.Struct):
     session: str = ""
 
 
-_decode_sender: Callable[[Buffer], _Sender] = msgspec.json.Decoder(_Sender).decode
+_decode_session: Callable[[Buffer], _SessionHeader] = msgspec.json.Decoder(_SessionHeader).decode
 
 
 class ProcessConnection:
     """
     All that belongs to one process of the kernel.
 
-    :ivar session: What the process writes into its messages' headers, once it has answered.
+    :ivar kernel_session: What the process writes into its messages' headers, once it has answered.
     """
 
     def __init__(self, connection: ConnectionInfo) -> None:
         self.connection = connection
         self.signer = Signer(connection.key, connection.signature_scheme)
-        self.reader = MessageVerifier(self.signer)
+        self.verifier = MessageVerifier(self.signer)
         self.iopub: KernelSocket
-        self.own: ClientSockets
-        self.ends: MissingIdle
+        self.gateway_sockets: ClientSockets
+        self.missing_idle: MissingIdle
         self.probe: Probe | None = None
         self.seeding: SeedRun | None = None
-        self.session: str | None = None
+        self.kernel_session: str | None = None
         self.ready = False
 
     def is_from_this_process(self, message: KernelMessage) -> bool:
@@ -60,21 +60,21 @@ class ProcessConnection:
         Whether a message can be from the process that this line was made for. When it has ended,
         its sockets connect to whoever listens in its place.
         """
-        return self.session in (None, sender(message))
+        return self.kernel_session in (None, session_of(message))
 
 
-def sender(message: KernelMessage) -> str:
+def session_of(message: KernelMessage) -> str:
     """
     :return: What the process that sent it writes into its messages' headers as its session.
     """
     try:
-        return _decode_sender(message.parts[0]).session
+        return _decode_session(message.parts[0]).session
     except UNREADABLE:
         return ""
 
 
 # What a kernel answers without running code that could ask for input.
-_NO_CODE = frozenset(
+_RUN_NO_CODE = frozenset(
     {
         "kernel_info_request",
         "complete_request",
@@ -112,17 +112,17 @@ class ClientSockets:
         self._identity = os.urandom(16).hex().encode()
         self._sockets: dict[str, KernelSocket] = {}
         self._waiting: deque[ClientMessage] = deque()
-        self._may_run_code = False
+        self._stdin_is_connected = False
         self._closed = False
 
     def send(self, request: ClientMessage) -> None:
         """
         :param request: On shell, control or stdin.
         """
-        if request.channel == "shell" and not self._may_run_code:
-            if request.msg_type not in _NO_CODE:
-                self._may_run_code = self._socket("stdin").is_connected
-            if self._waiting or not (self._may_run_code or request.msg_type in _NO_CODE):
+        if request.channel == "shell" and not self._stdin_is_connected:
+            if request.msg_type not in _RUN_NO_CODE:
+                self._stdin_is_connected = self._socket("stdin").is_connected
+            if self._waiting or not (self._stdin_is_connected or request.msg_type in _RUN_NO_CODE):
                 # Have the other connection made meanwhile, too.
                 self._socket("shell")
                 self._waiting.append(request)
@@ -136,7 +136,7 @@ class ClientSockets:
     def _socket(self, channel: str) -> KernelSocket:
         socket = self._sockets.get(channel)
         if socket is None:
-            socket = self._sockets[channel] = self._factory.deal(
+            socket = self._sockets[channel] = self._factory.connect_dealer(
                 self._connection.url(channel),
                 self._identity,
                 lambda frames: self._received(channel, frames),
@@ -148,7 +148,7 @@ class ClientSockets:
     def _connected(self) -> None:
         stdin = self._sockets.get("stdin")
         if stdin is not None and stdin.is_connected and not self._closed:
-            self._may_run_code = True
+            self._stdin_is_connected = True
             while self._waiting:
                 self._send(self._waiting.popleft())
 

@@ -167,14 +167,16 @@ class IKernelChannels(Interface):
         Tell every client a state that the kernel cannot tell itself (``restarting``, ``dead``).
         """
 
-    def attach(session_id: str | None, client: IClient, *, is_ours: bool = False) -> IAttachment:
+    def attach(
+        session_id: str | None, client: IClient, *, is_internal: bool = False
+    ) -> IAttachment:
         """
         Give a client its hold on the kernel. If there is one already under the same
         ``session_id``, the new client takes its place without a gap: the old one is closed if it
         is still there, and what came while it was away is delivered first.
 
         :param session_id: ``None`` for a client that has none, and so cannot come back.
-        :param is_ours: Whether the client is a part of the gateway, for which the limits do not
+        :param is_internal: Whether the client is a part of the gateway, for which the limits do not
             hold that the operator sets to users: types of messages, rates of output.
         """
 

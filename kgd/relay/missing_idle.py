@@ -15,12 +15,12 @@ from twisted.internet.interfaces import IDelayedCall
 from kgd.protocol.messages import KernelMessage
 
 # A request that was answered has ended when iopub was silent so many times in a row, in seconds.
-PERIOD = 2.5
-SILENCES = 2
+CHECK_PERIOD = 2.5
+SILENT_PERIODS = 2
 # So many requests are remembered, if their headers are no longer than this, in bytes; several may
 # run at a time, with subshells and control.
-MOST = 100
-LONGEST_HEADER = 16 * 1024
+MAX_REMEMBERED = 100
+MAX_HEADER = 16 * 1024
 
 _Value = TypeVar("_Value")
 
@@ -29,24 +29,24 @@ class MissingIdle:
     """
     Watches one process of a kernel.
 
-    :param catch_up: Hands over what has come on iopub already.
-    :param lost: Called with the header of a request that was answered, and whose end did not come.
+    :param drain_iopub: Hands over what has come on iopub already.
+    :param idle_missing: Called with the header of a request that got a reply and no idle status.
     """
 
     def __init__(
-        self, reactor: Any, catch_up: Callable[[], None], lost: Callable[[bytes], None]
+        self, reactor: Any, drain_iopub: Callable[[], None], idle_missing: Callable[[bytes], None]
     ) -> None:
         self._reactor = reactor
-        self._catch_up = catch_up
-        self._lost = lost
+        self._drain_iopub = drain_iopub
+        self._idle_missing = idle_missing
         # Headers of requests with a status "busy" and no "idle", by their ids.
         self._busy: dict[str, bytes] = {}
         # Requests with a reply and no "idle", and the other way round: what comes on two sockets is
         # read in any order, and some clients use one id for all of their requests.
-        self._answered: dict[str, None] = {}
-        self._ended: dict[str, None] = {}
-        self._heard = self._heard_before = 0
-        self._silences = 0
+        self._replied: dict[str, None] = {}
+        self._idle: dict[str, None] = {}
+        self._received = self._received_before = 0
+        self._silent_periods = 0
         self._timer: IDelayedCall | None = None
         self._cancelled = False
 
@@ -56,52 +56,54 @@ class MissingIdle:
 
         :param state: What it tells, if it is a status.
         """
-        self._heard += 1
-        if state not in ("busy", "idle") or len(message.parts[1]) > LONGEST_HEADER:
+        self._received += 1
+        if state not in ("busy", "idle") or len(message.parts[1]) > MAX_HEADER:
             return
         msg_id = message.parent.msg_id
         if state == "busy":
             _remember(self._busy, msg_id, bytes(message.parts[1]))
             return
         self._busy.pop(msg_id, None)
-        if msg_id in self._answered:
-            del self._answered[msg_id]
+        if msg_id in self._replied:
+            del self._replied[msg_id]
         else:
-            _remember(self._ended, msg_id, None)
+            _remember(self._idle, msg_id, None)
 
     def replied(self, reply: KernelMessage) -> None:
         """
         Something came on a channel of requests.
         """
         is_final = reply.header.msg_type != "input_request"
-        if self._cancelled or not is_final or len(reply.parts[1]) > LONGEST_HEADER:
+        if self._cancelled or not is_final or len(reply.parts[1]) > MAX_HEADER:
             return
         msg_id = reply.parent.msg_id
-        if msg_id in self._ended:
-            del self._ended[msg_id]
+        if msg_id in self._idle:
+            del self._idle[msg_id]
             return
-        _remember(self._answered, msg_id, None)
+        _remember(self._replied, msg_id, None)
         # It has the whole time from now on: the next look finds no silence.
-        self._heard_before = -1
+        self._received_before = -1
         if self._timer is None:
-            self._timer = self._reactor.callLater(PERIOD, self._look)
+            self._timer = self._reactor.callLater(CHECK_PERIOD, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
-        if self._heard == self._heard_before:
+        if self._received == self._received_before:
             # Not while output comes, for that may have been paused.
-            self._catch_up()
-        if not self._answered:
+            self._drain_iopub()
+        if not self._replied:
             return
-        self._silences = self._silences + 1 if self._heard == self._heard_before else 0
-        self._heard_before = self._heard
-        if self._silences < SILENCES:
-            self._timer = self._reactor.callLater(PERIOD, self._look)
+        self._silent_periods = (
+            self._silent_periods + 1 if self._received == self._received_before else 0
+        )
+        self._received_before = self._received
+        if self._silent_periods < SILENT_PERIODS:
+            self._timer = self._reactor.callLater(CHECK_PERIOD, self._check)
             return
-        answered, self._answered = self._answered, {}
-        for msg_id in answered:
+        replied_ids, self._replied = self._replied, {}
+        for msg_id in replied_ids:
             if msg_id in self._busy:
-                self._lost(self._busy.pop(msg_id))
+                self._idle_missing(self._busy.pop(msg_id))
 
     def cancel(self) -> None:
         """
@@ -116,5 +118,5 @@ class MissingIdle:
 def _remember(recent: dict[str, _Value], msg_id: str, value: _Value) -> None:
     recent.pop(msg_id, None)
     recent[msg_id] = value
-    if len(recent) > MOST:
+    if len(recent) > MAX_REMEMBERED:
         del recent[next(iter(recent))]

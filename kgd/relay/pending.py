@@ -14,12 +14,12 @@ import msgspec
 
 from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_kernel_message
 
-_REQUEST = "_request"
-_CODE = "execute_request"
+_REQUEST_SUFFIX = "_request"
+_EXECUTE = "execute_request"
 # What kernels answer, so that somebody may be waiting for it. Others may never be answered.
-_ANSWERED = frozenset(
+_REPLIED_TO = frozenset(
     {
-        _CODE,
+        _EXECUTE,
         "inspect_request",
         "complete_request",
         "history_request",
@@ -38,8 +38,8 @@ _ANSWERED = frozenset(
 )
 # Of so many requests of one client it is remembered that they wait for an answer, as long as their
 # headers have no more bytes than this together.
-MOST = 10_000
-MOST_BYTES = 8 * 1024 * 1024
+MAX_REQUESTS = 10_000
+MAX_HEADER_BYTES = 8 * 1024 * 1024
 
 
 @attrs.frozen
@@ -70,7 +70,7 @@ class PendingRequests:
     """
     One client's requests to one process of the kernel, until they are answered.
 
-    :ivar code: How many of them are to run code.
+    :ivar executions: How many of them are to run code.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class PendingRequests:
         self._requests: dict[str, deque[PendingRequest]] = {}
         self._count = 0
         self._size = 0
-        self.code = 0
+        self.executions = 0
 
     def __len__(self) -> int:
         return self._count
@@ -88,11 +88,11 @@ class PendingRequests:
         A request leaves for the kernel.
         """
         msg_type = request.msg_type
-        if msg_type not in _ANSWERED:
+        if msg_type not in _REPLIED_TO:
             return
         header = request.parts[0]
         self._size += len(header)
-        while self._count and (self._count >= MOST or self._size > MOST_BYTES):
+        while self._count and (self._count >= MAX_REQUESTS or self._size > MAX_HEADER_BYTES):
             self._forget(next(iter(self._requests)))
         waiting = PendingRequest(request.channel, msg_type, header)
         with_this_id = self._requests.get(request.msg_id)
@@ -101,9 +101,9 @@ class PendingRequests:
         else:
             with_this_id.append(waiting)
         self._count += 1
-        self.code += msg_type == _CODE
+        self.executions += msg_type == _EXECUTE
 
-    def answered(self, reply: KernelMessage) -> None:
+    def replied(self, reply: KernelMessage) -> None:
         """
         A message came on a channel of requests.
         """
@@ -118,19 +118,19 @@ class PendingRequests:
             del self._requests[msg_id]
         self._count -= 1
         self._size -= len(first.header)
-        self.code -= first.msg_type == _CODE
+        self.executions -= first.msg_type == _EXECUTE
 
-    def lose(self) -> list[PendingRequest]:
+    def take_all(self) -> list[PendingRequest]:
         """
         :return: Those that are not answered, in order; they are forgotten.
         """
         lost, self._requests = self._requests, {}
-        self._count = self._size = self.code = 0
+        self._count = self._size = self.executions = 0
         return [waiting for with_one_id in lost.values() for waiting in with_one_id]
 
 
-def substitutes(
-    request: PendingRequest, loss: KernelGone, session: str, username: str = USERNAME
+def substitute_replies(
+    request: PendingRequest, gone: KernelGone, session: str, username: str = USERNAME
 ) -> Iterator[KernelMessage]:
     """
     Answer a request in place of a kernel that cannot any more.
@@ -138,13 +138,13 @@ def substitutes(
     :return: The reply, on the request's channel; then what goes to everybody on iopub.
     """
     error = {
-        "ename": loss.ename,
-        "evalue": loss.evalue,
-        "traceback": [f"{loss.ename}: {loss.evalue}"],
+        "ename": gone.ename,
+        "evalue": gone.evalue,
+        "traceback": [f"{gone.ename}: {gone.evalue}"],
     }
     parent = request.header
-    kind = request.msg_type.removesuffix(_REQUEST)
-    is_code = request.msg_type == _CODE
+    kind = request.msg_type.removesuffix(_REQUEST_SUFFIX)
+    is_code = request.msg_type == _EXECUTE
     reply: dict[str, object] = {"status": "error", **error}
     if is_code:
         reply |= {"execution_count": 0, "user_expressions": {}, "payload": []}
@@ -162,7 +162,7 @@ def substitutes(
 
 
 # Nobody knows how much is missing.
-NOTICE = (
+LOST_OUTPUT_NOTICE = (
     "kgd: the kernel has lost the end of this output, probably because it printed faster than that "
     "could be sent.\n"
 )
@@ -176,7 +176,7 @@ def substitute_idle(
     :return: What the kernel should have said on iopub, each with the state that it tells.
     """
     for msg_type, content, state in (
-        ("stream", {"name": "stderr", "text": NOTICE}, None),
+        ("stream", {"name": "stderr", "text": LOST_OUTPUT_NOTICE}, None),
         ("status", {"execution_state": "idle"}, "idle"),
     ):
         encoded = msgspec.json.encode(content)

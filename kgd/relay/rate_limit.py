@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Callable
 
 from kgd.observability.logs import make_logger
-from kgd.protocol.messages import KernelMessage, read_state
+from kgd.protocol.messages import KernelMessage, read_execution_state
 from kgd.settings import Settings
 
 # Neither counted nor ever dropped.
 _EXEMPT = frozenset({"status", "comm_open", "execute_input"})
 # A limit that was exceeded holds until the rate is so much of it again.
-_RELIEF = 0.8
+_RESUME_RATIO = 0.8
 
 
 class _Rate:
@@ -32,7 +32,7 @@ class _Rate:
         self.total = 0
         self.exceeded = False
 
-    def judge(self, window: float) -> bool:
+    def check(self, window: float) -> bool:
         """
         :return: Whether the limit has just been exceeded.
         """
@@ -40,7 +40,7 @@ class _Rate:
             return False
         rate = self.total / window
         if self.exceeded:
-            self.exceeded = rate >= _RELIEF * self.limit
+            self.exceeded = rate >= _RESUME_RATIO * self.limit
             return False
         self.exceeded = rate > self.limit
         return self.exceeded
@@ -76,14 +76,14 @@ class RateLimiter:
         )
         self._recent: deque[tuple[float, int]] = deque()
 
-    def judge(self, message: KernelMessage) -> tuple[bool, str]:
+    def check(self, message: KernelMessage) -> tuple[bool, str]:
         """
         :param message: From iopub.
         :return: Whether the client may have it, and what the client should be told before, if
             anything.
         """
         msg_type = message.header.msg_type
-        if msg_type == "status" and read_state(message.parts[3]) == "idle":
+        if msg_type == "status" and read_execution_state(message.parts[3]) == "idle":
             self._reset()
         if msg_type in _EXEMPT:
             return True, ""
@@ -92,17 +92,17 @@ class RateLimiter:
         size = message.size if msg_type == "stream" else 0
         self._messages.total += 1
         self._data.total += size
-        were = self._messages.exceeded or self._data.exceeded
+        was_exceeded = self._messages.exceeded or self._data.exceeded
         warnings = [
             rate.warning(self._window)
             for rate in (self._messages, self._data)
-            if rate.judge(self._window)
+            if rate.check(self._window)
         ]
         if self._messages.exceeded or self._data.exceeded:
             self._messages.total -= 1
             self._data.total -= size
             return False, "\n".join(warnings)
-        if were:
+        if was_exceeded:
             self._log.warn("iopub messages resumed")
         self._recent.append((now, size))
         return True, ""

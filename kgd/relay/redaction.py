@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kgd.errors import UNREADABLE
-from kgd.protocol.json import read_almost_json
+from kgd.protocol.json import read_lenient_json
 from kgd.protocol.messages import Buffer, KernelMessage
 
 # What a reply says of an error, and what it says instead.
@@ -69,7 +69,7 @@ def _read(content: Buffer) -> Any:
     except UNREADABLE:
         pass
     try:
-        return read_almost_json(content)
+        return read_lenient_json(content)
     except (ValueError, RecursionError):
         # A traceback could hide in what nobody can read.
         return {"status": "error"}

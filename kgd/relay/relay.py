@@ -75,7 +75,7 @@ class Relay:
         Close everything that is open, and the context.
         """
         for channels in tuple(self._open):
-            channels.abandon()
+            channels.close_now()
         if self._sockets is not None:
             sockets, self._sockets = self._sockets, None
             sockets.shutdown()

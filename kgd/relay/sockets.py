@@ -32,9 +32,9 @@ TURN_SECONDS = 0.002
 TURN_BYTES = 512 * 1024
 
 # Frames from this size on are handed over as a view of ZeroMQ's memory instead of a copy.
-BULK = 64 * 1024
+ZERO_COPY_SIZE = 64 * 1024
 # How many frames a message without buffers has.
-PLAIN = 6
+FRAMES_WITHOUT_BUFFERS = 6
 # Far above libzmq's 1023, which would be some 250 clients.
 MAX_SOCKETS = 65_000
 # A kernel that sends more than this at once loses its connection.
@@ -49,9 +49,9 @@ RECEIVE_HIGH_WATER = 32
 # What is taken from ZeroMQ before its turn, in bytes, and in messages at a time; and after how many
 # messages that have been handed over. What does not fit in waits in the system's buffers, which are
 # small for Unix sockets, and with the kernel, which drops output when it has a thousand messages.
-AHEAD_BYTES = 16 * 1024 * 1024
-AHEAD_MESSAGES = 256
-AHEAD_EVERY = 8
+READ_AHEAD_BYTES = 16 * 1024 * 1024
+READ_AHEAD_MESSAGES = 256
+READ_AHEAD_EVERY = 8
 
 Received = Callable[[Sequence[Buffer]], None]
 
@@ -93,7 +93,7 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]
         """
         return KernelSocket(self, zmq.SUB, address, received, curve)
 
-    def deal(
+    def connect_dealer(
         self,
         address: str,
         identity: bytes,
@@ -154,7 +154,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         try:
             self._configure(kind, curve)
             self.addEndpoints([ZmqEndpoint(ZmqEndpointType.connect, address)])
-            self._look()
+            self._check_events()
         except zmq.ZMQError:
             self.close(linger=False)
             raise
@@ -197,7 +197,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         elif self._ahead or not empty:
             self._schedule()
         else:
-            self._look_for_room()
+            self._check_writable()
 
     def _read_ahead(self) -> bool:
         """
@@ -207,8 +207,8 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         """
         ahead, before = len(self._ahead), self._ahead_size
         try:
-            for _ in range(AHEAD_MESSAGES):
-                if self._ahead_size >= AHEAD_BYTES:
+            for _ in range(READ_AHEAD_MESSAGES):
+                if self._ahead_size >= READ_AHEAD_BYTES:
                     break
                 frames = self._receive()
                 size = sum(map(len, frames))
@@ -231,7 +231,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         total = 0
         empty = False
         for number in range(TURN_MESSAGES):
-            if number % AHEAD_EVERY == 0:
+            if number % READ_AHEAD_EVERY == 0:
                 empty = self._read_ahead()
             if not self._ahead or self._paused:
                 break
@@ -253,7 +253,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         """
         Come back for more as long as there is room.
         """
-        if self._ahead_size >= AHEAD_BYTES:
+        if self._ahead_size >= READ_AHEAD_BYTES:
             self.factory.reactor.removeReader(self)
         elif not empty:
             self._schedule()
@@ -286,10 +286,10 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
     def _receive(self) -> list[Buffer]:
         receive = self.socket.recv
         frame = receive(zmq.NOBLOCK, False)
-        frames = [frame.bytes if len(frame) < BULK else frame.buffer]
+        frames = [frame.bytes if len(frame) < ZERO_COPY_SIZE else frame.buffer]
         while frame.more:
             frame = receive(zmq.NOBLOCK, False)
-            frames.append(frame.bytes if len(frame) < BULK else frame.buffer)
+            frames.append(frame.bytes if len(frame) < ZERO_COPY_SIZE else frame.buffer)
         return frames
 
     def send(self, message: Sequence[Buffer]) -> None:
@@ -303,15 +303,15 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         size = sum(map(len, message))
         self._to_kernels.messages += 1
         self._to_kernels.size += size
-        if self.queue or not self._sent(message):
+        if self.queue or not self._try_send(message):
             self.queue.append(message)
             self.backlog += size
-        self._look()
+        self._check_events()
 
-    def _sent(self, message: Sequence[Buffer]) -> bool:
+    def _try_send(self, message: Sequence[Buffer]) -> bool:
         try:
             # To pass views on without copying them costs more than to copy small ones.
-            bulky = len(message) > PLAIN or len(message[-1]) >= BULK
+            bulky = len(message) > FRAMES_WITHOUT_BUFFERS or len(message[-1]) >= ZERO_COPY_SIZE
             self.socket.send_multipart(message, zmq.NOBLOCK, copy=not bulky)
         except zmq.Again:
             return False
@@ -319,14 +319,14 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
 
     def _flush(self) -> None:
         queue = self.queue
-        while queue and self._sent(queue[0]):
+        while queue and self._try_send(queue[0]):
             self.backlog -= sum(map(len, queue.popleft()))
 
-    def _look_for_room(self) -> None:
+    def _check_writable(self) -> None:
         """
         The socket is empty; has it become possible to send?
         """
-        if not self._wants_room():
+        if not self._wants_to_write():
             return
         if self.socket.get(zmq.EVENTS) & zmq.POLLOUT:
             connected, self._connected = self._connected, None
@@ -335,17 +335,17 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
             if self.factory is None:
                 return
             self._flush()
-        self._look()
+        self._check_events()
 
-    def _look(self) -> None:
+    def _check_events(self) -> None:
         """
         The descriptor's signal may have been used up: come back if there is something to do.
         """
         events = self.socket.get(zmq.EVENTS)
-        if events & zmq.POLLIN or (events & zmq.POLLOUT and self._wants_room()):
+        if events & zmq.POLLIN or (events & zmq.POLLOUT and self._wants_to_write()):
             self._schedule()
 
-    def _wants_room(self) -> bool:
+    def _wants_to_write(self) -> bool:
         return bool(self.queue) or self._connected is not None
 
     def _is_scheduled(self) -> bool:

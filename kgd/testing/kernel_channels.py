@@ -74,7 +74,7 @@ class FakeChannels:
     :ivar connection: What they are connected to, or ``None``.
     :ivar asked: The gateway's own requests: ``shutdown``, ``restart``, ``interrupt``.
     :ivar statuses: What was told to clients with :py:meth:`publish_status`.
-    :ivar dismissed: Code and reason of :py:meth:`close_clients`.
+    :ivar clients_closed: Code and reason of :py:meth:`close_clients`.
     :ivar closed: Code and reason of :py:meth:`close`.
     :ivar on_shutdown: Called with ``restart`` when a shutdown is asked for: what an obliging
         kernel does then.
@@ -91,7 +91,7 @@ class FakeChannels:
         self.pending_executions: int = 0
         self.asked: list[str] = []
         self.statuses: list[str] = []
-        self.dismissed: tuple[int, str] | None = None
+        self.clients_closed: tuple[int, str] | None = None
         self.closed: tuple[int, str] | None = None
         self.on_shutdown: Callable[[bool], None] = lambda _restart: None
         self.error: Exception | None = None
@@ -164,7 +164,7 @@ class FakeChannels:
         self.statuses.append(execution_state)
 
     def attach(
-        self, session_id: str | None, client: IClient, *, is_ours: bool = False
+        self, session_id: str | None, client: IClient, *, is_internal: bool = False
     ) -> IAttachment:
         """
         Attach a client, in place of the one that holds the same ``session_id``.
@@ -184,7 +184,7 @@ class FakeChannels:
         """
         Close every client.
         """
-        self.dismissed = (code, reason)
+        self.clients_closed = (code, reason)
         for attachment in self.attachments.values():
             client, attachment.client = attachment.client, None
             if client is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.execution.probe import PATIENCE, Probe
+from kgd.execution.probe import RETRY_DELAY, Probe
 from kgd.protocol.messages import ClientMessage, Header, KernelMessage
 
 
@@ -65,7 +65,7 @@ class ProbeTests(SynchronousTestCase):
         """
         for times in (2, 3):
             self.probe.replied(self.answer(self.asked[-1]))
-            self.clock.advance(PATIENCE)
+            self.clock.advance(RETRY_DELAY)
             self.assertEqual(len(self.asked), times)
         self.probe.published(self.answer(self.asked[1]), "idle")
         self.assertEqual(self.ready, 1)
@@ -92,5 +92,5 @@ class ProbeTests(SynchronousTestCase):
         """
         self.probe.replied(self.answer(self.asked[0]))
         self.probe.cancel()
-        self.clock.advance(PATIENCE)
+        self.clock.advance(RETRY_DELAY)
         self.assertEqual(len(self.asked), 1)

@@ -18,8 +18,8 @@ from kgd.protocol.connection_file import CHANNELS, ConnectionInfo, CurveKeys
 from kgd.protocol.messages import (
     DELIMITER,
     Signer,
+    make_client_message,
     make_kernel_message,
-    own_request,
     read_header,
     wire_frames,
 )
@@ -138,7 +138,9 @@ class OwnMessageTests(SynchronousTestCase):
         """
         No two requests have the same id.
         """
-        ids = {own_request("shell", "x_request", b"{}", "s", 0.0).msg_id for _ in range(100)}
+        ids = {
+            make_client_message("shell", "x_request", b"{}", "s", 0.0).msg_id for _ in range(100)
+        }
         self.assertEqual(len(ids), 100)
 
 

@@ -267,7 +267,7 @@ class LegacyDecodeTests(SynchronousTestCase):
         request = self.decode(content={"x": float("nan"), "y": "NaN"})
         self.assertEqual(json.loads(bytes(request.parts[3])), {"x": None, "y": "NaN"})
         # In long messages finding them would take too long.
-        long = "x" * legacy.MOST_MENDED
+        long = "x" * legacy.MAX_NAN_REPLACED
         self.assertEqual(len(self.decode(content={"x": 1, "y": long}).parts), 4)
         with self.assertRaises(MalformedMessage) as caught:
             self.decode(content={"x": float("nan"), "y": long})

@@ -104,10 +104,10 @@ class AttachmentTests(SynchronousTestCase):
         self.client = RecordingClient()
         self.forgotten: list[Attachment] = []
         self.away: list[Attachment] = []
-        self.lags: list[bool] = []
+        self.is_lagging: list[bool] = []
         self.clock = Clock()
         self.make()
-        self.wires = RecordingWires()
+        self.client_sockets = RecordingWires()
 
     def make(self, *, durable: bool = True, **settings: Any) -> None:
         """
@@ -119,16 +119,16 @@ class AttachmentTests(SynchronousTestCase):
             "s",
             self.client,
             durable=durable,
-            left=self.away.append,
-            forget=self.forgotten.append,
-            lag_changed=lambda: self.lags.append(self.attachment.lags),
+            on_detached=self.away.append,
+            on_removed=self.forgotten.append,
+            on_lag_changed=lambda: self.is_lagging.append(self.attachment.is_lagging),
         )
 
     def connect(self) -> None:
         """
         The kernel begins to listen.
         """
-        self.attachment.connect(cast(ClientSockets, self.wires))
+        self.attachment.connect(cast(ClientSockets, self.client_sockets))
 
     def test_interfaces(self) -> None:
         """
@@ -145,19 +145,19 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.send(request("b", "control"))
         self.connect()
         self.attachment.send(request("c", "stdin"))
-        self.assertEqual(self.wires.sent, ["a", "b", "c"])
+        self.assertEqual(self.client_sockets.sent, ["a", "b", "c"])
 
     def test_requests_wait_during_a_restart(self) -> None:
         """
         Between two processes requests wait for the second.
         """
         self.connect()
-        self.assertIs(self.attachment.disconnect(), self.wires)
+        self.assertIs(self.attachment.disconnect(), self.client_sockets)
         self.assertIsNone(self.attachment.disconnect())
         self.attachment.send(request("a"))
-        self.wires = RecordingWires()
+        self.client_sockets = RecordingWires()
         self.connect()
-        self.assertEqual(self.wires.sent, ["a"])
+        self.assertEqual(self.client_sockets.sent, ["a"])
 
     def test_channels_without_requests(self) -> None:
         """
@@ -166,13 +166,13 @@ class AttachmentTests(SynchronousTestCase):
         self.connect()
         for channel in ("iopub", "foo", "", "hb"):
             self.attachment.send(request("a", channel))
-        self.assertEqual((self.wires.sent, self.client.closed), ([], []))
+        self.assertEqual((self.client_sockets.sent, self.client.closed), ([], []))
 
     def test_waiting_requests_are_bounded(self) -> None:
         """
         A client that sends and sends to a kernel that does not run is closed and told why.
         """
-        self.patch(module, "INCOMING_BOUND", 1000)
+        self.patch(module, "MAX_UNSENT_REQUESTS", 1000)
         for _ in range(3):
             self.attachment.send(request("a", size=400))
         ((code, reason),) = self.client.closed
@@ -184,9 +184,9 @@ class AttachmentTests(SynchronousTestCase):
         """
         So is one whose requests pile up before a kernel that runs.
         """
-        self.patch(module, "INCOMING_BOUND", 1000)
+        self.patch(module, "MAX_UNSENT_REQUESTS", 1000)
         self.connect()
-        self.wires.backlog = 1001
+        self.client_sockets.backlog = 1001
         self.attachment.send(request("a"))
         self.assertEqual([code for code, _ in self.client.closed], [1013])
 
@@ -247,7 +247,7 @@ class AttachmentTests(SynchronousTestCase):
         """
         for settings, expected in ((Settings(), "kgd"), (Settings(username="them"), "them")):
             self.make(username=settings.username)
-            self.attachment.tell("status", {"execution_state": "dead"})
+            self.attachment.deliver_from_gateway("status", {"execution_state": "dead"})
             header = json.loads(bytes(self.client.got[-1].parts[0]))
             self.assertEqual(header["username"], expected)
 
@@ -293,14 +293,14 @@ class AttachmentTests(SynchronousTestCase):
         """
         A client with much waiting lags, until about half of it is gone.
         """
-        self.patch(module, "LAG", 5000)
+        self.patch(module, "LAG_THRESHOLD", 5000)
         self.connect()
         self.attachment.pause()
         for _ in range(4):
             self.attachment.publish(message("stream", 400))
-        self.assertEqual(self.lags, [True])
+        self.assertEqual(self.is_lagging, [True])
         self.attachment.resume()
-        self.assertEqual(self.lags, [True, False])
+        self.assertEqual(self.is_lagging, [True, False])
 
     def test_replaced(self) -> None:
         """
@@ -326,7 +326,7 @@ class AttachmentTests(SynchronousTestCase):
         self.connect()
         self.attachment.pause()
         self.attachment.publish(message("stream"))
-        self.attachment.end(1000, "Kernel shut down")
+        self.attachment.close(1000, "Kernel shut down")
         self.assertEqual(self.client.types, ["stream"])
         self.assertEqual(self.client.closed, [(1000, "Kernel shut down")])
 
@@ -342,7 +342,7 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.detach(self.client)
         self.assertFalse(self.attachment.is_present)
         self.attachment.publish(message("stream"))
-        self.attachment.answer(message("execute_reply", channel="shell"))
+        self.attachment.deliver_reply(message("execute_reply", channel="shell"))
         self.attachment.publish(message("status"))
         newcomer = RecordingClient()
         self.attachment.replace(newcomer)
@@ -443,11 +443,11 @@ class AttachmentTests(SynchronousTestCase):
         self.make(allowed_message_types=frozenset({"kernel_info_request"}))
         self.connect()
         self.attachment.send(request("a"))
-        self.assertEqual((self.wires.sent, self.client.closed), ([], []))
+        self.assertEqual((self.client_sockets.sent, self.client.closed), ([], []))
         self.make(allowed_message_types=frozenset({"execute_request"}))
         self.connect()
         self.attachment.send(request("a"))
-        self.assertEqual(self.wires.sent, ["a"])
+        self.assertEqual(self.client_sockets.sent, ["a"])
 
     def test_rate_limit(self) -> None:
         """
@@ -484,13 +484,13 @@ class AttachmentTests(SynchronousTestCase):
         Requests count as outstanding from when they leave until they are answered.
         """
         self.attachment.send(request("r"))
-        self.assertEqual(len(self.attachment.outstanding), 0)
+        self.assertEqual(len(self.attachment.pending_requests), 0)
         self.connect()
-        self.assertEqual(len(self.attachment.outstanding), 1)
-        self.attachment.answer(message("input_request", channel="stdin"))
-        self.assertEqual(len(self.attachment.outstanding), 1)
-        self.attachment.answer(message("execute_reply", channel="shell"))
-        self.assertEqual(len(self.attachment.outstanding), 0)
+        self.assertEqual(len(self.attachment.pending_requests), 1)
+        self.attachment.deliver_reply(message("input_request", channel="stdin"))
+        self.assertEqual(len(self.attachment.pending_requests), 1)
+        self.attachment.deliver_reply(message("execute_reply", channel="shell"))
+        self.assertEqual(len(self.attachment.pending_requests), 0)
         self.assertEqual(self.client.types, ["input_request", "execute_reply"])
 
 
@@ -523,9 +523,9 @@ class ReconnectionProperties(SynchronousTestCase):
             "s",
             client,
             durable=True,
-            left=lambda _: None,
-            forget=lambda _: None,
-            lag_changed=lambda: None,
+            on_detached=lambda _: None,
+            on_removed=lambda _: None,
+            on_lag_changed=lambda: None,
         )
         attachment.connect(cast(ClientSockets, RecordingWires()))
         sent: list[str] = []
@@ -536,7 +536,7 @@ class ReconnectionProperties(SynchronousTestCase):
                 raw = json.dumps({"msg_type": "stream", "msg_id": msg_id}).encode()
                 channel = "iopub" if step == "publish" else "shell"
                 each = KernelMessage(channel, read_header(raw), (raw, b"{}", b"{}", b"{}"))
-                attachment.publish(each) if step == "publish" else attachment.answer(each)
+                attachment.publish(each) if step == "publish" else attachment.deliver_reply(each)
             elif step == "leave":
                 attachment.detach(client)
             elif step == "come":

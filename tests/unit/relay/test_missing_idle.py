@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.protocol.messages import KernelMessage, new_header, read_header
 from kgd.relay import missing_idle as module
-from kgd.relay.missing_idle import PERIOD, SILENCES, MissingIdle
+from kgd.relay.missing_idle import CHECK_PERIOD, SILENT_PERIODS, MissingIdle
 
 
 def message(msg_type: str, parent: bytes) -> KernelMessage:
@@ -31,10 +31,10 @@ class LostEndsTests(SynchronousTestCase):
         self.lost: list[bytes] = []
         self.late: list[KernelMessage] = []
         self.caught_up = 0
-        self.ends = MissingIdle(self.clock, self.catch_up, self.lost.append)
+        self.ends = MissingIdle(self.clock, self.drain_iopub, self.lost.append)
         self.request = new_header("execute_request", "client", 0.0)
 
-    def catch_up(self) -> None:
+    def drain_iopub(self) -> None:
         """
         Hand over what had come.
         """
@@ -58,7 +58,7 @@ class LostEndsTests(SynchronousTestCase):
         """
         Let time pass.
         """
-        self.clock.pump([PERIOD] * periods)
+        self.clock.pump([CHECK_PERIOD] * periods)
 
     def test_lost(self) -> None:
         """
@@ -66,7 +66,7 @@ class LostEndsTests(SynchronousTestCase):
         """
         self.status("busy")
         self.reply()
-        self.wait(SILENCES)
+        self.wait(SILENT_PERIODS)
         self.assertEqual(self.lost, [])
         self.wait(1)
         self.assertEqual(self.lost, [self.request])
@@ -80,7 +80,7 @@ class LostEndsTests(SynchronousTestCase):
         """
         self.reply()
         self.status("busy")
-        self.wait(SILENCES + 1)
+        self.wait(SILENT_PERIODS + 1)
         self.assertEqual(self.lost, [self.request])
 
     def test_not_lost(self) -> None:
@@ -108,10 +108,10 @@ class LostEndsTests(SynchronousTestCase):
         self.reply()
         for _ in range(10):
             self.ends.published(message("stream", self.request), None)
-            self.wait(SILENCES - 1)
+            self.wait(SILENT_PERIODS - 1)
         self.assertEqual(self.caught_up, 0, "what is paused stays so")
         self.late.append(message("status", self.request))
-        self.wait(SILENCES + 1)
+        self.wait(SILENT_PERIODS + 1)
         self.assertEqual(self.lost, [])
 
     def test_each_has_its_time(self) -> None:
@@ -122,9 +122,9 @@ class LostEndsTests(SynchronousTestCase):
         self.status("busy")
         self.status("busy", other)
         self.reply()
-        self.wait(SILENCES)
+        self.wait(SILENT_PERIODS)
         self.reply(request=other)
-        self.wait(SILENCES)
+        self.wait(SILENT_PERIODS)
         self.assertEqual(self.lost, [])
         self.wait(1)
         self.assertEqual(self.lost, [self.request, other])
@@ -133,17 +133,17 @@ class LostEndsTests(SynchronousTestCase):
         """
         A kernel that never ends anything does not fill the memory.
         """
-        self.patch(module, "MOST", 2)
+        self.patch(module, "MAX_REMEMBERED", 2)
         requests = [new_header("execute_request", "client", 0.0) for _ in range(3)]
         for request in requests:
             self.status("busy", request)
             self.reply(request=request)
-        self.wait(SILENCES + 1)
+        self.wait(SILENT_PERIODS + 1)
         self.assertEqual(self.lost, requests[1:])
-        self.patch(module, "LONGEST_HEADER", len(self.request) - 1)
+        self.patch(module, "MAX_HEADER", len(self.request) - 1)
         self.status("busy")
         self.reply()
-        self.wait(SILENCES + 1)
+        self.wait(SILENT_PERIODS + 1)
         self.assertEqual(self.lost, requests[1:])
 
     def test_cancel(self) -> None:

@@ -11,9 +11,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.execution.outputs import Execution
-from kgd.protocol.messages import ClientMessage, Header, KernelMessage, read_header, read_state
+from kgd.protocol.messages import (
+    ClientMessage,
+    Header,
+    KernelMessage,
+    read_execution_state,
+    read_header,
+)
 from kgd.relay import pending as module
-from kgd.relay.pending import KernelGone, PendingRequest, PendingRequests, substitutes
+from kgd.relay.pending import KernelGone, PendingRequest, PendingRequests, substitute_replies
 from kgd.relay.rate_limit import RateLimiter
 from kgd.relay.redaction import Redactor
 from kgd.settings import Settings
@@ -56,53 +62,53 @@ class OutstandingTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.outstanding = PendingRequests()
+        self.pending = PendingRequests()
 
     def test_answers(self) -> None:
         """
         A reply settles its request and no other.
         """
         for msg_id in ("a", "b"):
-            self.outstanding.sent(request(msg_id))
-        self.outstanding.answered(message("execute_reply", parent="a", channel="shell"))
-        self.outstanding.answered(message("execute_reply", parent="unknown", channel="shell"))
+            self.pending.sent(request(msg_id))
+        self.pending.replied(message("execute_reply", parent="a", channel="shell"))
+        self.pending.replied(message("execute_reply", parent="unknown", channel="shell"))
         self.assertEqual(
-            [json.loads(each.header)["msg_id"] for each in self.outstanding.lose()], ["b"]
+            [json.loads(each.header)["msg_id"] for each in self.pending.take_all()], ["b"]
         )
-        self.assertEqual(self.outstanding.lose(), [])
+        self.assertEqual(self.pending.take_all(), [])
 
     def test_one_id_for_all(self) -> None:
         """
         Some clients give every request the same id; each reply settles one of them.
         """
         for _ in range(3):
-            self.outstanding.sent(request("same"))
-        self.outstanding.answered(message("execute_reply", parent="same", channel="shell"))
-        self.assertEqual(len(self.outstanding), 2)
+            self.pending.sent(request("same"))
+        self.pending.replied(message("execute_reply", parent="same", channel="shell"))
+        self.assertEqual(len(self.pending), 2)
 
     def test_what_nobody_answers(self) -> None:
         """
         Comm messages and answers to prompts have no replies to wait for.
         """
-        self.outstanding.sent(request("a", "comm_msg"))
-        self.outstanding.sent(request("b", "input_reply", "stdin"))
-        self.assertEqual(len(self.outstanding), 0)
+        self.pending.sent(request("a", "comm_msg"))
+        self.pending.sent(request("b", "input_reply", "stdin"))
+        self.assertEqual(len(self.pending), 0)
 
     def test_bounded(self) -> None:
         """
         Nobody can make the gateway remember any number of requests, nor any that kernels may never
         answer.
         """
-        self.patch(module, "MOST", 10)
-        self.outstanding.sent(request("x", "nonsense_request"))
-        self.assertEqual(len(self.outstanding), 0)
+        self.patch(module, "MAX_REQUESTS", 10)
+        self.pending.sent(request("x", "nonsense_request"))
+        self.assertEqual(len(self.pending), 0)
         for number in range(20):
-            self.outstanding.sent(request(str(number % 15)))
-        self.assertEqual((len(self.outstanding), self.outstanding.code), (10, 10))
-        self.outstanding.answered(message("execute_reply", parent="14", channel="shell"))
-        self.assertEqual((len(self.outstanding), self.outstanding.code), (9, 9))
-        self.assertEqual(len(self.outstanding.lose()), 9)
-        self.assertEqual((len(self.outstanding), self.outstanding.code), (0, 0))
+            self.pending.sent(request(str(number % 15)))
+        self.assertEqual((len(self.pending), self.pending.executions), (10, 10))
+        self.pending.replied(message("execute_reply", parent="14", channel="shell"))
+        self.assertEqual((len(self.pending), self.pending.executions), (9, 9))
+        self.assertEqual(len(self.pending.take_all()), 9)
+        self.assertEqual((len(self.pending), self.pending.executions), (0, 0))
 
     def test_large(self) -> None:
         """
@@ -110,34 +116,34 @@ class OutstandingTests(SynchronousTestCase):
         """
         each = request("x" * 1000)
         size = len(each.parts[0])
-        self.patch(module, "MOST_BYTES", 3 * size)
+        self.patch(module, "MAX_HEADER_BYTES", 3 * size)
         for _ in range(5):
-            self.outstanding.sent(each)
-        self.assertEqual(len(self.outstanding), 3)
-        self.outstanding.answered(message("execute_reply", parent=each.msg_id, channel="shell"))
-        self.outstanding.sent(each)
-        self.assertEqual(len(self.outstanding), 3)
-        self.outstanding.sent(request("y" * 9000))
-        (waiting,) = self.outstanding.lose()
+            self.pending.sent(each)
+        self.assertEqual(len(self.pending), 3)
+        self.pending.replied(message("execute_reply", parent=each.msg_id, channel="shell"))
+        self.pending.sent(each)
+        self.assertEqual(len(self.pending), 3)
+        self.pending.sent(request("y" * 9000))
+        (waiting,) = self.pending.take_all()
         self.assertIn(b"y" * 9000, waiting.header)
-        self.outstanding.sent(each)
-        self.outstanding.sent(each)
-        self.assertEqual(len(self.outstanding), 2)
+        self.pending.sent(each)
+        self.pending.sent(each)
+        self.assertEqual(len(self.pending), 2)
 
     def test_code(self) -> None:
         """
         Of the requests those that run code are counted apart.
         """
-        self.outstanding.sent(request("a", "kernel_info_request"))
-        self.outstanding.sent(request("b"))
-        self.assertEqual((len(self.outstanding), self.outstanding.code), (2, 1))
+        self.pending.sent(request("a", "kernel_info_request"))
+        self.pending.sent(request("b"))
+        self.assertEqual((len(self.pending), self.pending.executions), (2, 1))
 
     def lost(self, each: ClientMessage) -> PendingRequest:
         """
         What is remembered of a request.
         """
-        self.outstanding.sent(each)
-        (waiting,) = self.outstanding.lose()
+        self.pending.sent(each)
+        (waiting,) = self.pending.take_all()
         return waiting
 
     def test_substitutes_for_code(self) -> None:
@@ -145,7 +151,7 @@ class OutstandingTests(SynchronousTestCase):
         Code that ran gets an error reply, an error in its output, and an idle status.
         """
         lost = self.lost(request("a"))
-        reply, error, status = substitutes(lost, KernelGone("KernelDied", "signal 9"), "s")
+        reply, error, status = substitute_replies(lost, KernelGone("KernelDied", "signal 9"), "s")
         self.assertEqual(
             [(each.channel, each.header.msg_type) for each in (reply, error, status)],
             [("shell", "execute_reply"), ("iopub", "error"), ("iopub", "status")],
@@ -163,7 +169,7 @@ class OutstandingTests(SynchronousTestCase):
         Another request gets the reply of its kind, on its own channel.
         """
         lost = self.lost(request("a", "debug_request", "control"))
-        reply, status = substitutes(lost, KernelGone("KernelDied", "x"), "s")
+        reply, status = substitute_replies(lost, KernelGone("KernelDied", "x"), "s")
         self.assertEqual((reply.channel, reply.header.msg_type), ("control", "debug_reply"))
         self.assertEqual(status.header.msg_type, "status")
 
@@ -184,7 +190,7 @@ class RateTests(SynchronousTestCase):
         """
         Which of them the client may have.
         """
-        return [limiter.judge(each)[0] for each in messages]
+        return [limiter.check(each)[0] for each in messages]
 
     def test_messages(self) -> None:
         """
@@ -192,7 +198,7 @@ class RateTests(SynchronousTestCase):
         the rate they come again.
         """
         limiter = self.limiter(iopub_msg_rate_limit=10.0, rate_limit_window=1.0)
-        judged = [limiter.judge(message("display_data")) for _ in range(13)]
+        judged = [limiter.check(message("display_data")) for _ in range(13)]
         self.assertEqual([within for within, _ in judged], [True] * 10 + [False] * 3)
         self.assertEqual(
             [bool(warning) for _, warning in judged], [False] * 10 + [True] + [False] * 2
@@ -201,7 +207,7 @@ class RateTests(SynchronousTestCase):
         self.assertIn("--iopub-msg-rate-limit=10 (msgs/sec)", judged[10][1])
         self.assertIn("--rate-limit-window=1 (secs)", judged[10][1])
         self.clock.advance(1.0)
-        self.assertEqual(limiter.judge(message("display_data")), (True, ""))
+        self.assertEqual(limiter.check(message("display_data")), (True, ""))
 
     def test_bytes(self) -> None:
         """
@@ -212,7 +218,7 @@ class RateTests(SynchronousTestCase):
         )
         big = {"data": "x" * 5000}
         self.assertEqual(self.passed(limiter, *[message("display_data", big)] * 3), [True] * 3)
-        within, warning = limiter.judge(message("stream", big))
+        within, warning = limiter.check(message("stream", big))
         self.assertFalse(within)
         self.assertTrue(warning.startswith("IOPub data rate exceeded."))
 
@@ -329,17 +335,17 @@ class DeepTests(SynchronousTestCase):
         """
         A status like this is none.
         """
-        self.assertIsNone(read_state(self.CONTENT))
+        self.assertIsNone(read_execution_state(self.CONTENT))
 
     def test_piece(self) -> None:
         """
         Whatever is said of code that the gateway has run: a reply is an error, the rest is nothing.
         """
         for msg_type in ("status", "stream", "execute_result", "error", "execute_reply"):
-            piece = Execution(None)
-            piece.received(message(msg_type, self.CONTENT))
-            self.assertFalse(piece.is_idle)
-            self.assertEqual(bool(piece.error), msg_type in ("error", "execute_reply"))
+            execution = Execution(None)
+            execution.received(message(msg_type, self.CONTENT))
+            self.assertFalse(execution.is_idle)
+            self.assertEqual(bool(execution.error), msg_type in ("error", "execute_reply"))
 
 
 class OddTests(SynchronousTestCase):
@@ -347,13 +353,13 @@ class OddTests(SynchronousTestCase):
     What a kernel says that is almost JSON, as answers of notebooks show it.
     """
 
-    def piece(self, msg_type: str, content: bytes) -> Execution:
+    def execution(self, msg_type: str, content: bytes) -> Execution:
         """
         What becomes of one message.
         """
-        piece = Execution(None)
-        piece.received(message(msg_type, content))
-        return piece
+        execution = Execution(None)
+        execution.received(message(msg_type, content))
+        return execution
 
     def test_print(self) -> None:
         """
@@ -367,14 +373,14 @@ class OddTests(SynchronousTestCase):
             (b'{"name": "stdout", "text": 1, "x": NaN}', ""),
             (b"no", ""),
         ):
-            self.assertEqual(self.piece("stream", content).outputs.stdout, expected)
+            self.assertEqual(self.execution("stream", content).outputs.stdout, expected)
 
     def test_result(self) -> None:
         """
         So does what is displayed.
         """
         bundle = rb'{"data": {"text/plain": "\ud800", "application/json": [NaN, "' + b'\xff"]}}'
-        shown = self.piece("execute_result", bundle).outputs.result
+        shown = self.execution("execute_result", bundle).outputs.result
         assert shown is not None
         self.assertEqual(shown["text/plain"], "?")
         self.assertEqual(shown["application/json"][1], "\ufffd")
@@ -384,8 +390,10 @@ class OddTests(SynchronousTestCase):
         """
         An error is told, and no error is none.
         """
-        failed = self.piece("execute_reply", rb'{"status": "error", "evalue": "\udcff"}').error
+        failed = self.execution("execute_reply", rb'{"status": "error", "evalue": "\udcff"}').error
         assert failed is not None
         self.assertEqual(failed.evalue, "?")
-        piece = self.piece("execute_reply", b'{"status": "ok", "user_expressions": {"x": NaN}}')
-        self.assertEqual((piece.status, piece.error), ("ok", None))
+        execution = self.execution(
+            "execute_reply", b'{"status": "ok", "user_expressions": {"x": NaN}}'
+        )
+        self.assertEqual((execution.status, execution.error), ("ok", None))

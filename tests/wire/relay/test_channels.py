@@ -325,7 +325,7 @@ class ChannelsTests(TestCase):
         """
         When a kernel has dropped the status that ends a request, we send it, and say what happened.
         """
-        self.patch(lost_ends_module, "PERIOD", 0.01)
+        self.patch(lost_ends_module, "CHECK_PERIOD", 0.01)
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
@@ -562,7 +562,7 @@ class ChannelsTests(TestCase):
         """
         Nobody can make the gateway keep something for any number of clients.
         """
-        self.patch(channels_module, "MOST_AWAY", 2)
+        self.patch(channels_module, "MAX_AWAY_CLIENTS", 2)
         self.channels.connect(self.info)
         self.kernel()
         await self.ready()
@@ -657,7 +657,7 @@ class ChannelsTests(TestCase):
         text = "x" * 1_000_000
         for _ in range(10):
             kernel.publish("stream", b"{}", {"text": text})
-        line = cast(Any, self.channels)._line
+        line = cast(Any, self.channels)._process
         await until(lambda: line.iopub._paused, "output pauses")
         attachment.resume()
         await until(lambda: len(client.got) == 10, "everything arrives")
