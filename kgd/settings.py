@@ -9,38 +9,12 @@ from typing import Any
 
 import attrs
 
+from kgd.protocol.message_types import UNTRACKED
 from kgd.protocol.messages import USERNAME
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
 LARGEST_SIZE = 2**62
-# Messages that are no use of the kernel: questions about it, and what comes of code that runs,
-# which counts because the kernel is busy then.
-UNTRACKED = frozenset(
-    {
-        "comm_info_request",
-        "comm_info_reply",
-        "kernel_info_request",
-        "kernel_info_reply",
-        "shutdown_request",
-        "shutdown_reply",
-        "interrupt_request",
-        "interrupt_reply",
-        "debug_request",
-        "debug_reply",
-        "stream",
-        "display_data",
-        "update_display_data",
-        "execute_input",
-        "execute_result",
-        "error",
-        "status",
-        "clear_output",
-        "debug_event",
-        "input_request",
-        "input_reply",
-    }
-)
 
 
 def normalized_base_url(text: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 
-from kgd.settings import UNTRACKED
+from kgd.protocol.message_types import UNTRACKED
 
 # The states that a kernel tells itself.
 _TOLD = frozenset({"starting", "idle", "busy"})

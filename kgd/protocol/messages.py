@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kgd.errors import UNREADABLE, BadSignature, MalformedMessage
+from kgd.protocol.message_types import EXECUTE_REQUEST
 from kgd.protocol.timestamps import timestamp
 
 DELIMITER = b"<IDS|MSG>"
@@ -261,9 +262,7 @@ def make_execute_request(
         "stop_on_error": True,
     }
     encoded = msgspec.json.encode(content)
-    return make_client_message(
-        "shell", "execute_request", encoded, session, now, metadata, username
-    )
+    return make_client_message("shell", EXECUTE_REQUEST, encoded, session, now, metadata, username)
 
 
 def make_kernel_message(

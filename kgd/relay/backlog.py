@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import msgspec
 
 from kgd.observability.counters import Traffic
+from kgd.protocol.message_types import DROPPABLE
 from kgd.protocol.messages import USERNAME, Buffer, KernelMessage, make_kernel_message
 
-# What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
-DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
 # What a message costs beside its bytes.
 MESSAGE_OVERHEAD = 1024
 

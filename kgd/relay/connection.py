@@ -14,6 +14,7 @@ from kgd.errors import UNREADABLE, MalformedMessage
 from kgd.execution.probe import Probe
 from kgd.execution.seeding import SeedRun
 from kgd.protocol.connection_file import ConnectionInfo
+from kgd.protocol.message_types import QUERIES
 from kgd.protocol.messages import (
     DELIMITER,
     NO_PARENT,
@@ -73,19 +74,6 @@ def session_of(message: KernelMessage) -> str:
         return ""
 
 
-# What a kernel answers without running code that could ask for input.
-_RUN_NO_CODE = frozenset(
-    {
-        "kernel_info_request",
-        "complete_request",
-        "inspect_request",
-        "history_request",
-        "is_complete_request",
-        "comm_info_request",
-    }
-)
-
-
 class ClientSockets:
     """
     Carries requests to the kernel's present process, and what is answered back. Sockets are opened
@@ -120,9 +108,9 @@ class ClientSockets:
         :param request: On shell, control or stdin.
         """
         if request.channel == "shell" and not self._stdin_is_connected:
-            if request.msg_type not in _RUN_NO_CODE:
+            if request.msg_type not in QUERIES:
                 self._stdin_is_connected = self._socket("stdin").is_connected
-            if self._waiting or not (self._stdin_is_connected or request.msg_type in _RUN_NO_CODE):
+            if self._waiting or not (self._stdin_is_connected or request.msg_type in QUERIES):
                 # Have the other connection made meanwhile, too.
                 self._socket("shell")
                 self._waiting.append(request)

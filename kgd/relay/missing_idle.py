@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall
 
+from kgd.protocol.message_types import INPUT_REQUEST
 from kgd.protocol.messages import KernelMessage
 
 # A request that was answered has ended when iopub was silent so many times in a row, in seconds.
@@ -73,7 +74,7 @@ class MissingIdle:
         """
         Something came on a channel of requests.
         """
-        is_final = reply.header.msg_type != "input_request"
+        is_final = reply.header.msg_type != INPUT_REQUEST
         if self._cancelled or not is_final or len(reply.parts[1]) > MAX_HEADER:
             return
         msg_id = reply.parent.msg_id

@@ -12,30 +12,10 @@ from typing import NamedTuple
 import attrs
 import msgspec
 
+from kgd.protocol.message_types import EXECUTE_REQUEST, INPUT_REQUEST, REPLIED_TO
 from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_kernel_message
 
 _REQUEST_SUFFIX = "_request"
-_EXECUTE = "execute_request"
-# What kernels answer, so that somebody may be waiting for it. Others may never be answered.
-_REPLIED_TO = frozenset(
-    {
-        _EXECUTE,
-        "inspect_request",
-        "complete_request",
-        "history_request",
-        "is_complete_request",
-        "comm_info_request",
-        "kernel_info_request",
-        "connect_request",
-        "shutdown_request",
-        "interrupt_request",
-        "debug_request",
-        "create_subshell_request",
-        "delete_subshell_request",
-        "list_subshell_request",
-        "usage_request",
-    }
-)
 # Of so many requests of one client it is remembered that they wait for an answer, as long as their
 # headers have no more bytes than this together.
 MAX_REQUESTS = 10_000
@@ -88,7 +68,7 @@ class PendingRequests:
         A request leaves for the kernel.
         """
         msg_type = request.msg_type
-        if msg_type not in _REPLIED_TO:
+        if msg_type not in REPLIED_TO:
             return
         header = request.parts[0]
         self._size += len(header)
@@ -101,14 +81,14 @@ class PendingRequests:
         else:
             with_this_id.append(waiting)
         self._count += 1
-        self.executions += msg_type == _EXECUTE
+        self.executions += msg_type == EXECUTE_REQUEST
 
     def replied(self, reply: KernelMessage) -> None:
         """
         A message came on a channel of requests.
         """
         msg_id = reply.parent.msg_id
-        if msg_id in self._requests and reply.header.msg_type != "input_request":
+        if msg_id in self._requests and reply.header.msg_type != INPUT_REQUEST:
             self._forget(msg_id)
 
     def _forget(self, msg_id: str) -> None:
@@ -118,7 +98,7 @@ class PendingRequests:
             del self._requests[msg_id]
         self._count -= 1
         self._size -= len(first.header)
-        self.executions -= first.msg_type == _EXECUTE
+        self.executions -= first.msg_type == EXECUTE_REQUEST
 
     def take_all(self) -> list[PendingRequest]:
         """
@@ -144,7 +124,7 @@ def substitute_replies(
     }
     parent = request.header
     kind = request.msg_type.removesuffix(_REQUEST_SUFFIX)
-    is_code = request.msg_type == _EXECUTE
+    is_code = request.msg_type == EXECUTE_REQUEST
     reply: dict[str, object] = {"status": "error", **error}
     if is_code:
         reply |= {"execution_count": 0, "user_expressions": {}, "payload": []}

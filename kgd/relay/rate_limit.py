@@ -10,11 +10,10 @@ from collections import deque
 from collections.abc import Callable
 
 from kgd.observability.logs import make_logger
+from kgd.protocol.message_types import NOT_RATE_LIMITED
 from kgd.protocol.messages import KernelMessage, read_execution_state
 from kgd.settings import Settings
 
-# Neither counted nor ever dropped.
-_EXEMPT = frozenset({"status", "comm_open", "execute_input"})
 # A limit that was exceeded holds until the rate is so much of it again.
 _RESUME_RATIO = 0.8
 
@@ -85,7 +84,7 @@ class RateLimiter:
         msg_type = message.header.msg_type
         if msg_type == "status" and read_execution_state(message.parts[3]) == "idle":
             self._reset()
-        if msg_type in _EXEMPT:
+        if msg_type in NOT_RATE_LIMITED:
             return True, ""
         now = self._now()
         self._expire(now)

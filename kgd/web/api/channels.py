@@ -19,6 +19,7 @@ from kgd.errors import UNREADABLE
 from kgd.interfaces import Access, IGateway, IKernel
 from kgd.observability.audit import AuditLog
 from kgd.observability.request_context import RequestContext
+from kgd.protocol.message_types import EXECUTE_REQUEST, QUERIES
 from kgd.protocol.messages import Buffer, ClientMessage
 from kgd.protocol.rfc6455 import POLICY_VIOLATION
 from kgd.protocol.websocket import choose_framing
@@ -169,19 +170,6 @@ def _own_headers(request: Any) -> dict[str, str]:
     }
 
 
-# They change nothing, and clients send them all the time.
-_QUESTIONS = frozenset(
-    {
-        "kernel_info_request",
-        "complete_request",
-        "inspect_request",
-        "history_request",
-        "is_complete_request",
-        "comm_info_request",
-    }
-)
-
-
 class _Code(msgspec.Struct):
     code: str = ""
 
@@ -209,9 +197,9 @@ class MessageAudit:
             return None
 
         def note(request: ClientMessage) -> None:
-            if request.msg_type in _QUESTIONS:
+            if request.msg_type in QUERIES:
                 return
-            is_execution = request.msg_type == "execute_request"
+            is_execution = request.msg_type == EXECUTE_REQUEST
             is_refused = self._allowed and request.msg_type not in self._allowed
             self._audit.record(
                 "executed" if is_execution else "sent",
