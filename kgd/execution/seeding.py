@@ -1,5 +1,5 @@
 """
-Running code in a kernel before any client is let in.
+Runs the cells of a kernel's seed before clients can use the kernel.
 """
 
 from __future__ import annotations
@@ -7,27 +7,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-import msgspec
-
-from kgd.errors import UNREADABLE
+from kgd.execution.execution import Execution, ExecutionTracker
 from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_execute_request
-
-
-class _Reply(msgspec.Struct):
-    status: str = "error"
-    ename: str = "Error"
-    evalue: str = ""
-
-
-_decode = msgspec.json.Decoder(_Reply).decode
 
 
 class SeedRun:
     """
-    Runs pieces of code one after the other. Each is done when its reply *and*, on iopub, its idle
-    status have come: then nothing that it printed is still under way.
+    Runs cells one after the other, each when the last is done.
 
-    :param failed: Called with the number of a piece and with its error.
+    :param sources: The code of the cells.
+    :param succeeded: Called when all are done.
+    :param failed: Called with the index and the error of a cell that fails; no other runs then.
     """
 
     def __init__(
@@ -42,52 +32,52 @@ class SeedRun:
         self._username = username
         self._sources = sources
         self._session = session
-        self._send = send
         self._succeeded = succeeded
         self._failed = failed
+        self._tracker = ExecutionTracker(send)
         self._index = -1
-        #: The ids of all the requests, to tell what they lead to from what is for clients.
-        self.msg_ids: set[str] = set()
+        self._msg_ids: set[str] = set()
 
-    def run_next(self) -> None:
+    def start(self) -> None:
         """
-        Run the next piece, the first one at first.
+        Run the first cell.
         """
+        self._run_next()
+
+    def _run_next(self) -> None:
         self._index += 1
         if self._index == len(self._sources):
             self._succeeded()
             return
-        code = self._sources[self._index]
-        request = make_execute_request(code, self._session, time.time(), username=self._username)
-        self._replied = self._idle = False
-        self._msg_id = request.msg_id
-        self.msg_ids.add(request.msg_id)
-        self._send(request)
+        source = self._sources[self._index]
+        request = make_execute_request(source, self._session, time.time(), username=self._username)
+        self._msg_ids.add(request.msg_id)
+        self._tracker.start(Execution(request, self._changed))
 
-    def replied(self, message: KernelMessage) -> None:
+    def hides(self, message: KernelMessage) -> bool:
         """
-        A message came on shell.
+        :return: Whether a message belongs to the seed. Clients do not see those, not even clients
+            that were there before a restart.
         """
-        if message.parent.msg_id != self._msg_id or self._replied:
-            return
-        try:
-            reply = _decode(message.parts[3])
-        except UNREADABLE:
-            reply = _Reply(evalue="the kernel's reply cannot be read")
-        if reply.status != "ok":
-            self._failed(self._index, f"{reply.ename}: {reply.evalue}")
-            return
-        self._replied = True
-        self._advance()
+        return message.parent.msg_id in self._msg_ids
 
-    def published(self, message: KernelMessage, execution_state: str | None) -> None:
+    def received(self, message: KernelMessage) -> None:
         """
-        A message came on iopub.
+        Take a message of the kernel.
         """
-        if execution_state == "idle" and message.parent.msg_id == self._msg_id:
-            self._idle = True
-            self._advance()
+        self._tracker.received(message)
 
-    def _advance(self) -> None:
-        if self._replied and self._idle:
-            self.run_next()
+    def _changed(self, execution: Execution) -> None:
+        if execution.status not in ("", "ok"):
+            error = execution.error
+            assert error is not None
+            self.cancel()
+            self._failed(self._index, f"{error.ename}: {error.evalue}")
+        elif execution.is_done:
+            self._run_next()
+
+    def cancel(self) -> None:
+        """
+        Stop, and expect nothing more.
+        """
+        self._tracker.take_all()

@@ -141,21 +141,20 @@ class KernelChannels:
             self._reactor, process.iopub.drain, lambda parent: self._idle_missing(process, parent)
         )
         self._process = process
-        process.probe = Probe(
+        process.startup = Probe(
             self._reactor,
             self._gateway_session,
             process.gateway_sockets.send,
             lambda: self._probe_succeeded(process, seed),
             self._settings.username,
         )
-        process.probe.ask()
+        process.startup.start()
 
     def _probe_succeeded(self, process: ProcessConnection, seed: Sequence[str]) -> None:
-        process.probe = None
         if not seed:
             self._ready(process)
             return
-        process.seeding = SeedRun(
+        process.startup = SeedRun(
             seed,
             self._gateway_session,
             process.gateway_sockets.send,
@@ -164,10 +163,10 @@ class KernelChannels:
             self._settings.username,
         )
         self._observer.began_seeding()
-        process.seeding.run_next()
+        process.startup.start()
 
     def _ready(self, process: ProcessConnection) -> None:
-        process.seeding = None
+        process.startup = None
         process.ready = True
         # Before anything is asked of this process, what was asked of the last one is settled.
         self._finish_closing()
@@ -194,9 +193,9 @@ class KernelChannels:
         process, self._process = self._process, None
         if process is None:
             return
-        if process.probe is not None:
-            process.probe.cancel()
-        process.probe = process.seeding = None
+        if process.startup is not None:
+            process.startup.cancel()
+            process.startup = None
         process.missing_idle.cancel()
         self._flow_control.lag_changed(False)
         self._finish_closing()
@@ -286,15 +285,14 @@ class KernelChannels:
     def _dispatch(
         self, process: ProcessConnection, message: KernelMessage, state: str | None
     ) -> None:
-        seeding = process.seeding
-        if seeding is not None and message.parent.msg_id in seeding.msg_ids:
-            # Not for clients, not even for those that were there before a restart.
-            seeding.published(message, state)
+        startup = process.startup
+        if startup is not None and startup.hides(message):
+            startup.received(message)
             return
         self._fan_out(message)
         self._observer.published(message.header.msg_type, message.parent.msg_type, state)
-        if process.probe is not None:
-            process.probe.published(message, state)
+        if process.startup is not None:
+            process.startup.received(message)
 
     def _idle_missing(self, process: ProcessConnection, parent: bytes) -> None:
         """
@@ -325,11 +323,9 @@ class KernelChannels:
         if message is None:
             return
         process.missing_idle.replied(message)
-        if process.probe is not None:
+        if process.startup is not None:
             process.kernel_session = session_of(message)
-            process.probe.replied(message)
-        elif process.seeding is not None:
-            process.seeding.replied(message)
+            process.startup.received(message)
 
     # --- requests of the gateway's own ---
 

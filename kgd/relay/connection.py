@@ -39,9 +39,12 @@ _decode_session: Callable[[Buffer], _SessionHeader] = msgspec.json.Decoder(_Sess
 
 class ProcessConnection:
     """
-    All that belongs to one process of the kernel.
+    The gateway's connection to one process of a kernel.
 
+    :ivar gateway_sockets: The sockets of the gateway's own requests.
+    :ivar startup: What the gateway waits for, before clients' requests are sent.
     :ivar kernel_session: What the process writes into its messages' headers, once it has answered.
+    :ivar ready: Whether clients' requests are sent.
     """
 
     def __init__(self, connection: ConnectionInfo) -> None:
@@ -51,8 +54,7 @@ class ProcessConnection:
         self.iopub: KernelSocket
         self.gateway_sockets: ClientSockets
         self.missing_idle: MissingIdle
-        self.probe: Probe | None = None
-        self.seeding: SeedRun | None = None
+        self.startup: Probe | SeedRun | None = None
         self.kernel_session: str | None = None
         self.ready = False
 

@@ -53,7 +53,11 @@ class PendingRequests:
     :ivar executions: How many of them are to run code.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, max_requests: int = MAX_REQUESTS, max_header_bytes: int = MAX_HEADER_BYTES
+    ) -> None:
+        self._max_requests = max_requests
+        self._max_header_bytes = max_header_bytes
         # Some clients use one id for all of their requests.
         self._requests: dict[str, deque[PendingRequest]] = {}
         self._count = 0
@@ -72,7 +76,9 @@ class PendingRequests:
             return
         header = request.parts[0]
         self._size += len(header)
-        while self._count and (self._count >= MAX_REQUESTS or self._size > MAX_HEADER_BYTES):
+        while self._count and (
+            self._count >= self._max_requests or self._size > self._max_header_bytes
+        ):
             self._forget(next(iter(self._requests)))
         waiting = PendingRequest(request.channel, msg_type, header)
         with_this_id = self._requests.get(request.msg_id)

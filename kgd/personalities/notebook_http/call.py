@@ -17,8 +17,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from kgd import errors
-from kgd.execution.executor import ExecutionBatch
-from kgd.execution.outputs import CodeCell
+from kgd.execution.executor import CodeCell, ExecutionBatch
 from kgd.notebook.api import Handler, StoredFile
 from kgd.notebook.assignment import NAME, statement, with_metadata
 from kgd.notebook.media_types import acceptable

@@ -17,8 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from kgd.errors import GatewayError, NoSuchKernel, Unavailable
-from kgd.execution.executor import ExecutionBatch, Executor
-from kgd.execution.outputs import CodeCell
+from kgd.execution.executor import CodeCell, ExecutionBatch, Executor
 from kgd.interfaces import IKernel, IKernels, Seed, StartRequest
 from kgd.observability.logs import make_logger
 from kgd.protocol.messages import USERNAME

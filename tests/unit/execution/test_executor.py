@@ -10,8 +10,8 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kgd.execution.executor import ExecutionBatch, Executor
-from kgd.execution.outputs import RESPONSE_TYPE, CodeCell
+from kgd.execution.executor import CodeCell, ExecutionBatch, Executor
+from kgd.execution.outputs import RESPONSE_TYPE
 from kgd.interfaces import IClient, StartRequest
 from kgd.protocol.messages import make_kernel_message
 from kgd.protocol.outputs import Failed, Outputs
@@ -171,7 +171,7 @@ class ExecutorTests(SynchronousTestCase):
         (outputs,) = self.outputs(run)
         assert outputs.error is not None
         self.assertEqual(outputs.error.ename, "Aborted")
-        self.assertIn("throws away", run.loss_reason)
+        self.assertIn("aborts every request", run.loss_reason)
 
     def test_too_much(self) -> None:
         """
