@@ -14,19 +14,23 @@ from zope.interface.interface import InterfaceClass, Method
 
 import kgd.interfaces
 from kgd.config.command_line import ACTIONS
-from kgd.config.options import OPTIONS
+from kgd.config.options import OWN
 
 
 def man_page_options() -> str:
     """
-    :return: Every option, as a list of definitions in Markdown.
+    :return: Every option by subject, as lists of definitions in Markdown.
     """
     lines = []
-    for option in OPTIONS:
-        names = [option.name, *option.aliases, *([f"no-{option.name}"] * option.is_switch)]
-        shown = [f"**\\-\\-{name}**" for name in names]
-        shown += [f"**\\-{option.short}**"] if option.short else []
-        lines += [", ".join(shown), f": {_plain(option.help)}", ""]
+    for group, options in OWN.groups().items():
+        lines += [f"### {group}", ""]
+        for option in options:
+            names = [option.name, *option.aliases]
+            names += [flag for flag in option.flags if flag != option.name]
+            shown = [f"**\\-\\-{name}**" for name in names]
+            shown += [f"**\\-{option.short}**"] if option.short else []
+            lines += [", ".join(shown), f": {_plain(option.help)}", ""]
+    lines += ["### Configuration and help", ""]
     for name in ACTIONS:
         lines += [f"**\\-\\-{name}**", f": {_plain(action(name))}", ""]
     return "\n".join(lines)

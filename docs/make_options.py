@@ -1,5 +1,5 @@
 """
-Writes what follows from the table of options, ``docs/options.md`` and ``etc/kgd.env``:
+Writes the files that are made from the table of options, ``docs/options.md`` and ``etc/kgd.env``:
 ``python docs/make_options.py``.
 """
 
@@ -10,34 +10,37 @@ from pathlib import Path
 
 from kgd.config.command_line import ACTIONS, Options
 from kgd.config.jkg_traits import FAMILIES
-from kgd.config.options import OPTIONS, Option
+from kgd.config.options import ESSENTIAL, OWN
 from kgd.config.render import environment_file
-from kgd.config.types import switch_or_failures
+from kgd.config.table import Option
 
 DOCS = Path(__file__).parent
 ENVIRONMENT = DOCS.parent / "etc" / "kgd.env"
 INTRODUCTION = """# Options
 
-Made from `kgd/options.py` by `python docs/make_options.py`.
+This page has every option, with its variables, default and values: the
+[most used](#most-used-options) first, then [all by subject](#all-options), and the
+[Jupyter Kernel Gateway's](#the-jupyter-kernel-gateways-options). It is made from
+`kgd/config/options.py` by `python docs/make_options.py`.
 
 A value on the command line wins over one in a variable, which wins over one in a file, which
-wins over the default. A variable that is empty counts as not set. A wrong value is an error that
-says which value, where it stands, and what would be right; `--show-config` shows what is
-effective and where each value comes from, `--generate-config` writes a file with every option in
-it. `etc/kgd.env` has every variable.
+wins over the default. An empty variable counts as not set. An invalid value is an error that names
+the option, the value, the place where it is set, and the valid values. `--show-config` prints the
+effective values and the place of each, `--generate-config` writes a file with every option in it,
+and `etc/kgd.env` has every variable.
 
 ## Values
 
-Options that take several values may be repeated; names may also have commas between them. A
-switch is turned on by `--option`, off by `--no-option`, and takes a value after `=`, too.
-Underscores will do for dashes. Paths are relative to the current directory.
+Options that take several values may be repeated; names may also be separated by commas. A switch
+is turned on by `--option`, off by `--no-option`, and also takes a value after `=`. Names may have
+underscores instead of dashes. Paths are relative to the current directory.
 
 ## Files
 
 `kgd.toml` is looked for in the directories that `jupyter --paths` calls config; all that are
-found count, the nearest one wins. `--config=FILE` (or the variable `KGD_CONFIG`) is read
-instead, and with `JUPYTER_NO_CONFIG` nothing else is. The keys are the names of the options,
-with dashes or underscores:
+found are read, and the nearest one wins. `--config=FILE` (or the variable `KGD_CONFIG`) names a
+file to read instead, and with `JUPYTER_NO_CONFIG` no other file is read. The keys are the names
+of the options, with dashes or underscores:
 
 ```toml
 port = 9000
@@ -49,27 +52,25 @@ max-body-size = "32MiB"
 ir = 2
 ```
 
-Files of the Jupyter Kernel Gateway are read as they are and are weaker:
+Files of the Jupyter Kernel Gateway are read unchanged and are weaker:
 `jupyter_kernel_gateway_config.py` and `.json`, then `jupyter_config.py` and `.json`. `--config`
-takes such a file, too. What kgd does not know in them is logged as a warning; a file that cannot
-be read is an error. In kgd.toml a key that is no option is an error. With the Jupyter Kernel
-Gateway, files win over variables; here it is the other way round.
-
-## All options
+takes such a file, too. Entries that kgd does not know are logged as warnings; a file that cannot
+be read is an error. In `kgd.toml`, a key that is not an option is an error. With the Jupyter
+Kernel Gateway, files win over variables; with kgd, variables win over files.
 """
 TRAITS = """
 ## The Jupyter Kernel Gateway's options
 
-They are understood on the command line, as `--Class.trait=value` or `--Class.trait value`, and
-in its files. In place of a class, any other may stand from which the one that is used inherits,
-like `AsyncMappingKernelManager` or `MultiKernelManager` for `MappingKernelManager`. A trait that
-is not listed is an error; with the command `jupyter kgd` it is a warning.
+kgd accepts them on the command line, as `--Class.trait=value` or `--Class.trait value`, and
+in the Jupyter Kernel Gateway's files. The class may also be any ancestor of the one that the
+gateway uses, like `AsyncMappingKernelManager` or `MultiKernelManager` for `MappingKernelManager`.
+A trait that is not listed is an error; with the command `jupyter kgd` it is a warning.
 
 | trait | option |
 |---|---|
 """
-IDLE = """
-These are taken and change nothing, which is logged:
+NO_EFFECT = """
+These are accepted and have no effect, which is logged:
 
 | trait | reason |
 |---|---|
@@ -87,53 +88,62 @@ def document() -> str:
     """
     :return: The page of all options.
     """
-    lines = ["| option | variables, strongest first | default | meaning |", "|---|---|---|---|"]
-    lines += map(_row, OPTIONS)
+    lines = ["## Most used options", "", "| option | default | meaning |", "|---|---|---|"]
+    for name in ESSENTIAL:
+        option = OWN.by_name[name]
+        lines.append(f"| `--{name}` | {option.shown_default} | {option.help} |")
+    lines += ["", "## All options"]
+    for group, options in OWN.groups().items():
+        lines += ["", f"### {group}", ""]
+        lines += [
+            "| option | variables, strongest first | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        lines += map(_row, options)
     lines += [
         "",
-        "On the command line, there are these besides:",
+        "### Configuration and help",
+        "",
+        "These exist on the command line only:",
         "",
         "| option | meaning |",
         "|---|---|",
         *(f"| `--{name}` | {action(name)} |" for name in ACTIONS),
     ]
-    traits = "\n".join(_traits("options"))
-    return (
-        f"{INTRODUCTION}\n"
-        + "\n".join(lines)
-        + f"\n{TRAITS}{traits}\n{IDLE}"
-        + ("\n".join(_traits("idle")) + "\n")
+    return "\n".join(
+        [
+            INTRODUCTION,
+            *lines,
+            TRAITS + "\n".join(_traits("options")),
+            NO_EFFECT + "\n".join(_traits("no_effect")),
+            "",
+        ]
     )
 
 
 def _row(option: Option) -> str:
     names = [f"`--{name}`" for name in (option.name, *option.aliases)]
-    if option.is_switch:
-        names.append(f"`--no-{option.name}`")
-    if option.read is switch_or_failures:
-        names.append(f"`--{option.name}-failures`")
+    names += [f"`--{flag}`" for flag in option.flags if flag != option.name]
     if option.short:
         names.append(f"`-{option.short}`")
     variables = ", ".join(f"`{name}`" for name in option.environment)
-    note = f" Changes nothing: {option.idle}." if option.idle else ""
+    note = f" No effect: {option.no_effect}." if option.no_effect else ""
     return (
         f"| {', '.join(names)} | {variables} | {option.shown_default} | "
-        f"{option.help}{note} *{option.takes}* |"
+        f"{option.help}{note} *{option.type.accepted_sentence}* |"
     )
 
 
 def action(name: str) -> str:
-    method = getattr(Options, f"opt_{name.replace('-', '_')}", None)
-    text = "Print all options, and stop." if name == "help" else method.__doc__
-    return " ".join((text or "").split())
+    return " ".join((getattr(Options, f"opt_{name.replace('-', '_')}").__doc__ or "").split())
 
 
 def _traits(kind: str) -> Iterator[str]:
     for family in FAMILIES:
         name = _KNOWN_AS.get(family.classes[0], family.classes[0])
         for trait, meaning in getattr(family, kind).items():
-            said = f"`--{meaning}`" if kind == "options" else meaning
-            yield f"| `{name}.{trait}` | {said} |"
+            shown = f"`--{meaning}`" if kind == "options" else meaning
+            yield f"| `{name}.{trait}` | {shown} |"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """
 kgd, a kernel gateway daemon: Jupyter kernels over HTTP and WebSocket.
 
-An application of its own may have a :py:class:`Gateway` with :py:class:`Settings`;
-``docs/embedding.md`` tells how.
+An application can embed a :py:class:`Gateway` with :py:class:`Settings`; ``docs/embedding.md`` says
+how.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Gateway", "Settings", "__version__", "settings_from"]
 
 __version__ = "0.1.0"
 
-# Imported when somebody asks for them: all other modules import this one first.
+# Imported on first use, because all other modules import this one first.
 _HOMES = {
     "Gateway": "kgd.gateway.service",
     "Settings": "kgd.settings",
@@ -38,7 +38,7 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_HOMES[name]), name)
 
 
-# Modules that documents have promised under an older name, and where they are now.
+# Modules that documents promise under an older name, and their names now.
 _RENAMED = {
     "kgd.descriptors": "kgd.daemon.limits",
     "kgd.logs": "kgd.observability.logs",
@@ -49,7 +49,7 @@ _RENAMED = {
 
 class _RenamedModules(MetaPathFinder, Loader):
     """
-    Imports a module under its older name; both names are the same module.
+    Imports a module under its older name, so that both names give the same module.
     """
 
     def find_spec(
@@ -58,7 +58,7 @@ class _RenamedModules(MetaPathFinder, Loader):
         return ModuleSpec(name, self) if name in _RENAMED else None
 
     def exec_module(self, module: ModuleType) -> None:
-        # The import system takes what is in sys.modules afterwards.
+        # The import system uses the entry in sys.modules afterwards.
         sys.modules[module.__name__] = import_module(_RENAMED[module.__name__])
 
 

@@ -1,5 +1,5 @@
 """
-``python -m kgd`` is the command ``kgd``.
+Runs the command ``kgd`` for ``python -m kgd``.
 """
 
 from kgd.cli.main import main

@@ -1,8 +1,8 @@
 """
 Types of option values, for the options of personalities.
 
-Each of these is called with the text of an option and returns its value, or raises ``ValueError``.
-The first sentence of its docstring says what it takes.
+Each can be called like a function: with the text of an option it returns the value, or raises
+``ValueError``. Its docstring says which texts it accepts.
 """
 
 from kgd.config.types import (

@@ -1,5 +1,5 @@
 """
-The settings of one gateway: a frozen, typed value that the options make and everything reads.
+The settings of one gateway: a frozen, typed value, made of the options.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LARGEST_SIZE = 2**62
 
 def normalized_base_url(text: str) -> str:
     """
-    Bring a base URL into the one form that routing and emitted links use.
+    Normalize a base URL to the form that routing and links use.
 
     :return: ``""`` for the root, else a leading slash and no trailing one, like ``/foo/bar``.
     """
@@ -27,10 +27,16 @@ def normalized_base_url(text: str) -> str:
     return f"/{path}" if path else ""
 
 
+class OutOfRange(ValueError):
+    """
+    A number that is too small or too large.
+    """
+
+
 def size_in_bytes(text: str) -> int:
     """
-    :param text: A number that is not negative, maybe with KiB, MiB or GiB after it.
-    :raises ValueError:
+    :param text: A number, not negative, that may have KiB, MiB or GiB after it.
+    :raises ValueError: for any other text; :py:exc:`OutOfRange` for a number that is too large.
     """
     factor = 1
     for number, suffix in enumerate(("KiB", "MiB", "GiB"), 1):
@@ -38,16 +44,16 @@ def size_in_bytes(text: str) -> int:
             text, factor = text.removesuffix(suffix), 1024**number
             break
     size = int(text) * factor
-    # The system counts with 64 bits.
+    # System calls take sizes of 64 bits.
     if not 0 <= size <= LARGEST_SIZE:
-        raise ValueError
+        raise OutOfRange
     return size
 
 
 @attrs.frozen(kw_only=True)
 class CORS:
     """
-    The values of the CORS response headers, verbatim. An empty one is not sent.
+    The values of the CORS response headers, verbatim. An empty value is not sent.
     """
 
     allow_origin: str = ""
@@ -61,11 +67,11 @@ class CORS:
 @attrs.frozen(kw_only=True)
 class Settings:
     """
-    Everything an operator decides. Sizes are in bytes, times in seconds.
+    Everything that an operator can choose. Sizes are in bytes, times in seconds.
     """
 
     api: str = "jupyter_websocket"
-    # Of a personality that others have made.
+    # The options of a personality from another distribution.
     personality_options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     ip: str = "127.0.0.1"
     port: int = 8888
@@ -183,7 +189,7 @@ class Settings:
     @property
     def needs_token(self) -> bool:
         """
-        Whether clients have to present a token, wherever it comes from.
+        Whether clients have to present a token, from whichever option it comes.
         """
         return bool(
             self.auth_token

@@ -1,9 +1,7 @@
 """
-What ``twistd kgd`` runs: the options, and the service made of them.
+The entry points of ``twistd kgd``: its options, and the service made of them.
 
-What only a process of its own has is done here, and nowhere else: signals, the exit status, limits
-of the system, the garbage collector, where the log goes. Making the service opens nothing but the
-log.
+Making the service opens nothing except the log.
 """
 
 from __future__ import annotations
@@ -12,27 +10,30 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 
 from kgd.auth.token import with_credential
 from kgd.config.plugin_options import options_with
+from kgd.daemon.log import log_writer
 from kgd.daemon.parent import ParentProcess
-from kgd.daemon.service import Daemon, log_writer
+from kgd.daemon.service import Daemon, keep_freed_memory
 from kgd.daemon.stderr import STDERR, UnblockedStream
 from kgd.daemon.systemd import Systemd
+from kgd.daemon.welcome import how_to_try, is_announced
 from kgd.fetching.notebooks import split_prefix
 from kgd.gateway.service import Gateway
-from kgd.observability.logs import is_logged, make_logger, set_level
+from kgd.observability.logs import make_logger, set_level
 from kgd.observability.scrubbing import Scrubber, passwords
 from kgd.personalities.loader import plugins
-from kgd.settings import Settings
 
 if TYPE_CHECKING:
     from kgd.config.command_line import Options as CommandLine
 
-__all__ = ["Options", "makeService"]
+# The last one for applications that embed the gateway.
+__all__ = ["Options", "keep_freed_memory", "makeService"]
 
 _log = make_logger()
 
@@ -50,8 +51,8 @@ def makeService(options: CommandLine) -> IService:
     """
     from twisted.internet import reactor
 
-    # Twisted measures with the wall clock: when that is put back, no timer fires until it has
-    # caught up, and when it is put forward, all do at once.
+    # Twisted uses the wall clock. When that is set back, no timer fires until it has caught up;
+    # when it is set forward, all timers fire at once.
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
     settings = with_credential(options.settings, os.environ)
     set_level(settings.log_level)
@@ -71,17 +72,11 @@ def makeService(options: CommandLine) -> IService:
         Gateway(reactor, settings, listens=True, on_secret=scrub.add),
         Systemd(reactor, os.environ),
         log_writer(reactor, settings, of_twistd, stderr or sys.stdout, scrub),
-        awaited=ParentProcess({} if options.parent is None else options.parent),
+        parent=ParentProcess({} if options.parent is None else options.parent),
         where=options.where,
         max_kernels=settings.max_kernels,
-        announce=stderr.write if stderr and not _is_plain(settings, of_twistd) else None,
+        # Programs that start a Jupyter Kernel Gateway know its output.
+        hint=None if options.drop_in else partial(how_to_try, settings),
+        announce=stderr.write if stderr and not is_announced(settings, of_twistd) else None,
     )
     return daemon
-
-
-def _is_plain(settings: Settings, of_twistd: Mapping[str, Any]) -> bool:
-    """
-    Whether the log, which is on the terminal, has the line that says where the gateway is.
-    """
-    elsewhere = any(of_twistd.get(name) for name in ("syslog", "logger", "logfile"))
-    return is_logged("info") and settings.log_format == "text" and not elsewhere

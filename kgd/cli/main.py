@@ -1,5 +1,5 @@
 """
-The commands ``kgd`` and ``jupyter-kgd``, which are ``twistd -n kgd`` without a pid file.
+Runs the commands ``kgd`` and ``jupyter-kgd``, which are ``twistd -n kgd`` without a pid file.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kgd.daemon.signals import leave_when_told
+from kgd.daemon.signals import exit_on_stop_signals
 
-# What is imported from here on takes a while.
-leave_when_told()
+# The imports below take a while.
+exit_on_stop_signals()
 
 from twisted.python.usage import UsageError  # noqa: E402
 from twisted.scripts import twistd  # noqa: E402
@@ -22,14 +22,15 @@ def main() -> None:
     """
     Run the gateway in the foreground.
 
-    What stands before a lonely ``--`` is for twistd itself: ``kgd --reactor=asyncio -- --port=0``.
+    Options before a single ``--`` are for twistd itself: ``kgd --reactor=asyncio -- --port=0``.
     """
     _run([])
 
 
 def jupyter_main() -> None:
     """
-    Run it in place of the Jupyter Kernel Gateway: ``jupyter kgd`` for ``jupyter kernelgateway``.
+    Run the gateway in place of the Jupyter Kernel Gateway: ``jupyter kgd`` for
+    ``jupyter kernelgateway``.
     """
     _run(["--drop-in"])
 
@@ -40,19 +41,20 @@ def _run(ours: list[str]) -> None:
     if "--" in arguments:
         at = arguments.index("--")
         for_twistd, arguments = arguments[:at], arguments[at + 1 :]
-    # twistd reads it again, to show how it was called.
+    # twistd reads it again for its help.
     sys.argv[1:] = ["-n", "--pidfile=", *for_twistd, "kgd", *ours, *arguments]
     options: Any = twistd.ServerOptions()  # type: ignore[attr-defined,no-untyped-call]
     try:
         options.parseOptions(sys.argv[1:])
     except UsageError as error:
-        # twistd itself would print all of its help before the one line that matters.
-        command = Path(sys.argv[0]).name
-        command = "kgd" if command == "__main__.py" else command
-        sys.stderr.write(f"{command}: {error}\n{command}: --help lists all options\n")
+        # twistd itself would print its whole help before this one line.
+        from kgd.config.command_line import command_name
+
+        command = command_name() or Path(sys.argv[0]).name
+        sys.stderr.write(f"{command}: {error}\n{command}: --help-all explains all options\n")
         sys.exit(1)
     except BrokenPipeError:
-        # Whoever reads --help has seen enough; nor shall Python complain when it flushes.
+        # The reader of --help has stopped reading. Python must not fail when it flushes, either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     twistd.runApp(options)  # type: ignore[no-untyped-call]

@@ -1,5 +1,5 @@
 """
-Configuration: from the command line, variables and files to one frozen ``Settings``.
+Configuration: makes one frozen ``Settings`` of the command line, variables and files.
 
 Sources in order of precedence: command line, ``KGD_*`` and ``KG_*`` variables, files, defaults.
 """

@@ -1,31 +1,28 @@
 """
-Paths for a gateway that ``twistd --chroot`` moves into a jail, after they have been read outside.
+Rewrites the paths in settings for ``twistd --chroot``, after the options have been read outside.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import attrs
 from twisted.python.usage import UsageError
 
-from kgd.config.options import OPTIONS, Option
-from kgd.config.types import directory, endpoint, maybe_directory, notebook_uri, path
-from kgd.endpoints.addresses import with_paths
-from kgd.fetching.notebooks import is_remote, split_prefix
+from kgd.config.options import OPTIONS
+from kgd.config.table import Option
 from kgd.settings import Settings
 
-_PATHS = (path, directory, maybe_directory)
 
-
-def jailed(settings: Settings, root: str | None, rows: Iterable[Option] = OPTIONS) -> Settings:
+def chrooted(settings: Settings, root: str | None, rows: Iterable[Option] = OPTIONS) -> Settings:
     """
-    :param root: The directory that will be the root, if there is one.
-    :param rows: What the settings are made of.
-    :return: The settings with paths as they are below that root.
-    :raises UsageError: for a path that will not be there.
+    :param root: The directory that becomes the root, or ``None``.
+    :param rows: The options that the settings are made of.
+    :return: The settings with paths relative to that root.
+    :raises UsageError: for a path outside of it.
     """
     if root is None:
         return settings
@@ -33,33 +30,15 @@ def jailed(settings: Settings, root: str | None, rows: Iterable[Option] = OPTION
     changes: dict[str, Any] = {}
     others = dict(settings.personality_options)
     for row in rows:
-        if row.idle:
+        map_paths = row.type.map_paths
+        if map_paths is None:
             continue
-        if row.owner:
-            if row.read in _PATHS and others.get(row.own_name):
-                others[row.own_name] = _below(top, row.name, others[row.own_name])
-            continue
-        value = row.value_in(settings)
-        if row.read in _PATHS and value:
-            changes[row.field] = _below(top, row.name, value)
-        elif row.read is endpoint:
-            changes[row.field] = tuple(_listening(top, row.name, each) for each in value)
-        elif row.read is notebook_uri:
-            changes[row.field] = tuple(_source(top, row.name, each) for each in value)
+        move = partial(_below, top, row.name)
+        if not row.owner:
+            changes[row.field] = map_paths(row.value_in(settings), move)
+        elif others.get(row.own_name):
+            others[row.own_name] = map_paths(others[row.own_name], move)
     return attrs.evolve(settings, personality_options=others, **changes)
-
-
-def _listening(top: str, name: str, text: str) -> str:
-    return with_paths(text, lambda path: _below(top, name, path))
-
-
-def _source(top: str, name: str, source: str) -> str:
-    prefix, uri = split_prefix(source)
-    if is_remote(uri) or uri.lower().startswith("file:"):
-        # The latter are read as they are, by whoever wrote them for the jail.
-        return source
-    below = _below(top, name, uri)
-    return below if prefix is None else f"{prefix}={below}"
 
 
 def _below(top: str, name: str, path: str) -> str:
@@ -68,8 +47,6 @@ def _below(top: str, name: str, path: str) -> str:
     if path.startswith(os.path.join(top, "")):
         return "/" + os.path.relpath(path, top)
     if name == "root-dir" and path == os.getcwd():
-        # Nobody said so; twistd, too, moves to the new root then.
+        # This is the default; twistd changes to the new root.
         return "/"
-    raise UsageError(
-        f"--{name} is {path!r}, which is not below --chroot={top}; the gateway could not reach it"
-    )
+    raise UsageError(f"--{name}={path} is outside of --chroot={top}; use a path below it")

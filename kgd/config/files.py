@@ -1,8 +1,8 @@
 """
-Configuration files: which there are, and what they say.
+Finds and reads configuration files.
 
-Ours are called ``kgd.toml``. Those of the Jupyter Kernel Gateway are read, too, and are weaker. All
-of them are looked for where Jupyter looks for its own.
+kgd's own are called ``kgd.toml``. Those of the Jupyter Kernel Gateway are read, too, and are
+weaker. Both are looked for in Jupyter's configuration directories.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from kgd.config.sources import ConfigSource, from_mapping
 from kgd.config.table import Table
 
 NAME = "kgd.toml"
-_JUPYTERS = (".py", ".json")
+_JUPYTER_SUFFIXES = (".py", ".json")
 
 
 @attrs.frozen
 class Files:
     """
-    What was found.
+    The sources in the files that were read.
 
     :ivar sources: The strongest first.
-    :ivar remarks: What the operator should know, one line each.
+    :ivar remarks: Warnings for the operator, one line each.
     """
 
     sources: Sequence[ConfigSource] = ()
@@ -38,8 +38,8 @@ def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> Files:
     """
     :param chosen: The file to read instead of those that would be found, except for
         ``jupyter_config``, or the empty string.
-    :param environ: With ``JUPYTER_NO_CONFIG`` in it, no files are looked for.
-    :raises UsageError: when a file cannot be read, or makes no sense.
+    :param environ: If it has ``JUPYTER_NO_CONFIG``, no files are looked for.
+    :raises UsageError: for a file that cannot be read, or has a value that is not valid.
     """
     directories: list[Path] = []
     remarks: list[str] = []
@@ -49,17 +49,17 @@ def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> Files:
         try:
             is_there = ours.is_file()
         except OSError as error:
-            # Like the home of root, for another user whose HOME that is still.
-            remarks.append(f"nothing is read from {directory}: {error.strerror}")
+            # For example root's home, if HOME still names it for another user.
+            remarks.append(f"cannot read configuration from {directory}: {error.strerror}")
             continue
         directories.append(directory)
         if is_there and not chosen:
             sources.append(read_toml(ours, table))
     named = True
-    if chosen and Path(chosen).suffix not in _JUPYTERS:
+    if chosen and Path(chosen).suffix not in _JUPYTER_SUFFIXES:
         sources.append(read_toml(Path(chosen), table))
         named = False
-    # Importing traitlets takes time, and few need it.
+    # Importing traitlets takes time; few gateways need it.
     candidates = [each for each in directories if any(each.glob("jupyter*_config.*"))]
     if not (candidates or (chosen and named)):
         return Files(sources, remarks)
@@ -77,7 +77,7 @@ def _directories() -> list[Path]:
 
 def default_path() -> Path:
     """
-    :return: Where a user's own file is looked for.
+    :return: The path of the user's own file.
     """
     from jupyter_core.paths import jupyter_config_dir
 
@@ -86,13 +86,13 @@ def default_path() -> Path:
 
 def read_toml(path: Path, table: Table) -> ConfigSource:
     """
-    :raises UsageError: when the file cannot be read, or has a key that is no option.
+    :raises UsageError: if the file cannot be read, or has a key that is not an option.
     """
     try:
-        # Some editors put a mark before it.
+        # Some editors write a byte order mark.
         content = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise UsageError(f"{path} is no TOML: {error}") from None
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
     return from_mapping(content, table, f"{path} has", f"in {path}")

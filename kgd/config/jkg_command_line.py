@@ -1,5 +1,5 @@
 """
-Other spellings of our options on a command line, above all those of the Jupyter Kernel Gateway.
+Rewrites command lines in the Jupyter Kernel Gateway's style, and other spellings of kgd's options.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from typing import Any
 
 from twisted.python.usage import UsageError
 
-from kgd.config.options import Option
-from kgd.config.sources import ON_COMMAND_LINE, from_value
-from kgd.config.table import Table
-from kgd.config.types import number_or_none, switch
+from kgd.config.sources import ON_COMMAND_LINE, from_value, wrong
+from kgd.config.table import Option, Table
+from kgd.config.types import switch
 
 _TRAIT = re.compile(r"--([A-Za-z_]\w*)\.(\w+)")
-# Those of our own options that are no rows of the table and take a value.
+# Options that are not in the table and take a value.
 VALUED_ACTIONS = frozenset({"config"})
-_OTHER_NAMES = {"--help-all": "--help", "--y": "--force"}
+_OTHER_NAMES = {"--y": "--force"}
 
 
 class Rewriter:
     """
-    Brings a command line into the form that Twisted reads.
+    Rewrites a command line to the form that Twisted reads.
 
-    :param table: The options that there are.
-    :param lenient: Whether traits that nobody knows are remarked upon instead of refused.
-    :ivar remarks: What the operator should know, one line each.
+    :param table: All options.
+    :param lenient: Whether unknown traits are warnings instead of errors.
+    :ivar remarks: Warnings for the operator, one line each.
     """
 
     def __init__(self, table: Table, *, lenient: bool) -> None:
@@ -40,7 +39,7 @@ class Rewriter:
 
     def rewrite(self, arguments: Sequence[str]) -> list[str]:
         """
-        :raises UsageError: for a trait that nobody knows, and for a value that will not do.
+        :raises UsageError: for an unknown trait, and for a value that is not valid.
         """
         self._words = list(arguments)
         written: list[str] = []
@@ -63,24 +62,24 @@ class Rewriter:
 
     def _option(self, word: str, value: str | None) -> Iterator[str]:
         """
-        One of ours: dashes or underscores, and switches with a value.
+        Rewrite an option of kgd's: underscores to dashes, and switches with a value.
         """
         name = _OTHER_NAMES.get(word, word.replace("_", "-"))
         option = self._table.option_named(name[2:])
         if option is not None:
             name = f"--{option.name}"
         if value is not None and option is not None and option.is_switch:
-            yield _turned(option, value)
+            yield _flag(option, value, ON_COMMAND_LINE)
             return
         yield name if value is None else f"{name}={value}"
         takes_value = name[2:] in VALUED_ACTIONS or (option is not None and not option.is_switch)
         if value is None and takes_value and self._words:
-            # Whatever it looks like.
+            # It is the value even if it starts with dashes.
             yield self._words.pop(0)
 
     def _trait(self, name: str, trait: str, value: str | None) -> Iterator[str]:
         """
-        One of the Jupyter Kernel Gateway's.
+        Rewrite an option of the Jupyter Kernel Gateway's.
         """
         word = f"--{name}.{trait}"
         families = list(self._table.families_of(name, trait))
@@ -102,13 +101,13 @@ class Rewriter:
                 yield f"--{action}"
         if options or actions:
             return
-        reason = next((each.idle[trait] for each in families if trait in each.idle), None)
-        if reason is not None:
-            self.remarks.append(f"{word} changes nothing: {reason}")
+        reasons = [each.no_effect[trait] for each in families if trait in each.no_effect]
+        if reasons:
+            self.remarks.append(f"{word} has no effect: {reasons[0]}")
         elif self._lenient:
-            self.remarks.append(f"{word} is not known and changes nothing")
+            self.remarks.append(f"{word} is not known and has no effect")
         else:
-            raise UsageError(f"{word} is not known; docs/options.md has all that are")
+            raise UsageError(f"{word} is not known; docs/options.md lists all known traits")
 
     def _value_after(self, word: str, *, is_switch: bool, known: bool) -> str:
         following = self._words[0] if self._words else None
@@ -122,29 +121,28 @@ class Rewriter:
 
 
 def _as_option(option: Option, value: str, word: str) -> Iterator[str]:
+    where = f"{ON_COMMAND_LINE}, as {word}"
     if value == "None":
-        # What that has meant there is the default.
-        if option.read is number_or_none:
-            yield f"--{option.name}=none"
+        # There, None is the default.
+        if option.type.none:
+            yield f"--{option.name}={option.type.none}"
     elif option.is_switch:
-        yield _turned(option, value)
+        yield _flag(option, value, where)
     else:
-        where = f"{ON_COMMAND_LINE}, as {word}"
         for text in from_value(option, _literal(option, value), where).texts:
             yield f"--{option.name}={text}"
 
 
-def _turned(option: Option, value: str) -> str:
+def _flag(option: Option, text: str, where: str) -> str:
+    """
+    :return: The form without a value, which Twisted expects of a switch.
+    """
     try:
-        on = option.read(value)
-    except ValueError:
-        raise UsageError(
-            f"--{option.name} is {value!r} {ON_COMMAND_LINE}, which will not do; give --"
-            f"{option.name} or --no-{option.name}, or {option.takes[0].lower()}{option.takes[1:-1]}"
-        ) from None
-    if on is None:
-        return f"--{option.name}-failures"
-    return f"--{option.name}" if on else f"--no-{option.name}"
+        value = option.type.read(text)
+    except ValueError as error:
+        raise wrong(option, text, where, error) from None
+    (flag,) = (flag for flag, said in option.flags.items() if option.type.read(said) is value)
+    return f"--{flag}"
 
 
 def _is_truth(word: str) -> bool:
@@ -159,12 +157,12 @@ def _is_on(word: str, value: str) -> bool:
     try:
         return switch(value)
     except ValueError:
-        raise UsageError(f"{word} is {value!r}, which will not do; give true or false") from None
+        raise UsageError(f"{word}={value} is not valid; use true or false") from None
 
 
 def _unquoted(value: str) -> str:
     """
-    Without quotes that a shell would have removed; there is not always one.
+    Remove the quotes that a shell would have removed; some programs start the gateway without one.
     """
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         return value[1:-1]
@@ -173,7 +171,7 @@ def _unquoted(value: str) -> str:
 
 def _literal(option: Option, value: str) -> Any:
     """
-    Lists and mappings may be written as in Python.
+    Read a list or mapping in Python's notation.
     """
     if option.many and value[:1] in ("[", "{", "("):
         try:

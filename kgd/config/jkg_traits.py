@@ -1,8 +1,8 @@
 """
-What the Jupyter Kernel Gateway's options are here, and which of them have no counterpart.
+The Jupyter Kernel Gateway's options: which options of kgd they are, and which have no effect.
 
-They are called after a class and one of its traits, like ``MappingKernelManager.cull_interval``.
-The name of any class from which the one that is used inherits will do; that of the nearest wins.
+Each is named after a class and one of its traits, like ``MappingKernelManager.cull_interval``. The
+class may also be any ancestor of the class that the gateway uses; the nearest one wins.
 """
 
 from __future__ import annotations
@@ -15,24 +15,21 @@ import attrs
 @attrs.frozen
 class TraitAliases:
     """
-    A class and its ancestors.
+    A class with its ancestors, and the options that their traits stand for.
 
-    :ivar classes: The nearest first.
-    :ivar options: From traits to the names of our options.
-    :ivar actions: From traits to what else they are on our command line.
-    :ivar idle: From traits that change nothing to the reason.
+    :ivar classes: The names of the classes, the nearest first.
+    :ivar options: From traits to the names of kgd's options.
+    :ivar actions: From traits to other words of kgd's command line.
+    :ivar no_effect: From traits that have no effect to the reason.
     """
 
     classes: tuple[str, ...]
     options: Mapping[str, str]
     actions: Mapping[str, str] = attrs.field(factory=dict)
-    idle: Mapping[str, str] = attrs.field(factory=dict)
+    no_effect: Mapping[str, str] = attrs.field(factory=dict)
 
 
 def _same(traits: str) -> dict[str, str]:
-    """
-    Those that have the same name here.
-    """
     return {trait: trait.replace("_", "-") for trait in traits.split()}
 
 
@@ -41,11 +38,11 @@ def _all(traits: str, reason: str) -> dict[str, str]:
 
 
 _BASES = ("LoggingConfigurable", "Configurable")
-_PARTS = "parts of kgd are exchanged by personalities and launchers, not by classes of Jupyter's"
-_LOGS = "twistd has the log; see its --logfile and --logger"
-_COOKIES = "kgd needs no cookies for authentication"
-_ADDRESS = "every kernel gets an address and a connection file of its own"
-_BYTES = "messages pass through as the bytes that they are"
+_PARTS = "kgd is extended with personalities and launchers, not with classes of Jupyter's"
+_LOGS = "twistd writes the log; use its --logfile and --logger"
+_COOKIES = "kgd uses no cookies for authentication"
+_ADDRESS = "every kernel gets its own address and connection file"
+_BYTES = "messages pass through unchanged, as bytes"
 
 FAMILIES = (
     TraitAliases(
@@ -70,7 +67,7 @@ FAMILIES = (
         )
         | _all("log_format log_datefmt logging_config", _LOGS)
         | _all("cookie_secret cookie_secret_file", _COOKIES)
-        | _all("config_file_name", "the names of the files are fixed; --config takes any other"),
+        | _all("config_file_name", "the file names are fixed; use --config for another file"),
     ),
     TraitAliases(
         ("JupyterWebsocketPersonality", *_BASES),
@@ -95,8 +92,8 @@ FAMILIES = (
             "traceback_replacement_message untracked_message_types root_dir default_kernel_name "
             "transport_encryption allowed_kernelspecs"
         ),
-        idle=_all("kernel_manager_class", _PARTS)
-        | _all("shared_context", "there is one ZeroMQ context for all kernels")
+        no_effect=_all("kernel_manager_class", _PARTS)
+        | _all("shared_context", "all kernels share one ZeroMQ context")
         | _all("use_pending_kernels", "a request is answered as soon as the kernel's process runs"),
     ),
     TraitAliases(
@@ -111,17 +108,17 @@ FAMILIES = (
         ),
         {**_same("shutdown_wait_time autorestart transport transport_encryption"),
          "ip": "kernel-ip"},
-        idle=_all("shell_port iopub_port stdin_port hb_port control_port", _ADDRESS)
-        | _all("connection_file", f"{_ADDRESS}; --connection-dir says where")
+        no_effect=_all("shell_port iopub_port stdin_port hb_port control_port", _ADDRESS)
+        | _all("connection_file", f"{_ADDRESS}; use --connection-dir to choose the directory")
         | _all("cache_ports", "a port is never given to two kernels")
         | _all("client_class client_factory restarter_class", _PARTS)
-        | _all("extra_env kernel_cmd", "kernelspecs have the command and the environment"),
+        | _all("extra_env kernel_cmd", "the kernelspec has the command and the environment"),
     ),
     TraitAliases(
         ("AsyncIOLoopKernelRestarter", "IOLoopKernelRestarter", "KernelRestarter", *_BASES),
         _same("restart_limit time_to_dead stable_start_time"),
-        idle=_all("random_ports_until_alive", "a kernel that never worked always gets new ports")
-        | _all("debug", "--log-level=debug tells more"),
+        no_effect=_all("random_ports_until_alive", "a kernel that never worked gets new ports")
+        | _all("debug", "use --log-level=debug"),
     ),
     TraitAliases(
         ("ZMQChannelsWebsocketConnection", "BaseKernelWebsocketConnection", *_BASES),
@@ -129,13 +126,13 @@ FAMILIES = (
             "limit_rate iopub_msg_rate_limit iopub_data_rate_limit rate_limit_window "
             "kernel_ws_protocol"
         ),
-        idle=_all("session", "every kernel has a session of its own"),
+        no_effect=_all("session", "every kernel has its own session"),
     ),
     TraitAliases(
         ("Session", "Configurable"),
         _same("signature_scheme username"),
-        idle=_all("key keyfile", "every kernel gets a random key of its own")
-        | _all("session", "every kernel has a session of its own")
+        no_effect=_all("key keyfile", "every kernel gets its own random key")
+        | _all("session", "every kernel has its own session")
         | _all("metadata", "the gateway's own messages have no metadata")
         | _all(
             "packer unpacker copy_threshold buffer_threshold item_threshold "
@@ -148,12 +145,12 @@ FAMILIES = (
         ("KernelSpecManager", *_BASES),
         {**_same("allowed_kernelspecs ensure_native_kernel"),
          "whitelist": "allowed-kernelspecs"},
-        idle=_all("kernel_spec_class", _PARTS),
+        no_effect=_all("kernel_spec_class", _PARTS),
     ),
     TraitAliases(
         ("GatewayIdentityProvider", "IdentityProvider", *_BASES),
         {},
-        idle=_all("token", "the token is --auth-token")
+        no_effect=_all("token", "use --auth-token")
         | _all("cookie_name cookie_options get_secure_cookie_kwargs secure_cookie", _COOKIES)
         | _all("login_handler_class logout_handler_class", _PARTS)
         | _all("updatable_fields", "all clients are the same user"),
@@ -161,6 +158,6 @@ FAMILIES = (
     TraitAliases(
         ("KernelProvisionerFactory", "SingletonConfigurable", *_BASES),
         {},
-        idle=_all("default_provisioner_name", "kernels are processes of this machine"),
+        no_effect=_all("default_provisioner_name", "kernels are processes of this machine"),
     ),
 )  # fmt: skip

@@ -1,5 +1,5 @@
 """
-Reads the configuration files of the Jupyter Kernel Gateway, with traitlets' own loaders.
+Reads the configuration files of the Jupyter Kernel Gateway with traitlets' loaders.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from traitlets.config.loader import (
 )
 from twisted.python.usage import UsageError
 
-from kgd.config.options import Option
 from kgd.config.sources import ConfigSource, SourcedValue, from_value
-from kgd.config.table import Table
+from kgd.config.table import Option, Table
 
 _SHARED = "jupyter_config"
 _NAMED = "jupyter_kernel_gateway_config"
-# In one directory the latter is stronger.
+# The weaker one first.
 _LOADERS: dict[str, type[FileConfigLoader]] = {
     ".py": PyFileConfigLoader,
     ".json": JSONFileConfigLoader,
@@ -35,7 +34,9 @@ _LOADERS: dict[str, type[FileConfigLoader]] = {
 @attrs.frozen
 class JupyterFiles:
     """
-    :ivar remarks: What is in the files, but nothing here.
+    The options in all files together.
+
+    :ivar remarks: Warnings about entries that are not known or have no effect, one line each.
     """
 
     source: ConfigSource
@@ -46,10 +47,10 @@ def read_jupyter_files(
     directories: Sequence[Path], chosen: Path | None, table: Table
 ) -> JupyterFiles:
     """
-    :param directories: Where to look, strongest first.
-    :param chosen: Read instead of what is found, except for ``jupyter_config``; of no matter here
-        when it is no file of Jupyter's.
-    :raises UsageError: when a file cannot be read, or raises something.
+    :param directories: The directories to look in, the strongest first.
+    :param chosen: The file to read instead of those that would be found, except for
+        ``jupyter_config``. One of another kind is not read here.
+    :raises UsageError: if a file cannot be read, or raises an exception.
     """
     merged = Config()
     origins: dict[tuple[str, str], Path] = {}
@@ -57,9 +58,9 @@ def read_jupyter_files(
     for path in _paths(directories, chosen):
         config = _load(path)
         if path.stem != _SHARED:
-            # Neither does it for the Jupyter Kernel Gateway; but it was certainly meant to.
+            # The Jupyter Kernel Gateway ignores it, too; but it was probably meant to do something.
             remarks += [
-                f"{path} sets {name}, which is no class with options, and changes nothing"
+                f"{path} sets {name}, which is not a class with options and has no effect"
                 for name, section in config.items()
                 if not isinstance(section, Config)
             ]
@@ -72,14 +73,14 @@ def read_jupyter_files(
         merged.merge(config)
     source: dict[str, SourcedValue] = {}
     for family in table.families:
-        for trait in (*family.options, *family.idle):
+        for trait in (*family.options, *family.no_effect):
             holder = next((name for name in family.classes if (name, trait) in origins), None)
             if holder is None:
                 continue
             path = origins[holder, trait]
-            if trait in family.idle:
+            if trait in family.no_effect:
                 remarks.append(
-                    f"{path} sets {holder}.{trait}, which changes nothing: {family.idle[trait]}"
+                    f"{path} sets {holder}.{trait}, which has no effect: {family.no_effect[trait]}"
                 )
                 continue
             option = table.option_named(family.options[trait])
@@ -94,7 +95,7 @@ def read_jupyter_files(
 
 def _paths(directories: Sequence[Path], chosen: Path | None) -> Iterator[Path]:
     """
-    The files that are there, weakest first.
+    :return: The files that exist, the weakest first.
     """
     yield from _present(directories, _SHARED)
     if chosen is None:
@@ -125,15 +126,15 @@ def _load(path: Path) -> Config:
 
 def _in_one_line(error: BaseException) -> str:
     """
-    What went wrong, and in which line if that is known.
+    :return: The error, with the line of the file if that is known.
     """
     if isinstance(error, json.JSONDecodeError):
-        return f"it is no JSON, {error}"
+        return f"it is not valid JSON, {error}"
     if isinstance(error, SyntaxError):
         return f"{error.msg} (line {error.lineno})"
     trace, line = error.__traceback__, None
     while trace is not None:
-        # The innermost place in a file that was executed, not one in what executes it.
+        # The innermost frame of the file itself, not of the loader that executes it.
         if trace.tb_frame.f_globals.get("get_config") is not None:
             line = trace.tb_lineno
         trace = trace.tb_next
@@ -151,14 +152,14 @@ def _entries(config: Config) -> Iterable[tuple[str, str]]:
 
 def _plain(value: Any, option: Option) -> Any:
     """
-    Execute what was only noted, like ``append``.
+    :return: The value, with recorded operations like ``append`` applied to the default.
     """
     if not isinstance(value, LazyConfigValue):
         return value
     if not value.to_dict():
-        # The file has only looked at it.
+        # The file has only read it.
         return None
-    initial = option.written(option.default) or ({} if option.is_table else [])
+    initial = option.to_file_value(option.default) or ({} if option.type.is_table else [])
     if isinstance(initial, list) and isinstance(value.to_dict().get("update"), set):
         return value.get_value(set(initial))
     return value.get_value(initial)

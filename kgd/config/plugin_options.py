@@ -1,7 +1,7 @@
 """
-Options of the personalities that other distributions bring along, besides our own.
+Adds the options of installed personalities from other distributions to kgd's own.
 
-They are known only where kgd runs, so the manual does not have them; ``--help`` does.
+They are known only where kgd runs, so ``--help-all`` has them and the manual does not.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from twisted.python.usage import UsageError
 from kgd.config.command_line import Options, install
 from kgd.config.files import read_files
 from kgd.config.jkg_traits import FAMILIES, TraitAliases
-from kgd.config.options import OPTIONS, Option
+from kgd.config.options import OPTIONS
 from kgd.config.resolve import resolve
 from kgd.config.sources import from_environment, from_mapping
-from kgd.config.table import Table
-from kgd.config.types import as_it_is, counts, hidden, names, prefixes
+from kgd.config.table import Option, Table
+from kgd.config.types import OptionType, hidden
 from kgd.endpoints.addresses import absolute
 from kgd.errors import ConfigurationError
 from kgd.interfaces import IPersonalityMaker
@@ -32,9 +32,9 @@ def _rows(maker: IPersonalityMaker) -> Iterator[Option]:
         yield Option(
             f"{prefix}-{row.name}",
             row.help,
-            row.read,
-            many=row.read in (names, counts, prefixes),
-            show=hidden if row.secret else as_it_is,
+            OptionType.of(row.read),
+            show=hidden if row.secret else None,
+            group=f"Options of the personality {maker.name}",
             owner=maker.name,
             fallback=row.default,
         )
@@ -42,7 +42,8 @@ def _rows(maker: IPersonalityMaker) -> Iterator[Option]:
 
 def _family(maker: IPersonalityMaker, rows: Iterable[Option]) -> TraitAliases:
     """
-    The same options as the Jupyter Kernel Gateway would call them: my_api is MyApiPersonality.
+    The options in the Jupyter Kernel Gateway's style: those of my_api are traits of
+    MyApiPersonality.
     """
     name = "".join(word.capitalize() for word in maker.name.replace("-", "_").split("_"))
     return TraitAliases(
@@ -52,14 +53,14 @@ def _family(maker: IPersonalityMaker, rows: Iterable[Option]) -> TraitAliases:
 
 def table_with(makers: Iterable[IPersonalityMaker]) -> Table:
     """
-    :return: The options of kgd, and those that these makers have.
+    :return: The options of kgd and of these makers.
     """
     rows: list[Option] = [*OPTIONS]
     families = [*FAMILIES]
     taken = {name for row in OPTIONS for name in (row.name, *row.aliases)}
     for maker in makers:
-        # One without a name, or with options that are none, is refused when somebody asks for it,
-        # and stops nobody else. Nor does an option that another one has already.
+        # A maker without a name, or whose options are something else, is refused only when --api
+        # names it. An option whose name is taken is left out.
         if not isinstance(getattr(maker, "name", None), str):
             continue
         theirs = [row for row in _rows(maker) if row.name not in taken]
@@ -71,14 +72,10 @@ def table_with(makers: Iterable[IPersonalityMaker]) -> Table:
 
 def options_with(makers: Iterable[IPersonalityMaker]) -> Options:
     """
-    :return: The command line of kgd, with the options that these makers have.
+    :return: The command line of kgd, with the options of these makers.
     """
 
     class Extended(Options):
-        """
-        Both.
-        """
-
         table = table_with(makers)
 
     for row in Extended.table.rows:
@@ -94,14 +91,16 @@ def settings_from(
     file: str = "",
 ) -> Settings:
     """
-    Make settings as the daemon does, for an application of one's own.
+    Make settings for an application that embeds the gateway, as the daemon makes its own.
 
-    :param values: By the name of the option, with dashes or underscores; what ``kgd.toml`` could
-        have, text or values. They win over the variables.
+    :param values: By the name of the option, with dashes or underscores; texts, or values as in
+        ``kgd.toml``. They win over the variables.
     :param environ: Variables like ``KGD_MAX_KERNELS``, ``os.environ`` for example; they win over
         the file.
-    :param file: ``kgd.toml`` or a file of the Jupyter Kernel Gateway. None is looked for.
-    :raises kgd.errors.ConfigurationError: for what will not do; it says where that is.
+    :param file: The path of a ``kgd.toml`` or of a file of the Jupyter Kernel Gateway. No other
+        files are looked for.
+    :raises kgd.errors.ConfigurationError: for a value that is not valid; it names the value and its
+        place.
     """
     table = table_with(plugins())
     try:

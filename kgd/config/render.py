@@ -1,5 +1,5 @@
 """
-Options and their values, written down.
+Writes options and their values as text: effective values, and files to begin with.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kgd.config.options import OPTIONS, Option
+from kgd.config.options import OWN
 from kgd.config.resolve import Resolution
-from kgd.config.table import Table
+from kgd.config.table import Option, Table
 
 _WIDTH = 100
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def shown_as_toml(resolved: Resolution) -> str:
+def render_toml(resolved: Resolution) -> str:
     """
-    :return: A file that means what is effective, with the origin of each value. What is not shown
-        as it is, because it is secret, is commented out, so that nobody gets asterisks for a token.
+    :return: A configuration file with the effective values and the source of each. Values of which
+        a secret part is left out are comments, so that asterisks do not become a token.
     """
     lines = []
     for (option, shown, where), (_, value) in zip(
         _effective(resolved), resolved.values, strict=True
     ):
-        is_secret = value is not None and option.show(value) != value
+        is_secret = value is not None and option.show is not None and option.show(value) != value
         lines.append(f"{'#' * is_secret}{option.name} = {toml(shown)}  # {where}")
     return "\n".join(lines) + "\n"
 
 
-def shown_as_json(resolved: Resolution) -> str:
+def render_json(resolved: Resolution) -> str:
     """
     :return: An object with ``value`` and ``from`` for each option.
     """
@@ -45,42 +45,51 @@ def shown_as_json(resolved: Resolution) -> str:
 
 def _effective(resolved: Resolution) -> Iterator[tuple[Option, Any, str]]:
     for option, value in resolved.values:
-        yield option, option.written(value), resolved.where.get(option.name, "default")
+        yield option, option.to_file_value(value), resolved.where.get(option.name, "default")
 
 
 def config_file(table: Table) -> str:
     """
-    :return: A file with every option, commented out.
+    :return: A configuration file with every option as a comment.
     """
     lines = _comment(
-        "Options of kgd. Remove the # before those that you want to change. They are weaker than "
-        "the command line and than variables like KGD_PORT. Names may have dashes or underscores; "
-        'sizes are numbers of bytes or text like "32MiB", times are in seconds.'
+        "Options of kgd. Remove the # before those that you want to change. The command line and "
+        "variables like KGD_PORT win over them. Names may have dashes or underscores; sizes are "
+        'numbers of bytes or text like "32MiB", times are in seconds.'
     )
-    for option in table.rows:
-        if option.idle:
-            continue
-        lines += ["", *_comment(f"{option.help} {option.takes}")]
-        lines.append(f"#{option.name} = {toml(option.written(option.default))}")
+    for option, described in _described(table):
+        lines += described
+        lines.append(f"#{option.name} = {toml(option.to_file_value(option.default))}")
     return "\n".join(lines) + "\n"
 
 
 def environment_file() -> str:
     """
-    :return: A file with every variable, commented out, for systemd or a container.
+    :return: A file with every variable as a comment, for systemd or a container.
     """
     lines = _comment(
-        "Options of kgd as variables. Remove the # before those that you want to change; one that "
-        "is empty counts as not set. KG_ instead of KGD_ will do."
+        "Options of kgd as variables. Remove the # before those that you want to change; an empty "
+        "variable counts as not set. The prefix may also be KG_ instead of KGD_."
     )
-    for option in OPTIONS:
-        if option.idle:
-            continue
-        lines += ["", *_comment(f"{option.help} {option.takes}")]
+    for option, described in _described(OWN):
+        lines += described
         lines.append(f"#{option.environment[0]}={option.default_text}")
     lines += ["", *_comment("File with options, which is read instead of those that are found.")]
     lines.append("#KGD_CONFIG=")
     return "\n".join(lines) + "\n"
+
+
+def _described(table: Table) -> Iterator[tuple[Option, list[str]]]:
+    """
+    :return: The options that have an effect, each with comments to put before it.
+    """
+    for group, options in table.groups().items():
+        heading = ["", f"# ----- {group} -----"]
+        for option in options:
+            if not option.no_effect:
+                text = f"{option.help} {option.type.accepted_sentence}"
+                yield option, [*heading, "", *_comment(text)]
+                heading = []
 
 
 def _comment(text: str) -> list[str]:
@@ -91,8 +100,8 @@ def _comment(text: str) -> list[str]:
 
 def toml(value: Any) -> str:
     """
-    :param value: A string, a number, a truth value, a list, or a mapping of such.
-    :return: It as TOML has it, on one line.
+    :param value: A string, number, truth value, list, or mapping of these.
+    :return: The value in TOML, on one line.
     """
     if isinstance(value, Mapping):
         pairs = (f"{_key(name)} = {toml(each)}" for name, each in value.items())
@@ -100,7 +109,7 @@ def toml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, str):
-        # TOML's basic strings are JSON's, but for one character.
+        # TOML's basic strings are JSON's, except for one character.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return json.dumps(value)
 

@@ -1,5 +1,5 @@
 """
-Which source has its way, and what the settings are then.
+Resolves the sources of option values, in order of precedence, to the settings.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from typing import Any
 
 import attrs
 
-from kgd.config.options import Option
 from kgd.config.sources import ON_COMMAND_LINE, ConfigSource, SourcedValue, wrong
-from kgd.config.table import Table
-from kgd.config.types import names, origins
+from kgd.config.table import Option, Table
 from kgd.personalities.loader import normalized
 from kgd.settings import CORS, Settings
 
@@ -24,11 +22,11 @@ _OPTION = re.compile(r"--([a-z][a-z-]*)")
 @attrs.frozen
 class Resolution:
     """
-    The outcome.
+    The settings, and the source of each value.
 
-    :ivar values: Of every option that changes something.
-    :ivar where: By option, where its value comes from; those that have their default are missing.
-    :ivar remarks: What the operator should know, one line each.
+    :ivar values: The value of each option that has an effect.
+    :ivar where: The place of each value, by option; options with their default are missing.
+    :ivar remarks: Warnings for the operator, one line each.
     """
 
     settings: Settings
@@ -39,9 +37,9 @@ class Resolution:
 
 def with_origins(text: str, where: Mapping[str, str]) -> str:
     """
-    :param text: What is wrong with some options, which are in it like ``--ip``.
+    :param text: An error that names options, like ``--ip``.
     :param where: As in :py:class:`Resolution`.
-    :return: The same, and who has set those that do not stand on the command line.
+    :return: The text, followed by the place of each option that is not set on the command line.
     """
     named = dict.fromkeys(_OPTION.findall(text))
     origins = [
@@ -54,9 +52,9 @@ def with_origins(text: str, where: Mapping[str, str]) -> str:
 
 def resolve(table: Table, *sources: ConfigSource) -> Resolution:
     """
-    :param table: The options that there are.
+    :param table: All options.
     :param sources: The strongest first.
-    :raises UsageError: for a value that will not do; it says which, and from where.
+    :raises UsageError: for a value that is not valid; it names the value and its place.
     """
     values: dict[str, Any] = {}
     # By personality.
@@ -69,8 +67,8 @@ def resolve(table: Table, *sources: ConfigSource) -> Resolution:
             continue
         value = _read(option, given)
         where[option.name] = given.where
-        if option.idle:
-            remarks.append(f"--{option.name} changes nothing ({given.where}): {option.idle}")
+        if option.no_effect:
+            remarks.append(f"--{option.name} has no effect ({given.where}): {option.no_effect}")
         elif option.owner:
             of_others.setdefault(option.owner, {})[option.own_name] = value
         else:
@@ -78,7 +76,7 @@ def resolve(table: Table, *sources: ConfigSource) -> Resolution:
     cors = {
         field.name: values.pop(field.name) for field in attrs.fields(CORS) if field.name in values
     }
-    # Whoever wants none in particular gets the usual one.
+    # An empty name means the default, as for the Jupyter Kernel Gateway.
     if not values.get("default_kernel_name", "python3"):
         del values["default_kernel_name"]
     values.setdefault("root_dir", os.getcwd())
@@ -92,28 +90,16 @@ def resolve(table: Table, *sources: ConfigSource) -> Resolution:
             else option.value_in(settings),
         )
         for option in table.rows
-        if not option.idle
+        if not option.no_effect
     ]
     return Resolution(attrs.evolve(settings, personality_options=chosen), effective, where, remarks)
 
 
 def _read(option: Option, given: SourcedValue) -> Any:
-    """
-    Once for each time that the option is given; then they are joined, or the last one counts.
-    """
-    read = []
+    values = []
     for text in given.texts:
         try:
-            read.append(option.read(text))
-        except ValueError:
-            raise wrong(option, text, given.where) from None
-    if not option.many:
-        return read[-1]
-    if option.read is names:
-        return frozenset().union(*read)
-    if option.read is origins:
-        return ",".join(filter(None, read))
-    if option.is_table:
-        return {name: value for each in read for name, value in each.items()}
-    # One that is empty is none.
-    return tuple(each for each in read if each != "")
+            values.append(option.type.read(text))
+        except ValueError as error:
+            raise wrong(option, text, given.where, error) from None
+    return option.joined(values)

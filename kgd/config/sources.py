@@ -1,5 +1,5 @@
 """
-What somebody says about an option, and where they say it.
+Sources of option values: variables and mappings, with the place where each value is set.
 """
 
 from __future__ import annotations
@@ -14,87 +14,95 @@ from typing import Any
 import attrs
 from twisted.python.usage import UsageError
 
-from kgd.config.options import Option
-from kgd.config.table import Table
-from kgd.config.types import as_it_is, port_number
+from kgd.config.table import Option, Table
+from kgd.settings import OutOfRange
 
 ON_COMMAND_LINE = "on the command line"
-_ADDRESS_OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
+_UNQUOTED = re.compile(r"[^\s'\"]+")
 
 
 @attrs.frozen
 class SourcedValue:
     """
-    :ivar texts: As they would stand on the command line, one for each time that the option is
-        given; none at all for an empty list. Not printed, for they may be secret.
-    :ivar where: To go behind "is x".
+    The texts that one source has for an option.
+
+    :ivar texts: As on the command line, one for each time that the option is given; none for an
+        empty list. They may be secret, so they are not printed.
+    :ivar where: The place, like "in the variable KGD_PORT".
     """
 
     texts: tuple[str, ...] = attrs.field(repr=False)
     where: str
 
 
-#: What one source says, by the name of the option.
+#: The values that one source has, by the name of the option.
 ConfigSource = Mapping[str, SourcedValue]
 
 
-def wrong(option: Option, value: object, where: str) -> UsageError:
+def wrong(option: Option, value: object, where: str, error: ValueError | None = None) -> UsageError:
     """
-    :return: The error for a value that will not do.
+    :param error: What the type of the option has raised.
+    :return: The error for a value that is not valid.
     """
-    shown = repr(value) if option.show is as_it_is else "not what it should be"
-    takes = option.takes.rstrip(".")
-    return UsageError(
-        f"--{option.name} is {shown} {where}, which will not do; it takes: "
-        f"{takes[0].lower()}{takes[1:]}"
-    )
+    problem = "is out of range" if isinstance(error, OutOfRange) else "is not valid"
+    accepted = option.type.accepted
+    if option.is_switch and where.startswith(ON_COMMAND_LINE):
+        accepted = f"{', '.join(f'--{flag}' for flag in option.flags)}, or {accepted}"
+    # A value on the command line is in sight.
+    place = "" if where == ON_COMMAND_LINE else f" (set {where})"
+    shown = f"={_quoted(value)}" if option.show is None else ""
+    return UsageError(f"--{option.name}{shown}{place} {problem}; use {accepted}")
+
+
+def _quoted(value: object) -> str:
+    if isinstance(value, str) and value.isprintable() and _UNQUOTED.fullmatch(value):
+        return value
+    return repr(value)
 
 
 def from_environment(environ: Mapping[str, str], table: Table) -> ConfigSource:
     """
-    :param environ: A variable that is empty counts as not set.
+    :param environ: An empty variable counts as not set.
     """
     found = {}
     for option in table.rows:
-        said = [name for name in option.environment if environ.get(name)]
-        if option.read is port_number:
-            # In its containers, Kubernetes sets KGD_PORT for a service that is called kgd.
-            said = [name for name in said if not _ADDRESS_OF_SERVICE.fullmatch(environ[name])]
-        variable = next(iter(said), None)
-        if variable is not None:
-            found[option.name] = SourcedValue((environ[variable],), f"in the variable {variable}")
+        for name in option.environment:
+            text = environ.get(name)
+            if text and not option.type.is_foreign(text):
+                found[option.name] = SourcedValue((text,), f"in the variable {name}")
+                break
     return found
 
 
 def from_mapping(content: Mapping[str, Any], table: Table, has: str, where: str) -> ConfigSource:
     """
     :param content: Values by the name of the option, with dashes or underscores.
-    :param has: Who has them, to go before what is wrong.
-    :param where: To go behind it.
-    :raises UsageError: for a name that is no option, and for a value of another kind than the
-        option takes.
+    :param has: The start of an error, like "kgd.toml has".
+    :param where: The place of the values, like "in kgd.toml".
+    :raises UsageError: for a name that is not an option, and for a value of a kind that the option
+        does not accept.
     """
     source: dict[str, SourcedValue] = {}
     for key, value in content.items():
         option = table.option_named(key)
         if option is None:
-            raise UsageError(f"{has} the key {key!r}, which is no option{_maybe(key, table)}")
+            raise UsageError(f"{has} the key {key!r}, which is not an option; {_hint(key, table)}")
         if option.name in source:
             raise UsageError(f"{has} {option.name} twice, once as {key!r}; remove one of them")
         source[option.name] = from_value(option, value, f"as {key} {where}")
     return source
 
 
-def _maybe(key: str, table: Table) -> str:
+def _hint(key: str, table: Table) -> str:
     near = difflib.get_close_matches(key.replace("_", "-"), table.by_name, 1)
-    return f"; is {near[0]!r} meant?" if near else "; docs/options.md has all of them"
+    return f"did you mean {near[0]!r}?" if near else "kgd --help-all lists all options"
 
 
 def from_value(option: Option, value: Any, where: str) -> SourcedValue:
     """
-    :param value: A value from a file: text, a number, a truth value, or a list or a mapping of
-        such.
-    :raises UsageError: for a value of another kind than the option takes.
+    :param value: A value from a file: text, a number, a truth value, or a list or mapping of
+        these.
+    :raises UsageError: for a value of a kind that the option does not accept.
     """
     try:
         return SourcedValue(tuple(_texts(option, value)), where)
@@ -104,7 +112,7 @@ def from_value(option: Option, value: Any, where: str) -> SourcedValue:
 
 def _texts(option: Option, value: Any) -> Sequence[str]:
     if isinstance(value, Mapping):
-        if not option.is_table:
+        if not option.type.is_table:
             raise ValueError
         return [f"{_text(name or '')}={_text(each)}" for name, each in value.items()]
     if isinstance(value, list | tuple | AbstractSet):

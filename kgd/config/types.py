@@ -1,5 +1,5 @@
 """
-Types of option values: functions that read an option's text and say what it may be.
+Types of option values: each reads the text of an option, and says which texts it accepts.
 """
 
 from __future__ import annotations
@@ -8,22 +8,189 @@ import hashlib
 import ipaddress
 import os
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Set
+from typing import Any, Generic, TypeVar
 
-from kgd.endpoints.addresses import absolute, check_endpoint, parse_endpoint, with_absolute_paths
+import attrs
+
+from kgd.endpoints.addresses import (
+    absolute,
+    check_endpoint,
+    parse_endpoint,
+    with_absolute_paths,
+    with_paths,
+)
 from kgd.endpoints.origins import normalized
 from kgd.fetching.notebooks import is_remote, shown, split_prefix
 from kgd.observability.logs import LEVELS
 from kgd.protocol.websocket_v1 import SUBPROTOCOL
-from kgd.settings import size_in_bytes
+from kgd.settings import KIBIBYTE, MEBIBYTE, OutOfRange, size_in_bytes
 
-Reader = Callable[[str], Any]
+_Value = TypeVar("_Value")
+_Read = Callable[[str], _Value]
+#: Gives the new path for a path.
+MovePath = Callable[[str], str]
 
-# Of a path, as RFC 3986 has it.
+# The characters of a segment of a path in a URL (RFC 3986).
 _SEGMENT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*")
+_KUBERNETES_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 
 
+def plain(value: Any) -> Any:
+    """
+    :return: The value as a configuration file has it: a string, number, truth value, list or
+        mapping.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Set):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    # A type of another distribution may read a text as any object.
+    return value if isinstance(value, bool | int | float) else str(value)
+
+
+@attrs.frozen(slots=False, eq=False)
+class OptionType(Generic[_Value]):
+    """
+    A type of option values. Calling it with a text reads that text.
+
+    :ivar read: Turns the text of an option into a value; raises ``ValueError`` for a text that is
+        not valid.
+    :ivar accepted: The texts that are valid, as a phrase like "a whole number from 0 to 19".
+    :ivar metavar: The placeholder for the value in ``--help``.
+    :ivar none: The text that means ``None``; empty if ``None`` is no value of this type.
+    :ivar flags: For an option that is used without a value: the text that each of its forms on the
+        command line stands for. ``{}`` in a form is the name of the option.
+    :ivar write: Turns a value into what a configuration file has.
+    :ivar join: Makes one value of several, for an option that may be repeated; without it, the last
+        one counts.
+    :ivar is_table: Whether a configuration file may give the value as a mapping.
+    :ivar map_paths: Replaces each path in a value; ``None`` if there are none.
+    :ivar is_foreign: Whether a variable with this text was set by another program, for another
+        purpose.
+    """
+
+    read: Callable[[str], _Value]
+    accepted: str
+    metavar: str = "VALUE"
+    none: str = ""
+    flags: Mapping[str, str] = attrs.field(factory=dict)
+    write: Callable[[Any], Any] = plain
+    join: Callable[[list[Any]], Any] | None = None
+    is_table: bool = False
+    map_paths: Callable[[Any, MovePath], Any] | None = None
+    is_foreign: Callable[[str], bool] = attrs.field(default=lambda _: False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        # For whatever describes functions.
+        self.__dict__["__name__"] = getattr(self.read, "__name__", "read")
+        self.__dict__["__doc__"] = self.accepted_sentence
+
+    def __call__(self, text: str) -> _Value:
+        return self.read(text)
+
+    def with_metavar(self, metavar: str) -> OptionType[_Value]:
+        """
+        :return: The same type with another placeholder in ``--help``.
+        """
+        return attrs.evolve(self, metavar=metavar)
+
+    @property
+    def accepted_sentence(self) -> str:
+        """
+        The valid texts, as a sentence.
+        """
+        return f"{self.accepted[:1].upper()}{self.accepted[1:]}."
+
+    @classmethod
+    def of(cls, read: Callable[[str], Any]) -> OptionType[Any]:
+        """
+        :param read: A type, or a function that reads; the first paragraph of its docstring says
+            which texts it accepts.
+        """
+        if isinstance(read, OptionType):
+            return read
+        if isinstance(read, type) and read in _BUILT_IN:
+            return _BUILT_IN[read]
+        return cls(read, _accepted(read.__doc__))
+
+
+def _accepted(docstring: str | None) -> str:
+    paragraph = (docstring or "").strip().partition("\n\n")[0]
+    words = " ".join(paragraph.split()).rstrip(".") or "another value"
+    # Not the first letter of an abbreviation.
+    return words if words[1:2].isupper() else words[0].lower() + words[1:]
+
+
+def option_type(**attributes: Any) -> Callable[[_Read[_Value]], OptionType[_Value]]:
+    """
+    Make a type of the function that reads it. Its docstring says which texts it accepts.
+    """
+
+    def decorate(read: _Read[_Value]) -> OptionType[_Value]:
+        return OptionType(read, _accepted(read.__doc__), **attributes)
+
+    return decorate
+
+
+def several(each: OptionType[_Value]) -> OptionType[_Value]:
+    """
+    :return: The type of an option that may be repeated, whose value is a tuple of values of another
+        type, without empty ones.
+    """
+    move_one = each.map_paths
+    return attrs.evolve(
+        each,
+        join=lambda values: tuple(value for value in values if value != ""),
+        map_paths=None
+        if move_one is None
+        else lambda values, move: tuple(move_one(value, move) for value in values),
+    )
+
+
+def _finite(value: str) -> float:
+    number = float(value)
+    if not 0 <= number < float("inf"):
+        # A number that is none is not out of any range.
+        raise OutOfRange if number == number else ValueError  # noqa: PLR0124
+    return number
+
+
+def _within(number: int, most: int) -> int:
+    if not 0 <= number <= most:
+        raise OutOfRange
+    return number
+
+
+def _write_size(value: Any) -> Any:
+    if isinstance(value, int) and value and value % KIBIBYTE == 0:
+        whole = value % MEBIBYTE == 0
+        return f"{value // MEBIBYTE}MiB" if whole else f"{value // KIBIBYTE}KiB"
+    return plain(value)
+
+
+def _merged(values: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: value for each in values for name, value in each.items()}
+
+
+def _move_path(value: str, move: MovePath) -> str:
+    return move(value) if value else value
+
+
+def _move_notebook(value: str, move: MovePath) -> str:
+    prefix, uri = split_prefix(value)
+    if is_remote(uri) or uri.lower().startswith("file:"):
+        # A file: URI is used as it is; it is written for the place where it is read.
+        return value
+    moved = move(uri)
+    return moved if prefix is None else f"{prefix}={moved}"
+
+
+@option_type(metavar="TEXT")
 def text(value: str) -> str:
     """
     Any text.
@@ -31,27 +198,24 @@ def text(value: str) -> str:
     return value
 
 
+@option_type(metavar="N")
 def whole_number(value: str) -> int:
     """
     A whole number from 0 to 2147483647.
     """
-    number = int(value)
-    # More than that the system does not take.
-    if not 0 <= number < 2**31:
-        raise ValueError
-    return number
+    # System calls take no larger ones.
+    return _within(int(value), 2**31 - 1)
 
 
+@option_type(metavar="N")
 def small_number(value: str) -> int:
     """
     A whole number from 0 to 10000.
     """
-    number = whole_number(value)
-    if number > 10_000:
-        raise ValueError
-    return number
+    return _within(int(value), 10_000)
 
 
+@option_type(metavar="N", none="none")
 def number_or_none(value: str) -> int | None:
     """
     A whole number from 0 to 2147483647, or none.
@@ -59,57 +223,59 @@ def number_or_none(value: str) -> int | None:
     return None if value.strip().lower() == "none" else whole_number(value)
 
 
+@option_type(
+    metavar="PORT",
+    # In its containers, Kubernetes sets KGD_PORT for a service with the name kgd.
+    is_foreign=lambda value: bool(_KUBERNETES_SERVICE.fullmatch(value)),
+)
 def port_number(value: str) -> int:
     """
-    A port from 0, which means any free one, to 65535.
+    A port from 0, which is any free one, to 65535.
     """
-    number = whole_number(value)
-    if number > 65535:
-        raise ValueError
-    return number
+    return _within(int(value), 65535)
 
 
+@option_type(metavar="SECONDS")
 def seconds(value: str) -> float:
     """
-    A number of seconds that is not negative.
+    A number of seconds, not negative.
     """
-    number = float(value)
-    if not 0 <= number < float("inf"):
-        raise ValueError
-    return number
+    return _finite(value)
 
 
+@option_type(metavar="N")
 def rate(value: str) -> float:
     """
-    A number that is not negative.
+    A number, not negative.
     """
-    return seconds(value)
+    return _finite(value)
 
 
+@option_type(metavar="SIZE", write=_write_size)
 def size(value: str) -> int:
     """
-    A number of bytes up to 2**62, with KiB, MiB or GiB after it if you like.
+    A number of bytes up to 2**62, or a number with KiB, MiB or GiB after it.
     """
     return size_in_bytes(value)
 
 
+@option_type(metavar="N")
 def niceness(value: str) -> int:
     """
     A whole number from 0 to 19.
     """
-    number = whole_number(value)
-    if number > 19:
-        raise ValueError
-    return number
+    return _within(int(value), 19)
 
 
+@option_type(metavar="NAMES", join=lambda values: frozenset().union(*values))
 def names(value: str) -> frozenset[str]:
     """
-    Names with commas between them.
+    Names, separated by commas.
     """
     return frozenset(name.strip() for name in value.split(",") if name.strip())
 
 
+@option_type(metavar="SWITCH", flags={"{}": "true", "no-{}": "false"})
 def switch(value: str) -> bool:
     """
     One of 1, true, yes, on, 0, false, no, off.
@@ -122,30 +288,32 @@ def switch(value: str) -> bool:
     raise ValueError
 
 
+@option_type(metavar="SWITCH", flags={**switch.flags, "{}-failures": "failures"}, none="failures")
 def switch_or_failures(value: str) -> bool | None:
     """
-    One of 1, true, yes, on, 0, false, no, off; or failures, for those only.
+    One of 1, true, yes, on, 0, false, no, off, failures.
     """
     return None if value.strip().lower() == "failures" else switch(value)
 
 
+@option_type(metavar="NOTEBOOK", map_paths=_move_notebook)
 def notebook_uri(value: str) -> str:
     """
-    A path, or a URI that starts with file:, http: or https:; in notebook_http maybe with a prefix,
-    like /reports=reports.ipynb.
+    A path, or a URI that starts with file:, http: or https:; in notebook_http, a prefix may come
+    before it, like /reports=reports.ipynb.
     """
     if not value:
         return ""
     prefix, uri = split_prefix(value)
     if not (is_remote(uri) or uri.lower().startswith("file://")):
-        # Whoever becomes a daemon leaves the directory.
+        # A daemon changes its current directory.
         uri = absolute(uri)
     return uri if prefix is None else f"{prefix}={uri}"
 
 
-def one_of(*words: str) -> Reader:
+def one_of(*words: str) -> OptionType[str]:
     """
-    :return: A reader that takes these words only.
+    :return: The type of an option that accepts these words only.
     """
 
     def read(value: str) -> str:
@@ -154,13 +322,14 @@ def one_of(*words: str) -> Reader:
             raise ValueError
         return word
 
-    read.__doc__ = f"One of {', '.join(words)}."
-    return read
+    return OptionType(read, f"one of {', '.join(words)}", metavar="WORD")
 
 
+@option_type(metavar="LANGUAGE=PREFIX", join=_merged, is_table=True)
 def prefixes(value: str) -> dict[str, str]:
     """
-    A language and what its comments begin with, like lua=--; without a language, for all others.
+    A language and the prefix of its comments, like lua=--; without a language, the prefix is for
+    all other languages.
     """
     language, equals, prefix = value.partition("=")
     if not equals or not prefix.strip():
@@ -168,9 +337,10 @@ def prefixes(value: str) -> dict[str, str]:
     return {language.strip().lower(): prefix.strip()}
 
 
+@option_type(metavar="HEADER")
 def stickiness(value: str) -> str:
     """
-    Nothing, cookie, or the name of a header.
+    An empty text, cookie, or the name of a header.
     """
     name = value.strip().lower()
     if name and not re.fullmatch(r"[a-z][a-z0-9-]*", name):
@@ -178,9 +348,10 @@ def stickiness(value: str) -> str:
     return name
 
 
+@option_type(metavar="NAME=N", join=_merged, is_table=True)
 def counts(value: str) -> dict[str, int]:
     """
-    Names with a number up to 10000 each, like ir=2, with commas between them.
+    Names with a number up to 10000 each, like ir=2, separated by commas.
     """
     pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
     if not all(name.strip() for name, _, _ in pairs):
@@ -188,6 +359,7 @@ def counts(value: str) -> dict[str, int]:
     return {name.strip(): small_number(number) for name, _, number in pairs}
 
 
+@option_type(metavar="ADDRESS")
 def ipv4_address(value: str) -> str:
     """
     An IPv4 address of this machine, or localhost, or * for all of its addresses.
@@ -196,20 +368,23 @@ def ipv4_address(value: str) -> str:
     return str(ipaddress.IPv4Address(named.get(value.strip().lower(), value.strip())))
 
 
+@option_type(metavar="SCHEME")
 def signature_scheme(value: str) -> str:
     """
-    The word hmac, a dash and a hash, like hmac-sha256 or hmac-sha512.
+    The word hmac, a dash and the name of a hash, like hmac-sha256 or hmac-sha512.
     """
     kind, _, name = value.strip().lower().partition("-")
-    # Other hashes have no length of their own.
+    # Hashes without a digest size (SHAKE) cannot be used for HMAC.
     if kind != "hmac" or not hashlib.new(name).digest_size:
         raise ValueError
     return f"{kind}-{name}"
 
 
+@option_type(metavar="PROTOCOL", none="auto")
 def ws_protocol(value: str) -> str | None:
     """
-    Nothing, legacy or v1.kernel.websocket.jupyter.org; or auto, which is what the client offers.
+    An empty text, legacy, v1.kernel.websocket.jupyter.org, or auto, which is the one that the
+    client offers.
     """
     if value == "auto":
         return None
@@ -220,6 +395,7 @@ def ws_protocol(value: str) -> str | None:
     return value
 
 
+@option_type(metavar="LEVEL")
 def log_level(value: str) -> str:
     """
     One of debug, info, warn, error, critical, or a number from 0 to 50.
@@ -227,13 +403,14 @@ def log_level(value: str) -> str:
     word = value.strip().lower()
     if word == "warning":
         word = "warn"
-    if word.isdecimal() and int(word) <= 50:
-        word = LEVELS[max(0, (int(word) - 1) // 10)]
+    if word.isdecimal():
+        word = LEVELS[max(0, (_within(int(word), 50) - 1) // 10)]
     if word not in LEVELS:
         raise ValueError
     return word
 
 
+@option_type(metavar="DIRECTORY", map_paths=_move_path)
 def directory(value: str) -> str:
     """
     An existing directory.
@@ -244,17 +421,19 @@ def directory(value: str) -> str:
     return path
 
 
+@option_type(metavar="PATH", map_paths=_move_path)
 def path(value: str) -> str:
     """
-    A path, or nothing.
+    A path, or an empty text for none.
     """
-    # Whoever becomes a daemon leaves the directory.
+    # A daemon changes its current directory.
     return absolute(value)
 
 
+@option_type(metavar="ENDPOINT", map_paths=with_paths)
 def endpoint(value: str) -> str:
     """
-    An endpoint as Twisted writes them, like tcp:8888:interface=127.0.0.1, unix:/run/kgd.sock or
+    A Twisted endpoint description, like tcp:8888:interface=127.0.0.1, unix:/run/kgd.sock or
     ssl:443:privateKey=key.pem:certKey=cert.pem.
     """
     if value:
@@ -262,9 +441,10 @@ def endpoint(value: str) -> str:
     return with_absolute_paths(value)
 
 
+@option_type(metavar="PATH")
 def url_path(value: str) -> str:
     """
-    A path like /gateway, of characters that need no quotes in a URL, or with % and two digits.
+    A path like /gateway, of characters that a URL may have unquoted, or percent-encoded ones.
     """
     segments = value.strip().split("/")
     if not all(_SEGMENT.fullmatch(each) and each not in (".", "..") for each in segments):
@@ -272,29 +452,33 @@ def url_path(value: str) -> str:
     return value.strip()
 
 
+@option_type(metavar="TOKEN")
 def token(value: str) -> str:
     """
     One line of printable characters.
     """
-    # What is around it no client could send; and blanks only are a mistake, not a wish for none.
+    # No client could send blanks around it; and a token of blanks only is a mistake, not a wish to
+    # have none.
     found = value.strip()
     if not found.isprintable() or (value and not found):
         raise ValueError
     return found
 
 
+@option_type(metavar="TEXT")
 def header_value(value: str) -> str:
     """
-    Text that a header can have: printable ASCII on one line.
+    Printable ASCII characters on one line.
     """
     if not (value.isascii() and value.isprintable()):
         raise ValueError
     return value
 
 
+@option_type(metavar="ORIGINS", join=lambda values: ",".join(filter(None, values)))
 def origins(value: str) -> str:
     """
-    An asterisk, or origins like https://hub.example:8443 with commas between them.
+    An asterisk, or origins like https://hub.example:8443, separated by commas.
     """
     each = [origin.strip() for origin in value.split(",") if origin.strip()]
     if not all(origin == "*" or normalized(origin.removesuffix("/")) for origin in each):
@@ -302,30 +486,32 @@ def origins(value: str) -> str:
     return ",".join(each)
 
 
+@option_type(metavar="DIRECTORY", map_paths=_move_path)
 def maybe_directory(value: str) -> str:
     """
-    An existing directory, or nothing.
+    An existing directory, or an empty text for none.
     """
     return directory(value) if value else ""
 
 
-def as_it_is(value: Any) -> Any:
-    """
-    :return: The value, because everybody may see it.
-    """
-    return value
+# Types of Python that the option of a personality may name.
+_BUILT_IN: Mapping[type, OptionType[Any]] = {
+    str: text,
+    int: OptionType(int, "a whole number", "N"),
+    float: OptionType(float, "a number", "N"),
+}
 
 
-def hidden(value: str) -> str:
+def hidden(value: Any) -> str:
     """
-    :return: Only whether there is a value.
+    :return: Asterisks if there is a value.
     """
     return "***" if value else ""
 
 
 def without_secrets(uris: tuple[str, ...]) -> tuple[str, ...]:
     """
-    :return: The URIs without passwords, and without queries, which may be as good as one.
+    :return: The URIs without passwords, and without queries, which may hold secrets.
     """
     found = []
     for each in uris:

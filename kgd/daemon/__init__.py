@@ -1,3 +1,3 @@
 """
-The gateway as a process of its own: signals, exit status, systemd, log, limits of the system.
+The gateway as its own process: signals, exit status, systemd, log, limits of the system.
 """

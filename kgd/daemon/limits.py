@@ -1,5 +1,5 @@
 """
-The limit of open files: raising it, and warning about one that is too low.
+Raises the limit of open files, and warns if it is too low.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ import resource
 
 from kgd.listening.accept_throttle import RAISE_LIMIT
 
-# Measured: a kernel takes 6, a client 5 (its connection, and sockets to the kernel); this is a
+# Measured: a kernel takes 6, and a client 5 (its connection, and sockets to the kernel); this is a
 # kernel with two clients. Clients that are away for a while keep theirs.
 PER_KERNEL = 16
-# What is open anyway, and room for what is open for a moment.
+# Files that are always open, and room for those that are open for a moment.
 BASIS = 64
-# With less than this, one can hardly work even alone.
+# Hardly enough for one user.
 FEW = 512
 
 
 def raise_limit() -> int:
     """
-    Allow as many open files as we may.
+    Raise the limit of open files as far as the system allows.
 
-    :return: How many these are.
+    :return: The new limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -29,15 +29,15 @@ def raise_limit() -> int:
     return hard
 
 
-def complaint(limit: int, max_kernels: int | None) -> str:
+def open_files_warning(limit: int, max_kernels: int | None) -> str:
     """
-    :param limit: Of open files.
-    :return: What to say to an operator if that is too low; otherwise nothing.
+    :param limit: The limit of open files.
+    :return: A warning for the operator if it is too low; otherwise an empty text.
     """
     if max_kernels is None:
         if limit >= FEW:
             return ""
-        return f"only {limit} files may be open at a time, which is very little; {RAISE_LIMIT}"
+        return f"only {limit} files may be open at a time, which is too few; {RAISE_LIMIT}"
     needed = BASIS + PER_KERNEL * max_kernels
     if limit >= needed:
         return ""

@@ -1,5 +1,5 @@
 """
-Whoever has started a daemon with ``twistd`` and waits to hear how that went.
+Reports to the process that runs ``twistd``, which waits until the daemon has started.
 """
 
 from __future__ import annotations
@@ -9,39 +9,39 @@ import os
 from collections.abc import MutableMapping
 from typing import Any
 
-# So much twistd reads of what is written, with two characters before it.
+# Bytes of a reason: twistd reads 100, of which the status takes two.
 _MOST = 98
 
 
 class ParentProcess:
     """
-    The process that has become a daemon's parent, if it is still there: it ends with the status 0
-    as soon as it hears that the daemon works, and otherwise says why not and ends with 1.
+    The daemon's parent process: it ends with the status 0 when it is told that the daemon works,
+    and otherwise prints the reason and ends with 1.
 
-    twistd would tell it that all is well before the gateway has begun to start.
+    twistd would tell it so before the gateway has begun to start.
 
-    :param of_twistd: twistd's options. When it has become a daemon, there is a pipe among them, for
-        which nothing in twistd's own interface stands.
+    :param of_twistd: twistd's options. Those of a daemon hold a pipe to the parent, which is not
+        part of twistd's documented interface.
     """
 
     def __init__(self, of_twistd: MutableMapping[str, Any]) -> None:
         self._of_twistd = of_twistd
         self._pipe: int | None = None
 
-    def keep(self) -> None:
+    def take_pipe(self) -> None:
         """
-        Let it wait.
+        Take the pipe away from twistd, so that the parent waits for :py:meth:`report`.
         """
         self._pipe = self._of_twistd.pop("statusPipe", None)
 
-    def tell(self, failure: str = "") -> None:
+    def report(self, failure: str = "") -> None:
         """
-        Say how it went; what is said later is not heard.
+        Report success, or the reason of a failure. Only the first call has an effect.
         """
         pipe, self._pipe = self._pipe, None
         if pipe is None:
             return
-        # It may have been interrupted.
+        # The parent may have been interrupted.
         with contextlib.suppress(OSError):
             os.write(pipe, b"1 " + failure.encode("ascii", "replace")[:_MOST] if failure else b"0")
         os.close(pipe)

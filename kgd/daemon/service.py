@@ -1,5 +1,5 @@
 """
-The daemon: a gateway that is a process of its own, with signals, limits, an exit status and a log.
+The daemon: a gateway in its own process, with signals, an exit status and limits of the system.
 """
 
 from __future__ import annotations
@@ -10,49 +10,41 @@ import gc
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, MutableMapping
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
-from twisted.python.logfile import LogFile
 
 from kgd import __version__
 from kgd.config.resolve import with_origins
-from kgd.daemon.limits import complaint, raise_limit
+from kgd.daemon.limits import open_files_warning, raise_limit
 from kgd.daemon.parent import ParentProcess
-from kgd.daemon.signals import hear_the_rest
+from kgd.daemon.signals import deliver_blocked_signals
 from kgd.daemon.systemd import Systemd
 from kgd.errors import ConfigurationError
 from kgd.gateway.service import AVAILABLE, Gateway
-from kgd.observability.log_format import LogWriter
 from kgd.observability.logs import make_logger
-from kgd.observability.scrubbing import Scrubber
-from kgd.settings import Settings
-
-if TYPE_CHECKING:
-    pass
-
-_log = make_logger()
 
 
 class Daemon(Service):
     """
-    A gateway that is the whole process: it has the signals, and the exit status.
+    Runs a gateway as the whole process: handles signals, and sets the exit status.
 
-    twistd would end with the status of the signal that stopped it; for whoever supervises the
-    daemon, being told to stop is no failure.
+    twistd would end with the status of the signal that stopped it; for a supervisor, a stop on
+    request is not a failure.
 
-    :param max_kernels: For which there ought to be enough descriptors.
-    :param awaited: Who has started it.
-    :param where: By option, where it was set.
-    :param announce: Writes the lines that say where the gateway is. Somebody may wait for them who
-        has silenced the log that they are in.
+    :param log_writer: Writes the log, if twistd has no other observer for it.
+    :param parent: The process that waits for the daemon to start.
+    :param where: By option, the place where it is set.
+    :param max_kernels: The kernels for which there should be enough file descriptors.
+    :param hint: Says for a URL how to try the gateway.
+    :param announce: Writes the lines that say where the gateway is available, for a program that
+        waits for them while the log has none.
     """
 
     _log = make_logger()
@@ -62,11 +54,12 @@ class Daemon(Service):
         reactor: Any,
         gateway: Gateway,
         systemd: Systemd,
-        log_writer: LogWriter | None,
+        log_writer: ILogObserver | None,
         *,
-        awaited: ParentProcess,
+        parent: ParentProcess,
         where: Mapping[str, str],
         max_kernels: int | None = None,
+        hint: Callable[[str], str] | None = None,
         announce: Callable[[str], object] | None = None,
     ) -> None:
         self._reactor = reactor
@@ -74,15 +67,16 @@ class Daemon(Service):
         self._systemd = systemd
         self._log_writer = log_writer
         self._max_kernels = max_kernels
-        self._awaited = awaited
+        self._parent_process = parent
         self._where = where
+        self._hint = hint
         self._announce = announce
         self._uid = os.geteuid()
         self._is_stopping = False
 
     def setServiceParent(self, parent: Any) -> None:
         """
-        Become part of an application; twistd looks there for somebody who writes the log.
+        Join an application, which is where twistd looks for the observer of the log.
         """
         if self._log_writer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._log_writer)  # type: ignore[no-untyped-call]
@@ -90,7 +84,7 @@ class Daemon(Service):
 
     def privilegedStartService(self) -> None:
         """
-        Twistd is about to change the user, if it has been told to.
+        Do what needs the privileges that the process has until twistd changes its user.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         self._gateway.privilegedStartService()
@@ -100,29 +94,29 @@ class Daemon(Service):
         Start the gateway, and stop the process when that fails.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        self._awaited.keep()
+        self._parent_process.take_pipe()
         if self._is_another_user():
             try:
-                become_at_home(os.environ)
+                adopt_user_environment(os.environ)
             except ImportError:
                 self._failed(Failure())  # type: ignore[no-untyped-call]
                 return
-        too_few = complaint(raise_limit(), self._max_kernels)
+        too_few = open_files_warning(raise_limit(), self._max_kernels)
         if too_few:
             self._log.warn("{too_few}", too_few=too_few)
         keep_freed_memory()
-        # What has been imported stays for ever; the garbage collector need not look at it again.
+        # Imported modules are never freed; the garbage collector need not visit them again.
         gc.collect()
         gc.freeze()
-        # Signals may come as soon as it is said that the gateway answers; but the reactor installs
-        # its own handlers when it begins to run.
+        # Signals may come as soon as the gateway announces itself; but the reactor installs its own
+        # handlers when it begins to run.
         self._handle_signals()
         self._reactor.callWhenRunning(self._handle_signals)
         self._systemd.started()
         ready = self._gateway.when_ready()
         ready.addCallbacks(self._is_ready, self._failed)
         self._gateway.when_drained().addCallback(lambda _: self._stop_reactor())
-        # Not before there are handlers: who hears that it answers may tell it to stop.
+        # Not before the handlers: the reader of the announcement may stop the gateway at once.
         self._reactor.callWhenRunning(self._gateway.startService)
 
     def stopService(self) -> Deferred[None]:
@@ -139,18 +133,21 @@ class Daemon(Service):
 
     def _is_ready(self, _result: None) -> None:
         self._systemd.ready()
-        self._awaited.tell()
+        self._parent_process.report()
         if self._announce is not None:
             for url in self._gateway.urls():
                 self._announce(AVAILABLE.format(version=__version__, url=url) + "\n")
+        urls = self._gateway.urls()
+        if self._hint is not None and urls:
+            self._log.info("try it: {command}", command=self._hint(urls[0]))
 
     def _handle_signals(self) -> None:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._asked_to_stop)
         signal.signal(signal.SIGHUP, self._asked_to_reload)
-        # twistd, if it writes a file, would begin another one.
+        # twistd would rotate its log file.
         signal.signal(signal.SIGUSR1, self._asked_to_drain)
-        hear_the_rest()
+        deliver_blocked_signals()
 
     def _asked_to_stop(self, signum: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._stop_reactor)
@@ -162,7 +159,7 @@ class Daemon(Service):
         self._reactor.callFromThread(self._gateway.drain)
 
     def _reload_when_ready(self) -> None:
-        # Until then there is nothing to reload, and systemd would be told that it is ready.
+        # Before that there is nothing to reload, and systemd must not be told that we are ready.
         if self.running:
             self._gateway.when_ready().addCallbacks(lambda _: self._reload(), lambda _: None)
 
@@ -174,7 +171,7 @@ class Daemon(Service):
 
     def _stop_reactor(self) -> None:
         if self.running and self._reactor.running and not self._is_stopping:
-            # Until its next turn the reactor looks as if it could be stopped once more.
+            # Until its next iteration the reactor looks as if it could be stopped again.
             self._is_stopping = True
             self._reactor.stop()
 
@@ -189,16 +186,16 @@ class Daemon(Service):
             reason = with_origins(failure.getErrorMessage(), self._where)
         elif failure.check(ImportError) and self._is_another_user():  # type: ignore[no-untyped-call]
             reason = (
-                f"the user of --uid cannot read what kgd needs ({failure.getErrorMessage()}); "
-                f"let it read kgd's own directory and {sys.prefix}"
+                f"the user of --uid cannot read modules of kgd ({failure.getErrorMessage()}); "
+                f"make kgd's directory and {sys.prefix} readable for this user"
             )
         if reason:
             self._log.critical("cannot start: {reason}", reason=reason)
-            self._awaited.tell(reason)
+            self._parent_process.report(reason)
         else:
             self._log.failure("cannot start", failure)
-            self._awaited.tell("an error in the gateway")
-        # twistd cannot be told that this was a failure; by now it has removed its pid file.
+            self._parent_process.report("an error in the gateway")
+        # twistd has no way to exit with a failure; when this runs, it has removed its pid file.
         atexit.register(_exit_with_failure)
         self._reactor.callWhenRunning(self._stop_reactor)
 
@@ -209,10 +206,10 @@ def _exit_with_failure() -> None:
     os._exit(1)
 
 
-def become_at_home(environment: MutableMapping[str, str]) -> None:
+def adopt_user_environment(environment: MutableMapping[str, str]) -> None:
     """
-    After ``twistd --uid``: what says who we are, and where our own files are, shall be true again,
-    for us and for the kernels.
+    Correct the variables that name the user and its home, for the gateway and its kernels, after
+    ``twistd --uid`` has changed the user.
     """
     from kgd.kernels.local.environment import as_user
     from kgd.kernels.local.users import own_environment
@@ -231,38 +228,11 @@ KEPT = 16 * 1024 * 1024  # bytes
 
 def keep_freed_memory() -> None:
     """
-    Let the allocator keep some memory instead of giving it back after each large message, which
-    would cost more than all the rest of relaying it: fresh memory comes a page fault at a time.
+    Let the allocator keep some freed memory instead of returning it to the system after each large
+    message. New memory costs a page fault per page, which is more than all other work of relaying
+    a message.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT)
         mallopt(M_MMAP_THRESHOLD, KEPT)
-
-
-def log_writer(
-    reactor: Any, settings: Settings, of_twistd: Mapping[str, Any], terminal: Any, scrub: Scrubber
-) -> LogWriter | None:
-    """
-    :param of_twistd: The options of twistd.
-    :param terminal: Where to write as long as those do not say otherwise.
-    :param scrub: Takes secrets out of what is written.
-    :return: What writes the log to where twistd would; ``None`` if that has a writer of its own.
-    """
-    if of_twistd.get("syslog") or of_twistd.get("logger"):
-        return None
-    name = of_twistd.get("logfile")
-    if not name and not of_twistd.get("nodaemon", True):
-        name = "twistd.log"
-    file = terminal
-    if name and name != "-":
-        # What clients ask for is nobody else's business. A file that is there keeps its mode.
-        is_ours = of_twistd.get("umask") is None and not os.path.exists(name)
-        mode = 0o600 if is_ours else None
-        try:
-            file = LogFile.fromFullPath(name, defaultMode=mode)  # type: ignore[no-untyped-call]
-        except OSError as error:
-            sys.exit(f"--logfile={name} cannot be written: {error.strerror}")
-    elif not of_twistd.get("nodaemon", True):
-        sys.exit("a daemon cannot log to stdout; name a file with --logfile")
-    return LogWriter(file, settings.log_format, scrub, time.monotonic, reactor.callLater)

@@ -1,5 +1,5 @@
 """
-Being told something before there is anything that could do it.
+Defers signals that arrive before the gateway can act on them.
 """
 
 from __future__ import annotations
@@ -8,29 +8,29 @@ import os
 import signal
 from types import FrameType
 
-# Without a handler they would end the process.
-_FOR_LATER = (signal.SIGHUP, signal.SIGUSR1)
+# Without a handler, these would end the process.
+_BLOCKED = (signal.SIGHUP, signal.SIGUSR1)
 
 
-def leave_when_told() -> None:
+def exit_on_stop_signals() -> None:
     """
-    Until the gateway has handlers of its own, which is when it begins to start something, let
-    SIGTERM and SIGINT end the process with 0, as they do later; other signals wait.
+    Let SIGTERM and SIGINT end the process with 0, as they do later, and block other signals, until
+    the gateway installs its own handlers when it begins to start something.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_LATER)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     for signum in (signal.SIGTERM, signal.SIGINT):
-        # Who starts us in the background of a shell may have us ignore the latter.
+        # A shell that starts us in the background may have us ignore SIGINT.
         if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, _leave)
+            signal.signal(signum, _exit)
 
 
-def hear_the_rest() -> None:
+def deliver_blocked_signals() -> None:
     """
-    The gateway has its handlers: let it have the signals that have waited.
+    Deliver the signals that have arrived in the meantime to the gateway's handlers.
     """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_LATER)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
 
 
-def _leave(signum: int, frame: FrameType | None) -> None:
-    # An exception could be caught by whatever is being imported.
+def _exit(signum: int, frame: FrameType | None) -> None:
+    # A module that is being imported could catch an exception.
     os._exit(0)

@@ -1,5 +1,5 @@
 """
-The log on stderr, for those who start the gateway as they started the Jupyter Kernel Gateway.
+Writes the log to stderr, where programs that start a Jupyter Kernel Gateway expect it.
 """
 
 from __future__ import annotations
@@ -7,18 +7,18 @@ from __future__ import annotations
 import os
 import select
 
-# twistd makes sys.stderr a part of the log.
+# sys.stderr does not do: twistd redirects it to the log.
 STDERR = 2
-# So many bytes a pipe takes in one piece whenever it takes any.
+# Bytes that a pipe takes at once if it takes any.
 _PIECE = select.PIPE_BUF
 
 
 class UnblockedStream:
     """
-    Text for a descriptor that may be a pipe which nobody reads any more: when it is full, lines are
-    lost. Waiting would stop the whole gateway.
+    Writes text to a descriptor without ever waiting. If it is a full pipe that its reader has
+    abandoned, lines are dropped; waiting would stop the whole gateway.
 
-    :param descriptor: Where to write. Its flags stay as they are, since others may share it.
+    :param descriptor: The descriptor. Its flags stay unchanged, since other processes may share it.
     """
 
     encoding = "utf-8"
@@ -31,10 +31,10 @@ class UnblockedStream:
 
     def write(self, text: str) -> None:
         """
-        Write text that ends with a line, or lose it.
+        Write text that ends with a newline, or drop it.
         """
         if self._lost:
-            text = f"kgd: {self._lost} messages were lost here, because nobody read them\n{text}"
+            text = f"kgd: {self._lost} messages are missing here, because the pipe was full\n{text}"
         data = text.encode(self.encoding, "backslashreplace")
         try:
             for start in range(0, len(data), _PIECE):
@@ -43,11 +43,11 @@ class UnblockedStream:
                     return
                 os.write(self._descriptor, data[start : start + _PIECE])
         except OSError:
-            # Nobody is there to be told.
+            # There is no other place to report it.
             return
         self._lost = 0
 
     def flush(self) -> None:
         """
-        Nothing is kept here.
+        Do nothing: nothing is buffered.
         """

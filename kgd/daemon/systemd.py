@@ -1,8 +1,7 @@
 """
-Telling systemd how the process is.
+Notifies systemd of the state of the process.
 
-Format: sd_notify(3), a datagram of lines like ``READY=1`` to the socket that ``NOTIFY_SOCKET``
-names.
+Format: sd_notify(3), a datagram of lines like ``READY=1`` to the socket named by ``NOTIFY_SOCKET``.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from kgd.observability.logs import make_logger
 
 class Systemd:
     """
-    What has started the process, if it wants to be told about it.
+    Sends notifications, if systemd has started the process and wants them.
 
-    :param environ: The environment. What is for this process alone is taken out, so that no other
-        speaks in its name.
+    :param environ: The environment. Variables for this process alone are removed, so that no child
+        process uses them.
     """
 
     _log = make_logger()
@@ -34,43 +33,43 @@ class Systemd:
         self._watchdog_pid = environ.pop("WATCHDOG_PID", "")
         microseconds = environ.pop("WATCHDOG_USEC", "")
         self._timeout = int(microseconds) / 1e6 if microseconds.isdecimal() else 0.0
-        # It is the reactor that calls, so a reactor that hangs is found out.
-        self._watching = LoopingCall(self._tell, "WATCHDOG=1")
-        self._watching.clock = reactor
+        # The reactor calls, so systemd notices a reactor that hangs.
+        self._keep_alive = LoopingCall(self._notify, "WATCHDOG=1")
+        self._keep_alive.clock = reactor
 
     def started(self) -> None:
         """
-        The process runs; from now on tell again and again that it is alive.
+        Begin to notify periodically that the process is alive.
         """
         if self._timeout and self._watchdog_pid in ("", str(os.getpid())):
-            self._watching.start(self._timeout / 2)
+            self._keep_alive.start(self._timeout / 2)
 
     def ready(self) -> None:
         """
-        The gateway answers, after its start or after a reload.
+        Notify that the gateway answers, after its start or a reload.
         """
-        self._tell("READY=1")
+        self._notify("READY=1")
 
     def reloading(self) -> None:
         """
-        Settings are being read again.
+        Notify that settings are being read again.
         """
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """
-        The gateway has begun to stop. That it is alive is told until it ends.
+        Notify that the gateway has begun to stop. It goes on to notify that it is alive.
         """
-        self._tell("STOPPING=1")
+        self._notify("STOPPING=1")
 
     def stopped(self) -> None:
         """
-        Tell nothing more.
+        End the periodic notifications.
         """
-        if self._watching.running:
-            self._watching.stop()
+        if self._keep_alive.running:
+            self._keep_alive.stop()
 
-    def _tell(self, state: str) -> None:
+    def _notify(self, state: str) -> None:
         if not self._address.startswith(("/", "@")):
             return
         address = self._address.encode("utf-8", "surrogateescape")
@@ -83,9 +82,9 @@ class Systemd:
             except OSError as error:
                 if not self._has_failed:
                     self._log.warn(
-                        "systemd cannot be told {state}: {error}",
+                        "cannot notify systemd of {state}: {error}",
                         state=state,
                         error=error.strerror,
                     )
-                # It would be the same again and again.
+                # The next ones would fail in the same way.
                 self._has_failed = True

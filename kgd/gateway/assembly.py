@@ -59,17 +59,22 @@ def assemble(
     runtime = RuntimeDirectory(
         Path(settings.connection_dir) if settings.connection_dir else startup.runtime,
         user=settings.kernel_user,
-        keeps=settings.keep_kernels,
+        keeps_kernels=settings.keep_kernels,
         watchdog=Watchdog(reactor),
     )
     kernels = KernelRegistry(
         reactor,
         settings,
         specs,
-        LocalLauncher(reactor, runtime=runtime, open_files=startup.open_files),
+        LocalLauncher(
+            reactor,
+            settings,
+            runtime,
+            startup.environ,
+            relay.new_curve_keys,
+            open_files=startup.open_files,
+        ),
         relay,
-        runtime,
-        startup.environ,
         counters=counters,
         audit=audit,
     )

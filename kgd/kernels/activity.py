@@ -1,5 +1,5 @@
 """
-What a kernel's messages tell of what it is doing.
+A kernel's execution state and its last activity, as its messages tell them.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from collections.abc import Callable, Set
 
 from kgd.protocol.message_types import UNTRACKED
 
-# The states that a kernel tells itself.
-_TOLD = frozenset({"starting", "idle", "busy"})
+# The states that kernels publish themselves.
+_PUBLISHED = frozenset({"starting", "idle", "busy"})
 
 
 class Activity:
@@ -18,8 +18,9 @@ class Activity:
 
     :ivar execution_state: ``starting``, ``idle``, ``busy``, ``restarting`` or ``dead``.
     :ivar last_activity: In seconds since the epoch, which is what clients are told.
-    :ivar busy_since: Since when it has been busy without a break, on that clock, or ``None``.
-    :param untracked: Types of messages that are no use of the kernel.
+    :ivar busy_since: Since when it has been busy without a break, on the monotonic clock, or
+        ``None``.
+    :param untracked: Types of messages that do not count as use of the kernel.
     """
 
     def __init__(
@@ -40,13 +41,13 @@ class Activity:
     @property
     def last_used(self) -> float:
         """
-        The same on the monotonic clock, to reckon with. As long as somebody waits for it to start,
-        which a seed may make long, it is in use.
+        The last activity on the monotonic clock. A kernel that is being started, which a seed may
+        make long, counts as used.
         """
-        return self._monotonic() if self._is_awaited else self._last_used
+        return self._monotonic() if self._is_starting else self._last_used
 
     @property
-    def _is_awaited(self) -> bool:
+    def _is_starting(self) -> bool:
         return not self._listens and self.execution_state == "starting"
 
     def _used(self) -> None:
@@ -62,7 +63,7 @@ class Activity:
 
     def handed_out(self) -> None:
         """
-        Somebody begins to use the kernel.
+        A client gets the kernel.
         """
         self._used()
 
@@ -71,7 +72,7 @@ class Activity:
         The process ended by itself, and another will take its place.
         """
         if self.busy_since is not None:
-            # However silent it was, it was in use until now.
+            # It was in use until now, even if it printed nothing.
             self._used()
         self._is_now("restarting")
 
@@ -82,14 +83,14 @@ class Activity:
         self._is_now("dead")
 
     def _is_now(self, execution_state: str) -> None:
-        # The last words of a process may still come after it; what they say is no longer true.
+        # Messages of the old process may still arrive; the states in them are outdated.
         self._listens = False
         self.execution_state = execution_state
         self.busy_since = None
 
     def became_ready(self) -> None:
         """
-        The process answers, so it has nothing else to do.
+        The process answers, so it is idle.
         """
         if not self._listens:
             self._last_used = self.last_used
@@ -102,14 +103,14 @@ class Activity:
 
         :param execution_state: Of a ``status`` message, else ``None``.
         """
-        # A message without a parent counts: nobody asked for it, so something went on.
+        # A message without a parent counts as use: the kernel did something by itself.
         if (
             self.execution_state == "busy"
             or parent_type not in self._untracked
             or msg_type not in self._untracked
         ):
             self._used()
-        if execution_state in _TOLD and self._listens:
+        if execution_state in _PUBLISHED and self._listens:
             if parent_type not in self._untracked:
                 if execution_state != self.execution_state:
                     busy = execution_state == "busy"

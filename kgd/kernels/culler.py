@@ -1,5 +1,5 @@
 """
-The end of kernels that nobody uses any more, or that take too long.
+Culls kernels that are unused, too old or busy for too long.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kgd.observability.logs import make_logger
 from kgd.settings import Settings
 
 _KEY = "cull_idle_timeout"
-# Instead of an interval that is none.
+# Seconds, in place of an interval that is not positive.
 _INTERVAL = 300.0
 
 
@@ -27,8 +27,8 @@ def _is_seconds(value: Any) -> TypeGuard[float]:
 
 def idle_timeout(spec: KernelSpec, default: float) -> float:
     """
-    :param default: What holds for kernels whose kernelspec has nothing sensible to say.
-    :return: For how long a kernel may be unused; 0 is for ever.
+    :param default: The time-out of kernels whose kernelspec has none that makes sense.
+    :return: For how many seconds a kernel may be unused; 0 is for ever.
     """
     value = spec.metadata.get(_KEY)
     return value if _is_seconds(value) else default
@@ -36,7 +36,7 @@ def idle_timeout(spec: KernelSpec, default: float) -> float:
 
 def may_be_culled(kernel: IKernel, settings: Settings) -> bool:
     """
-    Whether there can be a time to cull this kernel.
+    Whether this kernel is ever culled, under these settings.
     """
     return bool(
         idle_timeout(kernel.spec, settings.cull_idle_timeout)
@@ -48,7 +48,7 @@ def may_be_culled(kernel: IKernel, settings: Settings) -> bool:
 def why_cull(kernel: IKernel, settings: Settings, now: float) -> str | None:
     """
     :param now: On the monotonic clock.
-    :return: Why it is time to cull this kernel, or ``None`` if it is not.
+    :return: Why this kernel is to be culled now, or ``None``.
     """
     if kernel.execution_state == "dead":
         return "it is dead"
@@ -60,13 +60,13 @@ def why_cull(kernel: IKernel, settings: Settings, now: float) -> str | None:
         return f"it was busy for more than {_seconds(busy_limit)}"
     timeout = idle_timeout(kernel.spec, settings.cull_idle_timeout)
     if timeout and now - kernel.last_used > timeout and not _is_in_use(kernel, settings):
-        return f"nobody used it for {_seconds(timeout)}"
+        return f"it was unused for {_seconds(timeout)}"
     return None
 
 
 def _is_in_use(kernel: IKernel, settings: Settings) -> bool:
     """
-    Whether a kernel is not idle, however long it has been silent.
+    Whether a kernel counts as used, however long it has been silent.
     """
     executes = kernel.execution_state == "busy" or kernel.channels.pending_executions > 0
     return (executes and not settings.cull_busy) or (
@@ -80,8 +80,8 @@ def _seconds(value: float) -> str:
 
 class Culler:
     """
-    Looks at all kernels again and again, and stops those whose time has come. It looks only as long
-    as there are kernels that may be culled one day.
+    Looks at all kernels at an interval, and stops those that are to be culled. It does so only as
+    long as there are kernels that may ever be culled.
 
     :param reactor: An ``IReactorTime``.
     :param monotonic: The clock of the kernels' ``started``, ``last_used`` and ``busy_since``.
@@ -95,12 +95,12 @@ class Culler:
         self._monotonic = monotonic
         self._settings = settings
         self._kernels = kernels
-        self._rounds = LoopingCall(self._look)
-        self._rounds.clock = reactor
+        self._loop = LoopingCall(self._look)
+        self._loop.clock = reactor
         self._interval = settings.cull_interval
         if self._interval <= 0:
             self._log.warn(
-                "cull_interval is {interval:g}, so it is taken for {instead:g} s",
+                "--cull-interval={interval:g} is not positive; {instead:g} s are used instead",
                 interval=self._interval,
                 instead=_INTERVAL,
             )
@@ -108,26 +108,26 @@ class Culler:
 
     def watch(self, kernel: IKernel) -> None:
         """
-        There is another kernel to look at.
+        Begin to look at kernels, if this new one may ever be culled.
         """
         value = kernel.spec.metadata.get(_KEY)
         if value is not None and not _is_seconds(value):
             self._log.warn(
-                "the kernelspec {name} has {key} = {value!r} in its metadata, which is ignored; "
-                "it must be a number of seconds, or 0 for never",
+                "{key} = {value!r} in the metadata of the kernelspec {name} is ignored; it must be "
+                "a number of seconds, or 0 for never",
                 name=kernel.spec.name,
                 key=_KEY,
                 value=value,
             )
-        if not self._rounds.running and may_be_culled(kernel, self._settings):
-            self._rounds.start(self._interval, now=False)
+        if not self._loop.running and may_be_culled(kernel, self._settings):
+            self._loop.start(self._interval, now=False)
 
     def stop(self) -> None:
         """
-        Cull nothing more. May be called at any time.
+        Cull no more kernels. May be called at any time.
         """
-        if self._rounds.running:
-            self._rounds.stop()
+        if self._loop.running:
+            self._loop.stop()
 
     def _look(self) -> None:
         for kernel in self._kernels.list():
@@ -150,7 +150,7 @@ class Culler:
             kernel_name=kernel.name,
             reason=reason,
         )
-        # It may take its time; the others are not kept waiting.
+        # This may take seconds; the other kernels do not wait for it.
         stopping = maybeDeferred(self._kernels.stop, kernel.kernel_id, f"{CULLED}: {reason}")
         stopping.addErrback(self._failed, kernel)
 

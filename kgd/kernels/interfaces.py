@@ -1,10 +1,10 @@
 """
-Interfaces and values of kernels: kernelspecs, launchers, processes, and the registry.
+Interfaces and values of kernels: kernelspecs, launchers, processes and the registry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,16 @@ import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-#: What clients are told of a kernel that somebody wanted gone.
+from kgd.protocol.connection_file import ConnectionInfo
+
+#: The reason that clients get when a user has stopped their kernel.
 SHUT_DOWN = "Kernel shut down"
-#: What they are told of one that was culled begins with this.
+#: The beginning of the reason that they get when it was culled.
 CULLED = "Kernel culled"
-#: What they are told when it is the gateway that ends.
+#: The reason that they get when the gateway ends.
 GATEWAY_SHUTS_DOWN = "The gateway is shutting down"
 
-# --- kernels --------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +30,7 @@ class KernelSpec:
     An installed kernelspec, in the form in which ``/api/kernelspecs`` shows it.
 
     :ivar name: The canonical name, in lower case.
-    :ivar directory: Where its resource files are.
+    :ivar directory: The directory of its resource files.
     :ivar resources: Key (``logo-64x64``, ``kernel.js``) to file name.
     """
 
@@ -49,26 +51,33 @@ class Seed:
     """
     Code that runs in every process of a kernel before clients see it.
 
-    :ivar kernel_name: The kernelspec it is for.
-    :ivar cells: The number of a cell in its notebook, counted from 1, and its source.
+    :ivar kernel_name: The kernelspec that the code is for.
+    :ivar cells: The number of each cell in its notebook, counted from 1, and its source.
     """
 
     kernel_name: str
     cells: tuple[tuple[int, str], ...]
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """
+        The code of the cells, in order.
+        """
+        return tuple(source for _, source in self.cells)
+
 
 @attrs.frozen(kw_only=True)
 class StartRequest:
     """
-    What somebody wants of a new kernel.
+    A request for a new kernel.
 
     :ivar name: A kernelspec; ``None`` is the default one.
     :ivar path: An API path below the root directory, from which the kernel's cwd follows.
     :ivar env: The client's variables, or ``None`` when it sent none; ``{}`` is not ``None``.
     :ivar kernel_id: The id under which to register the kernel; ``None`` lets the gateway choose.
-    :ivar seed: What it shall run instead of the seed notebook of the settings.
-    :ivar revive: Whether it is started again when it has worked and then dies; otherwise it is
-        gone then.
+    :ivar seed: A seed to run instead of the seed notebook of the settings.
+    :ivar revive: Whether the kernel is started again when it has worked and then dies; otherwise
+        it is gone then.
     """
 
     name: str | None = None
@@ -84,7 +93,7 @@ class Ended:
     """
     How a process ended: by itself with ``exit_code``, or by the signal ``signal``.
 
-    :ivar cause: More about it, for people, if the launcher knows more.
+    :ivar cause: An explanation for people, if the launcher has one.
     """
 
     exit_code: int | None = None
@@ -101,12 +110,12 @@ class Limits:
     """
     How much of the machine each process of a kernel may use; 0 is no limit.
 
-    :ivar memory: Bytes that only it can write to.
+    :ivar memory: Bytes of memory that only this process can write to.
     :ivar cpu_seconds: Seconds of processor time.
-    :ivar open_files: At a time; 0 is the number that is usual.
-    :ivar processes: Processes and threads of the user that it runs as, at a time.
-    :ivar file_size: Bytes in a file that it writes.
-    :ivar nice: How much nicer than the gateway it is to others, from 0 to 19.
+    :ivar open_files: Files open at a time; 0 is the system's usual number.
+    :ivar processes: Processes and threads, at a time, of the user that the kernel runs as.
+    :ivar file_size: Bytes in a file that the kernel writes.
+    :ivar nice: How much is added to the gateway's niceness, from 0 to 19.
     """
 
     memory: int = 0
@@ -120,9 +129,40 @@ class Limits:
 NO_LIMITS = Limits()
 
 
+@attrs.frozen(kw_only=True)
+class LaunchSpec:
+    """
+    What one kernel is made of, the same for all of its processes.
+
+    :ivar spec: The kernelspec, as it was when the kernel was asked for.
+    :ivar env: The complete environment; nothing is inherited.
+    :ivar cwd: The working directory.
+    :ivar limits: Limits that hold before any of the kernel's own code runs.
+    :ivar seed: Code to run before clients are let in, if any.
+    :ivar revive: Whether another process follows when one that worked has died.
+    """
+
+    kernel_id: str
+    spec: KernelSpec
+    env: Mapping[str, str] = attrs.field(repr=False)
+    cwd: str
+    limits: Limits = NO_LIMITS
+    seed: Seed | None = None
+    revive: bool = True
+
+    def is_like(self, other: LaunchSpec) -> bool:
+        """
+        Whether a kernel made from this is as good as one made from the other.
+        """
+        return attrs.evolve(self, kernel_id=other.kernel_id) == other
+
+
+# --- kernelspecs ----------------------------------------------------------------------------------
+
+
 class IKernelSpecs(Interface):
     """
-    The kernelspecs that are installed here.
+    The kernelspecs that are installed on this machine.
     """
 
     def all() -> Mapping[str, KernelSpec]:
@@ -132,7 +172,7 @@ class IKernelSpecs(Interface):
 
     def has(name: str) -> bool:
         """
-        Whether one of this name seems to be installed, found out without reading any.
+        Whether a kernelspec of this name seems to be installed; reads none of them.
 
         :param name: As for :py:meth:`find`.
         """
@@ -144,16 +184,17 @@ class IKernelSpecs(Interface):
         """
 
 
+# --- launchers ------------------------------------------------------------------------------------
+
+
 class IKernelProcess(Interface):
     """
-    A kernel's process, and all of its process group.
+    A kernel's process and all of its process group, or what stands for them elsewhere.
     """
-
-    pid: int = Attribute("The process id, which is also the process group's.")
 
     def signal(signum: int) -> None:
         """
-        Send a signal to the process group; nothing happens when it has ended.
+        Send a signal to the process group; does nothing when it has ended.
         """
 
     def when_ended() -> Deferred[Ended]:
@@ -161,27 +202,88 @@ class IKernelProcess(Interface):
         :return: Fires as soon as the process has ended, without waiting for its output.
         """
 
+    def describe() -> str:
+        """
+        :return: A name for log messages, by which an operator finds the process: ``process 4711``.
+        """
 
-class IKernelLauncher(Interface):
+
+@attrs.frozen
+class Launched:
     """
-    Turns a command line into a running process.
+    A process that runs, and how to reach the kernel in it.
+    """
+
+    process: IKernelProcess
+    connection: ConnectionInfo
+
+
+class IKernelProvisioner(Interface):
+    """
+    Launches the processes of one kernel, one after the other, and keeps what they share: the
+    address, the keys, the files. Jupyter calls its counterpart a provisioner, too.
     """
 
     def launch(
-        kernel_id: str,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        cwd: str,
-        limits: Limits = NO_LIMITS,
-    ) -> Deferred[IKernelProcess]:
+        announce: Callable[[ConnectionInfo], None], *, new_address: bool = False
+    ) -> Deferred[Launched]:
         """
-        Start a process in a session of its own, without any inherited descriptor, its output
-        going to the log.
+        Start a process, whose output goes to the log.
 
-        :param env: The complete environment; nothing is inherited.
-        :param limits: To be applied before any of the kernel's own code runs.
+        :param announce: To be called with the connection before the process starts, if that is
+            known then, so that the gateway subscribes to iopub in time and no output of the start
+            is lost. A launcher that learns the connection from the running process does not call
+            it; the gateway then connects to what the Deferred fires with.
+        :param new_address: Whether another address is wanted than the last process had, because
+            that has never worked. Otherwise the address stays the same. The keys always do.
         :return: Fires when the process runs; fails with :py:exc:`kgd.errors.KernelStartFailed`.
         """
+
+    def detach() -> str:
+        """
+        Leave the present process and its files as they are; the gateway ends without them.
+
+        :return: For the log: which process that is, and how to reach it.
+        """
+
+    def cleanup() -> None:
+        """
+        Give the address back and remove the files, when the kernel is gone for good. May be called
+        at any time, also again.
+        """
+
+
+class IKernelLauncher(Interface):
+    """
+    Decides where and how kernels run: as processes of this machine, or by an engine elsewhere.
+
+    All that depends on the place is behind this interface and :py:class:`IKernelProvisioner`.
+    Isolation is a step of the local launcher, between the command line and the process. A launcher
+    of remote kernels knows the connection only after the launch, and has no process id to show.
+    Taking over a process that has survived another gateway belongs beside
+    :py:meth:`IKernelProvisioner.launch`, as a method that takes the record of the process and
+    fires with a :py:class:`Launched`.
+    """
+
+    def prepare(kernel_id: str, spec: KernelSpec, request: StartRequest) -> LaunchSpec:
+        """
+        Choose environment, directory and limits of a new kernel. Nothing is taken or started.
+
+        :raises kgd.errors.InvalidRequest: when no process can have the environment.
+        :raises kgd.errors.KernelStartFailed: when the kernelspec wants what this launcher cannot
+            do.
+        """
+
+    def provision(spec: LaunchSpec) -> IKernelProvisioner:
+        """
+        Make the provisioner of a new kernel. It takes nothing before its first launch.
+
+        :raises kgd.errors.KernelStartFailed: when the kernel cannot be reached as the settings
+            want it.
+        """
+
+
+# --- kernels --------------------------------------------------------------------------------------
 
 
 class IKernel(Interface):
@@ -195,7 +297,7 @@ class IKernel(Interface):
     execution_state: str = Attribute("starting, idle, busy, restarting or dead.")
     last_activity: float = Attribute("When it was last used, in seconds since the epoch.")
     last_used: float = Attribute(
-        "The same on the monotonic clock; as long as it is being started, it is in use."
+        "The same on the monotonic clock. A kernel that is being started counts as used."
     )
     started: float = Attribute(
         "When it was first started, or handed out if it was spare, on the monotonic clock."
@@ -203,7 +305,7 @@ class IKernel(Interface):
     busy_since: float | None = Attribute(
         "Since when it has been busy without a break, on the monotonic clock, or None."
     )
-    stopping: bool = Attribute("Whether it is being stopped, from which there is no way back.")
+    stopping: bool = Attribute("Whether it is being stopped, which cannot be undone.")
     connections: int = Attribute("How many WebSockets are open on it.")
     reason: str = Attribute("Why it failed or was culled, or the empty string.")
     channels: Any = Attribute("Its IKernelChannels.")
@@ -217,7 +319,7 @@ class IKernel(Interface):
 
 class IKernels(Interface):
     """
-    The kernels that run here.
+    All kernels of the gateway.
     """
 
     def prespawn() -> Deferred[None]:
@@ -226,7 +328,7 @@ class IKernels(Interface):
         number from now on.
 
         :return: Fires when all of them can be used; fails with
-            :py:exc:`kgd.errors.ConfigurationError` when the notebook cannot be had, or a kernel
+            :py:exc:`kgd.errors.ConfigurationError` when the notebook cannot be read, or a kernel
             cannot be started.
         """
 
@@ -248,24 +350,33 @@ class IKernels(Interface):
 
     def get(kernel_id: str) -> IKernel:
         """
-        :raises kgd.errors.NoSuchKernel:
+        :raises kgd.errors.NoSuchKernel: The message says why, if the kernel died or was culled
+            not long ago.
         """
 
     def list() -> Sequence[IKernel]:
         """
-        :return: In the order in which they were started.
+        :return: All kernels but spare ones, in the order in which they were started; also those
+            that are being started or stopped.
         """
 
     def interrupt(kernel_id: str) -> Deferred[None]:
         """
-        Interrupt what a kernel is doing, which is nothing as long as it does not answer.
+        Interrupt what a kernel is doing. A kernel that does not answer yet is left alone.
 
         :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
         """
 
-    def hold(kernel_id: str, hold: bool) -> None:
+    def suspend(kernel_id: str) -> None:
         """
-        Let a kernel's process stand still, or go on. One that is interrupted or stopped goes on.
+        Stop a kernel's process until :py:meth:`resume`, an interrupt, a restart or a stop.
+
+        :raises kgd.errors.NoSuchKernel:
+        """
+
+    def resume(kernel_id: str) -> None:
+        """
+        Let a suspended process go on.
 
         :raises kgd.errors.NoSuchKernel:
         """
@@ -280,23 +391,23 @@ class IKernels(Interface):
 
     def stop(kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
         """
-        Ask the kernel to end, then make it; fires when its process is gone.
+        Ask the kernel to end, then end its process; fires when that is gone.
 
-        :param reason: What clients read in the close frame, which has room for 123 bytes. One
-            that the caller gives is also told to those who ask for the kernel later. Of several
-            stops the first one's counts.
+        :param reason: What clients read in the close frame, which has room for 123 bytes. A reason
+            other than the default is also told to clients that ask for the kernel later. Of several
+            stops, the first one's reason counts.
         :return: Fails with :py:exc:`kgd.errors.NoSuchKernel`.
         """
 
     def spare() -> Sequence[IKernel]:
         """
-        :return: The kernels that nobody has asked for yet.
+        :return: The kernels that are started and not handed out yet.
         """
 
     def drain() -> Deferred[None]:
         """
-        Refuse new kernels from now on, with :py:exc:`kgd.errors.Unavailable`, and keep no spare
-        ones. Those that there are go on.
+        Refuse new kernels from now on, with :py:exc:`kgd.errors.Unavailable`, and stop the spare
+        ones. Kernels in use go on.
 
         :return: Fires when none is left.
         """

@@ -1,5 +1,5 @@
 """
-One kernel.
+One kernel, as the registry and its users see it.
 """
 
 from __future__ import annotations
@@ -17,139 +17,110 @@ from kgd.interfaces import (
     IKernel,
     IKernelChannels,
     IKernelLauncher,
-    IKernelObserver,
     IRelay,
     KernelSpec,
+    LaunchSpec,
 )
 from kgd.kernels.activity import Activity
 from kgd.kernels.controller import KernelController
-from kgd.kernels.local.transport import KernelAddress
 from kgd.kernels.restart_policy import StopSchedule
-from kgd.kernels.supervisor import LaunchSpec
 from kgd.settings import Settings
 
 
-@implementer(IKernel, IKernelObserver)
+@implementer(IKernel)
 class Kernel:
     """
-    A kernel over all the processes that it has in its life. Every Deferred that it gives away
-    belongs to one asker; cancelling it changes nothing for the kernel or for others.
+    A kernel over all the processes that it has in its life. Each Deferred that it returns belongs
+    to one caller; cancelling it changes nothing for the kernel or for other callers.
 
-    :ivar plan: What it is made of.
-    :ivar spec: The kernelspec that it was made from.
-    :ivar started: When that was, or when it was handed out, on the monotonic clock.
-    :ivar stopping: Whether somebody wants it gone, from which there is no way back.
-    :param address: Where it will listen.
-    :param forget: Called once when the kernel is gone, with the reason if it died by itself or was
-        stopped for one that is worth telling.
+    :ivar launch_spec: What it is made of.
     :param crashed: Called whenever its process has died and another is to take its place.
+    :param ended: Called once when the kernel is gone, with the reason if it died by itself or was
+        stopped for one that is worth telling.
+    :raises kgd.errors.KernelStartFailed: when the launcher cannot start such a kernel.
     """
 
     def __init__(
         self,
         reactor: Any,
-        plan: LaunchSpec,
+        launch_spec: LaunchSpec,
         settings: Settings,
         launcher: IKernelLauncher,
         relay: IRelay,
-        address: KernelAddress,
-        forget: Callable[[str], None],
         crashed: Callable[[], None],
+        ended: Callable[[str], None],
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.plan = plan
-        self.kernel_id: str = plan.kernel_id
-        self.name: str = plan.spec.name
-        self.spec: KernelSpec = plan.spec
+        self.launch_spec = launch_spec
+        self.kernel_id: str = launch_spec.kernel_id
+        self.spec: KernelSpec = launch_spec.spec
+        self.name: str = launch_spec.spec.name
+        self._settings = settings
         self._monotonic = monotonic
         self.started: float = monotonic()
         self.stopping: bool = False
-        self._settings = settings
         self._activity = Activity(wall_clock, monotonic, settings.untracked_message_types)
-        self._work = KernelController(
-            reactor, plan, settings, launcher, address, self._activity, forget, crashed
+        self._controller = KernelController(
+            reactor, launch_spec, settings, launcher, relay, self._activity, crashed, ended
         )
-        self._work.kernel = self
-        self.channels: IKernelChannels = relay.open(plan.kernel_id, self)
-        self._work.channels = self.channels
+        self.channels: IKernelChannels = self._controller.channels
 
     @property
     def execution_state(self) -> str:
-        """
-        ``starting``, ``idle``, ``busy``, ``restarting`` or ``dead``.
-        """
         return self._activity.execution_state
 
     @property
     def last_activity(self) -> float:
-        """
-        When it was last used, in seconds since the epoch.
-        """
         return self._activity.last_activity
 
     @property
     def last_used(self) -> float:
-        """
-        The same on the monotonic clock; as long as it is being started, it is in use.
-        """
         return self._activity.last_used
 
     @property
     def busy_since(self) -> float | None:
-        """
-        Since when it has been busy without a break, on that clock, or ``None``.
-        """
         return self._activity.busy_since
 
     @property
     def connections(self) -> int:
-        """
-        How many WebSockets are open on it.
-        """
         return self.channels.connections
 
     @property
     def reason(self) -> str:
-        """
-        Why it failed or was culled, or the empty string.
-        """
-        return self._work.reason
+        return self._controller.reason
 
     # --- what users want ---
 
-    def start(self) -> Deferred[IKernel]:
+    def start(self) -> None:
         """
-        Start the first process. To be called once.
-
-        :return: Fires when it runs; fails with :py:exc:`kgd.errors.KernelStartFailed`.
+        Start the first process. To be called once; a kernel that was stopped before stays so.
         """
-        starting = self._work.askers.started.wait()
-        self._work.events.start_asked()
-        return starting
+        self._controller.events.start_asked()
 
     def when_started(self) -> Deferred[IKernel]:
         """
-        :return: As :py:meth:`start`, for those who come later.
+        :return: Fires when the first process runs; fails with
+            :py:exc:`kgd.errors.KernelStartFailed`.
         """
-        return succeed(self) if self._work.has_run else self._work.askers.started.wait()
+        if self._controller.has_started:
+            return succeed(self)
+        started: Deferred[Any] = self._controller.started.wait()
+        return started.addCallback(lambda _: self)
 
     def when_ready(self) -> Deferred[None]:
-        """
-        :return: Fires when the kernel can be used; fails as :py:meth:`start` if it never will.
-        """
-        return succeed(None) if self._work.is_ready else self._work.askers.ready.wait()
+        return succeed(None) if self.is_ready else self._controller.ready.wait()
 
     @property
     def is_ready(self) -> bool:
         """
         Whether it can be used at the moment.
         """
-        return self._work.is_ready
+        return self._controller.is_ready
 
     def hand_out(self) -> None:
         """
-        From now on somebody uses it.
+        Count a spare kernel as started now: a client gets it.
         """
         self.started = self._monotonic()
         self._activity.handed_out()
@@ -158,80 +129,60 @@ class Kernel:
         """
         Interrupt what the kernel is doing, if anything.
         """
-        self._work.interrupt()
+        self._controller.interrupt()
 
-    def hold(self, hold: bool) -> None:
+    def suspend(self) -> None:
         """
-        Let its process stand still, or go on.
+        Stop its process until it is resumed, interrupted, restarted or stopped.
         """
-        self._work.hold(hold)
+        self._controller.suspend()
+
+    def resume(self) -> None:
+        """
+        Let its process go on, if it is suspended.
+        """
+        self._controller.resume()
 
     def restart(self) -> Deferred[None]:
         """
-        Replace the process. Whoever asks while that is being done gets the same one.
+        Replace the process. Calls during a restart share it.
 
         :return: Fires when the new one runs. Fails with :py:exc:`kgd.errors.RestartFailed`, or
             with :py:exc:`kgd.errors.NoSuchKernel` if the kernel is stopped instead.
         """
-        if self._work.gone:
+        if self._controller.gone:
             return fail(NoSuchKernel(f"Kernel does not exist: {self.kernel_id}"))
-        restarting = self._work.askers.restarted.wait()
-        self._work.events.restart_asked()
+        restarting = self._controller.restarted.wait()
+        self._controller.events.restart_asked()
         return restarting
 
     def stop(self, reason: str = SHUT_DOWN, *, hurried: bool = False) -> Deferred[None]:
         """
         End the process and the kernel.
 
-        :param reason: For the clients, and those who ask later; of several the first counts.
+        :param reason: For clients, also later ones; of several stops the first one's counts.
         :param hurried: Whether it must be done within 5 seconds.
         :return: Fires when that is done.
         """
-        if self._work.gone:
+        if self._controller.gone:
             return succeed(None)
         if not self.stopping:
             self.stopping = True
-            self._work.stop_reason = reason
+            self._controller.stop_reason = reason
         if hurried:
-            self._work.schedule = StopSchedule.hurried(self._settings)
-        stopping = self._work.askers.stopped.wait()
-        self._work.events.stop_asked()
+            self._controller.schedule = StopSchedule.hurried(self._settings)
+        stopping = self._controller.stopped.wait()
+        self._controller.events.stop_asked()
         return stopping
 
-    def leave(self) -> bool:
+    def detach(self) -> bool:
         """
-        Leave the process as it is, and its connection file, for whoever comes after the gateway.
+        Leave the process running without the gateway, and its connection file where it is.
 
-        :return: Whether that was done. It is not for a kernel that has not run its seed yet, or
-            that is between two processes or at its end; such a one has to be stopped.
+        :return: Whether that was done. A kernel that has not run its seed yet, that is between two
+            processes or that is being stopped cannot be left, and has to be stopped.
         """
-        if self.is_ready or self.plan.seed is None:
-            self._work.hold(False)
-            self._work.events.leave_asked()
-        return self._work.gone
-
-    # --- what the channels see ---
-
-    def became_ready(self) -> None:
-        """
-        The present process answers, its output reaches us, and it has run its seed.
-        """
-        self._work.process.says(self._work.events.became_ready)
-
-    def began_seeding(self) -> None:
-        """
-        The present process answers, and begins to run its seed.
-        """
-        self._work.process.says(self._work.events.began_seeding)
-
-    def seeding_failed(self, index: int, error: str) -> None:
-        """
-        A cell of the seed has failed.
-        """
-        self._work.process.says(lambda: self._work.seeding_failed(index, error))
-
-    def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
-        """
-        The kernel sent a message on iopub.
-        """
-        self._activity.published(msg_type, parent_type, execution_state)
+        if self.is_ready or self.launch_spec.seed is None:
+            self._controller.resume()
+            self._controller.events.detach_asked()
+        return self._controller.gone

@@ -1,5 +1,5 @@
 """
-Kernel ids: those that we make, and those that clients wish for.
+Kernel ids: new ones, and checks of those that clients ask for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import uuid
 
 from kgd.errors import InvalidRequest
 
-# The ids that the REST routes let through.
+# The ids that the REST routes match.
 _KERNEL_ID = re.compile(r"\w+-\w+-\w+-\w+-\w+", re.ASCII)
 _LONGEST = 100
 
@@ -23,8 +23,8 @@ def new_kernel_id() -> str:
 
 def check_kernel_id(kernel_id: object) -> str:
     """
-    :param kernel_id: What a client wants its kernel to be called. It becomes part of a file name.
-    :return: The same.
+    :param kernel_id: The id that a client wants for its kernel. It becomes part of a file name.
+    :return: The same id.
     :raises kgd.errors.InvalidRequest: unless it looks like a UUID.
     """
     if (

@@ -1,25 +1,26 @@
 """
-The life of a kernel, as a table.
+The life cycle of a kernel, as a table of states, events and effects.
 
 =========== ========================================================================================
+new         the kernel waits for room
 launching   the first process is being started
 starting    a process runs, and has not answered yet
-seeding     it answers, and runs its seed
-running     it answers
-overdue     it took too long, or failed, to answer or to be seeded, and was killed
-resting     the process ended by itself; another follows after a pause
-recovering  another process is being started after that
-restarting  another process is being started because a user wants it
+seeding     the process answers, and runs its seed
+running     the process answers, and is seeded
+failing     it took too long, or failed, to answer or to be seeded, and was killed
+backing off the process ended by itself; another follows after a pause
+recovering  another process is being started after that pause
+restarting  another process is being started because a user asked for it
 asked       the kernel was asked to end,
 terminated  it got SIGTERM,
 killed      it got SIGKILL; each of these once to stop, and once to start another process then
-abandoning  to be stopped, but a process is just being started
+cancelling  to be stopped, but a process is still being started
 ended       there is no process, and there will be none
 =========== ========================================================================================
 
-The table knows what follows from what. How it is done, and how long patience lasts, is for whoever
-provides :py:class:`KernelEffects`. Events return nothing, so that one may come
-while another is being handled.
+The table knows what follows from what. How it is done, and how long each step may take, is decided
+by the provider of :py:class:`KernelEffects`. Events return nothing, so that one may come while
+another is being handled.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class KernelEvents(Protocol):
 
     def start_asked(self) -> None:
         """
-        Begin. Comes first, and once.
+        There is room for the kernel: start it. Comes once.
         """
 
     def launched(self) -> None:
@@ -57,7 +58,7 @@ class KernelEvents(Protocol):
 
     def seeding_failed(self, reason: str) -> None:
         """
-        It could not be seeded.
+        The seed has failed.
         """
 
     def became_ready(self) -> None:
@@ -70,12 +71,12 @@ class KernelEvents(Protocol):
         The process is gone.
         """
 
-    def patience_ended(self) -> None:
+    def timed_out(self) -> None:
         """
-        What was waited for has not come, or a pause is over.
+        The present step has taken too long, or a pause is over.
         """
 
-    def hope_ended(self, reason: str) -> None:
+    def restarts_exhausted(self, reason: str) -> None:
         """
         The kernel has failed too often in a row.
         """
@@ -87,133 +88,138 @@ class KernelEvents(Protocol):
 
     def stop_asked(self) -> None:
         """
-        A user wants the kernel gone, or wants it gone sooner.
+        The kernel is to be stopped, or to be stopped sooner.
         """
 
-    def leave_asked(self) -> None:
+    def detach_asked(self) -> None:
         """
-        The gateway ends; the process shall run on without it.
+        The gateway ends, and is to leave the process running.
         """
 
 
 class KernelEffects(Protocol):
     """
-    What is done about it. An effect that waits for something begins a new patience.
+    What is done about the events. An effect that begins a step gives it a time limit.
+
+    Each effect gets the ``reason`` of its event, which is empty for events that have none.
     """
 
-    def launch(self) -> None:
+    def launch(self, reason: str) -> None:
         """
-        Start a process. Leads to ``launched`` or ``launch_failed``.
-        """
-
-    def replace(self) -> None:
-        """
-        Start a process in place of the one that a user did not want any more.
+        Start a process, at another address as long as none has ever worked. Leads to ``launched``
+        or ``launch_failed``.
         """
 
-    def promote(self) -> None:
+    def replace(self, reason: str) -> None:
         """
-        The process that is being started anyway is the one that a user wants.
-        """
-
-    def greet(self) -> None:
-        """
-        A process runs, which is all that some wait for. Give it time to answer.
+        Start a process in place of the one that a user did not want any more, at its address.
         """
 
-    def settle(self) -> None:
+    def count_as_restart(self, reason: str) -> None:
         """
-        The kernel can be used.
-        """
-
-    def rest(self, reason: str) -> None:
-        """
-        Pause before the next try. Leads to ``patience_ended`` or ``hope_ended``.
+        Take the launch that is under way for the one that a user asks for: what went wrong before
+        does not count any more.
         """
 
-    def watch_seed(self) -> None:
+    def await_answer(self, reason: str) -> None:
         """
-        Give it time to run its seed.
-        """
-
-    def reject(self, reason: str) -> None:
-        """
-        Kill a process that cannot be seeded.
+        A process runs: give it time to answer. A kernel without a seed has started.
         """
 
-    def overrun(self) -> None:
+    def await_seed(self, reason: str) -> None:
         """
-        Kill a process that did not answer in time.
-        """
-
-    def ask_to_stop(self) -> None:
-        """
-        Ask the kernel to end.
+        Give the process time to run its seed.
         """
 
-    def ask_to_restart(self) -> None:
+    def report_ready(self, reason: str) -> None:
         """
-        Ask the kernel to end, and tell it that another process will follow.
+        The kernel can be used: tell everything that waits for it.
         """
 
-    def terminate(self) -> None:
+    def back_off(self, reason: str) -> None:
+        """
+        Count a failure, and pause before the next launch. Leads to ``timed_out`` or
+        ``restarts_exhausted``.
+        """
+
+    def kill_unseeded(self, reason: str) -> None:
+        """
+        Kill a process whose seed has failed.
+        """
+
+    def kill_overdue(self, reason: str) -> None:
+        """
+        Kill a process that did not answer, or did not run its seed, in time.
+        """
+
+    def ask_to_stop(self, reason: str) -> None:
+        """
+        Send a shutdown request.
+        """
+
+    def ask_to_restart(self, reason: str) -> None:
+        """
+        Send a shutdown request that says that another process follows.
+        """
+
+    def terminate(self, reason: str) -> None:
         """
         Send SIGTERM.
         """
 
-    def kill(self) -> None:
+    def kill(self, reason: str) -> None:
         """
         Send SIGKILL.
         """
 
-    def hurry(self) -> None:
+    def kill_late(self, reason: str) -> None:
         """
-        Go on with the present patience, or with less if whoever wants the stop has less.
-        """
-
-    def turn_away(self) -> None:
-        """
-        Disappoint everybody who waits for a process.
+        Kill a process that was launched after the kernel's end.
         """
 
-    def abandon(self) -> None:
+    def shorten_step(self, reason: str) -> None:
         """
-        Wait for the launch that is under way, but not for ever.
-        """
-
-    def discard(self) -> None:
-        """
-        Kill a process that came too late.
+        Give the present step no more time than the schedule of the latest stop allows.
         """
 
-    def end_stopped(self) -> None:
+    def await_launch(self, reason: str) -> None:
         """
-        A user wanted the kernel gone, and it is.
+        Give the launch that is under way time to end.
         """
 
-    def end_unlaunched(self, reason: str) -> None:
+    def fail_waiters(self, reason: str) -> None:
+        """
+        Tell those that wait for a process that the kernel is being stopped.
+        """
+
+    def end_stopped(self, reason: str) -> None:
+        """
+        The kernel was to be stopped, and is gone.
+        """
+
+    def end_launch_failed(self, reason: str) -> None:
         """
         The process that a user waits for could not be started.
         """
 
     def end_dead(self, reason: str) -> None:
         """
-        The kernel has failed for good.
+        The kernel has failed too often.
         """
 
-    def end_overdue(self) -> None:
+    def end_failed(self, reason: str) -> None:
         """
-        The kernel has failed for good by not answering in time.
-        """
-
-    def end_left(self) -> None:
-        """
-        The process is not ours any more.
+        The kernel did not answer, or was not seeded, and its process is gone.
         """
 
-    def end_unkillable(self) -> None:
+    def end_detached(self, reason: str) -> None:
         """
-        Even SIGKILL did not end the process; there is nothing else to wait for.
+        Leave the process running, with all that is needed to reach it.
+        """
+
+    def end_unkillable(self, reason: str) -> None:
+        """
+        Not even SIGKILL has ended the process, and no further step is left.
         """
 
 
@@ -227,8 +233,8 @@ _launching = _state("launching")
 _starting = _state("starting")
 _running = _state("running")
 _seeding = _state("seeding")
-_overdue = _state("overdue")
-_resting = _state("resting")
+_failing = _state("failing")
+_backing_off = _state("backing off")
 _recovering = _state("recovering")
 _restarting = _state("restarting")
 _asked_to_stop = _state("asked to stop")
@@ -237,146 +243,157 @@ _killed_to_stop = _state("killed to stop")
 _asked_to_restart = _state("asked to restart")
 _terminated_to_restart = _state("terminated to restart")
 _killed_to_restart = _state("killed to restart")
-_abandoning = _state("abandoning")
+_cancelling = _state("cancelling")
 _ended = _state("ended")
 
 _on = KernelEvents
 _do = KernelEffects
-# In this state, upon this event, the kernel goes to that state and these effects are had.
+# State, then rows of an event, the next state, and the effects in their order.
 _TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
-    _new: ((_on.start_asked, _launching, _do.launch),),
+    _new: (
+        (_on.start_asked, _launching, _do.launch),
+        (_on.restart_asked, _new),
+        (_on.stop_asked, _ended, _do.end_stopped),
+    ),
     _launching: (
-        (_on.launched, _starting, _do.greet),
-        (_on.launch_failed, _ended, _do.end_unlaunched),
+        (_on.launched, _starting, _do.await_answer),
+        (_on.launch_failed, _ended, _do.end_launch_failed),
         (_on.restart_asked, _launching),
-        (_on.stop_asked, _abandoning, _do.turn_away, _do.abandon),
+        (_on.stop_asked, _cancelling, _do.fail_waiters, _do.await_launch),
     ),
     _starting: (
-        (_on.began_seeding, _seeding, _do.watch_seed),
-        (_on.became_ready, _running, _do.settle),
-        (_on.process_ended, _resting, _do.rest),
-        (_on.patience_ended, _overdue, _do.overrun),
+        (_on.began_seeding, _seeding, _do.await_seed),
+        (_on.became_ready, _running, _do.report_ready),
+        (_on.process_ended, _backing_off, _do.back_off),
+        (_on.timed_out, _failing, _do.kill_overdue),
         (_on.restart_asked, _terminated_to_restart, _do.terminate),
         (_on.stop_asked, _terminated_to_stop, _do.terminate),
-        (_on.leave_asked, _ended, _do.end_left),
+        (_on.detach_asked, _ended, _do.end_detached),
     ),
     _seeding: (
-        (_on.became_ready, _running, _do.settle),
-        (_on.seeding_failed, _overdue, _do.reject),
-        (_on.process_ended, _resting, _do.rest),
-        (_on.patience_ended, _overdue, _do.overrun),
+        (_on.became_ready, _running, _do.report_ready),
+        (_on.seeding_failed, _failing, _do.kill_unseeded),
+        (_on.process_ended, _backing_off, _do.back_off),
+        (_on.timed_out, _failing, _do.kill_overdue),
         (_on.restart_asked, _terminated_to_restart, _do.terminate),
         (_on.stop_asked, _terminated_to_stop, _do.terminate),
     ),
     _running: (
-        (_on.process_ended, _resting, _do.rest),
+        (_on.process_ended, _backing_off, _do.back_off),
         (_on.restart_asked, _asked_to_restart, _do.ask_to_restart),
         (_on.stop_asked, _asked_to_stop, _do.ask_to_stop),
-        (_on.leave_asked, _ended, _do.end_left),
+        (_on.detach_asked, _ended, _do.end_detached),
     ),
-    _overdue: (
-        (_on.process_ended, _ended, _do.end_overdue),
-        (_on.patience_ended, _ended, _do.end_unkillable),
+    _failing: (
+        (_on.process_ended, _ended, _do.end_failed),
+        (_on.timed_out, _ended, _do.end_unkillable),
         (_on.restart_asked, _killed_to_restart, _do.kill),
         (_on.stop_asked, _killed_to_stop, _do.kill),
     ),
-    _resting: (
-        (_on.patience_ended, _recovering, _do.launch),
-        (_on.hope_ended, _ended, _do.end_dead),
+    _backing_off: (
+        (_on.timed_out, _recovering, _do.launch),
+        (_on.restarts_exhausted, _ended, _do.end_dead),
         (_on.restart_asked, _restarting, _do.replace),
         (_on.stop_asked, _ended, _do.end_stopped),
     ),
     _recovering: (
-        (_on.launched, _starting, _do.greet),
-        (_on.launch_failed, _resting, _do.rest),
-        (_on.restart_asked, _restarting, _do.promote),
-        (_on.stop_asked, _abandoning, _do.turn_away, _do.abandon),
+        (_on.launched, _starting, _do.await_answer),
+        (_on.launch_failed, _backing_off, _do.back_off),
+        (_on.restart_asked, _restarting, _do.count_as_restart),
+        (_on.stop_asked, _cancelling, _do.fail_waiters, _do.await_launch),
     ),
     _restarting: (
-        (_on.launched, _starting, _do.greet),
-        (_on.launch_failed, _ended, _do.end_unlaunched),
+        (_on.launched, _starting, _do.await_answer),
+        (_on.launch_failed, _ended, _do.end_launch_failed),
         (_on.restart_asked, _restarting),
-        (_on.stop_asked, _abandoning, _do.turn_away, _do.abandon),
+        (_on.stop_asked, _cancelling, _do.fail_waiters, _do.await_launch),
     ),
     _asked_to_stop: (
         (_on.process_ended, _ended, _do.end_stopped),
-        (_on.patience_ended, _terminated_to_stop, _do.terminate),
-        (_on.restart_asked, _asked_to_stop, _do.turn_away),
-        (_on.stop_asked, _asked_to_stop, _do.hurry),
+        (_on.timed_out, _terminated_to_stop, _do.terminate),
+        (_on.restart_asked, _asked_to_stop, _do.fail_waiters),
+        (_on.stop_asked, _asked_to_stop, _do.shorten_step),
     ),
     _terminated_to_stop: (
         (_on.process_ended, _ended, _do.end_stopped),
-        (_on.patience_ended, _killed_to_stop, _do.kill),
-        (_on.restart_asked, _terminated_to_stop, _do.turn_away),
-        (_on.stop_asked, _terminated_to_stop, _do.hurry),
+        (_on.timed_out, _killed_to_stop, _do.kill),
+        (_on.restart_asked, _terminated_to_stop, _do.fail_waiters),
+        (_on.stop_asked, _terminated_to_stop, _do.shorten_step),
     ),
     _killed_to_stop: (
         (_on.process_ended, _ended, _do.end_stopped),
-        (_on.patience_ended, _ended, _do.end_unkillable),
-        (_on.restart_asked, _killed_to_stop, _do.turn_away),
-        (_on.stop_asked, _killed_to_stop, _do.hurry),
+        (_on.timed_out, _ended, _do.end_unkillable),
+        (_on.restart_asked, _killed_to_stop, _do.fail_waiters),
+        (_on.stop_asked, _killed_to_stop, _do.shorten_step),
     ),
     _asked_to_restart: (
         (_on.process_ended, _restarting, _do.replace),
-        (_on.patience_ended, _terminated_to_restart, _do.terminate),
+        (_on.timed_out, _terminated_to_restart, _do.terminate),
         (_on.restart_asked, _asked_to_restart),
-        (_on.stop_asked, _asked_to_stop, _do.turn_away, _do.hurry),
+        (_on.stop_asked, _asked_to_stop, _do.fail_waiters, _do.shorten_step),
     ),
     _terminated_to_restart: (
         (_on.process_ended, _restarting, _do.replace),
-        (_on.patience_ended, _killed_to_restart, _do.kill),
+        (_on.timed_out, _killed_to_restart, _do.kill),
         (_on.restart_asked, _terminated_to_restart),
-        (_on.stop_asked, _terminated_to_stop, _do.turn_away, _do.hurry),
+        (_on.stop_asked, _terminated_to_stop, _do.fail_waiters, _do.shorten_step),
     ),
     _killed_to_restart: (
         (_on.process_ended, _restarting, _do.replace),
-        (_on.patience_ended, _ended, _do.end_unkillable),
+        (_on.timed_out, _ended, _do.end_unkillable),
         (_on.restart_asked, _killed_to_restart),
-        (_on.stop_asked, _killed_to_stop, _do.turn_away, _do.hurry),
+        (_on.stop_asked, _killed_to_stop, _do.fail_waiters, _do.shorten_step),
     ),
-    _abandoning: (
+    _cancelling: (
         (_on.launched, _terminated_to_stop, _do.terminate),
         (_on.launch_failed, _ended, _do.end_stopped),
-        (_on.patience_ended, _ended, _do.end_stopped),
-        (_on.restart_asked, _abandoning, _do.turn_away),
-        (_on.stop_asked, _abandoning, _do.hurry),
+        (_on.timed_out, _ended, _do.end_stopped),
+        (_on.restart_asked, _cancelling, _do.fail_waiters),
+        (_on.stop_asked, _cancelling, _do.shorten_step),
     ),
     _ended: (
-        (_on.launched, _ended, _do.discard),
+        (_on.start_asked, _ended),
+        (_on.launched, _ended, _do.kill_late),
         (_on.launch_failed, _ended),
         (_on.process_ended, _ended),
         (_on.restart_asked, _ended),
         (_on.stop_asked, _ended),
     ),
 }
-# Events that may come in any state, and mean nothing in most.
-_STRAY = (_on.began_seeding, _on.seeding_failed, _on.became_ready, _on.hope_ended, _on.leave_asked)
+# Events that may come in any state, and are ignored where the table does not have them.
+_IGNORED = (
+    _on.began_seeding,
+    _on.seeding_failed,
+    _on.became_ready,
+    _on.restarts_exhausted,
+    _on.detach_asked,
+)
 
 
 def _add(state: Any, event: Callable[..., None], to: Any, *effects: Callable[..., None]) -> None:
     """
-    Add a row to the machine. An effect gets as many of the event's arguments as it takes.
+    Add a row to the machine.
     """
-    steps = [(effect.__name__, effect.__code__.co_argcount - 1) for effect in effects]
+    names = [effect.__name__ for effect in effects]
 
-    def have_effects(_events: KernelEvents, do: KernelEffects, *arguments: str) -> None:
-        for name, takes in steps:
-            getattr(do, name)(*arguments[:takes])
+    def have_effects(_events: KernelEvents, do: KernelEffects, reason: str = "") -> None:
+        for name in names:
+            getattr(do, name)(reason)
 
     state.upon(event).to(to)(have_effects)
 
 
 def _add_all() -> None:
     for state, rows in _TABLE.items():
-        meant = set()
+        known = set()
         for event, to, *effects in rows:
-            meant.add(event)
+            known.add(event)
             _add(state, event, to, *effects)
-        for event in _STRAY:
-            if event not in meant:
+        for event in _IGNORED:
+            if event not in known:
                 _add(state, event, state)
 
 
 _add_all()
-#: Makes the machine of one kernel, given its effects.
+#: Makes the machine of one kernel from its effects.
 new_lifecycle = _machine.build()

@@ -1,5 +1,5 @@
 """
-Spare kernels: started and seeded before anybody asks for them.
+A pool of spare kernels, which are started and seeded before a client asks for one.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDef
 from twisted.internet.interfaces import IDelayedCall
 
 from kgd.errors import ConfigurationError, GatewayError
+from kgd.interfaces import LaunchSpec
 from kgd.kernels.kernel import Kernel
-from kgd.kernels.supervisor import LaunchSpec
 from kgd.observability.logs import make_logger
 
-# Whoever has just been given a spare kernel shall have the processor for themselves at first.
+# Seconds after a spare kernel was handed out: its new user has the processor first.
 REFILL_AFTER = 0.2
-# After a failure to refill.
+# Seconds after a failure to refill.
 SHORTEST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
 
 
 class WarmPool:
     """
-    Keeps so many kernels of each kernelspec spare.
+    Keeps a number of spare kernels of each kernelspec.
 
     :param make: Makes a kernel of a kernelspec, not yet started.
     :param room: How many more kernels there may be; ``None`` is no limit.
@@ -40,25 +40,25 @@ class WarmPool:
         self._room = room
         self._wanted: Mapping[str, int] = {}
         self._spare: list[Kernel] = []
-        self._leaving: list[Kernel] = []
+        self._stopping: list[Kernel] = []
         self._refill: IDelayedCall | None = None
         self._pause = SHORTEST_PAUSE
 
     def __iter__(self) -> Iterator[Kernel]:
         """
-        All that are there, also those that are being stopped.
+        All spare kernels, also those that are being stopped.
         """
-        return iter((*self._spare, *self._leaving))
+        return iter((*self._spare, *self._stopping))
 
     def __len__(self) -> int:
-        return len(self._spare) + len(self._leaving)
+        return len(self._spare) + len(self._stopping)
 
     async def fill(self, wanted: Mapping[str, int]) -> None:
         """
         Start this many kernels of each kernelspec, and wait until they can be used.
 
         :param wanted: Canonical name to number.
-        :raises kgd.errors.ConfigurationError: when one cannot.
+        :raises kgd.errors.ConfigurationError: when one of them cannot be started.
         """
         self._wanted = wanted
         try:
@@ -71,7 +71,7 @@ class WarmPool:
 
     def _missing(self) -> list[str]:
         """
-        :return: A kernelspec's name for each kernel to be started, as far as there is room.
+        :return: The kernelspec of each kernel to start, as far as there is room.
         """
         names = [kernel.name for kernel in self._spare]
         missing = [
@@ -84,18 +84,18 @@ class WarmPool:
         kernel = self._make(name)
         self._spare.append(kernel)
         ready = kernel.when_ready()
-        kernel.start().addErrback(lambda _: None)
+        kernel.start()
         return ready
 
-    def take(self, plan: LaunchSpec) -> Kernel | None:
+    def take(self, launch_spec: LaunchSpec) -> Kernel | None:
         """
-        :return: A kernel that is as good as one made by this plan, or ``None`` when there is none.
+        :return: A kernel as good as one made from this, or ``None``.
         """
         for kernel in tuple(self._spare):
-            if kernel.name == plan.spec.name and kernel.plan.spec != plan.spec:
+            if kernel.name == launch_spec.spec.name and kernel.spec != launch_spec.spec:
                 # Its kernelspec has been changed since.
-                self._dismiss(kernel)
-            elif kernel.is_ready and kernel.plan.is_like(plan):
+                self._stop(kernel)
+            elif kernel.is_ready and kernel.launch_spec.is_like(launch_spec):
                 self._spare.remove(kernel)
                 self.refill_soon()
                 return kernel
@@ -103,34 +103,34 @@ class WarmPool:
 
     def give_way(self) -> Deferred[None]:
         """
-        Stop one spare kernel, if there is any, to make room for somebody's.
+        Stop one spare kernel, if there is any, to make room for a client's.
 
         :return: Fires when its process is gone.
         """
         if self._spare:
-            return self._dismiss(self._spare[-1])
-        return self._leaving[0].stop() if self._leaving else succeed(None)
+            return self._stop(self._spare[-1])
+        return self._stopping[0].stop() if self._stopping else succeed(None)
 
-    def _dismiss(self, kernel: Kernel) -> Deferred[None]:
+    def _stop(self, kernel: Kernel) -> Deferred[None]:
         self._spare.remove(kernel)
-        self._leaving.append(kernel)
+        self._stopping.append(kernel)
         return kernel.stop()
 
     def forget(self, kernel: Kernel) -> None:
         """
-        A kernel is gone; maybe a spare one that has died.
+        Replace a kernel that is gone: a spare one that died, or one that makes room for another.
         """
         if kernel in self._spare:
             self._spare.remove(kernel)
             self._try_later()
             return
-        if kernel in self._leaving:
-            self._leaving.remove(kernel)
+        if kernel in self._stopping:
+            self._stopping.remove(kernel)
         self.refill_soon()
 
     def refill_soon(self) -> None:
         """
-        Start what is missing, in a moment.
+        Start missing kernels in a moment.
         """
         if self._wanted and self._refill is None:
             self._refill = self._reactor.callLater(REFILL_AFTER, self._refill_now)
@@ -143,9 +143,9 @@ class WarmPool:
             except GatewayError as error:
                 self._failed(error)
                 return
-            ready.addCallbacks(lambda _: self._succeeded(), lambda failure: None)
+            ready.addCallbacks(lambda _: self._reset_pause(), lambda failure: None)
 
-    def _succeeded(self) -> None:
+    def _reset_pause(self) -> None:
         self._pause = SHORTEST_PAUSE
 
     def _failed(self, error: object) -> None:
@@ -159,9 +159,9 @@ class WarmPool:
 
     def close(self) -> list[Kernel]:
         """
-        Keep none any more.
+        Keep no spare kernels from now on.
 
-        :return: Those that have to be stopped.
+        :return: Those to be stopped.
         """
         self._wanted = {}
         refill, self._refill = self._refill, None

@@ -1,5 +1,5 @@
 """
-How often a kernel may fail, and how long it rests in between.
+How often a kernel may fail, how long to wait in between, and how long each step of a stop may take.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _SHORTEST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
 
-def pause(failures: int) -> float:
+def backoff(failures: int) -> float:
     """
     :param failures: How often the kernel has failed in a row.
-    :return: How long to wait before the next try, in seconds.
+    :return: How long to wait before the next launch, in seconds.
     """
     if failures <= 1:
         return 0.0
@@ -29,20 +29,20 @@ def pause(failures: int) -> float:
 
 class RestartPolicy:
     """
-    A kernel's failures in a row.
+    Counts a kernel's failures in a row, and says whether it is restarted after them.
 
     :param now: A monotonic clock.
-    :param most: How many of them another process may follow.
+    :param limit: After how many failures in a row the kernel is still restarted.
     :param stable: A kernel that was usable for so many seconds starts with a clean record when it
         fails.
     """
 
-    def __init__(self, now: Callable[[], float], most: int, stable: float) -> None:
+    def __init__(self, now: Callable[[], float], limit: int, stable: float) -> None:
         self._now = now
         self._stable = stable
-        self._most = most
+        self._limit = limit
         self._ready_since: float | None = None
-        self._count = 0
+        self._failures = 0
 
     def launching(self) -> None:
         """
@@ -56,29 +56,30 @@ class RestartPolicy:
         """
         self._ready_since = self._now()
 
-    def forgive(self) -> None:
+    def reset(self) -> None:
         """
-        A user has taken the matter into their own hands.
+        Forget the failures: a user restarts the kernel.
         """
-        self._count = 0
+        self._failures = 0
 
     def failed(self) -> float | None:
         """
         The process has ended by itself, or could not be started.
 
-        :return: How long to rest before the next one; ``None`` when there should be none.
+        :return: How long to wait before the next launch; ``None`` when there should be none.
         """
         since, self._ready_since = self._ready_since, None
         if since is not None and self._now() - since >= self._stable:
-            self._count = 0
-        self._count += 1
-        return pause(self._count) if self._count <= self._most else None
+            self._failures = 0
+        self._failures += 1
+        return backoff(self._failures) if self._failures <= self._limit else None
 
-    def in_vain(self) -> str:
+    def describe_restarts(self) -> str:
         """
-        :return: How often the kernel was restarted, to be added to a reason; maybe nothing.
+        :return: How often the kernel was restarted, as the end of a reason: ``" (restarted once)"``
+            or the empty string.
         """
-        restarts = self._count - 1
+        restarts = self._failures - 1
         if restarts < 1:
             return ""
         return f" (restarted {restarts} times)" if restarts > 1 else " (restarted once)"
@@ -92,7 +93,11 @@ _HURRIED = 1.5
 @attrs.frozen(kw_only=True)
 class StopSchedule:
     """
-    How long each step towards a kernel's end may take, in seconds.
+    How long each step towards the end of a process may take, in seconds.
+
+    :ivar asked: After ``shutdown_request``.
+    :ivar terminated: After SIGTERM.
+    :ivar killed: After SIGKILL.
     """
 
     asked: float
@@ -102,7 +107,7 @@ class StopSchedule:
     @classmethod
     def usual(cls, settings: Settings) -> StopSchedule:
         """
-        When a user stops or restarts a kernel.
+        The schedule when a user stops or restarts a kernel.
         """
         half = settings.shutdown_wait_time / 2
         return cls(asked=half, terminated=half, killed=_AFTER_SIGKILL)
@@ -110,7 +115,7 @@ class StopSchedule:
     @classmethod
     def hurried(cls, settings: Settings) -> StopSchedule:
         """
-        When the gateway ends, which whoever told it to expects to take 5 seconds at most.
+        The schedule when the gateway ends, which service managers expect within 5 seconds.
         """
         step = min(settings.shutdown_wait_time / 2, _HURRIED)
         return cls(asked=step, terminated=step, killed=1.0)
@@ -125,34 +130,34 @@ class StopSchedule:
 
 class StepTimer:
     """
-    Waits for one thing at a time.
+    A timer for one step at a time.
 
     :param reactor: An ``IReactorTime``.
-    :param ended: Called when what was waited for has not come in time.
+    :param expired: Called when the step has taken too long.
     """
 
-    def __init__(self, reactor: Any, ended: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any, expired: Callable[[], None]) -> None:
         self._reactor = reactor
-        self._ended = ended
+        self._expired = expired
         self._timer: IDelayedCall | None = None
 
-    def wait(self, seconds: float) -> None:
+    def start(self, seconds: float) -> None:
         """
-        Wait so long, and no longer for anything else.
+        Begin a step, and time the one before no longer.
         """
-        self.end()
+        self.cancel()
         self._timer = self._reactor.callLater(seconds, self._expire)
 
-    def limit(self, seconds: float) -> None:
+    def shorten(self, seconds: float) -> None:
         """
-        Wait not longer than that from now on.
+        Give the present step at most that long from now on.
         """
         if self._timer is not None and self._timer.getTime() - self._reactor.seconds() > seconds:
             self._timer.reset(seconds)
 
-    def end(self) -> None:
+    def cancel(self) -> None:
         """
-        Wait for nothing.
+        Time nothing.
         """
         timer, self._timer = self._timer, None
         if timer is not None:
@@ -160,4 +165,4 @@ class StepTimer:
 
     def _expire(self) -> None:
         self._timer = None
-        self._ended()
+        self._expired()

@@ -1,5 +1,5 @@
 """
-The notebook whose cells run in every kernel before anybody uses it.
+Loads the seed notebook, whose cells run in every kernel before clients use it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ _log = make_logger()
 
 async def load_seed(reactor: Any, settings: Settings, specs: IKernelSpecs) -> Seed | None:
     """
-    :return: What ``--seed-uri`` names, or ``None`` when it names nothing.
-    :raises kgd.errors.ConfigurationError: when it cannot be had, or nothing could be seeded.
+    :return: The seed that ``--seed-uri`` names, or ``None`` when it names none.
+    :raises kgd.errors.ConfigurationError: when the notebook cannot be fetched or read, or its
+        kernelspec is not installed.
     """
     if not settings.seed_uri:
         return None

@@ -1,5 +1,5 @@
 """
-The kernelspecs that are installed on this machine.
+Finds the kernelspecs that are installed on this machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _IPYKERNEL = ("ipykernel", "ipykernel_launcher")
 
 def is_ipykernel(argv: Sequence[str]) -> bool:
     """
-    Whether a command starts ipykernel, with nothing in between.
+    Whether a command starts ipykernel directly, not through another program.
     """
     return (
         bool(argv)
@@ -44,8 +44,8 @@ def is_ipykernel(argv: Sequence[str]) -> bool:
 _log = make_logger()
 _ALIASES = {"python": "python3"}
 _SCRIPTS = ("kernel.js", "kernel.css")
-# Files that changed this shortly before they were read may change again without any of their times
-# showing it. In nanoseconds; some file systems count in units of two seconds.
+# In nanoseconds. Files that changed this shortly before they were read may change again without a
+# change of their times: some file systems count in units of two seconds.
 _UNSETTLED = 2_000_000_000
 
 _State = tuple[int, ...] | None
@@ -53,13 +53,10 @@ _State = tuple[int, ...] | None
 
 class _Forward(logging.Handler):
     """
-    Brings what jupyter_client has to say into our log.
+    Forwards jupyter_client's log messages to the gateway's log.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """
-        Pass a record on.
-        """
         level = LogLevel.warn if record.levelno >= logging.WARNING else LogLevel.debug
         _log.emit(level, "{text}", text=record.getMessage())
 
@@ -73,7 +70,7 @@ def search_path() -> list[str]:
     """
     :return: The directories that hold kernelspecs, strongest first.
     """
-    # The last is what jupyter_client adds by itself, after importing all of IPython for it.
+    # jupyter_client adds the last one itself, but imports all of IPython for it.
     ipython = os.environ.get("IPYTHONDIR") or os.path.join("~", ".ipython")
     return [*jupyter_path("kernels"), os.path.join(os.path.expanduser(ipython), "kernels")]
 
@@ -81,12 +78,12 @@ def search_path() -> list[str]:
 @implementer(IKernelSpecs)
 class InstalledKernelSpecs:
     """
-    Reads kernelspecs where Jupyter looks for them. They are read anew when something in their
-    directories has changed, which every call finds out.
+    Reads kernelspecs where Jupyter looks for them. Every call checks their directories, and reads
+    them again when something there has changed.
 
     :param path: The directories to look in; by default :py:func:`search_path`.
-    :param allowed: The names of those that shall be there; if empty, all.
-    :param native: Whether there is a kernelspec of this Python, ``python3``, when ipykernel can be
+    :param allowed: The names of the only kernelspecs to offer; if empty, all.
+    :param native: Whether to offer a kernelspec of this Python, ``python3``, when ipykernel can be
         imported, even if none is installed.
     """
 
@@ -112,18 +109,12 @@ class InstalledKernelSpecs:
         return self._specs
 
     def find(self, name: str) -> KernelSpec:
-        """
-        One of them.
-        """
         try:
             return self.all()[_key(name)]
         except KeyError:
             raise NoSuchKernelSpec(f"No such kernel: {name}") from None
 
     def has(self, name: str) -> bool:
-        """
-        Whether one of this name is installed, as far as the names of directories tell.
-        """
         key = _key(name)
         if self._allowed and key not in self._allowed:
             return False
@@ -139,7 +130,7 @@ class InstalledKernelSpecs:
     def _read(self) -> None:
         searched = self._searched()
         now = time.time_ns()
-        # Looked at before it is read, so that a change in between is noticed next time.
+        # Taken before the files are read, so that a change in between is noticed next time.
         seen = {path: _state(path) for path in _watched(searched)}
         self._specs = MappingProxyType(
             {
@@ -149,7 +140,7 @@ class InstalledKernelSpecs:
             }
         )
         for spec in self._specs.values():
-            # One that jupyter_client found elsewhere.
+            # A kernelspec that jupyter_client found elsewhere.
             seen.setdefault(str(spec.directory), _state(str(spec.directory)))
         newest = max((max(state[-2:]) for state in seen.values() if state), default=0)
         self._seen = seen if newest < now - _UNSETTLED else None
@@ -162,7 +153,7 @@ def _key(name: str) -> str:
 
 def _state(path: str) -> _State:
     """
-    :return: Something that changes when the file or directory does; the times come last.
+    :return: Values that change when the file or directory does; the times come last.
     """
     try:
         found = os.stat(path)
@@ -173,7 +164,7 @@ def _state(path: str) -> _State:
 
 def _watched(path: Iterable[str]) -> Iterator[str]:
     """
-    :return: Whatever can decide which kernelspecs there are and what they say.
+    :return: All files and directories on which the found kernelspecs depend.
     """
     for directory in path:
         yield directory
@@ -190,11 +181,12 @@ def _names_in(directory: str) -> list[str]:
 
 
 def _installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, KernelSpec]]:
-    # This imports all of jupyter_client, its asyncio clients too: there is no narrower door. While
-    # nobody uses the gateway, it can do without those megabytes.
+    # This imports all of jupyter_client, also its asyncio clients; no narrower import works. A
+    # gateway that has no clients yet saves those megabytes.
     from jupyter_client.kernelspec import KernelSpecManager
 
-    # A new one each time: it is cheap, and a directory that cannot be read would stop it.
+    # A new manager each time is cheap. It fails on directories that cannot be read, so these are
+    # left out.
     manager = KernelSpecManager(
         kernel_dirs=[each for each in path if os.access(each, os.R_OK | os.X_OK)],
         log=_jupyters_log,
@@ -204,9 +196,9 @@ def _installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, KernelS
         try:
             yield name, _kernel_spec(manager, name)
         except Exception as error:
-            # Whatever somebody's kernel.json holds, the others stay available.
+            # One broken kernel.json must not make the others unavailable.
             _log.warn(
-                "the kernelspec {name} is left out, it cannot be used: {error}",
+                "the kernelspec {name} is left out, as it cannot be used: {error}",
                 name=name,
                 error=f"{type(error).__name__}: {error}",
             )

@@ -42,8 +42,8 @@ DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute
 #: Messages that the limits on the rate of output neither count nor drop.
 NOT_RATE_LIMITED = frozenset({"status", "comm_open", "execute_input"})
 
-#: Messages that do not count as use of a kernel: questions about it, and what code sends that runs,
-#: which counts because the kernel is busy then.
+#: Messages that do not count as use of a kernel: questions about it, and the output of running
+#: code, during which the kernel counts as used because it is busy.
 UNTRACKED = DROPPABLE | {
     "comm_info_request",
     "comm_info_reply",

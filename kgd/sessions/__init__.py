@@ -1,3 +1,3 @@
 """
-Sessions: which notebook, console or file works with which kernel.
+Sessions: which notebook, console or file uses which kernel.
 """

@@ -1,5 +1,5 @@
 """
-Interface and values of sessions.
+Interface and values of sessions, which connect a notebook, console or file with a kernel.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from zope.interface import Interface
 
 from kgd.kernels.interfaces import IKernel
 
-# --- sessions -------------------------------------------------------------------------------------
-
 
 @attrs.frozen(kw_only=True)
 class Session:
     """
-    What somebody works on with a kernel.
+    A notebook, console or file, and the kernel that it uses.
 
-    :ivar path: Of a notebook, a console or a file, as the client names it; each has one session.
-    :ivar type: ``notebook``, ``console``, ``file`` or whatever the client says.
-    :ivar kernel: One that ran when the session was looked up.
+    :ivar path: Its path, as the client names it; each path has one session.
+    :ivar type: ``notebook``, ``console``, ``file`` or any other word that the client sends.
+    :ivar kernel: A kernel that ran when the session was looked up.
     """
 
     session_id: str
@@ -35,11 +33,11 @@ class Session:
 @attrs.frozen(kw_only=True)
 class SessionRequest:
     """
-    What a client wants of a new session, or wants to be different; ``None`` is what it does not
-    mention.
+    A request for a new session, or for changes of one; ``None`` stands for what the request does
+    not mention.
 
-    :ivar kernel_id: Which kernel it shall have.
-    :ivar kernel_name: Of which kernelspec that shall be; of no matter if the kernel runs already.
+    :ivar kernel_id: The kernel that the session is to have.
+    :ivar kernel_name: The kernelspec of that kernel; ignored if the kernel runs already.
     """
 
     path: str | None = None
@@ -51,16 +49,16 @@ class SessionRequest:
 
 class ISessions(Interface):
     """
-    The sessions. One goes as soon as its kernel ends or is being stopped, and does not come back
-    when another kernel gets the same id. Several may share a kernel.
+    All sessions. A session is gone as soon as its kernel ends or is being stopped, and does not
+    come back when another kernel gets the same id. Several sessions may share a kernel.
 
-    What was asked for is done even if whoever asked does not wait for it: a Deferred that is
-    cancelled leaves neither a kernel without a session nor half a change.
+    A request is carried out even if the caller cancels its Deferred: that leaves neither a kernel
+    without a session nor half a change.
     """
 
     def list() -> Sequence[Session]:
         """
-        :return: Those whose kernels are there, in the order in which they were created.
+        :return: The sessions whose kernels run, in the order in which they were created.
         """
 
     def get(session_id: str) -> Session:
@@ -70,17 +68,17 @@ class ISessions(Interface):
 
     def create(request: SessionRequest) -> Deferred[Session]:
         """
-        Create a session with a ``path`` and a ``type``. If there is one for the path, or it is
-        being created, fires with that. Its kernel is ``kernel_id`` if that runs, else it is
-        started under that id.
+        Create a session with a ``path`` and a ``type``. If the path has a session, or one is being
+        created, fires with that. The kernel is ``kernel_id`` if that runs; otherwise one is started
+        under that id.
 
         :return: Fails as :py:meth:`IKernels.start` does, but with
-            :py:exc:`kgd.errors.SessionKernelUnavailable` if there is no such kernelspec.
+            :py:exc:`kgd.errors.SessionKernelUnavailable` if the kernelspec is not installed.
         """
 
     def change(session_id: str, request: SessionRequest) -> Deferred[Session]:
         """
-        Change what the request mentions. When the session gets another kernel, its old one is
+        Change what the request mentions. When the session gets another kernel, the old one is
         stopped, unless another session uses it.
 
         :return: Fails with :py:exc:`kgd.errors.NoSuchSession`,
@@ -91,7 +89,7 @@ class ISessions(Interface):
 
     def delete(session_id: str) -> Deferred[None]:
         """
-        Delete a session and stop its kernel. Others that share the kernel go with it, at once,
+        Delete a session and stop its kernel. Other sessions of that kernel are gone at once, too,
         as with Jupyter's own server.
 
         :return: Fails with :py:exc:`kgd.errors.NoSuchSession`.

@@ -1,5 +1,5 @@
 """
-Sessions in memory.
+Keeps sessions in memory.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ _log = make_logger()
 @implementer(ISessions)
 class SessionStore:
     """
-    Knows who works on what. Whether a session's kernel is still there is looked up when somebody
-    wants to know; whoever lists or creates sessions also throws away those without one, so that
-    these do not pile up.
+    Keeps sessions by id. Whether the kernel of a session still runs is looked up when the session
+    is asked for. Listing and creating sessions also removes those without a kernel, so that these
+    do not pile up.
 
-    Every Deferred that it gives away belongs to one caller: whoever does not want to wait any
-    longer stops nothing.
+    Each Deferred that it returns belongs to one caller; cancelling it stops nothing.
     """
 
     def __init__(
@@ -52,13 +51,10 @@ class SessionStore:
         self._kernels = kernels
         self._draining = draining or Draining()
         self._sessions: dict[str, Session] = {}
-        # Those who wait for a session that is being created, by its path.
+        # Waiters for sessions that are being created, by path.
         self._creating: dict[str, Waiters[Session]] = {}
 
     def list(self) -> Sequence[Session]:
-        """
-        :return: Those whose kernels are there.
-        """
         for session in tuple(self._sessions.values()):
             if not self._runs(session.kernel):
                 del self._sessions[session.session_id]
@@ -66,16 +62,13 @@ class SessionStore:
 
     def _runs(self, kernel: IKernel) -> bool:
         try:
-            # Its id may be that of another by now.
+            # Another kernel may have its id by now.
             present = self._kernels.get(kernel.kernel_id) is kernel
         except NoSuchKernel:
             return False
         return present and not kernel.stopping
 
     def get(self, session_id: str) -> Session:
-        """
-        One of them.
-        """
         session = self._sessions.get(session_id)
         if session is not None and not self._runs(session.kernel):
             del self._sessions[session_id]
@@ -87,9 +80,6 @@ class SessionStore:
     # --- creating ---
 
     def create(self, request: SessionRequest) -> Deferred[Session]:
-        """
-        Create one, or find the one that has the path.
-        """
         path = request.path
         if path is None or request.type is None:
             return fail(InvalidRequest("A session needs a path and a type"))
@@ -112,7 +102,7 @@ class SessionStore:
     async def _create(self, path: str, kind: str, request: SessionRequest) -> Session:
         self._draining.check()
         try:
-            # If the id is that of a kernel that runs, this gives us that one.
+            # If a kernel of that id runs, this fires with it.
             kernel = await self._kernels.start(
                 StartRequest(name=request.kernel_name, path=path, kernel_id=request.kernel_id)
             )
@@ -140,9 +130,6 @@ class SessionStore:
     # --- changing ---
 
     def change(self, session_id: str, request: SessionRequest) -> Deferred[Session]:
-        """
-        Change what the request mentions.
-        """
         return _in_background(self._change(session_id, request))
 
     async def _change(self, session_id: str, request: SessionRequest) -> Session:
@@ -155,7 +142,7 @@ class SessionStore:
             if session_id not in self._sessions:
                 await self._stop_unless_used(kernel)
                 raise NoSuchSession(f"Session not found: session_id={session_id!r}")
-        # Others may have changed it meanwhile.
+        # Another request may have changed it meanwhile.
         before = self._sessions[session_id]
         after = attrs.evolve(
             before,
@@ -196,7 +183,7 @@ class SessionStore:
             await self._stop(kernel)
 
     async def _stop(self, kernel: IKernel) -> None:
-        # It may have gone by itself a moment ago.
+        # It may have ended by itself a moment ago.
         with contextlib.suppress(NoSuchKernel):
             if self._kernels.get(kernel.kernel_id) is kernel:
                 await self._kernels.stop(kernel.kernel_id)
@@ -204,14 +191,11 @@ class SessionStore:
     # --- deleting ---
 
     def delete(self, session_id: str) -> Deferred[None]:
-        """
-        Delete one, and stop its kernel.
-        """
         session = self._sessions.get(session_id)
         if session is None:
             return fail(NoSuchSession(f"Session not found: session_id={session_id!r}"))
         kernel = session.kernel
-        # All that share the kernel lose it, and their paths are free from now on.
+        # All sessions of the kernel go, and their paths are free from now on.
         self._sessions = {
             key: each for key, each in self._sessions.items() if each.kernel is not kernel
         }
@@ -220,7 +204,7 @@ class SessionStore:
 
 def _in_background(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
     """
-    :return: What becomes of the work, which is not cancelled with it.
+    :return: Fires with the result of the work, which goes on when this is cancelled.
     """
     waiters: Waiters[T] = Waiters()
     waiter = waiters.wait()
@@ -233,8 +217,8 @@ def _tell(waiters: Waiters[T], result: T | Failure) -> None:
         error = result.value
         assert isinstance(error, Exception)
         if not waiters and not isinstance(error, GatewayError):
-            # A defect of ours, which nobody else would ever hear of.
-            _log.failure("what a client no longer waits for went wrong", result)
+            # A defect of the gateway, of which no caller would ever know.
+            _log.failure("a request failed that its client no longer waits for", result)
         waiters.fail(_always(error))
     else:
         waiters.fire(result)

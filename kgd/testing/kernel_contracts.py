@@ -1,5 +1,5 @@
 """
-What every launcher and everything that keeps kernels promises, as suites to mix into test cases.
+Suites for what every launcher and every ``IKernels`` promises, to be mixed into test cases.
 """
 
 # mypy: allow-untyped-calls
@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -22,9 +23,19 @@ from kgd.errors import (
     NoSuchKernel,
     NoSuchKernelSpec,
 )
-from kgd.interfaces import Ended, IKernel, IKernelLauncher, IKernelProcess, IKernels, StartRequest
+from kgd.interfaces import (
+    Ended,
+    IKernel,
+    IKernelLauncher,
+    IKernelProcess,
+    IKernelProvisioner,
+    IKernels,
+    Launched,
+    StartRequest,
+)
+from kgd.protocol.connection_file import ConnectionInfo
 from kgd.settings import Settings
-from kgd.testing.kernel_fakes import MISSING_EXECUTABLE
+from kgd.testing.kernel_fakes import MISSING_EXECUTABLE, kernel_spec
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -39,6 +50,8 @@ class LauncherContract(TestCase):
     its ``setUp`` wait for a turn of the reactor, as trial loses SIGCHLD when one ends before that.
     """
 
+    _numbers = count(5)
+
     @abstractmethod
     def make_launcher(self) -> IKernelLauncher:
         """
@@ -51,34 +64,105 @@ class LauncherContract(TestCase):
         """
         return ("sleep", "60")
 
-    def launch(self) -> Deferred[IKernelProcess]:
+    def provision(
+        self, argv: Sequence[str], launcher: IKernelLauncher | None = None
+    ) -> IKernelProvisioner:
         """
-        Launch :py:meth:`command` and see to it that it does not outlive the test.
+        Make a provisioner of a kernel, and clean up after it at the end of the test.
+
+        :param argv: The kernelspec's command line.
         """
+        launcher = launcher or self.make_launcher()
+        kernel_id = f"1-2-3-4-{next(self._numbers)}"
+        spec = launcher.prepare(kernel_id, kernel_spec(argv=tuple(argv)), StartRequest())
+        provisioner = launcher.provision(spec)
+        self.addCleanup(provisioner.cleanup)
+        return provisioner
 
-        def launched(process: IKernelProcess) -> IKernelProcess:
-            def end() -> Deferred[Ended]:
-                process.signal(signal.SIGKILL)
-                return process.when_ended()
-
-            self.addCleanup(end)
-            return process
-
-        env = {"PATH": "/usr/bin:/bin"}
-        launching = self.make_launcher().launch("1-2-3-4-5", self.command(), env, "/")
-        return launching.addCallback(launched)
-
-    def test_provides_the_interfaces(self) -> Deferred[None]:
+    async def launch_with(
+        self, provisioner: IKernelProvisioner, announced: list[ConnectionInfo] | None = None
+    ) -> Launched:
         """
-        Launcher and process provide what they should.
+        Launch a process that does not outlive the test.
+
+        :param announced: Gets the connections that are announced.
         """
+        launched = await provisioner.launch(([] if announced is None else announced).append)
 
-        def launched(process: IKernelProcess) -> None:
-            verifyObject(IKernelProcess, process)
-            self.assertGreater(process.pid, 0)
+        def end() -> Deferred[Ended]:
+            launched.process.signal(signal.SIGKILL)
+            return launched.process.when_ended()
 
-        verifyObject(IKernelLauncher, self.make_launcher())
-        return self.launch().addCallback(launched)
+        self.addCleanup(end)
+        return launched
+
+    async def launch(self) -> IKernelProcess:
+        """
+        Launch :py:meth:`command`.
+        """
+        launched = await self.launch_with(self.provision(self.command()))
+        return launched.process
+
+    async def test_provides_the_interfaces(self) -> None:
+        """
+        Launcher, provisioner and process provide their interfaces.
+        """
+        launcher = self.make_launcher()
+        verifyObject(IKernelLauncher, launcher)
+        provisioner = self.provision(self.command(), launcher)
+        verifyObject(IKernelProvisioner, provisioner)
+        process = (await self.launch_with(provisioner)).process
+        verifyObject(IKernelProcess, process)
+        self.assertTrue(process.describe())
+        self.assertTrue(provisioner.detach())
+
+    def test_prepare(self) -> None:
+        """
+        A launch spec has the kernelspec and the client's variables, unless no process can have
+        these.
+        """
+        launcher, spec = self.make_launcher(), kernel_spec(argv=tuple(self.command()))
+        prepared = launcher.prepare("1-2-3-4-5", spec, StartRequest(env={"KERNEL_A": "1"}))
+        self.assertEqual((prepared.kernel_id, prepared.spec), ("1-2-3-4-5", spec))
+        self.assertEqual(prepared.env["KERNEL_A"], "1")
+        bad: Any = ({"A": 1}, {"": "x"}, {"A=B": "x"}, {"A": "x\0"})
+        for env in bad:
+            request = StartRequest(env=env)
+            self.assertRaises(InvalidRequest, launcher.prepare, "1-2-3-4-5", spec, request)
+
+    async def test_connection(self) -> None:
+        """
+        If a connection is announced, it is the one that the launch gives; the next process of the
+        kernel has the same, and another kernel has neither its address nor its key.
+        """
+        launcher = self.make_launcher()
+        found = []
+        for provisioner in [self.provision(self.command(), launcher) for _ in range(2)]:
+            announced: list[ConnectionInfo] = []
+            first = await self.launch_with(provisioner, announced)
+            self.assertIn(announced, ([], [first.connection]))
+            first.process.signal(signal.SIGKILL)
+            await first.process.when_ended()
+            second = await self.launch_with(provisioner)
+            self.assertEqual(second.connection, first.connection)
+            found.append(first.connection)
+        one, other = found
+        self.assertNotEqual(one.key, other.key)
+        self.assertNotEqual(one.url("shell"), other.url("shell"))
+
+    async def test_cleanup(self) -> None:
+        """
+        A provisioner may be cleaned up before any launch, and twice.
+        """
+        provisioner = self.provision(self.command())
+        provisioner.cleanup()
+        provisioner.cleanup()
+        ended = self.provision(self.command())
+        process = (await self.launch_with(ended)).process
+        process.signal(signal.SIGKILL)
+        await process.when_ended()
+        ended.cleanup()
+        ended.cleanup()
 
     async def test_ends_by_a_signal(self) -> None:
         """
@@ -90,7 +174,7 @@ class LauncherContract(TestCase):
 
     async def test_each_waiter_has_a_deferred(self) -> None:
         """
-        Whoever gives up waiting disturbs nobody who waits too.
+        A caller that gives up waiting disturbs no other that waits.
         """
         process = await self.launch()
         impatient, patient = process.when_ended(), process.when_ended()
@@ -101,7 +185,7 @@ class LauncherContract(TestCase):
 
     async def test_after_the_end(self) -> None:
         """
-        A signal to an ended process does nothing, and its end is told to those who ask late.
+        A signal to an ended process does nothing, and later callers get its end, too.
         """
         process = await self.launch()
         process.signal(signal.SIGKILL)
@@ -113,36 +197,36 @@ class LauncherContract(TestCase):
         """
         A missing executable is named in the failure.
         """
-        launching = self.make_launcher().launch("1-2-3-4-5", [MISSING_EXECUTABLE], {}, "/")
+        launching = self.provision([MISSING_EXECUTABLE]).launch(lambda _: None)
         error = await self.assertFailure(launching, KernelStartFailed)
         self.assertIn(MISSING_EXECUTABLE, str(error))
 
 
 class KernelsContract(SynchronousTestCase):
     """
-    What everything that keeps kernels promises. To be mixed into a ``SynchronousTestCase``;
-    whatever stands below the kernels must do at once what it is told.
+    What every ``IKernels`` promises. To be mixed into a ``SynchronousTestCase``; the launcher and
+    the relay below the kernels must carry out everything at once.
     """
 
     @abstractmethod
     def make_kernels(self, settings: Settings) -> IKernels:
         """
-        :return: An empty one with the kernelspecs ``python3`` and ``bash``.
+        :return: A new one, without kernels, with the kernelspecs ``python3`` and ``bash``.
         """
 
     def start(self, kernels: IKernels, **fields: Any) -> IKernel:
         """
         Start a kernel.
 
-        :param fields: Of the :py:class:`StartRequest`.
+        :param fields: The fields of the :py:class:`StartRequest`.
         """
         return self.successResultOf(kernels.start(StartRequest(**fields)))
 
     def refusal(self, kernels: IKernels, error: type[Exception], **fields: Any) -> str:
         """
-        Start a kernel in vain; nothing is left of it.
+        Check that a kernel is refused, and that nothing is left of it.
 
-        :return: What the failure says.
+        :return: The message of the failure.
         """
         before = list(kernels.list())
         failure = self.failureResultOf(kernels.start(StartRequest(**fields)), error)
@@ -151,7 +235,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_provides_the_interfaces(self) -> None:
         """
-        They provide IKernels, and each kernel IKernel.
+        They provide IKernels, and each kernel provides IKernel.
         """
         kernels = self.make_kernels(Settings())
         verifyObject(IKernels, kernels)
@@ -159,7 +243,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_a_new_kernel(self) -> None:
         """
-        A kernel that was just started is found under its id, and nobody has used it.
+        A kernel that was just started is found under its id, and is unused.
         """
         kernels = self.make_kernels(Settings())
         kernel = self.start(kernels)
@@ -185,8 +269,8 @@ class KernelsContract(SynchronousTestCase):
 
     def test_names(self) -> None:
         """
-        The request names the kernelspec, in any case, ``python`` is another word for ``python3``,
-        and without a name the default counts.
+        The request names the kernelspec, in upper or lower case; ``python`` stands for ``python3``,
+        and no name for the default.
         """
         kernels = self.make_kernels(Settings(default_kernel_name="bash"))
         for asked, name in (("python", "python3"), ("PYTHON3", "python3"), (None, "bash")):
@@ -194,14 +278,14 @@ class KernelsContract(SynchronousTestCase):
 
     def test_forced_name(self) -> None:
         """
-        ``force_kernel_name`` wins over the request.
+        ``force_kernel_name`` overrides the request.
         """
         kernels = self.make_kernels(Settings(force_kernel_name="bash"))
         self.assertEqual(self.start(kernels, name="python3").name, "bash")
 
     def test_unknown_name(self) -> None:
         """
-        A kernelspec that is not installed is named.
+        The error names a kernelspec that is not installed.
         """
         kernels = self.make_kernels(Settings())
         message = self.refusal(kernels, NoSuchKernelSpec, name="Cobol")
@@ -209,7 +293,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_chosen_id(self) -> None:
         """
-        A kernel gets the id that the client wishes; asking again gives the same kernel.
+        A kernel gets the id that the client asks for; asking again gives the same kernel.
         """
         kernels = self.make_kernels(Settings(max_kernels=1))
         kernel = self.start(kernels, kernel_id="a-b-c-d-e")
@@ -218,7 +302,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_bad_ids(self) -> None:
         """
-        An id that could not be asked for over HTTP, or would be no good file name, is refused.
+        An id is refused that has no route in HTTP, or cannot be part of a file name.
         """
         kernels = self.make_kernels(Settings())
         too_long = "a-b-c-d-" + 100 * "e"
@@ -258,7 +342,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_unknown_kernel(self) -> None:
         """
-        Whatever is asked of a kernel that does not run fails with its id.
+        Every request for a kernel that does not run fails with its id.
         """
         kernels = self.make_kernels(Settings())
         says = "Kernel does not exist: 1-2-3-4-5"
@@ -282,7 +366,7 @@ class KernelsContract(SynchronousTestCase):
 
     def test_stop_for_a_reason(self) -> None:
         """
-        Clients are told the reason of a stop, and so is whoever asks for the kernel afterwards.
+        Clients get the reason of a stop, also those that ask for the kernel afterwards.
         """
         kernels = self.make_kernels(Settings())
         kernel = self.start(kernels)

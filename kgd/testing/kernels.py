@@ -1,12 +1,12 @@
 """
-Kernels for tests: fakes of everything below and above ``kgd.kernels``, and the suites that keep
-them honest.
+Fakes of kernels, and of what kernels are made of, with the suites that these and the real ones
+pass.
 
-For what uses kernels (a web layer, a personality) there is :py:class:`MemoryKernels`: kernels that
-start, restart and stop at once, and have a :py:class:`FakeChannels` each. For what makes them there
-are :py:class:`FakeLauncher` and :py:class:`FakeRelay`, which do nothing by themselves: a test ends
-processes (:py:meth:`FakeProcess.end`) and lets kernels answer (:py:meth:`FakeChannels.answer`) when
-it wants to.
+Code that uses kernels (a web layer, a personality) is tested with :py:class:`MemoryKernels`: its
+kernels start, restart and stop at once, and have a :py:class:`FakeChannels` each. Code that makes
+kernels is tested with :py:class:`FakeLauncher` and :py:class:`FakeRelay`, which do nothing by
+themselves: a test ends processes (:py:meth:`FakeProcess.end`) and lets kernels answer
+(:py:meth:`FakeChannels.answer`).
 
 A launcher of your own should pass :py:class:`LauncherContract`, another ``IKernels``
 :py:class:`KernelsContract`; mix them into a test case of trial.
@@ -23,7 +23,15 @@ from zope.interface import implementer
 
 from kgd.deferreds import Waiters
 from kgd.errors import KernelLimitReached, KernelStartFailed, NoSuchKernel
-from kgd.interfaces import SHUT_DOWN, IKernel, IKernels, IKernelSpecs, KernelSpec, StartRequest
+from kgd.interfaces import (
+    GATEWAY_SHUTS_DOWN,
+    SHUT_DOWN,
+    IKernel,
+    IKernels,
+    IKernelSpecs,
+    KernelSpec,
+    StartRequest,
+)
 from kgd.kernels.kernel_ids import check_kernel_id, new_kernel_id
 from kgd.kernels.local.environment import check_client_environment
 from kgd.protocol.rfc6455 import NORMAL
@@ -59,7 +67,7 @@ __all__ = [
 @attrs.define(eq=False)
 class MemoryKernel:
     """
-    A kernel that is nothing but its attributes; a test may set them.
+    A kernel without a process; a test may set its attributes.
 
     :ivar request: What it was started with.
     """
@@ -78,36 +86,27 @@ class MemoryKernel:
 
     @property
     def name(self) -> str:
-        """
-        The name of its kernelspec.
-        """
         return self.spec.name
 
     @property
     def connections(self) -> int:
-        """
-        How many clients are attached.
-        """
         return self.channels.connections
 
     def when_ready(self) -> Deferred[None]:
-        """
-        :return: Fires at once: it is.
-        """
         return succeed(None)
 
 
 @implementer(IKernels)
 class MemoryKernels:
     """
-    Kernels without processes, for tests of what is above them. All that is asked for is done at
-    once; :py:attr:`error` makes it fail.
+    Kernels without processes, for tests of code that uses kernels. Every request is carried out at
+    once; :py:attr:`error` makes the next one fail.
 
-    Of the settings it heeds ``max_kernels``, ``default_kernel_name`` and ``force_kernel_name``.
+    It follows the settings ``max_kernels``, ``default_kernel_name`` and ``force_kernel_name``.
 
-    :ivar error: What the next start, interrupt, restart or stop fails with.
+    :ivar error: The error that the next start, interrupt, restart or stop fails with.
     :ivar interrupted: The ids of kernels that were interrupted, in order.
-    :ivar held: The ids of kernels that stand still.
+    :ivar suspended: The ids of kernels that are suspended.
     :ivar restarted: The ids of kernels that were restarted, in order.
     :ivar draining: Whether :py:meth:`drain` was called.
     :ivar closed: Whether :py:meth:`stop_all` was called.
@@ -129,7 +128,7 @@ class MemoryKernels:
         self._reasons: dict[str, str] = {}
         self.error: Exception | None = None
         self.interrupted: list[str] = []
-        self.held: set[str] = set()
+        self.suspended: set[str] = set()
         self.restarted: list[str] = []
         self.closed = False
         self.draining = Draining()
@@ -137,22 +136,16 @@ class MemoryKernels:
         self.prespawned = False
 
     def prespawn(self) -> Deferred[None]:
-        """
-        Start nothing.
-        """
         self.prespawned = True
         return succeed(None)
 
     def start(self, request: StartRequest) -> Deferred[IKernel]:
-        """
-        Start a kernel, as :py:class:`IKernels` promises.
-        """
         return maybeDeferred(self._start, request)
 
     def _start(self, request: StartRequest) -> IKernel:
-        self._fail_if_told_to()
+        self._raise_error()
         if self.closed:
-            raise KernelStartFailed("The gateway is shutting down")
+            raise KernelStartFailed(GATEWAY_SHUTS_DOWN)
         kernel_id = new_kernel_id()
         if request.kernel_id is not None:
             kernel_id = check_kernel_id(request.kernel_id)
@@ -172,22 +165,16 @@ class MemoryKernels:
         self._kernels[kernel_id] = kernel
         return kernel
 
-    def _fail_if_told_to(self) -> None:
+    def _raise_error(self) -> None:
         error, self.error = self.error, None
         if error is not None:
             raise error
 
     def has_room(self) -> bool:
-        """
-        Whether another kernel may be started now.
-        """
         most = self._settings.max_kernels
         return most is None or len(self._kernels) < most
 
     def get(self, kernel_id: str) -> MemoryKernel:
-        """
-        One of the kernels.
-        """
         try:
             return self._kernels[kernel_id]
         except KeyError:
@@ -196,28 +183,20 @@ class MemoryKernels:
             raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}") from None
 
     def list(self) -> Sequence[IKernel]:
-        """
-        All kernels, in the order in which they were started.
-        """
         return tuple(self._kernels.values())
 
     def interrupt(self, kernel_id: str) -> Deferred[None]:
-        """
-        Remember the id, as :py:meth:`restart` does.
-        """
         return self._do(kernel_id, lambda kernel: self.interrupted.append(kernel.kernel_id))
 
-    def hold(self, kernel_id: str, hold: bool) -> None:
-        """
-        Remember that a kernel shall stand still.
-        """
+    def suspend(self, kernel_id: str) -> None:
         self.get(kernel_id)
-        (self.held.add if hold else self.held.discard)(kernel_id)
+        self.suspended.add(kernel_id)
+
+    def resume(self, kernel_id: str) -> None:
+        self.get(kernel_id)
+        self.suspended.discard(kernel_id)
 
     def restart(self, kernel_id: str) -> Deferred[None]:
-        """
-        Remember the id; the kernel is ``starting`` again.
-        """
         return self._do(kernel_id, self._restart)
 
     def _restart(self, kernel: MemoryKernel) -> None:
@@ -228,9 +207,6 @@ class MemoryKernels:
         kernel.busy_since = None
 
     def stop(self, kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
-        """
-        Close the kernel's channels and forget it, but not a reason that was given.
-        """
         return self._do(kernel_id, lambda kernel: self._stop(kernel, reason))
 
     def _stop(self, kernel: MemoryKernel, reason: str = SHUT_DOWN) -> None:
@@ -240,40 +216,31 @@ class MemoryKernels:
         if reason != SHUT_DOWN:
             kernel.reason = self._reasons[kernel.kernel_id] = reason
         kernel.channels.close(NORMAL, reason)
-        self._look_whether_drained()
+        self._check_drained()
 
     def _do(self, kernel_id: str, action: Callable[[MemoryKernel], None]) -> Deferred[None]:
         def do() -> None:
-            self._fail_if_told_to()
+            self._raise_error()
             action(self.get(kernel_id))
 
         return maybeDeferred(do)
 
     def stop_all(self) -> Deferred[None]:
-        """
-        Stop every kernel, and refuse new ones.
-        """
         self.closed = True
         for kernel in tuple(self._kernels.values()):
             self._stop(kernel)
         return succeed(None)
 
     def spare(self) -> Sequence[IKernel]:
-        """
-        There are none.
-        """
         return ()
 
     def drain(self) -> Deferred[None]:
-        """
-        Refuse new kernels.
-        """
         self.draining.ask()
         drained = self._drained.wait()
-        self._look_whether_drained()
+        self._check_drained()
         return drained
 
-    def _look_whether_drained(self) -> None:
+    def _check_drained(self) -> None:
         if self.draining.is_on and not self._kernels:
             self._drained.fire(None)
 

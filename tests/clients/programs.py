@@ -250,7 +250,7 @@ class ClientTestCase(GatewayTestCase):
         The gateway itself has had no unexpected error. What its kernels say is their business:
         ipykernel may stumble over its own sockets when it ends.
         """
-        ours = [line for line in gateway.output.splitlines() if "local.launcher" not in line]
+        ours = [line for line in gateway.output.splitlines() if "local.process" not in line]
         self.assertNotIn("Traceback", "\n".join(ours))
 
     async def lane(self, gateway: GatewayProcess) -> tuple[Lane, int]:

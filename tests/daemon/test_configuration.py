@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from typing import Any
@@ -204,7 +205,7 @@ class FilesTests(ConfigurationTestCase):
         file = self.home / "config" / "jupyter_kernel_gateway_config.py"
         for text, expected in (
             ("1/0", f"{file} cannot be read: ZeroDivisionError: division by zero (line 1)"),
-            ("c.KernelGatewayApp.port = 'x'", f"--port is 'x' as KernelGatewayApp.port in {file}"),
+            ("c.KernelGatewayApp.port = 'x'", f"--port=x (set as KernelGatewayApp.port in {file})"),
         ):
             file.write_text(text)
             out, err, status = await self.run_kgd()
@@ -222,7 +223,7 @@ class FilesTests(ConfigurationTestCase):
             (
                 "mkdir gone; cd gone; rmdir ../gone; {} --show-config",
                 "",
-                "kgd: the current directory cannot be used: No such file or directory; go to",
+                "kgd: the current directory cannot be used: No such file or directory; change",
             ),
         ):
             running: Deferred[Any] = getProcessOutputAndValue(
@@ -249,6 +250,80 @@ class FilesTests(ConfigurationTestCase):
             (line,) = (each for each in gateway.output.splitlines() if "/nowhere" in each)
             self.assertIn(f"({client})", line)
             await gateway.stop()
+
+
+class FirstLookTests(ConfigurationTestCase):
+    """
+    What somebody sees who starts the gateway, or asks for help.
+    """
+
+    async def tried(self, gateway: GatewayProcess, token: str = "") -> Any:
+        """
+        :return: What the command gets that the log has to try the gateway.
+        """
+        await self.says(gateway, "try it: ")
+        command = gateway.output.split("try it: ")[1].splitlines()[0]
+        words = shlex.split(command.replace("YOUR_TOKEN", token))
+        out, err, status = await getProcessOutputAndValue(
+            "/usr/bin/env", [words[0], "-sS", *words[1:]], os.environ, reactor=reactor
+        )
+        self.assertEqual((err, status), (b"", 0), command)
+        return json.loads(out)
+
+    async def test_log(self) -> None:
+        """
+        One line says where the gateway is, and one how to try it; that command works. Twisted's own
+        lines are there for debugging.
+        """
+        gateway = await self.gateway("--default-kernel-name=tiny")
+        self.assertIn("tiny", (await self.tried(gateway))["kernelspecs"])
+        available, hint = gateway.output.splitlines()
+        self.assertTrue(available.endswith(f" is available at {gateway.url}"), available)
+        self.assertTrue(hint.endswith(f" try it: curl {gateway.url}/api/kernelspecs"), hint)
+        await gateway.stop()
+        gateway = await self.gateway("--log-level=debug")
+        for line in ("starting up.", "reactor class: ", "starting on ", "Starting factory <"):
+            self.assertIn(line, gateway.output)
+        await gateway.stop()
+        self.assertIn(" Closed)", gateway.output)
+
+    async def test_token(self) -> None:
+        """
+        The command has a place for the token, and never the token.
+        """
+        gateway = await self.gateway("--auth-token=s3cret-token", "--ip=0.0.0.0")
+        found = await self.tried(gateway, "s3cret-token")
+        self.assertIn("tiny", found["kernelspecs"])
+        self.assertNotIn("s3cret", gateway.output)
+
+    async def test_socket(self) -> None:
+        """
+        A Unix socket can be tried, too.
+        """
+        gateway = self.launch("--listen=unix:s", "--base-url=/x")
+        self.assertIn("tiny", (await self.tried(gateway))["kernelspecs"])
+
+    async def test_help(self) -> None:
+        """
+        Help is text without colours in a pipe, and an error names the help in its second line.
+        """
+        for option, expected in (
+            ("--help", "Most used options:\n"),
+            ("--help-all", "\nLogs, metrics and draining:\n"),
+        ):
+            out, err, status = await self.run_kgd(option, TERM="xterm-256color")
+            self.assertEqual((err, status), ("", 0))
+            self.assertTrue(out.startswith("Usage: kgd [options]\n\n"), out)
+            self.assertIn(expected, out)
+            self.assertNotIn("\x1b", out)
+        out, err, status = await self.run_kgd("--port=70000")
+        self.assertEqual((out, status), ("", 1))
+        self.assertEqual(
+            err,
+            "kgd: --port=70000 is out of range; use a port from 0, which is any free one, "
+            "to 65535\n"
+            "kgd: --help-all explains all options\n",
+        )
 
 
 class DropInTests(ConfigurationTestCase):
@@ -295,8 +370,9 @@ class DropInTests(ConfigurationTestCase):
         process = self.drop_in("--port=0", "--Unheard.of=1", "--JupyterApp.logging_config={}")
         await process.ready()
         self.assertEqual(process.stderr.count("is available at http://127.0.0.1:"), 1)
+        self.assertNotIn("try it", process.stderr)
         self.assertIn("--Unheard.of is not known", process.stderr)
-        self.assertIn("--JupyterApp.logging_config changes nothing", process.stderr)
+        self.assertIn("--JupyterApp.logging_config has no effect", process.stderr)
         self.assertEqual(await process.stop(signal.SIGINT), 0)
         self.assertEqual(process.stdout, "")
 
@@ -305,7 +381,10 @@ class DropInTests(ConfigurationTestCase):
         What cannot be is said on stderr, and the status tells.
         """
         for options, expected in (
-            (["--KernelGatewayApp.port=x"], "jupyter-kgd: --port is 'x' on the command line"),
+            (
+                ["--KernelGatewayApp.port=x"],
+                "jupyter-kgd: --port=x is not valid; use a port",
+            ),
             (["--port=0", "--seed_uri=/no/such.ipynb"], "/no/such.ipynb cannot be read"),
         ):
             process = self.drop_in(*options)

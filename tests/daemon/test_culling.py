@@ -37,13 +37,13 @@ class CullingTests(GatewayTestCase):
         )
         kernel_id = await self.start_kernel(gateway.port)
         client = await self.connect(gateway.port, kernel_id)
-        says = "Kernel culled: nobody used it for 1 s"
+        says = "Kernel culled: it was unused for 1 s"
         self.assertEqual(await client.when_closed(), (1000, says))
         self.assertEqual(
             await self.ended(gateway, kernel_id),
             f"Kernel does not exist: {kernel_id} (it ended: {says})",
         )
-        self.assertIn(f"culling kernel {kernel_id} (tiny): nobody used it for 1 s", gateway.output)
+        self.assertIn(f"culling kernel {kernel_id} (tiny): it was unused for 1 s", gateway.output)
         self.assertEqual((await http(gateway.port, "GET", "/api/kernels")).json, [])
         self.assertEqual([path for path in self.leftovers() if kernel_id in path], [])
 
@@ -56,10 +56,10 @@ class CullingTests(GatewayTestCase):
         client = await self.connect(gateway.port, held)
         # It is younger, so without the WebSocket the other would go first.
         alone = await self.start_kernel(gateway.port)
-        self.assertIn("Kernel culled: nobody used", await self.ended(gateway, alone))
+        self.assertIn("Kernel culled: it was unused", await self.ended(gateway, alone))
         self.assertIsNone(client.closed)
         client.sendClose()
-        self.assertIn("Kernel culled: nobody used", await self.ended(gateway, held))
+        self.assertIn("Kernel culled: it was unused", await self.ended(gateway, held))
 
     async def test_executing(self) -> None:
         """
@@ -72,7 +72,7 @@ class CullingTests(GatewayTestCase):
         client = await self.connect(gateway.port, kernel_id)
         replies = await client.execute(json.dumps({"do": "sleep", "seconds": 1.5}))
         self.assertTrue(any(each.content.get("text") == "slept" for each in replies))
-        says = "Kernel culled: nobody used it for 1 s"
+        says = "Kernel culled: it was unused for 1 s"
         self.assertEqual(await client.when_closed(), (1000, says))
 
     async def test_busy_for_too_long(self) -> None:
@@ -98,12 +98,16 @@ class CullingTests(GatewayTestCase):
         stays = await self.start_kernel(gateway.port)
         wrong = await self.start_kernel(gateway.port, name="wrong")
         brief = await self.start_kernel(gateway.port, name="brief")
-        says = "Kernel culled: nobody used it for 0.2 s"
+        says = "Kernel culled: it was unused for 0.2 s"
         self.assertIn(says, await self.ended(gateway, brief))
         kernels = (await http(gateway.port, "GET", "/api/kernels")).json
         self.assertEqual([kernel["id"] for kernel in kernels], [stays, wrong])
         await until(
-            lambda: "wrong has cull_idle_timeout = 'soon'" in gateway.output, "the warning is there"
+            lambda: (
+                "cull_idle_timeout = 'soon' in the metadata of the kernelspec wrong"
+                in gateway.output
+            ),
+            "the warning is there",
         )
 
     async def test_never(self) -> None:

@@ -58,7 +58,7 @@ class StartTests(GatewayTestCase):
         """
         It runs on asyncio's event loop, too.
         """
-        gateway = await self.gateway(twistd=("--reactor=asyncio",))
+        gateway = await self.gateway("--debug", twistd=("--reactor=asyncio",))
         self.assertIn("AsyncioSelectorReactor", gateway.output)
         kernel_id = await self.start_kernel(gateway.port)
         client = await self.connect(gateway.port, kernel_id)
@@ -113,11 +113,11 @@ class StartTests(GatewayTestCase):
         """
         for options, env, expected in (
             (["--no-such-option"], {}, "no-such-option"),
-            (["--port=abc"], {}, "--port is 'abc'"),
-            ([], {"KG_PORT": "abc"}, "--port is 'abc' in the variable KG_PORT"),
-            ([], {"KGD_LIST_KERNELS": "maybe"}, "is 'maybe' in the variable KGD_LIST_KERNELS"),
-            (["--root-dir=/no/such/directory"], {}, "--root-dir is"),
-            (["surplus"], {}, "'surplus' is not expected"),
+            (["--port=abc"], {}, "--port=abc is not valid"),
+            ([], {"KG_PORT": "abc"}, "--port=abc (set in the variable KG_PORT)"),
+            ([], {"KGD_LIST_KERNELS": "maybe"}, "=maybe (set in the variable KGD_LIST_KERNELS)"),
+            (["--root-dir=/no/such/directory"], {}, "--root-dir=/no/such/directory is not valid"),
+            (["surplus"], {}, "'surplus' is not an option"),
         ):
             process = self.launch(*options, env=env)
             self.assertNotEqual(await process.ended(), 0, options)

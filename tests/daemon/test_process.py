@@ -211,7 +211,7 @@ class FewDescriptorsTests(GatewayTestCase):
         for options, says in (
             (("--max-kernels=100",), "--max-kernels=100 needs about 1664"),
             (("--max-kernels=10",), ""),
-            ((), "only 256 files may be open at a time, which is very little"),
+            ((), "only 256 files may be open at a time, which is too few"),
         ):
             gateway = await self.gateway(*options, through=self.few(256))
             lines = [line for line in gateway.output.splitlines() if "files may be open" in line]
@@ -309,7 +309,7 @@ class KeptTests(GatewayTestCase):
             os.kill(records[ends], signal.SIGKILL)
             await until(lambda: not alive(records[ends]), "one has ended")  # noqa: B023
             gateway = await self.gateway()
-            self.assertIn("has left kernels running", gateway.output)
+            self.assertIn("left kernels running", gateway.output)
             left = [Path(name).name for name in self.leftovers()]
             self.assertEqual([name for name in left if ends in name], [])
             self.assertIn(f"kernel-{stays}.json", left)
@@ -501,7 +501,7 @@ class UserTests(GatewayTestCase):
             through=through,
         )
         self.assertEqual(await process.ended(), 1)
-        self.assertIn("cannot start: the user of --uid cannot read what kgd needs", process.output)
+        self.assertIn("cannot start: the user of --uid cannot read modules of kgd", process.output)
         self.assertNotIn("Traceback", process.output)
 
     async def test_closed_home(self) -> None:
@@ -525,7 +525,7 @@ class UserTests(GatewayTestCase):
                      "--clear-groups"),
         )  # fmt: skip
         await process.ready()
-        self.assertIn(f"nothing is read from {closed}", process.output)
+        self.assertIn(f"cannot read configuration from {closed}", process.output)
         await self.answers(process.port, "tiny")
         self.assertEqual(await process.stop(), 0)
         self.assertNotIn("Traceback", process.output)
@@ -613,7 +613,7 @@ class UserTests(GatewayTestCase):
             f"--root-dir={self.home}", "--static-path=/usr", twistd=(f"--chroot={self.home}",)
         )
         self.assertEqual(await process.ended(), 1)
-        self.assertIn("--static-path is '/usr', which is not below --chroot=", process.output)
+        self.assertIn("--static-path=/usr is outside of --chroot=", process.output)
         gateway = await self.gateway(f"--root-dir={self.home}/work", twistd=("--chroot=/",))
         await self.answers(gateway.port, "tiny")
 

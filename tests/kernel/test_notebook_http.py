@@ -215,7 +215,7 @@ class NotebookTestCase(GatewayTestCase):
         It has not logged any; what its kernels print is their own business.
         """
         lines = [line for line in gateway.output.splitlines() if "Traceback" in line]
-        self.assertEqual([line for line in lines if "kgd.kernels.local.launcher" not in line], [])
+        self.assertEqual([line for line in lines if "kgd.kernels.local.process" not in line], [])
 
 
 class ParityTests(NotebookTestCase):

@@ -179,7 +179,7 @@ class EndTests(NotebookTestCase):
         self.assertFalse([pid for pid in pids if alive(pid)])
         self.assertEqual(self.leftovers(), [])
         # A kernel that is interrupted by its end may complain of that; we must not.
-        ours = [line for line in gateway.output.splitlines() if "local.launcher" not in line]
+        ours = [line for line in gateway.output.splitlines() if "local.process" not in line]
         self.assertNotIn("Traceback", "\n".join(ours))
 
 

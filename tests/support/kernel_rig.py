@@ -20,6 +20,7 @@ from kgd.interfaces import (
     StartRequest,
 )
 from kgd.kernels.kernel import Kernel
+from kgd.kernels.local.launcher import LocalLauncher
 from kgd.kernels.local.ports import PortLeases
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.registry import KernelRegistry
@@ -51,7 +52,7 @@ class RecordingClient:
 
     def deliver(self, message: KernelMessage) -> None:
         """
-        Nobody delivers anything here.
+        Nothing is delivered here.
         """
 
     def take_undelivered(self) -> list[KernelMessage]:
@@ -85,7 +86,7 @@ class MemoryRuntime(RuntimeDirectory):
         self.listening: set[str] = set()
         self.error: Exception | None = None
 
-    def write(self, kernel_id: str, content: bytes) -> Path:
+    def write_connection_file(self, kernel_id: str, content: bytes) -> Path:
         """
         Remember a file.
         """
@@ -144,14 +145,21 @@ class RecordingAudit(AuditLog):
 
 class Rig:
     """
-    A registry, and everything below it in our hands.
+    A registry with the local launcher, on fakes: nothing below it does anything by itself.
+
+    :ivar launcher: Starts the fake processes.
     """
 
-    def __init__(self, settings: Settings | None = None, *specs: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *specs: Any,
+        runtime: MemoryRuntime | None = None,
+    ) -> None:
         self.clock = Clock()
         self.launcher = FakeLauncher()
         self.relay = FakeRelay()
-        self.runtime = MemoryRuntime()
+        self.runtime = runtime or MemoryRuntime()
         self.settings = settings or Settings()
         self.ports = PortLeases(range(5000, 5200), lambda _port: True, self.settings.kernel_ip)
         self.wall = 1000.0
@@ -161,12 +169,17 @@ class Rig:
             self.clock,
             self.settings,
             FakeKernelSpecs(*(specs or (kernel_spec(), kernel_spec("bash")))),
-            self.launcher,
+            LocalLauncher(
+                self.clock,
+                self.settings,
+                self.runtime,
+                {"PATH": "/bin", "HOME": "/root", "KG_AUTH_TOKEN": "s3cret"},
+                self.relay.new_curve_keys,
+                ports=self.ports,
+                spawn=self.launcher.spawn,  # type: ignore[arg-type]
+            ),
             self.relay,
-            self.runtime,
-            {"PATH": "/bin", "HOME": "/root", "KG_AUTH_TOKEN": "s3cret"},
             lambda: self.wall,
-            self.ports,
             self.clock.seconds,
             self.counters,
             self.audit,
@@ -194,7 +207,7 @@ class Rig:
 
     def leftovers(self) -> tuple[object, ...]:
         """
-        Whatever must be gone when no kernel is left.
+        Everything that must be gone when no kernel is left.
         """
         return (
             [*self.runtime.files, *self.runtime.listening],
@@ -254,6 +267,6 @@ class Case(SynchronousTestCase):
 
     def reason_of(self, kernel: Kernel) -> str:
         """
-        What is said of a kernel that is no more.
+        The error for a kernel that is gone, which has its reason.
         """
         return str(self.assertRaises(NoSuchKernel, self.kernels.get, kernel.kernel_id))

@@ -61,12 +61,12 @@ port                          | 9000               | 9000             | KernelGa
 port-retries                  | 7                  | 7                | KernelGatewayApp.port_retries
 listen                        | unix:address=/s    | ["unix:address=/s"] |
 port-file                     | /port              |                  |
+base-url                      | /foo/bar           |                  | KernelGatewayApp.base_url
 certfile                      | /c.pem             |                  | KernelGatewayApp.certfile
 keyfile                       | /k.pem             |                  | KernelGatewayApp.keyfile
 client-ca                     | /ca.pem            |                  | KernelGatewayApp.client_ca
 tls-min                       | 1.3                | "1.3"            |
 tls-handshake-timeout         | 3                  | 3                |
-base-url                      | /foo/bar           |                  | KernelGatewayApp.base_url
 auth-token                    | s3cret             |                  | KernelGatewayApp.auth_token
 auth-token-file               | /token             |                  |
 auth-token-env                | TOKEN              |                  |
@@ -149,10 +149,10 @@ allow-tracebacks              | false              | false            | MappingK
 traceback-replacement-message | Nothing to see     |                  | MappingKernelManager.traceback_replacement_message
 kernel-ws-protocol            | v1.kernel.websocket.jupyter.org | | ZMQChannelsWebsocketConnection.kernel_ws_protocol
 ws-ping-interval              | 25                 | 25               | KernelGatewayApp.ws_ping_interval
-max-body-size                 | 8MiB               |                  |
 max-message-size              | 9MiB               |                  |
 max-frame-size                | 7MiB               |                  |
 max-fragments                 | 99                 | 99               |
+max-body-size                 | 8MiB               |                  |
 max-request-line              | 8KiB               |                  |
 max-header-size               | 32KiB              |                  |
 max-headers                   | 90                 | 90               |

@@ -8,9 +8,9 @@ maker here; what it makes is imported when somebody wants it.
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from kgd.config.types import size
 from kgd.errors import ConfigurationError
 from kgd.interfaces import IPersonalityMaker, PersonalityOption
+from kgd.options import size
 
 
 @implementer(IPlugin, IPersonalityMaker)

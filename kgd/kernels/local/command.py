@@ -1,5 +1,5 @@
 """
-What to run for a kernel, and where.
+The command line and the working directory of a kernel.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _FIELD = re.compile(r"\{([A-Za-z0-9_]+)\}")
-# Linux takes so many bytes; to take apart what is much longer takes a while.
+# Bytes, the limit of Linux. Splitting a path that is much longer would take a while.
 _LONGEST_PATH = 4096
 _MAJOR, _MINOR = sys.version_info[:2]
 _THIS_PYTHON = frozenset({"python", f"python{_MAJOR}", f"python{_MAJOR}.{_MINOR}"})
@@ -29,8 +29,8 @@ def kernel_command(
     Fill in a kernelspec's ``argv``.
 
     ``{connection_file}``, ``{resource_dir}`` and ``{prefix}`` stand for their values; other words
-    in braces stay. A kernelspec that asks for "python" means the one that the gateway runs on,
-    where the kernel is installed, and not the first on the PATH.
+    in braces stay. "python" stands for the Python that the gateway runs on, where the kernel is
+    installed, not for the first one on the PATH.
     """
     fields: Mapping[str, str] = {
         "connection_file": str(connection_file),
@@ -45,13 +45,14 @@ def kernel_command(
 
 def working_directory(root: str, path: str | None) -> str:
     """
-    Find the directory that an API path means.
+    Find the directory that an API path stands for.
 
     :param root: The gateway's root directory.
-    :param path: Separated by slashes, below the root even if it starts with one; of a directory or
-        of a file in it, which need not be there. What no system can have is as if it were empty.
-    :return: The nearest directory on the way there that exists, that may be entered and that is
-        inside of the root. Never fails.
+    :param path: The path of a directory, or of a file in one, which need not exist. It is separated
+        by slashes, and below the root even if it starts with one. A path that no system can have
+        counts as empty.
+    :return: The nearest directory on the way there that exists, may be entered and is inside of the
+        root. Never fails.
     """
     top = current = _nearest(os.path.realpath(root))
     if path is None or len(path) > _LONGEST_PATH:
@@ -72,7 +73,7 @@ def _nearest(directory: str) -> str:
 
 def _names(path: str) -> list[str]:
     """
-    The path's names; ``..`` never leads further up than to the root.
+    :return: The path's names; ``..`` never leads above the root.
     """
     names: list[str] = []
     for name in path.split("/"):
@@ -87,7 +88,7 @@ def _resolved(path: str) -> str | None:
     try:
         return os.path.realpath(path)
     except ValueError:
-        # Characters that no file name can have.
+        # It has characters that no file name can have.
         return None
 
 

@@ -1,5 +1,5 @@
 """
-What a new kernel finds in its environment.
+The environment variables of a new kernel.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from string import Template
 
 from kgd.errors import InvalidRequest
 
-# Our own settings, secrets among them.
+# The gateway's own settings, secrets among them.
 _OURS = ("KG_", "KGD_")
-# What systemd tells the gateway, and a kernel must not act upon.
+# Variables in which systemd tells the gateway what a kernel must not act upon.
 _SERVICE_PREFIXES = ("LISTEN_", "WATCHDOG_")
 _SERVICE_NAMES = frozenset({"NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"})
 
-# What a kernel gets of the gateway's environment even when the client chose the rest of it.
+# Variables of the gateway that a kernel gets even when the client sent an environment.
 _MINIMUM = frozenset(
     {
         "PATH",
@@ -33,20 +33,21 @@ _MINIMUM = frozenset(
     }
 )
 
-# What leads to a user's own sockets and files.
+# Variables that lead to a user's own sockets and files.
 _PERSONAL = frozenset(
     {"DBUS_SESSION_BUS_ADDRESS", "JUPYTER_RUNTIME_DIR", "MAIL", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR"}
 )
 
-# Linux takes 128 KiB for one variable; the sum has to leave room for everything else.
+# Linux allows 128 KiB for one variable; the sum leaves room for the command line and the gateway's
+# own variables.
 _LARGEST_VARIABLE = 128 * 1024 - 2
 _LARGEST_SUM = 512 * 1024
 
 
 def kernel_environment(
-    ours: Mapping[str, str],
-    wanted: Mapping[str, str] | None,
-    of_spec: Mapping[str, str],
+    gateway_env: Mapping[str, str],
+    client_env: Mapping[str, str] | None,
+    spec_env: Mapping[str, str],
     *,
     inherit: Set[str],
     accept: Set[str],
@@ -56,27 +57,31 @@ def kernel_environment(
     """
     Choose the complete environment of a new kernel.
 
-    :param ours: The gateway's environment.
-    :param wanted: The client's variables; ``None`` when it sent none, which is not ``{}``: then
+    :param gateway_env: The gateway's environment.
+    :param client_env: The client's variables; ``None`` when it sent none, which is not ``{}``: then
         the kernel gets the gateway's environment instead of a minimal one.
-    :param of_spec: The kernelspec's ``env``; ``${VAR}`` in it stands for what was chosen so far.
+    :param spec_env: The kernelspec's ``env``; ``${VAR}`` in it stands for a variable chosen so far.
     :param inherit: Names of gateway variables to pass on beside the minimal set.
     :param accept: Names of client variables to accept beside ``KERNEL_*``.
-    :param hide: Names of variables that hold secrets of the gateway's, whatever else is said.
-    :param parent_pid: Without which process a kernel should end, or ``None`` if it should not.
+    :param hide: Names of variables that hold secrets of the gateway; these never get through.
+    :param parent_pid: The process with which the kernel should end, or ``None``.
     """
-    if wanted is None:
-        env = {name: value for name, value in ours.items() if not _is_of_service(name)}
+    if client_env is None:
+        env = {name: value for name, value in gateway_env.items() if not _is_of_service(name)}
     else:
-        env = {name: value for name, value in ours.items() if _is_minimal(name) or name in inherit}
+        env = {
+            name: value
+            for name, value in gateway_env.items()
+            if _is_minimal(name) or name in inherit
+        }
         env |= {
             name: value
-            for name, value in wanted.items()
+            for name, value in client_env.items()
             if name.startswith("KERNEL_") or name in accept
         }
-    # Taken out before the kernelspec can spell them, and once more at the end.
+    # Removed before the kernelspec can refer to them, and once more at the end.
     env = _without_ours(env, hide)
-    env |= {name: Template(value).safe_substitute(env) for name, value in of_spec.items()}
+    env |= {name: Template(value).safe_substitute(env) for name, value in spec_env.items()}
     env["KERNEL_GATEWAY"] = "1"
     env.pop("JPY_PARENT_PID", None)
     if parent_pid is not None:
@@ -84,12 +89,16 @@ def kernel_environment(
     return _without_ours(env, hide)
 
 
-def as_user(ours: Mapping[str, str], of_user: Mapping[str, str]) -> dict[str, str]:
+def as_user(gateway_env: Mapping[str, str], user_env: Mapping[str, str]) -> dict[str, str]:
     """
-    :param of_user: What another user's programs expect.
-    :return: Our environment as that user should have it, without what leads to our own things.
+    Adapt the gateway's environment to another user.
+
+    :param user_env: The variables that this user's programs expect.
+    :return: The environment with these, and without what leads to the gateway's sockets and files.
     """
-    return {name: value for name, value in ours.items() if name not in _PERSONAL} | dict(of_user)
+    return {name: value for name, value in gateway_env.items() if name not in _PERSONAL} | dict(
+        user_env
+    )
 
 
 def _is_of_service(name: str) -> bool:
@@ -110,9 +119,10 @@ def _without_ours(env: Mapping[str, str], hide: Set[str]) -> dict[str, str]:
 
 def check_client_environment(env: object) -> dict[str, str]:
     """
-    :param env: What the client sent as ``env``.
-    :return: The same, known to be something that a process can be given.
-    :raises kgd.errors.InvalidRequest: otherwise; the message names the variable, not its value.
+    :param env: The ``env`` that a client sent.
+    :return: A copy, which a process can have.
+    :raises kgd.errors.InvalidRequest: when no process can have it; the message names the variable,
+        not its value.
     """
     if not isinstance(env, Mapping):
         raise InvalidRequest("env must be an object of strings")
@@ -120,13 +130,13 @@ def check_client_environment(env: object) -> dict[str, str]:
     for name, value in env.items():
         size += _check_variable(name, value)
     if size > _LARGEST_SUM:
-        raise InvalidRequest(f"env is too large; all of it may have {_LARGEST_SUM} bytes")
+        raise InvalidRequest(f"env is too large; it may have {_LARGEST_SUM} bytes in total")
     return dict(env)
 
 
 def _check_variable(name: object, value: object) -> int:
     """
-    :return: Its size in bytes.
+    :return: The variable's size in bytes.
     """
     if not isinstance(name, str) or not name or "=" in name or "\0" in name:
         raise InvalidRequest(f"env: {_shown(name)} cannot be the name of a variable")

@@ -1,27 +1,27 @@
 """
-Becomes a kernel: a program of its own, started between the gateway and the kernel.
+A program that prepares its own process and then replaces itself by a kernel.
 
-``python -I -S exec_kernel.py CWD LC_CTYPE OUTPUT ORDERS EXECUTABLE ARGV...``
+``python -I -S exec_kernel.py CWD LC_CTYPE OUTPUT SETUP EXECUTABLE ARGV...``
 
-What it does could be done between fork and exec too, but then the gateway would have to fork with
-ZeroMQ's threads running; like this it need not. As every kernel waits for it, it imports as little
-as possible.
+The gateway starts it, and it starts the kernel with ``exec``. The same could be done between fork
+and exec, but then the gateway would have to fork while ZeroMQ's threads run. As every kernel waits
+for this program, it imports as little as possible.
 
-LC_CTYPE, which Python may have changed, is that of the kernel's environment after an equals sign,
-or is empty if there is none. OUTPUT is the file to write to, or is empty if that stays as it is.
-ORDERS are words like ``name=value``, made by :py:mod:`kgd.kernels.local.rlimits`:
+LC_CTYPE, which Python may have changed, is the kernel's own after an equals sign, or empty if it
+has none. OUTPUT is the file to print to, or empty to keep standard output and error. SETUP is words
+like ``name=value``, made by :py:func:`kgd.kernels.local.rlimits.exec_arguments`:
 
 parent
-    Do not become a kernel unless this is still our parent.
+    Exit unless this is still the parent process.
 nice
-    What to add to the niceness.
+    The number to add to the niceness.
 groups, gid, uid
-    As whom to run; numbers, with commas between the groups.
+    The user to run as; numbers, with commas between the groups.
 limits
     ``resource:soft:hard``, in numbers, with commas between them.
 """
 
-# What ``signal`` adds to this takes longer than all the rest of this program.
+# The module ``signal`` adds more to this than all the rest of this program takes to import.
 import _signal  # type: ignore[import-not-found]
 import os
 import sys
@@ -29,7 +29,7 @@ import sys
 
 def reset_signals() -> None:
     """
-    Undo what Python, or whatever started the gateway, has done to signals.
+    Undo what Python, or the program that started the gateway, has done to signals.
     """
     for signum in range(1, _signal.NSIG):
         if _signal.getsignal(signum) == _signal.SIG_IGN:
@@ -37,14 +37,14 @@ def reset_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
-def change_user(orders: dict[str, str]) -> None:
+def change_user(setup: dict[str, str]) -> None:
     """
-    Become the user that kernels run as; and in any case keep no way back to being another one, as
-    a gateway that has changed its effective user only has it.
+    Become the user that kernels run as, for good: also where the gateway has changed its effective
+    user only, and so could change back.
     """
-    if "groups" in orders:
-        os.setgroups([int(group) for group in orders["groups"].split(",")])
-    gid, uid = int(orders.get("gid", os.getegid())), int(orders.get("uid", os.geteuid()))
+    if "groups" in setup:
+        os.setgroups([int(group) for group in setup["groups"].split(",")])
+    gid, uid = int(setup.get("gid", os.getegid())), int(setup.get("uid", os.geteuid()))
     if gid != os.getgid():
         os.setresgid(gid, gid, gid)
     if uid != os.getuid():
@@ -53,7 +53,7 @@ def change_user(orders: dict[str, str]) -> None:
 
 def limit(limits: str) -> None:
     """
-    Set the limits of this process.
+    Set the resource limits of this process.
     """
     import resource
 
@@ -62,14 +62,14 @@ def limit(limits: str) -> None:
         resource.setrlimit(number, (soft, hard))
 
 
-def become(cwd: str, lc_ctype: str, output: str, orders: str, executable: str, *argv: str) -> None:
+def become(cwd: str, lc_ctype: str, output: str, setup: str, executable: str, *argv: str) -> None:
     """
     Run the kernel in place of this program.
     """
-    given = dict(order.split("=", 1) for order in orders.split())
+    given = dict(word.split("=", 1) for word in setup.split())
     os.setsid()
     if "parent" in given and os.getppid() != int(given["parent"]):
-        # The gateway was killed before it could tell anybody about us.
+        # The gateway was killed before it could tell its watchdog about this process.
         sys.exit(127)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     doing = f"write to {output}"

@@ -1,7 +1,7 @@
 """
-Finding out whether the system killed a process because memory ran out.
+Finds out whether the system killed a process because memory ran out.
 
-To its parent such an end looks like any other SIGKILL, but Linux counts them.
+The parent of such a process sees a SIGKILL like any other, but Linux counts the kills.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import attrs
 
-#: What to say of a process that was killed for it, after the number of the signal.
+#: The cause of such an end, as users are told it after the number of the signal.
 OUT_OF_MEMORY = "the system ran out of memory; raise the memory limit or use less"
 _ROOT = PurePosixPath("/")
 
@@ -22,7 +22,7 @@ class Reading:
     """
     How many kills the system had counted at some time, less those that have explained an end.
 
-    :ivar source: Who counts. Only readings from the same source can be compared.
+    :ivar source: The file with the count. Only readings of the same file can be compared.
     """
 
     source: Path
@@ -31,11 +31,11 @@ class Reading:
 
 class OutOfMemoryKills:
     """
-    Counts the kills among the processes that share the gateway's memory limit, which its kernels
-    do. Where these are not counted, it takes those in all of the system. Nothing here raises.
+    Counts the kills among the processes that share the gateway's memory limit, as its kernels do;
+    where Linux does not count these, the kills in the whole system. Nothing here raises.
 
-    :param proc: Where the system tells about processes.
-    :param cgroups: Where control groups are mounted.
+    :param proc: The ``/proc`` of the system.
+    :param cgroups: The directory where control groups are mounted.
     """
 
     def __init__(self, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> None:
@@ -45,7 +45,7 @@ class OutOfMemoryKills:
 
     def read(self) -> Reading | None:
         """
-        :return: What is counted now, or ``None`` where nothing is.
+        :return: The present count, or ``None`` where nothing is counted.
         """
         for source in self._sources():
             count = _oom_kills(source)
@@ -55,9 +55,9 @@ class OutOfMemoryKills:
 
     def happened_since(self, before: Reading | None) -> bool:
         """
-        Whether a kill has come since that reading. To be asked for each process that ended, with
-        the reading at its start; a kill explains one end, so that it does not also explain the end
-        of somebody who is killed by hand a week later.
+        Whether there was a kill since that reading. To be called for each process that ended, with
+        the reading at its start. A kill explains one end only, so that it does not also explain the
+        end of a process that a user kills a week later.
         """
         now = self.read()
         if before is None or now is None:
@@ -69,7 +69,7 @@ class OutOfMemoryKills:
 
     def _sources(self) -> Iterator[Path]:
         """
-        :return: Files in which there may be a count, the best first.
+        :return: Files that may have a count, the best first.
         """
         # Lines like 4:memory:/some/path for each hierarchy of cgroup v1, and 0::/some/path for v2.
         for line in _text(self._proc / "self" / "cgroup").splitlines():
@@ -84,13 +84,13 @@ class OutOfMemoryKills:
 
 def _upwards(mount: Path, path: str, name: str) -> Iterator[Path]:
     """
-    :return: The files of this name in a group and all those above it. A group may leave memory to
-        the next one above; and in a container its path may be the one outside, of which only the
-        end is mounted.
+    :return: The files of this name in a group and all groups above it. A group may leave memory to
+        one above; and in a container its path may be the one outside, of which only the end is
+        mounted.
     """
     group = PurePosixPath(path)
     if not group.is_absolute() or ".." in group.parts:
-        # It is outside of what we can see.
+        # It is outside of what this process can see.
         group = _ROOT
     for each in (group, *group.parents):
         yield mount / each.relative_to(_ROOT) / name

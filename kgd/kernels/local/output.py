@@ -1,5 +1,5 @@
 """
-What a kernel prints, on its way to the log.
+Turns what a kernel prints into lines for the log, of limited length and number.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ LINES_A_SECOND = 500
 
 def printable(raw: bytes) -> str:
     """
-    :return: The text, with an escape in place of every character that is not harmless.
+    :return: The text, with escapes in place of control characters and invalid bytes.
     """
     text = raw.decode("utf-8", "backslashreplace")
     return escaped(text)
 
 
-def pieces(line: bytes) -> list[bytes]:
+def split_line(line: bytes) -> list[bytes]:
     """
-    Cut a line into parts of at most :py:data:`LONGEST_LINE`, not within a character of UTF-8.
+    Split a line into parts of at most :py:data:`LONGEST_LINE`, not within a character of UTF-8.
     """
     found = []
     while len(line) > LONGEST_LINE:
@@ -38,18 +38,20 @@ def pieces(line: bytes) -> list[bytes]:
 
 class OutputLines:
     """
-    Takes one kernel's output apart into lines, and no more lines than the log can stand.
+    Splits one kernel's output into lines, and passes on at most :py:data:`LINES_A_SECOND`.
 
-    :param say: Called with each line.
-    :param say_dropped: Called with a number of lines that were left out.
+    :param write: Called with each line.
+    :param report_dropped: Called with a number of lines that were left out.
     """
 
     def __init__(
-        self, clock: Any, say: Callable[[str], None], say_dropped: Callable[[int], None]
+        self, clock: Any, write: Callable[[str], None], report_dropped: Callable[[int], None]
     ) -> None:
-        self._say = say
+        self._write = write
         self._unfinished: dict[int, bytes] = {}
-        self._throttle = Throttle(clock.seconds, LINES_A_SECOND, 1.0, say_dropped, clock.callLater)
+        self._throttle = Throttle(
+            clock.seconds, LINES_A_SECOND, 1.0, report_dropped, clock.callLater
+        )
 
     def received(self, stream: int, data: bytes) -> None:
         """
@@ -65,19 +67,19 @@ class OutputLines:
         elif newline:
             # Without looking at each of what may be very many.
             self._throttle.leave_out(finished.count(b"\n") + 1)
-        *parts, rest = pieces(rest)
+        *parts, rest = split_line(rest)
         for part in parts:
             self._line(part)
         self._unfinished[stream] = rest
 
     def _line(self, line: bytes) -> None:
-        for piece in pieces(line):
+        for part in split_line(line):
             if self._throttle.passes():
-                self._say(printable(piece))
+                self._write(printable(part))
 
     def finish(self) -> None:
         """
-        There will be no more output.
+        Pass on an unfinished last line: the output has ended.
         """
         for rest in self._unfinished.values():
             if rest:

@@ -1,5 +1,5 @@
 """
-TCP ports for kernels.
+Leases TCP ports to kernels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kgd.errors import KernelStartFailed
 
-# From here on upwards, as far as the ports that the system gives to outgoing connections.
+# The preferred range, as far as the system does not give these ports to outgoing connections.
 _FIRST = 20_000
 _LAST = 32_000
 _UNPRIVILEGED = 1024
@@ -27,9 +27,9 @@ LOOPBACK = "127.0.0.1"
 
 def candidates(ephemeral: tuple[int, int]) -> range:
     """
-    :param ephemeral: The first and the last port that any outgoing connection may take at any
-        moment.
-    :return: The ports that kernels may have.
+    :param ephemeral: The first and the last of the ports that the system gives to outgoing
+        connections, which may take one at any moment.
+    :return: The ports for kernels.
     """
     first, last = ephemeral
     for ports in (
@@ -40,7 +40,8 @@ def candidates(ephemeral: tuple[int, int]) -> range:
     ):
         if len(ports) >= _ENOUGH:
             return ports
-    # The system keeps all of them for itself; then a kernel that finds its port taken gets another.
+    # The system may give any port to a connection. A kernel that finds its port taken is started
+    # again with others.
     return range(_FIRST, _LAST + 1)
 
 
@@ -57,11 +58,10 @@ def ephemeral_ports(file: Path = _EPHEMERAL_FILE) -> tuple[int, int]:
 
 def is_free(port: int, ip: str = LOOPBACK) -> bool:
     """
-    Whether a kernel could listen on a port now. A connection that was closed a moment ago is no
-    obstacle.
+    Whether a kernel can listen on a port now, even if a connection to it was closed a moment ago.
 
-    :param ip: The address that it would listen on.
-    :raises kgd.errors.KernelStartFailed: when that is no address of this machine.
+    :param ip: The address to listen on.
+    :raises kgd.errors.KernelStartFailed: when it is not an address of this machine.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -70,8 +70,8 @@ def is_free(port: int, ip: str = LOOPBACK) -> bool:
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise KernelStartFailed(
-                    f"Kernels cannot listen on {ip}, which is no address of this machine; choose "
-                    f"another with --kernel-ip"
+                    f"Kernels cannot listen on {ip}, which is not an address of this machine; "
+                    "choose another with --kernel-ip"
                 ) from None
             return False
     return True
@@ -79,10 +79,10 @@ def is_free(port: int, ip: str = LOOPBACK) -> bool:
 
 class PortLeases:
     """
-    Remembers which ports our kernels have, so that two that start at once never get the same.
+    Remembers which ports kernels have, so that two that start at once never get the same.
 
-    :param ports: Those to choose from.
-    :param free: Whether a port can be had from the system.
+    :param ports: The ports to choose from.
+    :param free: Whether a port is free on this machine.
     :param ip: The address on which kernels listen.
     """
 
@@ -100,25 +100,27 @@ class PortLeases:
     @property
     def leased(self) -> frozenset[int]:
         """
-        The ports that are lent at the moment.
+        The ports that kernels have at the moment.
         """
         return frozenset(self._leased)
 
     def lease(self, count: int) -> list[int]:
         """
-        :return: So many ports, at random.
-        :raises kgd.errors.KernelStartFailed: when there are not enough; then none is taken.
+        :return: That many ports, chosen at random.
+        :raises kgd.errors.KernelStartFailed: when too few are free; then none is leased.
         """
         found: list[int] = []
         start = random.randrange(len(self._ports))
-        # Neighbours, from a place at random on: cheap, and every port is tried once.
+        # Neighbours from a random one on: that is cheap, and tries every port once.
         for port in chain(self._ports[start:], self._ports[:start]):
             if len(found) == count:
                 break
             if port not in self._leased and self._free(port):
                 found.append(port)
         if len(found) < count:
-            raise KernelStartFailed("There is no free TCP port for another kernel; stop some")
+            raise KernelStartFailed(
+                "There are not enough free TCP ports for another kernel; stop some kernels"
+            )
         self._leased.update(found)
         return found
 

@@ -1,5 +1,5 @@
 """
-Which kernels are to outlive their gateway, and whether they still do.
+Records of the processes that are to outlive their gateway, and whether these still run.
 
 A record is a file beside the kernel's connection file, ``kernel-ID.process``. It holds JSON with
 ``pid`` (of the leader of its session), ``start_time`` and ``boot_id``, which tell it from another
@@ -23,7 +23,7 @@ _DEAD = ("Z", "X")
 def record_of(pid: int, sockets: str) -> bytes:
     """
     :return: The record of a process that runs.
-    :raises OSError: when the system does not tell about it.
+    :raises OSError: when the system does not know the process.
     """
     return json.dumps(
         {
@@ -41,9 +41,9 @@ def _boot_id() -> str:
 
 def _start_time(pid: int) -> int:
     """
-    :return: In ticks since the system was started.
+    :return: When the process was started, in ticks since the start of the system.
     """
-    # The name, in parentheses, may hold anything.
+    # The name, in parentheses, may contain any character.
     fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     if fields[0] in _DEAD:
         raise ProcessLookupError
@@ -53,8 +53,8 @@ def _start_time(pid: int) -> int:
 def living(directory: Path) -> Iterator[tuple[str, str]]:
     """
     :param directory: A gateway's runtime directory.
-    :return: For each kernel that was kept and runs: what the names of its files begin with, and
-        those of its sockets.
+    :return: For each recorded kernel that runs: the beginnings of the names of its files, and of
+        its sockets.
     """
     for file in directory.glob(f"kernel-*{SUFFIX}"):
         try:
@@ -63,17 +63,18 @@ def living(directory: Path) -> Iterator[tuple[str, str]]:
             if record["boot_id"] == _boot_id() and record["start_time"] == _start_time(pid):
                 yield file.name.removesuffix(SUFFIX), sockets
         except (OSError, ValueError, LookupError, TypeError):
-            # It has ended, or it is no record.
+            # The process has ended, or the file is not a record.
             continue
 
 
 def sweep(directory: Path, sockets_in: Path) -> int:
     """
-    Remove what belongs to no kernel that was kept and runs, unless there is no such kernel at all.
+    Remove all files but those of recorded kernels that run. Nothing is removed if there is no such
+    kernel.
 
     :param directory: A gateway's runtime directory.
-    :param sockets_in: Where sockets are.
-    :return: How many such kernels there are.
+    :param sockets_in: The directory of the sockets.
+    :return: The number of these kernels.
     """
     found = [*living(directory)]
     if not found:

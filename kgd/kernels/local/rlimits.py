@@ -1,5 +1,6 @@
 """
-How much of the machine a kernel may use: what the settings say, and what its kernelspec says.
+The resource limits of a kernel, from the settings and from its kernelspec, and the arguments of
+:py:mod:`.exec_kernel` that set them.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from kgd.interfaces import KernelSpec, Limits
 from kgd.kernels.local.users import KernelUser
 from kgd.settings import LARGEST_SIZE, Settings, size_in_bytes
 
-#: In the metadata of a kernelspec: ``{"kgd": {"limits": {"memory": "2GiB"}}}``.
-_OURS = "kgd"
+# Keys in the metadata of a kernelspec: ``{"kgd": {"limits": {"memory": "2GiB"}}}``.
+_METADATA = "kgd"
 _LIMITS = "limits"
 _SIZES = ("memory", "file_size")
 _NAMES = tuple(field.name for field in attrs.fields(Limits))
@@ -25,20 +26,20 @@ _NICEST = 19
 
 def limits_of(settings: Settings, spec: KernelSpec) -> Limits:
     """
-    :return: Those of the settings, except where the kernelspec says otherwise.
-    :raises kgd.errors.KernelStartFailed: when it says something that makes no sense.
+    :return: The limits of the settings, except where the kernelspec has its own.
+    :raises kgd.errors.KernelStartFailed: when those of the kernelspec are invalid.
     """
     usual = {name: getattr(settings, f"kernel_{name}") for name in _NAMES}
-    ours = spec.metadata.get(_OURS, {})
-    said = ours.get(_LIMITS, {}) if isinstance(ours, Mapping) else None
-    if not isinstance(said, Mapping):
-        raise _wrong(spec, f"must be objects, like {{{_OURS!r}: {{{_LIMITS!r}: {{}}}}}}")
-    return Limits(**(usual | {name: _read(spec, name, value) for name, value in said.items()}))
+    metadata = spec.metadata.get(_METADATA, {})
+    own = metadata.get(_LIMITS, {}) if isinstance(metadata, Mapping) else None
+    if not isinstance(own, Mapping):
+        raise _wrong(spec, f"must be objects, like {{{_METADATA!r}: {{{_LIMITS!r}: {{}}}}}}")
+    return Limits(**(usual | {name: _read(spec, name, value) for name, value in own.items()}))
 
 
 def _read(spec: KernelSpec, name: object, value: Any) -> int:
     if name not in _NAMES:
-        raise _wrong(spec, f"have {name!r}; there are {', '.join(_NAMES)}")
+        raise _wrong(spec, f"have the unknown name {name!r} (known: {', '.join(_NAMES)})")
     right = "a whole number, or null for no limit"
     try:
         if name in _SIZES:
@@ -64,8 +65,8 @@ def _read(spec: KernelSpec, name: object, value: Any) -> int:
 
 def _wrong(spec: KernelSpec, what: str) -> KernelStartFailed:
     return KernelStartFailed(
-        f"The {_LIMITS} of {_OURS} in the metadata of the kernelspec {spec.name} {what}; mend its "
-        "kernel.json"
+        f"The {_LIMITS} of {_METADATA} in the metadata of the kernelspec {spec.name} {what}; "
+        "correct its kernel.json"
     )
 
 
@@ -74,15 +75,15 @@ GRACE = 5
 _UNLIMITED = resource.RLIM_INFINITY
 
 
-def orders(
+def exec_arguments(
     limits: Limits, user: KernelUser | None, *, parent_pid: int | None, open_files: int
 ) -> str:
     """
-    :param user: As whom to run; ``None`` is as the gateway.
-    :param parent_pid: Without which process the kernel makes no sense, if there is one.
+    :param user: The user to run as; ``None`` is the gateway's.
+    :param parent_pid: The process that must still be the parent, if any.
     :param open_files: The soft limit of open files for a kernel that is given none, which is the
-        one that the gateway found when it began.
-    :return: For ``exec_kernel.py``.
+        one that the gateway had when it started.
+    :return: The SETUP of ``exec_kernel.py``.
     """
     words = []
     if parent_pid is not None:
@@ -100,8 +101,8 @@ def orders(
 
 def _rlimits(limits: Limits, open_files: int) -> Iterator[str]:
     for number, wanted, grace in (
-        # Not RLIMIT_AS: that counts what is only reserved, of which Node, Java, Go and every thread
-        # take gigabytes. This counts what can be written to and is nobody else's.
+        # Not RLIMIT_AS: that counts reserved memory, too, of which Node, Java, Go and every thread
+        # take gigabytes. This counts memory that only this process can write to.
         (resource.RLIMIT_DATA, limits.memory, 0),
         (resource.RLIMIT_CPU, limits.cpu_seconds, GRACE),
         (resource.RLIMIT_NOFILE, limits.open_files, 0),
@@ -109,7 +110,7 @@ def _rlimits(limits: Limits, open_files: int) -> Iterator[str]:
         (resource.RLIMIT_FSIZE, limits.file_size, 0),
     ):
         if wanted:
-            # Nobody may have more than the gateway may.
+            # A kernel may not have more than the gateway may.
             _, most = resource.getrlimit(number)
             yield f"{number}:{_least(wanted, most)}:{_least(wanted + grace, most)}"
     if not limits.open_files:

@@ -1,11 +1,11 @@
 """
-The directory in which connection files and kernels' sockets live.
+The private directory of a gateway, for connection files and kernels' sockets.
 
-Each gateway has one of its own, and holds a lock in it for as long as it runs: a directory whose
-lock is free was left behind by a gateway that was killed, or that has left kernels running.
+Each gateway has a directory of its own, and holds a lock in it for as long as it runs. A directory
+whose lock is free was left behind by a gateway that was killed, or that has left kernels running.
 
-When kernels run as another user, that user may pass through the directory, and finds in it
-connection files of its own and a directory for sockets; it cannot change anything else.
+When kernels run as another user, that user may pass through the directory. It owns the connection
+files and a directory for sockets in there, and cannot change anything else.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from jupyter_core.paths import jupyter_runtime_dir
 from twisted.internet.defer import Deferred, succeed
 
 from kgd.errors import ConfigurationError, KernelStartFailed
-from kgd.kernels.local import process_records as kept
+from kgd.kernels.local import process_records
 from kgd.kernels.local.users import KernelUser, find_user
 from kgd.kernels.local.watchdog import Watchdog
 from kgd.observability.logs import make_logger
 
 _LOCK = "lock"
-# The name of a directory until its lock is held.
-_UNBORN = ".new-"
-# In seconds; after this long, whoever was about to lock a directory has died instead.
-_BIRTH = 60.0
+# The beginning of a directory's name until the lock in it is held.
+_NEW = ".new-"
+# Seconds after which a gateway that was about to lock its new directory must have died.
+_NEW_FOR = 60.0
 _VARIABLE = "JUPYTER_RUNTIME_DIR"
 _ADVICE = f"set --connection-dir or {_VARIABLE} to a directory that can be written to"
-# Where kernels of another user have their sockets.
+# The directory for the sockets of another user's kernels.
 _SOCKETS = "s"
 _OURS_ALONE = 0o700
 _PASSABLE = 0o711
@@ -43,15 +43,15 @@ _PASSABLE = 0o711
 
 class RuntimeDirectory:
     """
-    A private directory of the gateway's, between :py:meth:`open` and :py:meth:`close`.
+    The private directory of the gateway, between :py:meth:`open` and :py:meth:`close`.
 
-    :ivar keeps: Whether kernels, and their files, outlive the gateway.
-    :ivar user: As whom kernels run, if not as the gateway; known when the directory is open.
-    :param base: The directory in which to make ``kgd/<something>/``; Jupyter's runtime directory
-        if not given.
+    :ivar keeps_kernels: Whether kernels, and their files, outlive the gateway.
+    :ivar user: The user that kernels run as, if not the gateway's; known when the directory is
+        open.
+    :param base: The directory in which to make ``kgd/<something>/``; by default Jupyter's runtime
+        directory.
     :param user: The setting ``kernel_user``.
-    :param watchdog: Removes the directory when the gateway is killed; not for one that keeps
-        kernels.
+    :param watchdog: Removes the directory when the gateway is killed, unless it keeps kernels.
     """
 
     _log = make_logger()
@@ -61,23 +61,23 @@ class RuntimeDirectory:
         base: Path | None = None,
         *,
         user: str = "",
-        keeps: bool = False,
+        keeps_kernels: bool = False,
         watchdog: Watchdog | None = None,
     ) -> None:
         given = base or os.environ.get(_VARIABLE)
-        # Now, because twistd may leave the directory.
+        # Made absolute now, because twistd may change the working directory.
         self._base = Path(os.path.abspath(given)) if given else None
         self._user_name = user
         self.user: KernelUser | None = None
-        self.keeps = keeps
-        self.watchdog: Watchdog | None = None if keeps else watchdog
+        self.keeps_kernels = keeps_kernels
+        self.watchdog: Watchdog | None = None if keeps_kernels else watchdog
         self._path: Path | None = None
         self._lock = -1
 
     @property
     def path(self) -> Path:
         """
-        Where it is.
+        Its absolute path.
         """
         if self._path is None:
             raise RuntimeError("the runtime directory is not open")
@@ -85,7 +85,7 @@ class RuntimeDirectory:
 
     def open(self) -> None:
         """
-        Make the directory, and remove those of gateways that are no more.
+        Make the directory, and remove those of gateways that have ended.
 
         :raises kgd.errors.ConfigurationError: when that cannot be done.
         """
@@ -109,7 +109,7 @@ class RuntimeDirectory:
             raise ConfigurationError(
                 f"The user {self.user.name} of --kernel-user cannot get to the runtime directory "
                 f"{path}; set --connection-dir or {_VARIABLE} to a directory, like /run, that "
-                "everybody may enter"
+                "all users may enter"
             )
         if self.watchdog is not None:
             self.watchdog.guard(self.path)
@@ -119,13 +119,13 @@ class RuntimeDirectory:
         return _OURS_ALONE if self.user is None else _PASSABLE
 
     def _make(self, parent: Path) -> None:
-        unborn = Path(tempfile.mkdtemp(prefix=_UNBORN, dir=parent))
-        lock = _locked(unborn / _LOCK, os.O_CREAT | os.O_EXCL)
+        new = Path(tempfile.mkdtemp(prefix=_NEW, dir=parent))
+        lock = _locked(new / _LOCK, os.O_CREAT | os.O_EXCL)
         if lock is None:
             raise BlockingIOError(0, "another process holds the lock of a new directory")
-        path = parent / unborn.name.removeprefix(_UNBORN)
+        path = parent / new.name.removeprefix(_NEW)
         try:
-            unborn.rename(path)
+            new.rename(path)
         except OSError:
             os.close(lock)
             raise
@@ -139,11 +139,11 @@ class RuntimeDirectory:
     def _sweep(self, parent: Path) -> None:
         for path in parent.iterdir():
             try:
-                if path.name.startswith(_UNBORN) and time.time() - path.stat().st_mtime < _BIRTH:
+                if path.name.startswith(_NEW) and time.time() - path.stat().st_mtime < _NEW_FOR:
                     continue
                 lock = _locked(path / _LOCK)
             except FileNotFoundError:
-                # Whoever swept here did not get further than to the lock.
+                # Another gateway was removing this directory, and died after it removed the lock.
                 lock = -1
             except OSError:
                 continue
@@ -152,42 +152,44 @@ class RuntimeDirectory:
             count = self._clear(path)
             if count:
                 self._log.info(
-                    "a gateway that is no more has left kernels running: {count} in {path}",
+                    "a gateway that has ended left kernels running: {count} in {path}",
                     count=count,
                     path=str(path),
                 )
             else:
-                self._log.info("removed what a dead gateway left behind: {path}", path=str(path))
+                self._log.info(
+                    "removed the files of a gateway that was killed: {path}", path=str(path)
+                )
             if lock >= 0:
                 os.close(lock)
 
     @staticmethod
     def _clear(path: Path) -> int:
         """
-        Remove a directory, but for what kernels need that were kept and run.
+        Remove a directory, except for the files of kernels that were left running and still run.
 
-        :return: How many these are.
+        :return: The number of these kernels.
         """
-        count = kept.sweep(path, _sockets_in(path))
+        count = process_records.sweep(path, _sockets_in(path))
         if not count:
             shutil.rmtree(path, ignore_errors=True)
         return count
 
     def connection_file(self, kernel_id: str) -> Path:
         """
-        :return: Where a kernel's connection file is, or would be.
+        :return: The path of a kernel's connection file.
         """
         return self.path / f"kernel-{kernel_id}.json"
 
-    def write(self, kernel_id: str, content: bytes) -> Path:
+    def write_connection_file(self, kernel_id: str, content: bytes) -> Path:
         """
-        Write a kernel's connection file, at once and readable by nobody else. An older one is
-        replaced.
+        Write a kernel's connection file, readable by no other user. An older file is replaced in
+        one step.
 
-        :return: Where it is.
+        :return: The path of the file.
         :raises kgd.errors.KernelStartFailed: when it cannot be written.
         """
-        self._mend()
+        self._reopen()
         file = self.connection_file(kernel_id)
         try:
             _write_private(file, content, self.user)
@@ -198,44 +200,44 @@ class RuntimeDirectory:
             ) from None
         return file
 
-    def output(self, kernel_id: str) -> str:
+    def output_file(self, kernel_id: str) -> str:
         """
-        :return: The file for what a kernel prints, or nothing if that goes to the log.
+        :return: The path of the file for what a kernel prints; empty if that goes to the log.
         """
-        return str(self.path / f"kernel-{kernel_id}.log") if self.keeps else ""
+        return str(self.path / f"kernel-{kernel_id}.log") if self.keeps_kernels else ""
 
-    def keep(self, kernel_id: str, pid: int, sockets: str) -> None:
+    def record(self, kernel_id: str, pid: int, sockets: str) -> None:
         """
-        Remember a process that shall outlive the gateway, if any shall.
+        Write the record of a kernel's process, if kernels outlive the gateway.
 
-        :param sockets: As for :py:meth:`sockets`, if it has any.
+        :param sockets: The name of its sockets, as for :py:meth:`sockets`, or nothing.
         """
-        if not self.keeps:
+        if not self.keeps_kernels:
             return
         try:
-            _write_private(self._record(kernel_id), kept.record_of(pid, sockets), None)
+            _write_private(self._record(kernel_id), process_records.record_of(pid, sockets), None)
         except OSError as error:
             self._log.warn(
-                "kernel {kernel_id} will not be found again after the gateway has ended, for its "
+                "kernel {kernel_id} will not be found again after the gateway has ended, as its "
                 "record cannot be written: {error}",
                 kernel_id=kernel_id,
                 error=error.strerror,
             )
 
     def _record(self, kernel_id: str) -> Path:
-        return self.path / f"kernel-{kernel_id}{kept.SUFFIX}"
+        return self.path / f"kernel-{kernel_id}{process_records.SUFFIX}"
 
     def hand_over(self, *paths: Path) -> None:
         """
-        Let kernels have these files and directories, if they run as another user.
+        Give these files and directories to the user that kernels run as, if that is another one.
         """
         if self.user is not None:
             for path in paths:
                 os.chown(path, self.user.uid, self.user.gid, follow_symlinks=False)
 
-    def _mend(self) -> None:
+    def _reopen(self) -> None:
         """
-        Make the directory again if somebody tidied up; live kernels have read their files already.
+        Make the directory again if it was removed. Kernels that run have read their files already.
         """
         if self.path.is_dir():
             return
@@ -247,9 +249,9 @@ class RuntimeDirectory:
 
     def directory(self, name: str) -> Path:
         """
-        :return: A directory in ours, made if it is not there.
+        :return: A directory in this one, made if it does not exist.
         """
-        self._mend()
+        self._reopen()
         path = self.path / name
         if not path.is_dir():
             path.mkdir(mode=_OURS_ALONE)
@@ -258,31 +260,31 @@ class RuntimeDirectory:
 
     def remove(self, kernel_id: str) -> None:
         """
-        Remove a kernel's connection file, if there is one, and all that goes with it.
+        Remove a kernel's connection file, its record and its output, as far as they exist.
         """
         if self._path is None:
             return
         self._unlink(self.connection_file(kernel_id))
-        if self.keeps:
+        if self.keeps_kernels:
             self._unlink(self._record(kernel_id))
-            self._unlink(Path(self.output(kernel_id)))
+            self._unlink(Path(self.output_file(kernel_id)))
 
     def sockets(self, name: str) -> Path:
         """
-        :param name: Unique to one kernel.
-        :return: What the paths of its Unix sockets begin with; a dash and a number follow.
+        :param name: A name unique to one kernel.
+        :return: The beginning of the paths of its Unix sockets; a dash and a number follow.
         """
         return _sockets_in(self.path) / name
 
     def clear_sockets(self, name: str) -> Path:
         """
-        Remove what a process that is no more has left of its sockets, so that another can have them
-        under the same paths.
+        Remove the sockets that an ended process has left, so that the next one can have the same
+        paths.
 
         :return: As from :py:meth:`sockets`.
         :raises kgd.errors.KernelStartFailed: when there is no directory for them.
         """
-        self._mend()
+        self._reopen()
         self.remove_sockets(name)
         return self.sockets(name)
 
@@ -304,9 +306,9 @@ class RuntimeDirectory:
 
     def close(self) -> Deferred[None]:
         """
-        Remove the directory and all that is in it, but for what kernels need that are kept.
+        Remove the directory with its files, except for those of kernels that are left running.
 
-        :return: Fires when the watchdog is gone, too.
+        :return: Fires when the watchdog has ended, too.
         """
         self._remove()
         return succeed(None) if self.watchdog is None else self.watchdog.stop()
@@ -321,16 +323,16 @@ class RuntimeDirectory:
 
 def _usual_base(user: KernelUser | None) -> Path:
     """
-    :return: Where to make the directory if nobody has said where.
+    :return: The directory in which to make it by default.
     """
     if user is not None:
-        # What is below root's home, nobody else can get to.
+        # Other users cannot get to directories below root's home.
         return Path("/run")
     usual = Path(jupyter_runtime_dir()).absolute()
     nearest = next(each for each in (usual, *usual.parents) if os.path.exists(each))
     if os.access(nearest, os.W_OK) or _is_ours(Path.home()):
         return usual
-    # An account without a home, like nobody's.
+    # An account without a home, like "nobody".
     own = Path(tempfile.gettempdir(), f"kgd-{os.geteuid()}")
     _make_private(own, _OURS_ALONE)
     return own
@@ -350,9 +352,10 @@ def _sockets_in(directory: Path) -> Path:
 
 def _make_private(directory: Path, mode: int) -> None:
     """
-    Make a directory that only we can list and write to, or see to it that an existing one is.
+    Make a directory that only the gateway's user can list and write to, or make an existing one so.
 
-    :param mode: Whether others may pass through it. Other gateways may need that as it is.
+    :param mode: Whether other users may pass through it. A directory that has that already, which
+        another gateway may need, keeps it.
     """
     if not directory.parent.is_dir():
         directory.parent.mkdir(parents=True, mode=_OURS_ALONE)
@@ -361,14 +364,14 @@ def _make_private(directory: Path, mode: int) -> None:
         directory.mkdir(mode=mode)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise PermissionError(0, "it is not a directory of the gateway's own")
+        raise PermissionError(0, "it is not a directory that the gateway's user owns")
     if stat.S_IMODE(found.st_mode) not in (mode, _PASSABLE):
         directory.chmod(mode)
 
 
 def _locked(file: Path, flags: int = 0) -> int | None:
     """
-    :return: A descriptor that holds the lock; ``None`` if somebody else holds it.
+    :return: A descriptor that holds the lock; ``None`` if another process holds it.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
     try:

@@ -1,5 +1,6 @@
 """
-Where a kernel listens, and the file that tells it.
+How a kernel is reached: over TCP or Unix sockets, at which address, with which keys. The kernel
+reads that from its connection file.
 """
 
 from __future__ import annotations
@@ -20,48 +21,49 @@ from kgd.observability.logs import make_logger
 from kgd.protocol.connection_file import CHANNELS, ConnectionInfo, CurveKeys
 from kgd.settings import Settings
 
-# In the metadata of a kernelspec: a name, or a list of names. The second is Jupyter's.
+# Keys in the metadata of a kernelspec, of a name or a list of names. The second is Jupyter's.
 _TRANSPORTS = "supported_transports"
 _ENCRYPTION = "supported_encryption"
 
 
-def speaks_ipc(spec: KernelSpec) -> bool:
+def supports_ipc(spec: KernelSpec) -> bool:
     """
-    Whether it is known that a kernel can be reached over Unix sockets.
+    Whether a kernel is known to support Unix sockets.
 
-    Its kernelspec may say so. Otherwise ipykernel is known for it, if a Python of this machine is
-    started with it directly: what is wrapped into another command may run in a container, where
-    our sockets are not.
+    The metadata of its kernelspec may say so. Otherwise only ipykernel is known for it, and only if
+    its command starts a Python of this machine directly: another command may start it in a
+    container, which does not have these sockets.
     """
-    said = spec.metadata.get(_TRANSPORTS)
-    return is_ipykernel(spec.argv) if said is None else "ipc" in _names(said)
+    value = spec.metadata.get(_TRANSPORTS)
+    return is_ipykernel(spec.argv) if value is None else "ipc" in _names(value)
 
 
-def _names(said: Any) -> set[str]:
+def _names(value: Any) -> set[str]:
     """
-    What a kernelspec's metadata lists, leniently.
+    :return: The names that a kernelspec's metadata has there, without regard to case and blanks.
     """
-    listed = said if isinstance(said, list | tuple) else [said]
+    listed = value if isinstance(value, list | tuple) else [value]
     return {str(each).strip().lower() for each in listed}
 
 
 def prefers_ipc(wanted: str, spec: KernelSpec) -> bool:
     """
-    Whether to reach a kernel over Unix sockets, if that is possible.
+    Whether to reach a kernel over Unix sockets, if their paths are not too long.
 
     :param wanted: The setting ``transport``.
     """
-    return wanted == "ipc" or (wanted == "auto" and speaks_ipc(spec))
+    return wanted == "ipc" or (wanted == "auto" and supports_ipc(spec))
 
 
-def is_short(sockets: Path) -> bool:
+def fits_socket_paths(sockets: Path) -> bool:
     """
-    Whether paths that begin so, and end with a dash and a digit, can be those of sockets.
+    Whether paths that begin like this, and end with a dash and a digit, are short enough for
+    sockets.
     """
     try:
         return len(f"{sockets}-1".encode()) <= LONGEST_PATH
     except UnicodeEncodeError:
-        # ZeroMQ takes text.
+        # ZeroMQ takes text only.
         return False
 
 
@@ -70,52 +72,52 @@ def use_curve(wanted: str, spec: KernelSpec) -> bool:
     Whether to encrypt what goes to and from a kernel.
 
     :param wanted: The setting ``transport_encryption``.
-    :raises kgd.errors.KernelStartFailed: when it must be so and the kernel is not able to.
+    :raises kgd.errors.KernelStartFailed: when encryption is required and the kernel has none.
     """
     if wanted == "disabled":
         return False
-    able = "curve" in _names(spec.metadata.get(_ENCRYPTION))
-    if wanted == "required" and not able:
+    is_able = "curve" in _names(spec.metadata.get(_ENCRYPTION))
+    if wanted == "required" and not is_able:
         raise KernelStartFailed(
             f"The gateway encrypts what goes to and from kernels, but the kernelspec {spec.name} "
             f'does not say that its kernel can do that ("curve" in the {_ENCRYPTION} of its '
-            f"metadata); choose another one, or use --transport-encryption=auto"
+            f"metadata); choose another kernelspec, or use --transport-encryption=auto"
         )
-    return able
+    return is_able
 
 
-class Place(Protocol):
+class Transport(Protocol):
     """
-    What one kernel listens on.
+    How one kernel is reached: over TCP or Unix sockets.
 
-    :ivar transport: As connection files have it.
-    :ivar sockets: What the names of its Unix sockets begin with, if it has any.
+    :ivar name: The ``transport`` of connection files.
+    :ivar sockets: The beginning of the names of its Unix sockets, or nothing.
     """
 
-    transport: str
+    name: str
     sockets: str
 
     def take(self, *, new: bool) -> tuple[str, list[int]]:
         """
-        Get ready for the next process.
+        Get an address for the next process.
 
-        :param new: Whether to move, as the present place may be taken by somebody else.
+        :param new: Whether to take another one, as the present one may be in use elsewhere.
         :return: What connection files have as ``ip``, and the ports.
-        :raises kgd.errors.KernelStartFailed: when there is no place.
+        :raises kgd.errors.KernelStartFailed: when there is none.
         """
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """
-        The kernel is gone.
+        Give the address back: the kernel is gone.
         """
 
 
-class TCPPorts:
+class TCPTransport:
     """
-    Ports of this machine.
+    TCP ports of this machine.
     """
 
-    transport = "tcp"
+    name = "tcp"
     sockets = ""
 
     def __init__(self, leases: PortLeases) -> None:
@@ -123,119 +125,109 @@ class TCPPorts:
         self._ports: list[int] = []
 
     def take(self, *, new: bool) -> tuple[str, list[int]]:
-        """
-        Lease ports, or keep those that are leased.
-        """
         if new or not self._ports:
+            # Leased before the others are given back, so that these are not leased again.
             ports = self._leases.lease(len(CHANNELS))
             self._leases.release(self._ports)
             self._ports = ports
         return self._leases.ip, self._ports
 
-    def give_back(self) -> None:
-        """
-        Give the ports back.
-        """
+    def release(self) -> None:
         self._leases.release(self._ports)
         self._ports = []
 
 
-class UnixSockets:
+class IPCTransport:
     """
-    Sockets in the runtime directory, where only we come in. Nobody else can take their place.
+    Unix sockets in the runtime directory, which is private: no other program can take their place.
 
-    :param name: Unique to the kernel, and short: its id would make many a path too long.
+    :param sockets: A name unique to the kernel, and short: its id would make many a path too long.
     """
 
-    transport = "ipc"
+    name = "ipc"
 
-    def __init__(self, runtime: RuntimeDirectory, name: str) -> None:
+    def __init__(self, runtime: RuntimeDirectory, sockets: str) -> None:
         self._runtime = runtime
-        self.sockets = name
+        self.sockets = sockets
 
     def take(self, *, new: bool) -> tuple[str, list[int]]:
-        """
-        Remove what a killed process has left.
-        """
+        # A killed process has left its sockets behind.
         return str(self._runtime.clear_sockets(self.sockets)), [*range(1, len(CHANNELS) + 1)]
 
-    def give_back(self) -> None:
-        """
-        Remove the sockets.
-        """
+    def release(self) -> None:
         self._runtime.remove_sockets(self.sockets)
 
 
-class KernelAddress:
+class KernelConnection:
     """
-    The place, the keys and the connection file of one kernel. Nothing is taken before
-    :py:meth:`prepare`.
+    The address, the keys and the connection file of one kernel, over all of its processes. Nothing
+    is taken before the first :py:meth:`write`.
     """
 
     def __init__(
         self,
         kernel_id: str,
         kernel_name: str,
-        place: Place,
+        transport: Transport,
         runtime: RuntimeDirectory,
         signature_scheme: str,
         curve: CurveKeys | None,
     ) -> None:
         self._kernel_id = kernel_id
         self._kernel_name = kernel_name
-        self._place = place
+        self._transport = transport
         self._runtime = runtime
         self._key = secrets.token_hex(16).encode()
         self._signature_scheme = signature_scheme
         self._curve = curve
 
-    def prepare(self, *, new_ports: bool) -> tuple[ConnectionInfo, Path]:
+    def write(self, *, new_address: bool) -> tuple[ConnectionInfo, Path]:
         """
-        Get ready for the next process.
+        Take an address for the next process, and write the connection file.
 
-        :param new_ports: Whether to move, as the present ports may be taken by somebody else.
-        :return: The address, and the file that it was written to.
+        :param new_address: Whether to take another one, as the present one may be in use elsewhere.
+        :return: The connection, and the file that it was written to.
         :raises kgd.errors.KernelStartFailed: when there are no ports, or no room for the file.
         """
-        ip, ports = self._place.take(new=new_ports)
+        ip, ports = self._transport.take(new=new_address)
         info = ConnectionInfo(
             ports=dict(zip(CHANNELS, ports, strict=True)),
             key=self._key,
             ip=ip,
-            transport=self._place.transport,
+            transport=self._transport.name,
             signature_scheme=self._signature_scheme,
             kernel_name=self._kernel_name,
             curve=self._curve,
         )
         # Anew for each process: some kernels remove the file when they end.
-        return info, self._runtime.write(self._kernel_id, info.to_json())
+        return info, self._runtime.write_connection_file(self._kernel_id, info.to_json())
 
     @property
     def file(self) -> Path:
         """
-        The connection file.
+        The path of the connection file.
         """
         return self._runtime.connection_file(self._kernel_id)
 
-    def launched(self, pid: int) -> None:
+    def record(self, pid: int) -> None:
         """
-        A process runs there now.
+        Record the process that listens there now, if kernels outlive the gateway.
         """
-        self._runtime.keep(self._kernel_id, pid, self._place.sockets)
+        self._runtime.record(self._kernel_id, pid, self._transport.sockets)
 
-    def give_up(self) -> None:
+    def release(self) -> None:
         """
-        Give the place back, and remove the file.
+        Give the address back, and remove the files.
         """
-        self._place.give_back()
+        self._transport.release()
         self._runtime.remove(self._kernel_id)
 
 
-class Addresses:
+class ConnectionAllocator:
     """
     Chooses for each kernel how it is reached.
 
-    :param ports: Where to get TCP ports.
+    :param ports: TCP ports for kernels.
     :param new_keys: Makes keys for encryption.
     """
 
@@ -253,41 +245,41 @@ class Addresses:
         self._runtime = runtime
         self._new_keys = new_keys
         self._names = (f"{number:x}" for number in count(1))
-        self._complained = False
+        self._warned = False
 
-    def new(self, kernel_id: str, spec: KernelSpec) -> KernelAddress:
+    def allocate(self, kernel_id: str, spec: KernelSpec) -> KernelConnection:
         """
-        Make the address of a new kernel.
+        Make the connection of a new kernel.
 
         :raises kgd.errors.KernelStartFailed: when the settings want what is not possible.
         """
         settings = self._settings
         curve = self._new_keys() if use_curve(settings.transport_encryption, spec) else None
-        return KernelAddress(
+        return KernelConnection(
             kernel_id,
             spec.name,
-            self._place(spec),
+            self._transport(spec),
             self._runtime,
             settings.signature_scheme,
             curve,
         )
 
-    def _place(self, spec: KernelSpec) -> Place:
+    def _transport(self, spec: KernelSpec) -> Transport:
         wanted = self._settings.transport
         if wanted == "auto" and self._settings.kernel_ip != LOOPBACK:
-            # Who chooses an address wants it to be used.
+            # An address that was chosen is to be used, and only TCP has one.
             wanted = "tcp"
         if prefers_ipc(wanted, spec):
             name = next(self._names)
             sockets = self._runtime.sockets(name)
-            if is_short(sockets):
-                return UnixSockets(self._runtime, name)
+            if fits_socket_paths(sockets):
+                return IPCTransport(self._runtime, name)
             if wanted == "ipc":
                 raise KernelStartFailed(f"{_too_long(sockets)}, or use --transport=tcp")
-            if not self._complained:
-                self._complained = True
+            if not self._warned:
+                self._warned = True
                 self._log.warn("{reason}; until then, TCP is used", reason=_too_long(sockets))
-        return TCPPorts(self._ports)
+        return TCPTransport(self._ports)
 
 
 def _too_long(sockets: Path) -> str:

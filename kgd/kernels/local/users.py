@@ -1,5 +1,5 @@
 """
-The user that kernels run as, if it is another than the gateway's.
+The user that kernels run as, if it is not the gateway's.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class KernelUser:
     """
     A user of this system.
 
-    :ivar groups: All of its groups, ``gid`` among them.
-    :ivar environment: What its programs expect to find.
+    :ivar groups: All of the user's groups, ``gid`` among them.
+    :ivar environment: The variables that the user's programs expect.
     """
 
     name: str
@@ -35,7 +35,7 @@ class KernelUser:
 
     def may_enter(self, directory: Path) -> bool:
         """
-        Whether it can reach what is in a directory, as far as owners and modes tell.
+        Whether the user can reach what is in a directory, as far as owners and modes tell.
         """
         found = directory.resolve()
         return self.uid == 0 or all(self._may_pass(each) for each in (found, *found.parents))
@@ -51,20 +51,20 @@ class KernelUser:
 
 def own_environment() -> Mapping[str, str]:
     """
-    :return: What programs expect to find about the user that the gateway runs as.
+    :return: The variables that programs expect, for the user that the gateway runs as.
     """
     uid = os.geteuid()
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        # Nobody has to have a name.
+        # A user need not have a name.
         return {"HOME": "/", "USER": str(uid), "LOGNAME": str(uid)}
     return _environment(entry)
 
 
 def _environment(entry: pwd.struct_passwd) -> Mapping[str, str]:
     shell = entry.pw_shell
-    # Accounts that nobody logs in to have one that does nothing.
+    # Accounts without a login have a shell that does nothing.
     usable = shell and not shell.endswith(_NO_SHELLS)
     return {
         "HOME": entry.pw_dir,
@@ -76,13 +76,14 @@ def _environment(entry: pwd.struct_passwd) -> Mapping[str, str]:
 
 def find_user(wanted: str) -> KernelUser:
     """
-    :param wanted: The name of a user, maybe with a group after a colon.
-    :raises kgd.errors.ConfigurationError: when there is none, or we may not act for it.
+    :param wanted: The name of a user, optionally with a group after a colon.
+    :raises kgd.errors.ConfigurationError: when there is no such user or group, or the gateway may
+        not become that user.
     """
-    said = f"--kernel-user={wanted}"
+    option = f"--kernel-user={wanted}"
     if os.geteuid() != 0:
         raise ConfigurationError(
-            f"{said} needs a gateway that runs as root, and this one does not; start it as root "
+            f"{option} needs a gateway that runs as root, and this one does not; start it as root "
             "(without --uid), or leave the option out"
         )
     name, colon, group = wanted.partition(":")
@@ -90,13 +91,13 @@ def find_user(wanted: str) -> KernelUser:
         entry = pwd.getpwnam(name)
     except KeyError:
         raise ConfigurationError(
-            f"{said}: there is no user {name!r} on this system; create it, or name another"
+            f"{option}: there is no user {name!r} on this system; create it, or name another"
         ) from None
     try:
         gid = grp.getgrnam(group).gr_gid if colon else entry.pw_gid
     except KeyError:
         raise ConfigurationError(
-            f"{said}: there is no group {group!r} on this system; create it, or name another"
+            f"{option}: there is no group {group!r} on this system; create it, or name another"
         ) from None
     return KernelUser(
         name=entry.pw_name,

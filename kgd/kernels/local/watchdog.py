@@ -1,5 +1,5 @@
 """
-Sees to it that nothing is left of a gateway that is killed: the gateway's side of it.
+Runs the watchdog process, which cleans up after a gateway that is killed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from kgd.deferreds import Waiters
 from kgd.observability.logs import make_logger
 
 _PROGRAM = str(Path(__file__).with_name("watchdog_process.py"))
-# In seconds; how long to wait before another one, when it has ended or cannot be started.
+# Seconds to wait before starting another process, when one has ended or cannot be started.
 PAUSE = 1.0
 
 
 class Watchdog:
     """
-    A small process that outlives the gateway for a moment, ends the kernels that are still there
-    and removes the runtime directory. When the gateway ends in order, it finds nothing to do.
+    A small process that outlives the gateway for a moment, ends the kernels that still run and
+    removes the runtime directory. After an orderly end of the gateway it finds nothing to do.
 
-    It starts with the first :py:meth:`guard`, and is started again if it ends before it should.
+    It starts with the first :py:meth:`guard`, and is started again if it ends too early.
     """
 
     _log = make_logger()
@@ -45,7 +45,7 @@ class Watchdog:
 
     def guard(self, directory: Path) -> None:
         """
-        Remove this directory after the gateway, instead of any that was named before.
+        Remove this directory after the gateway's end, instead of the one of the last call.
         """
         self._directory = directory
         if self._process is None and self._later is None:
@@ -55,23 +55,23 @@ class Watchdog:
 
     def watch(self, group: int) -> None:
         """
-        End this process group after the gateway.
+        End this process group after the gateway's end.
         """
         self._groups.add(group)
         self._tell([b"+%d" % group])
 
     def forget(self, group: int) -> None:
         """
-        It is no more.
+        Leave this process group alone: it has ended.
         """
         self._groups.discard(group)
         self._tell([b"-%d" % group])
 
     def stop(self) -> Deferred[None]:
         """
-        End the process. What it still watches it ends first.
+        End the watchdog process, which first ends what it still watches.
 
-        :return: Fires when it is gone.
+        :return: Fires when the process is gone.
         """
         self._directory = None
         later, self._later = self._later, None
@@ -93,7 +93,7 @@ class Watchdog:
                 process,
                 sys.executable,
                 [sys.executable, "-I", "-S", _PROGRAM],
-                # Of our environment only what Python itself may need.
+                # Only what Python itself may need.
                 env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
                 childFDs={0: theirs, 1: nothing, 2: nothing},
             )
@@ -110,17 +110,17 @@ class Watchdog:
 
     def _tell(self, lines: Iterable[bytes]) -> None:
         if self._pipe < 0:
-            # Another one is about to start, and is told everything.
+            # Another process is about to start, and is told everything.
             return
         try:
             os.write(self._pipe, b"".join(line + b"\n" for line in lines))
         except BlockingIOError:
-            # It has not read 64 KiB of such lines: it hangs.
+            # The process has left 64 KiB of such lines unread: it hangs.
             assert self._process is not None
             self._process.transport.signalProcess(signal.SIGKILL)
             self._close()
         except BrokenPipeError:
-            # We shall hear of its end in a moment.
+            # It has ended, which is reported in a moment.
             self._close()
 
     def _close(self) -> None:
@@ -130,7 +130,7 @@ class Watchdog:
 
     def ended(self) -> None:
         """
-        The process has ended.
+        Start another process, unless this one was stopped.
         """
         self._process = None
         self._close()
@@ -155,7 +155,4 @@ class _Process(ProcessProtocol):
         self._watchdog = watchdog
 
     def processExited(self, reason: Failure) -> None:
-        """
-        It has ended.
-        """
         self._watchdog.ended()

@@ -1,29 +1,29 @@
 """
-Ends the kernels of a gateway that was killed: a program of its own, that lives as long as the
-gateway and not much longer.
+A program that ends the kernels of a gateway that was killed, and removes its runtime directory.
 
 ``python -I -S watchdog_process.py``
 
-Its input is a pipe whose other end the gateway alone has, so that it ends with the gateway,
-however that ends. On it come lines: ``+PGID`` when a kernel's process group has been started,
-``-PGID`` when it is no more, and the path of the gateway's runtime directory when there is a new
-one. An orderly gateway has neither groups nor a directory left at its end, and then there is
-nothing to do.
+It waits for the end of its input, a pipe whose other end only the gateway has: so it notices the
+end of the gateway, however that comes. The lines of the input are ``+PGID`` when a kernel's process
+group has been started, ``-PGID`` when it has ended, and the path of the gateway's runtime directory
+when there is a new one. After an orderly end of the gateway neither groups nor a directory are
+left, and the program does nothing.
 """
 
 import _signal  # type: ignore[import-not-found]
 import os
 import time
 
-# In seconds; together, and with some room, less than 5.
-PATIENCE = ((_signal.SIGTERM, 1.5), (_signal.SIGKILL, 1.5))
-# Nothing tells when a process group is empty whose processes are not our children.
+# Signals, and the seconds after each; together, and with some room, less than 5.
+TIMEOUTS = ((_signal.SIGTERM, 1.5), (_signal.SIGKILL, 1.5))
+# Seconds between two looks at process groups: the system reports the end of child processes only,
+# and these are not children of this program.
 PAUSE = 0.02
 
 
 def read_until_the_end() -> tuple[set[int], bytes]:
     """
-    :return: The process groups and the directory that there were when the gateway ended.
+    :return: The process groups and the directory that were left when the gateway ended.
     """
     groups: set[int] = set()
     directory = rest = b""
@@ -41,24 +41,24 @@ def read_until_the_end() -> tuple[set[int], bytes]:
 
 def send(group: int, signum: int) -> bool:
     """
-    :return: Whether there is still somebody in the group.
+    :return: Whether the group still has processes.
     """
     try:
         os.killpg(group, signum)
     except ProcessLookupError:
         return False
     except PermissionError:
-        # Not ours any more.
+        # The number belongs to a group of another user by now.
         return False
     return True
 
 
 def end(groups: set[int]) -> None:
     """
-    End all that is in these process groups.
+    End all processes of these groups.
     """
-    for signum, patience in PATIENCE:
-        until = time.monotonic() + patience
+    for signum, seconds in TIMEOUTS:
+        until = time.monotonic() + seconds
         groups = {group for group in groups if send(group, signum)}
         while groups and time.monotonic() < until:
             time.sleep(PAUSE)
@@ -73,12 +73,12 @@ def main() -> None:
     os.chdir("/")
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     for signum in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE):
-        # Whoever ends all processes at once ends the gateway, too, and so this one.
+        # A signal to all processes at once ends the gateway, and so this program, too.
         _signal.signal(signum, _signal.SIG_IGN)
     groups, directory = read_until_the_end()
     end(groups)
     if os.path.isdir(directory):
-        # Importing it takes longer than all the rest, and seldom is there need.
+        # The import takes longer than all the rest, and is seldom needed.
         import shutil
 
         shutil.rmtree(directory, ignore_errors=True)

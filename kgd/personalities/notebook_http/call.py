@@ -310,7 +310,7 @@ class Call:
 
     def _hold(self, hold: bool) -> None:
         if self._worker is not None:
-            self._worker.hold(hold)
+            (self._worker.suspend if hold else self._worker.resume)()
 
     # --- whole answers ---
 

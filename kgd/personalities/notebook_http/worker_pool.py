@@ -197,13 +197,21 @@ class Worker:
         if self._kernel is not None:
             self._kernels.interrupt(self._kernel.kernel_id).addErrback(_never_mind)
 
-    def hold(self, hold: bool) -> None:
+    def suspend(self) -> None:
         """
-        :param hold: Whether the kernel's process shall stand still.
+        Stop the kernel's process until :py:meth:`resume`.
         """
         if self._kernel is not None:
             with contextlib.suppress(NoSuchKernel):
-                self._kernels.hold(self._kernel.kernel_id, hold)
+                self._kernels.suspend(self._kernel.kernel_id)
+
+    def resume(self) -> None:
+        """
+        Let the kernel's process go on, if it is suspended.
+        """
+        if self._kernel is not None:
+            with contextlib.suppress(NoSuchKernel):
+                self._kernels.resume(self._kernel.kernel_id)
 
     def give_back(self, run: ExecutionBatch | None) -> None:
         """
@@ -212,7 +220,7 @@ class Worker:
         :param run: What it may still be doing; that has :py:data:`GRACE` to end.
         """
         # Its last words may have been read after it was told to stand still.
-        self.hold(False)
+        self.resume()
         if run is None or run.is_settled:
             self._back(run)
             return

@@ -1,5 +1,5 @@
 """
-Paths in a jail.
+Paths below the new root of ``twistd --chroot``.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from typing import Any
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.config.chroot import jailed
+from kgd.config.chroot import chrooted
 from kgd.config.options import OPTIONS
 from kgd.settings import Settings
 
 
-class JailTests(SynchronousTestCase):
+class ChrootTests(SynchronousTestCase):
     """
     ``twistd --chroot``.
     """
 
-    def test_no_jail(self) -> None:
+    def test_no_root(self) -> None:
         """
-        Without one, nothing changes.
+        Without a new root, nothing changes.
         """
         settings = Settings(root_dir="/srv", seed_uri=("/nb.ipynb",))
-        self.assertIs(jailed(settings, None), settings)
+        self.assertIs(chrooted(settings, None), settings)
 
     def test_below(self) -> None:
         """
@@ -39,7 +39,7 @@ class JailTests(SynchronousTestCase):
             listen=("unix:/jail/s", "tcp:0"),
             seed_uri=("/jail/a b.ipynb", "/p=/jail/nb.ipynb", "https://host/jail", "file:///nb"),
         )
-        found = jailed(settings, "/jail/")
+        found = chrooted(settings, "/jail/")
         self.assertEqual((found.root_dir, found.static_path), ("/work", "/"))
         self.assertEqual((found.audit_log, found.certfile), ("/audit.log", "/etc/c.pem"))
         self.assertEqual(found.listen, ("unix:address=/s", "tcp:0"))
@@ -49,13 +49,15 @@ class JailTests(SynchronousTestCase):
 
     def test_every_path(self) -> None:
         """
-        Every option whose value depends on where the gateway was started is moved into the jail.
+        Options whose value depends on where the gateway was started are relative to the new root.
         """
         here = os.getcwd()
         moved = set()
         for option in OPTIONS:
             try:
-                depends = here in str(option.read("unix:." if option.name == "listen" else "."))
+                depends = here in str(
+                    option.type.read("unix:." if option.name == "listen" else ".")
+                )
             except ValueError:
                 continue
             if not depends:
@@ -66,7 +68,7 @@ class JailTests(SynchronousTestCase):
                 "root_dir": "/jail",
                 option.field: (value,) if option.many else value,
             }
-            found = str(option.value_in(jailed(Settings(**given), "/jail")))
+            found = str(option.value_in(chrooted(Settings(**given), "/jail")))
             self.assertIn("/below", found)
             self.assertNotIn("/jail", found, option.name)
         self.assertIn("connection-dir", moved)
@@ -76,11 +78,11 @@ class JailTests(SynchronousTestCase):
         What is outside is refused, by name; the working directory becomes the new root.
         """
         for settings, says in (
-            (Settings(root_dir="/jailer"), "--root-dir is '/jailer', which is not below"),
-            (Settings(root_dir="/jail", static_path="/pub"), "--static-path is '/pub'"),
-            (Settings(root_dir="/jail", seed_uri=("/nb.ipynb",)), "--seed-uri is '/nb.ipynb'"),
+            (Settings(root_dir="/jailer"), "--root-dir=/jailer is outside of"),
+            (Settings(root_dir="/jail", static_path="/pub"), "--static-path=/pub"),
+            (Settings(root_dir="/jail", seed_uri=("/nb.ipynb",)), "--seed-uri=/nb.ipynb"),
         ):
-            error = self.assertRaises(UsageError, jailed, settings, "/jail")
+            error = self.assertRaises(UsageError, chrooted, settings, "/jail")
             self.assertIn(says, str(error))
             self.assertIn("--chroot=/jail", str(error))
-        self.assertEqual(jailed(Settings(root_dir=os.getcwd()), "/jail").root_dir, "/")
+        self.assertEqual(chrooted(Settings(root_dir=os.getcwd()), "/jail").root_dir, "/")

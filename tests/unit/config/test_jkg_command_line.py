@@ -12,9 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.config.command_line import Options
 from kgd.config.jkg_command_line import Rewriter
 from kgd.config.jkg_traits import FAMILIES
-from kgd.config.options import OPTIONS
+from kgd.config.options import OPTIONS, OWN
 from kgd.config.resolve import resolve
-from kgd.config.table import OWN
 from kgd.settings import Settings
 
 
@@ -25,7 +24,7 @@ def read(*arguments: str) -> tuple[Settings, Sequence[str]]:
     options = Options()
     options.postOptions = lambda: None  # type: ignore[method-assign]
     options.parseOptions(list(arguments))
-    return resolve(OWN, options.said).settings, options.remarks
+    return resolve(OWN, options.source).settings, options.remarks
 
 
 class TraitTests(SynchronousTestCase):
@@ -99,11 +98,11 @@ class TraitTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """
-        What has no counterpart is taken, and said to change nothing, with the reason.
+        A trait without a counterpart is accepted, with a warning that has the reason.
         """
         for word, reason in (
             ("--JupyterApp.logging_config={}", "--logfile"),
-            ("--KernelGatewayApp.kernel_manager_class=x.Y", "not by classes"),
+            ("--KernelGatewayApp.kernel_manager_class=x.Y", "not with classes"),
             ("--Session.key=x", "random key"),
             ("--MappingKernelManager.shared_context=False", "one ZeroMQ context"),
         ):
@@ -113,7 +112,7 @@ class TraitTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """
-        A trait that nobody knows is an error, and with ``--drop-in`` a remark.
+        An unknown trait is an error, and with ``--drop-in`` a warning.
         """
         for words in (["--Foo.bar=1"], ["--Foo.bar", "1"], ["--KernelGatewayApp.cull_busy=True"]):
             name = words[0].partition("=")[0]
@@ -125,13 +124,22 @@ class TraitTests(SynchronousTestCase):
 
     def test_wrong_values(self) -> None:
         """
-        The error names our option, the value and what would do.
+        The error names our option, the value and the remedy.
         """
         for word, expected in (
-            ("--KernelGatewayApp.port=x", "--port is 'x'"),
-            ("--MappingKernelManager.cull_busy=maybe", "--cull-busy is 'maybe'"),
+            (
+                "--KernelGatewayApp.port=x",
+                "--port=x is not valid; use a port",
+            ),
+            (
+                "--MappingKernelManager.cull_busy=maybe",
+                "--cull-busy=maybe (set on the command line, as --Mapping",
+            ),
             ("--KernelGatewayApp.port", "needs a value"),
-            ("--JupyterApp.answer_yes=maybe", "is 'maybe'"),
+            (
+                "--JupyterApp.answer_yes=maybe",
+                "--JupyterApp.answer_yes=maybe is not valid; use true or false",
+            ),
             ("--JupyterWebsocketPersonality.env_whitelist=[{}]", "as --JupyterWebsocket"),
         ):
             self.assertIn(expected, str(self.assertRaises(UsageError, read, word)))
@@ -143,7 +151,7 @@ class TraitTests(SynchronousTestCase):
         known = {option.name for option in OPTIONS}
         for family in FAMILIES:
             self.assertEqual(set(family.options.values()) - known, set())
-            kinds = (family.options, family.actions, family.idle)
+            kinds = (family.options, family.actions, family.no_effect)
             self.assertEqual(sum(map(len, kinds)), len({trait for each in kinds for trait in each}))
         self.assertEqual(list(OWN.families_of("Nobody", "port")), [])
 
@@ -204,5 +212,5 @@ class OwnTests(SynchronousTestCase):
         A switch takes no other words.
         """
         error = self.assertRaises(UsageError, read, "--list-kernels=maybe")
-        self.assertIn("--list-kernels is 'maybe' on the command line", str(error))
+        self.assertIn("--list-kernels=maybe is not valid; use --list-kernels, --no", str(error))
         self.assertIn("--no-list-kernels", str(error))

@@ -1,5 +1,5 @@
 """
-Every option, from everywhere that one can come from.
+Every option, from every source.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.config.command_line import Options
-from kgd.config.options import OPTIONS
+from kgd.config.options import OPTIONS, OWN
 from kgd.config.render import toml
-from kgd.config.table import OWN
 from tests.support.option_rows import SAMPLES, Sample, jupyters
 
 #: What would be wrong for a reader, if anything is.
@@ -27,7 +26,7 @@ WRONG = ("x", "-1", "/no/such/directory", "::", "null", "\u20ac ?", "tcp:x")
 
 class SourcesTests(SynchronousTestCase):
     """
-    All that is said arrives; all that is wrong is refused.
+    Valid values arrive; others are refused.
     """
 
     def setUp(self) -> None:
@@ -92,7 +91,7 @@ class SourcesTests(SynchronousTestCase):
         There is a sample for every option that changes anything, and no other.
         """
         self.assertEqual(
-            [each.option for each in SAMPLES], [row.name for row in OPTIONS if not row.idle]
+            [each.option for each in SAMPLES], [row.name for row in OPTIONS if not row.no_effect]
         )
         default = self.effective([], {})
         for each in SAMPLES:
@@ -101,13 +100,13 @@ class SourcesTests(SynchronousTestCase):
             option
             for family in OWN.families
             for option in family.options.values()
-            if not OWN.by_name[option].idle
+            if not OWN.by_name[option].no_effect
         }
         self.assertEqual({each.option for each in SAMPLES if each.trait}, traits)
 
     def test_sources(self) -> None:
         """
-        Wherever it is said, it is effective, and its origin is shown.
+        A value from any source is effective, and its place is shown.
         """
         for origin, samples, arguments, environ in self.sources(*SAMPLES):
             self.assertGreater(len(samples), 10)
@@ -119,21 +118,25 @@ class SourcesTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """
-        What will not do is refused with the option, the value, its origin and what would be right.
+        A value that is not valid is refused with the option, the value, its place and the remedy.
         """
         refused = set()
         for each in SAMPLES:
             option = OWN.by_name[each.option]
             for value in WRONG:
                 try:
-                    option.read(value)
+                    option.type.read(value)
                 except ValueError:
                     refused.add(option.name)
                     self.assert_refused(each, value)
                     break
         anything = {"text", "names", "path", "notebook_uri", "token"}
         self.assertEqual(
-            {row.name for row in OPTIONS if row.read.__name__ not in anything and not row.idle}
+            {
+                row.name
+                for row in OPTIONS
+                if row.type.read.__name__ not in anything and not row.no_effect
+            }
             - refused,
             set(),
         )
@@ -148,5 +151,9 @@ class SourcesTests(SynchronousTestCase):
                 continue
             self.patch(os, "environ", {"JUPYTER_NO_CONFIG": "1", **environ})
             error = self.assertRaises(UsageError, Options().parseOptions, arguments)
-            for part in (f"--{each.option} is {value!r} ", origin, OWN.by_name[each.option].takes):
-                self.assertIn(part.rstrip(".").lower(), str(error).lower(), arguments)
+            # A value on the command line is in sight.
+            place = "" if origin == "on the command line" else origin
+            shown = repr(value) if " " in value else value
+            accepted = OWN.by_name[each.option].type.accepted
+            for part in (f"--{each.option}={shown} ", place, accepted):
+                self.assertIn(part, str(error), arguments)

@@ -18,14 +18,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd import __version__
 from kgd.config.command_line import ACTIONS, Options
 from kgd.config.files import read_toml
-from kgd.config.options import OPTIONS
+from kgd.config.options import OPTIONS, OWN
 from kgd.config.render import config_file, environment_file, toml
 from kgd.config.resolve import resolve
 from kgd.config.sources import from_environment
-from kgd.config.table import OWN
 from kgd.settings import Settings
 
-ROWS = [option for option in OPTIONS if not option.idle]
+ROWS = [option for option in OPTIONS if not option.no_effect]
 
 
 def uncommented(text: str) -> str:
@@ -164,7 +163,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(file.read_text(), config_file(OWN))
         file.write_text("port = nonsense")
         error = self.assertRaises(UsageError, Options().parseOptions, ["--generate-config"])
-        self.assertIn(f"{file} is there already; --force replaces it", str(error))
+        self.assertIn(f"{file} exists already; replace it with --force", str(error))
         self.assertEqual(file.read_text(), "port = nonsense")
         for force in ("--force", "-y", "--JupyterApp.answer_yes=true"):
             file.write_text("port = nonsense")
@@ -184,7 +183,10 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("cannot be written: ", str(error))
         self.environ["JUPYTER_CONFIG_DIR"] = str(self.directory / ("x" * 300))
         error = self.assertRaises(UsageError, Options().parseOptions, ["--generate-config"])
-        self.assertIn("kgd.toml cannot be written: File name too long; --config=", str(error))
+        self.assertIn(
+            "kgd.toml cannot be written: File name too long; name another",
+            str(error),
+        )
 
     def test_config_variable(self) -> None:
         """

@@ -1,5 +1,5 @@
 """
-Who waits for a daemon to have started.
+Reports to the process that waits for a daemon to start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.daemon.parent import ParentProcess
 
 
-class AwaitedTests(SynchronousTestCase):
+class ParentProcessTests(SynchronousTestCase):
     """
     What twistd's first process is told; it reads no more than 100 bytes.
     """
@@ -24,11 +24,11 @@ class AwaitedTests(SynchronousTestCase):
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         options: dict[str, Any] = {"statusPipe": writing}
-        awaited = ParentProcess(options)
-        awaited.keep()
+        parent = ParentProcess(options)
+        parent.take_pipe()
         self.assertIsNone(options.get("statusPipe"), "twistd has nothing to tell")
         for each in said:
-            awaited.tell(each)
+            parent.report(each)
         return os.read(reading, 1000)
 
     def test_told(self) -> None:
@@ -44,11 +44,11 @@ class AwaitedTests(SynchronousTestCase):
         There may be none, or none any more.
         """
         alone = ParentProcess({})
-        alone.keep()
-        alone.tell()
+        alone.take_pipe()
+        alone.report()
         reading, writing = os.pipe()
         os.close(reading)
         left = ParentProcess({"statusPipe": writing})
-        left.keep()
-        left.tell("in vain")
+        left.take_pipe()
+        left.report("in vain")
         self.assertRaises(OSError, os.fstat, writing)

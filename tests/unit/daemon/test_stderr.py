@@ -1,5 +1,5 @@
 """
-The log on a pipe that nobody may read.
+The log on a pipe that may have no reader.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class UnblockedStreamTests(SynchronousTestCase):
         self.stream.write("last\n")
         self.assertEqual(
             self.read(),
-            f"kgd: {written - came} messages were lost here, because nobody read them\nlast\n",
+            f"kgd: {written - came} messages are missing here, because the pipe was full\nlast\n",
         )
 
     def test_gone(self) -> None:

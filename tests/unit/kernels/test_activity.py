@@ -54,8 +54,8 @@ class ActivityTests(SynchronousTestCase):
 
     def test_starting_is_use(self) -> None:
         """
-        As long as a kernel is being started, somebody waits for it, however long that takes. One
-        that crashed starts again for nobody.
+        A kernel that is being started counts as used, however long that takes. One that starts
+        again after a crash does not.
         """
         for start in (lambda: None, self.activity.restarted):
             start()
@@ -101,7 +101,7 @@ class ActivityTests(SynchronousTestCase):
 
     def test_busy_since(self) -> None:
         """
-        It is known for how long a kernel has been busy without a break, whatever it says meanwhile.
+        The time for which a kernel has been busy without a break is known, also while it prints.
         """
         self.activity.became_ready()
         self.assertIsNone(self.activity.busy_since)
@@ -202,7 +202,7 @@ class ActivityTests(SynchronousTestCase):
 
     def test_crash(self) -> None:
         """
-        A crashed kernel is restarting until it answers, whatever its last words were.
+        A crashed kernel is restarting until it answers; late messages of the old one do nothing.
         """
         self.activity.became_ready()
         self.activity.crashed()

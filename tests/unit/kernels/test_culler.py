@@ -1,5 +1,5 @@
 """
-The end of kernels that nobody uses any more.
+Culling of unused kernels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernel, MemoryKernels, kernel_spec
 from tests.support.kernel_rig import NOTHING, RecordingClient, Rig
 
-UNUSED = "nobody used it for 600 s"
+UNUSED = "it was unused for 600 s"
 
 
 class LogCase(SynchronousTestCase):
@@ -126,7 +126,7 @@ class WhyCullTests(SynchronousTestCase):
 
     def test_not_answering_yet(self) -> None:
         """
-        The state alone is no use: a kernel that starts again after a crash does so for nobody.
+        The state alone is no use: a kernel that starts again after a crash counts as unused.
         """
         for state in ("starting", "restarting"):
             self.kernel.execution_state = state
@@ -134,7 +134,7 @@ class WhyCullTests(SynchronousTestCase):
 
     def test_max_age(self) -> None:
         """
-        A kernel that is too old is culled whatever it does and whoever is connected.
+        A kernel that is too old is culled, also when it is busy or has clients.
         """
         self.kernel.execution_state = "busy"
         self.kernel.busy_since = self.kernel.last_used = 1599.0
@@ -145,7 +145,7 @@ class WhyCullTests(SynchronousTestCase):
 
     def test_busy_limit(self) -> None:
         """
-        A kernel that is busy for too long is culled, whatever it says and whoever is connected.
+        A kernel that is busy for too long is culled, also when it prints or has clients.
         """
         self.kernel.channels.attach("s", RecordingClient())
         self.kernel.channels.pending_executions = 1
@@ -185,7 +185,7 @@ class WhyCullTests(SynchronousTestCase):
             self.assertIsNone(self.why(1000 + culled_after, cull_idle_timeout=timeout))
             self.assertEqual(
                 self.why(1000.1 + culled_after, cull_idle_timeout=timeout),
-                f"nobody used it for {culled_after} s",
+                f"it was unused for {culled_after} s",
             )
 
     def override(self, value: Any) -> None:
@@ -204,7 +204,7 @@ class WhyCullTests(SynchronousTestCase):
         self.kernel.channels.pending_executions = 0
         self.kernel.channels.attach("s", RecordingClient())
         self.assertIsNone(self.why(1011.0))
-        self.assertEqual(self.why(1011.0, cull_connected=True), "nobody used it for 10 s")
+        self.assertEqual(self.why(1011.0, cull_connected=True), "it was unused for 10 s")
         self.override(0)
         self.assertEqual(self.why(1011.0, cull_max_age=10.0), "it is older than 10 s")
 
@@ -290,20 +290,20 @@ class CullerTests(LogCase):
 
     def test_culled(self) -> None:
         """
-        In the first round after its time a kernel is stopped, and everybody is told why.
+        In the first round after its time-out a kernel is stopped, and its clients are told why.
         """
         self.culler(cull_idle_timeout=15.0, cull_interval=10.0)
         kernel = self.start()
         self.clock.pump([9.9, 0.1, 9.9])
         self.assertIsNone(kernel.channels.closed)
         self.clock.advance(0.1)
-        says = "Kernel culled: nobody used it for 15 s"
+        says = "Kernel culled: it was unused for 15 s"
         self.assertEqual(kernel.channels.closed, (1000, says))
         error = self.assertRaises(NoSuchKernel, self.kernels.get, kernel.kernel_id)
         self.assertIn(says, str(error))
         self.assertEqual(
             self.logged(LogLevel.info),
-            [f"culling kernel {kernel.kernel_id} (python3): nobody used it for 15 s"],
+            [f"culling kernel {kernel.kernel_id} (python3): it was unused for 15 s"],
         )
 
     def test_used(self) -> None:
@@ -385,7 +385,9 @@ class CullerTests(LogCase):
         """
         for interval in (0.0, -5.0):
             self.culler(cull_idle_timeout=1.0, cull_interval=interval)
-            self.assertIn(f"cull_interval is {interval:g}", "".join(self.logged(LogLevel.warn)))
+            self.assertIn(
+                f"--cull-interval={interval:g} is not positive", "".join(self.logged(LogLevel.warn))
+            )
             kernel = self.start()
             self.clock.advance(299.9)
             self.assertIsNone(kernel.channels.closed)
@@ -401,7 +403,10 @@ class CullerTests(LogCase):
             self.culler(wrong, cull_idle_timeout=15.0, cull_interval=10.0)
             self.start("wrong")
             (warning,) = self.logged(LogLevel.warn)
-            self.assertIn("wrong has cull_idle_timeout = " + repr(value), warning)
+            says = (
+                f"cull_idle_timeout = {value!r} in the metadata of the kernelspec wrong is ignored"
+            )
+            self.assertIn(says, warning)
             self.clock.pump([10, 10])
             self.assertEqual(list(self.kernels.list()), [])
             self.assertEqual(self.logged(LogLevel.warn), [])
@@ -431,7 +436,7 @@ class CullerTests(LogCase):
 
     def test_kernel_that_cannot_be_looked_at(self) -> None:
         """
-        Whatever is wrong with one kernel, the others are looked at.
+        An error with one kernel does not keep the culler from the others.
         """
         self.culler(cull_idle_timeout=5.0, cull_interval=10.0)
         broken, sound = self.start(), self.start()
@@ -569,7 +574,7 @@ class RegistryTests(LogCase):
 
     def test_slow_start(self) -> None:
         """
-        A kernel that takes longer to start than the timeout is not culled while somebody waits for
+        A kernel that takes longer to start than the timeout is not culled while a client waits for
         it, and has all of its time from then on.
         """
         rig = Rig(Settings(cull_idle_timeout=10.0, cull_interval=10.0))
@@ -615,7 +620,7 @@ class RegistryTests(LogCase):
 
     def test_while_it_stops(self) -> None:
         """
-        A kernel that somebody stops is left to them.
+        A kernel that is being stopped already is left alone.
         """
         rig = Rig(Settings(cull_idle_timeout=600.0, shutdown_wait_time=2000.0))
         kernel = self.start(rig)

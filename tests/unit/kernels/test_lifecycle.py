@@ -1,5 +1,5 @@
 """
-Kernels under whatever order of events Hypothesis can think of.
+Kernels under any order of events that Hypothesis finds.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class KernelMachine(RuleBasedStateMachine):
     @rule(which=WHICH)
     def hang_up(self, which: int) -> None:
         """
-        Somebody does not want to wait any longer.
+        A caller gives up waiting.
         """
         self.waiting[which % len(self.waiting)].cancel()
 
@@ -255,13 +255,13 @@ class KernelMachine(RuleBasedStateMachine):
     @invariant()
     def only_foreseen_failures(self) -> None:
         """
-        Nobody gets a failure that the interface does not promise.
+        No caller gets a failure that the interface does not name.
         """
         assert self.unexpected == []
 
     def teardown(self) -> None:
         """
-        In the end everything is gone, and nobody waits any more.
+        In the end everything is gone, and no caller waits.
         """
         self.rig.launcher.release()
         self.watch("stop", self.rig.kernels.stop_all())
@@ -311,7 +311,7 @@ class KernelMachineTests(SynchronousTestCase):
 
     def test_any_order_of_events(self) -> None:
         """
-        Whatever happens in whatever order, the registry's promises hold.
+        The registry keeps its promises under any order of events.
         """
         for machine in (KernelMachine, PoolMachine):
             run_state_machine_as_test(

@@ -10,11 +10,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from kgd.errors import ConfigurationError, KernelStartFailed, NoSuchKernel, RestartFailed
-from kgd.interfaces import Ended, StartRequest
+from kgd.interfaces import Ended, IKernel, StartRequest
+from kgd.kernels.controller import KernelController
 from kgd.kernels.kernel import Kernel
 from kgd.kernels.pool import LONGEST_PAUSE, REFILL_AFTER, SHORTEST_PAUSE
 from kgd.settings import Settings
-from kgd.testing.kernels import FakeChannels, kernel_spec
+from kgd.testing.kernels import FakeChannels, FakeProcess, kernel_spec
 from tests.support.kernel_rig import Case, Rig
 from tests.support.notebooks import notebook
 
@@ -51,8 +52,8 @@ class PoolCase(Case):
         Let every kernel that has not answered yet do so.
         """
         for channels in self.opened():
-            kernel = channels.observer
-            if isinstance(kernel, Kernel) and not kernel.is_ready:
+            controller = channels.observer
+            if isinstance(controller, KernelController) and not controller.is_ready:
                 channels.answer()
 
     def start_at_once(self, **fields: Any) -> Kernel:
@@ -191,6 +192,47 @@ class PoolTests(PoolCase):
         self.rig.clock.advance(REFILL_AFTER)
         self.assertEqual(len(self.launcher.alive), 2, "there is no room for another spare one")
 
+    def waiting_for_room(self) -> tuple[FakeProcess, Deferred[IKernel]]:
+        """
+        Start a kernel that has to wait for the end of the only spare one.
+        """
+        self.rig_with(kernel_spec(), kernel_spec("bash"), prespawn_count=1, max_kernels=1)
+        self.successResultOf(self.prespawn())
+        (spare,) = self.launcher.processes
+        spare.deadly.clear()
+        starting = self.kernels.start(StartRequest(name="bash", kernel_id="a-b-c-d-e"))
+        self.assertNoResult(starting)
+        return spare, starting
+
+    def test_stopped_while_it_waits_for_room(self) -> None:
+        """
+        A kernel that has no room yet is stopped at once, and never launched.
+        """
+        spare, starting = self.waiting_for_room()
+        restarting = self.kernels.restart("a-b-c-d-e")
+        self.assertNoResult(restarting)
+        self.successResultOf(self.kernels.stop("a-b-c-d-e"))
+        self.failureResultOf(starting, KernelStartFailed)
+        self.failureResultOf(restarting, NoSuchKernel)
+        self.assertRaises(NoSuchKernel, self.kernels.get, "a-b-c-d-e")
+        spare.end()
+        self.assertEqual(self.launcher.processes, [spare])
+        self.successResultOf(self.kernels.stop_all())
+        self.assert_nothing_left()
+
+    def test_client_leaves_while_it_waits_for_room(self) -> None:
+        """
+        A client that gives up waiting for room does not keep the kernel from others.
+        """
+        spare, starting = self.waiting_for_room()
+        second = self.kernels.start(StartRequest(name="bash", kernel_id="a-b-c-d-e"))
+        starting.addErrback(lambda _: None)
+        starting.cancel()
+        self.assertNoResult(second)
+        spare.end()
+        self.assertEqual(self.successResultOf(second).kernel_id, "a-b-c-d-e")
+        self.assertEqual(len(self.launcher.alive), 1)
+
     def test_refilled_when_there_is_room(self) -> None:
         """
         When a kernel of a client goes, there may be another spare one.
@@ -278,7 +320,7 @@ class SeedTests(PoolCase):
 
     def test_code_cells(self) -> None:
         """
-        Its code cells run, in order; others do not. Whoever asked for the kernel waits for that.
+        Its code cells run, in order; others do not. The start of the kernel waits for them.
         """
         self.seeded(("markdown", "# x"), ("code", "a = 1"), ("raw", "b"), ("code", "c = 2"))
         self.load()

@@ -1,5 +1,5 @@
 """
-Kernels from start to end, on a clock and processes of our own.
+The life of kernels in the registry, on fakes and a clock that the test moves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kgd.errors import (
     RestartFailed,
 )
 from kgd.interfaces import Ended, IKernels, StartRequest
-from kgd.kernels.restart_policy import pause
+from kgd.kernels.restart_policy import backoff
 from kgd.settings import Settings
 from kgd.testing.kernels import (
     KernelsContract,
@@ -128,7 +128,7 @@ class StartTests(Case):
 
     def test_limit_holds_for_parallel_starts(self) -> None:
         """
-        Of many that start at once no more get through than there is room for.
+        Of many starts at once, only as many succeed as there is room for.
         """
         self.launcher.hold()
         starting = [self.kernels.start(StartRequest()) for _ in range(5)]
@@ -174,7 +174,7 @@ class StartTests(Case):
 
     def test_sockets_run_out(self) -> None:
         """
-        So does a failure that nobody foresaw; it is logged, and the client is not told its details.
+        So does an unexpected failure; it is logged, and the client does not get its details.
         """
         opened = self.rig.relay.open
 
@@ -192,7 +192,7 @@ class StartTests(Case):
 
     def test_other_provisioner(self) -> None:
         """
-        A kernelspec that wants to be started in another way is not started in ours.
+        A kernelspec of another provisioner is refused.
         """
         for name, fails in (("k8s", True), ("local-provisioner", False)):
             metadata = {"kernel_provisioner": {"provisioner_name": name}}
@@ -225,7 +225,7 @@ class StartTests(Case):
 
     def test_same_id_while_stopping(self) -> None:
         """
-        Who wants a kernel under the id of one that is going gets a new one when that is gone.
+        A start under the id of a kernel that is being stopped gives a new kernel when that is gone.
         """
         old = self.ready(kernel_id="a-b-c-d-e")
         stopping = self.kernels.stop("a-b-c-d-e")
@@ -294,7 +294,7 @@ class CrashTests(Case):
 
     def test_cause(self) -> None:
         """
-        What the launcher knows about the end is told to everybody who is told of it.
+        The cause of an end, if the launcher knows it, is part of every reason.
         """
         self.rig = Rig(Settings(restart_limit=1))
         self.kernels, self.launcher = self.rig.kernels, self.rig.launcher
@@ -309,7 +309,7 @@ class CrashTests(Case):
 
     def test_no_autorestart(self) -> None:
         """
-        A kernel that shall not be started again is dead at once, whether it ever worked or not.
+        Without autorestart, a kernel is dead after one crash, whether it has ever worked or not.
         """
         for begin in (self.ready, self.start):
             self.rig = Rig(Settings(autorestart=False))
@@ -370,7 +370,7 @@ class CrashTests(Case):
 
     def test_back_off(self) -> None:
         """
-        The pauses grow; after five restarts in vain the kernel is dead.
+        The pauses grow; after five restarts that fail the kernel is dead.
         """
         kernel = self.start()
         for pause_before in (0, 0.5, 1, 2, 4):
@@ -471,12 +471,12 @@ class CrashTests(Case):
         """
         However often a kernel may fail, it is never left alone for longer than half a minute.
         """
-        self.assertEqual([pause(n) for n in (1, 2, 3, 9, 5000)], [0, 0.5, 1, 30, 30])
+        self.assertEqual([backoff(n) for n in (1, 2, 3, 9, 5000)], [0, 0.5, 1, 30, 30])
 
 
 class RestartTests(Case):
     """
-    Restarts that somebody asked for.
+    Restarts that a user asks for.
     """
 
     def test_restart(self) -> None:
@@ -724,7 +724,7 @@ class StopTests(Case):
 
     def test_launch_that_never_ends(self) -> None:
         """
-        A launcher that hangs holds up nobody for ever; the process that comes late is killed.
+        A stop does not wait for ever for a launch; a process that comes late is killed.
         """
         self.launcher.hold()
         starting = self.kernels.start(StartRequest(kernel_id="a-b-c-d-e"))
@@ -779,7 +779,7 @@ class StopTests(Case):
 
     def test_first_reason_counts(self) -> None:
         """
-        Who comes second stops nothing any more, and has no say in why.
+        A second stop changes neither the stop nor its reason.
         """
         for reasons in (("Idle", ""), ("", "Idle"), ("Idle", "Old")):
             kernel = self.ready()
@@ -793,7 +793,7 @@ class StopTests(Case):
 
     def test_reason_of_a_kernel_that_starts(self) -> None:
         """
-        The reason holds in whatever state the kernel is; a new kernel of the same id is rid of it.
+        A kernel in any state gets the reason; a new kernel of the same id does not.
         """
         self.launcher.hold()
         self.kernels.start(StartRequest(kernel_id="a-b-c-d-e")).addErrback(lambda _: None)
@@ -821,7 +821,7 @@ class StopTests(Case):
 
     def test_cannot_be_killed(self) -> None:
         """
-        Nobody waits for ever, not even for a process that the system does not let go.
+        A stop ends even if the system does not let the process go.
         """
         kernel = self.ready()
         self.rig.process.deadly = set()
@@ -833,7 +833,7 @@ class StopTests(Case):
 
     def test_from_a_callback(self) -> None:
         """
-        Whoever stops a kernel in the very moment in which it has started need not wait for long.
+        A kernel may be stopped in the very moment in which it has started.
         """
         self.launcher.hold()
         starting = self.kernels.start(StartRequest())
@@ -867,7 +867,7 @@ class StopAllTests(Case):
 
     def test_bounded(self) -> None:
         """
-        Whatever state a kernel is in, and whatever it ignores, it takes no 5 seconds.
+        It takes less than 5 seconds, in any state of a kernel and with any signals ignored.
         """
         for start in (self.ready, self.ready, self.start, self.start):
             kernel = start()
@@ -916,7 +916,7 @@ class KeepTests(Case):
     def test_left(self) -> None:
         """
         A kernel that runs is neither signalled nor waited for, its files stay, its clients are
-        told, and whatever happens to it later is not ours. So it is with one that starts.
+        told, and its later end changes nothing. The same holds for a kernel that starts.
         """
         for begin in (self.ready, self.start):
             kernel = begin()
@@ -1009,14 +1009,14 @@ class NearestWrongUseTests(Case):
 
     def test_kernel_object_after_its_end(self) -> None:
         """
-        Whoever still holds a kernel that is gone can do no harm with it.
+        The object of a kernel that is gone does no harm.
         """
         kernel = self.start()
         self.successResultOf(self.kernels.stop(kernel.kernel_id))
         self.successResultOf(kernel.stop())
         self.failureResultOf(kernel.restart(), NoSuchKernel)
         kernel.interrupt()
-        kernel.became_ready()
-        kernel.published("status", "", "idle")
+        self.channels.answer()
+        self.channels.publish("status", execution_state="idle")
         self.assertEqual(kernel.execution_state, "dead")
         self.assert_nothing_left()

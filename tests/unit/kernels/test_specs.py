@@ -123,7 +123,7 @@ class InstalledKernelSpecsTests(SynchronousTestCase):
 
     def test_python(self) -> None:
         """
-        ``python`` means ``python3``, which is there even when nobody installed it.
+        ``python`` means ``python3``, which is offered even if it is not installed.
         """
         self.assertEqual(self.specs.find("Python").name, "python3")
         self.assertIn("ipykernel_launcher", self.specs.find("python3").argv)
@@ -154,7 +154,7 @@ class InstalledKernelSpecsTests(SynchronousTestCase):
 
     def test_native(self) -> None:
         """
-        Without a kernelspec on disk, this Python's own kernel is there, unless it shall not be.
+        Without a kernelspec on disk, this Python's own kernel is offered, unless switched off.
         """
         specs = InstalledKernelSpecs([str(self.first)])
         self.assertEqual((list(specs.all()), specs.has("python3")), (["python3"], True))

@@ -14,7 +14,7 @@ from twisted.internet.tcp import Port
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.daemon.limits import complaint
+from kgd.daemon.limits import open_files_warning
 from kgd.listening.accept_throttle import AcceptThrottle, count_open
 
 
@@ -158,12 +158,12 @@ class LimitTests(SynchronousTestCase):
         self.addCleanup(os.close, file)
         self.assertEqual(count_open(1000), before + 1)
 
-    def test_complaint(self) -> None:
+    def test_open_files_warning(self) -> None:
         """
         The line says what is needed, and how many kernels there is room for.
         """
-        self.assertEqual(complaint(1024, None), "")
-        self.assertEqual(complaint(1024, 60), "")
-        self.assertEqual(complaint(256, 0), "")
-        self.assertIn("very little", complaint(256, None))
-        self.assertIn("lower --max-kernels to 60", complaint(1024, 61))
+        self.assertEqual(open_files_warning(1024, None), "")
+        self.assertEqual(open_files_warning(1024, 60), "")
+        self.assertEqual(open_files_warning(256, 0), "")
+        self.assertIn("too few", open_files_warning(256, None))
+        self.assertIn("lower --max-kernels to 60", open_files_warning(1024, 61))

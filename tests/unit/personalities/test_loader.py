@@ -28,7 +28,7 @@ from zope.interface import implementer
 import kgd
 from kgd import options as readers
 from kgd.config import plugin_options
-from kgd.config.chroot import jailed
+from kgd.config.chroot import chrooted
 from kgd.config.plugin_options import options_with, table_with
 from kgd.config.render import config_file
 from kgd.config.types import switch, whole_number
@@ -535,12 +535,12 @@ class PluginOptionsTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """
-        What will not do is a usage error; another gateway's command line knows nothing of it.
+        A value that is not valid is a usage error; another gateway does not know the option.
         """
         error = self.assertRaises(UsageError, self.parsed, "--of-somebody-most=x")
-        self.assertIn("--of-somebody-most is 'x'", str(error))
+        self.assertIn("--of-somebody-most=x is not valid; use a whole number from 0", str(error))
         error = self.assertRaises(UsageError, self.parsed, KGD_OF_SOMEBODY_ODD="2")
-        self.assertIn("--of-somebody-odd is '2' in the variable KGD_OF_SOMEBODY_ODD", str(error))
+        self.assertIn("--of-somebody-odd=2 (set in the variable KGD_OF_SOMEBODY_ODD)", str(error))
         self.makers.clear()
         self.assertRaises(UsageError, self.parsed, "--of-somebody-most=3")
 
@@ -573,7 +573,7 @@ class PluginOptionsTests(SynchronousTestCase):
         self.assertEqual(found, expected | {"loud": True})
         (directory / "kgd.toml").write_text("of-somebody-most = true\n")
         error = self.assertRaises(UsageError, self.parsed, f"--config={directory / 'kgd.toml'}")
-        self.assertIn("--of-somebody-most is 'true' as of-somebody-most in", str(error))
+        self.assertIn("--of-somebody-most=true (set as of-somebody-most in", str(error))
         self.assertRaises(UsageError, self.parsed, "--OfSomebodyPersonality.nothing=1")
 
     def test_shown(self) -> None:
@@ -640,11 +640,11 @@ class PluginOptionsTests(SynchronousTestCase):
         """
         table = table_with(self.makers)
         settings = Settings(root_dir="/jail", personality_options={"home": "/jail/home", "most": 3})
-        found = jailed(settings, "/jail", table.rows).personality_options
+        found = chrooted(settings, "/jail", table.rows).personality_options
         self.assertEqual(found, {"home": "/home", "most": 3})
         outside = Settings(root_dir="/jail", personality_options={"home": "/home"})
-        error = self.assertRaises(UsageError, jailed, outside, "/jail", table.rows)
-        self.assertIn("--of-somebody-home is '/home'", str(error))
+        error = self.assertRaises(UsageError, chrooted, outside, "/jail", table.rows)
+        self.assertIn("--of-somebody-home=/home is", str(error))
 
     def test_settings_from(self) -> None:
         """
@@ -668,8 +668,11 @@ class PluginOptionsTests(SynchronousTestCase):
         self.patch(os, "environ", {"KGD_PORT": "5", "JUPYTER_CONFIG_DIR": str(file.parent)})
         self.assertEqual(kgd.settings_from(), Settings(root_dir=os.getcwd()))
         for values, says in (
-            ({"port": "x"}, "--port is 'x' as port in the settings, which will not do; it takes: "),
-            ({"prot": 1}, "the settings have the key 'prot', which is no option; is 'port' meant?"),
+            ({"port": "x"}, "--port=x (set as port in the settings) is not valid; use a port"),
+            (
+                {"prot": 1},
+                "the settings have the key 'prot', which is not an option; did you mean 'port'?",
+            ),
         ):
             error = self.assertRaises(ConfigurationError, kgd.settings_from, values)
             self.assertIn(says, str(error))
@@ -679,7 +682,13 @@ class PluginOptionsTests(SynchronousTestCase):
         They are in the help.
         """
         self.patch(os, "environ", {})
-        self.assertIn("--of-somebody-most=", str(options_with(self.makers)))
+        self.assertIn("--of-somebody-most", str(options_with(self.makers)))
+        printed = StringIO()
+        self.patch(sys, "stdout", printed)
+        self.assertRaises(SystemExit, options_with(self.makers).parseOptions, ["--help-all"])
+        text = " ".join(printed.getvalue().split())
+        self.assertIn(" Options of the personality of_somebody: --of-somebody-most=N Most ", text)
+        self.assertIn(" Most of it. A whole number from 0 to 2147483647. [default: 7] ", text)
 
 
 def odd(value: str) -> int:

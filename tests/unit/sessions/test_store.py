@@ -153,7 +153,7 @@ class CreateTests(StoreTestCase):
 
     def test_failure(self) -> None:
         """
-        When the kernel does not start, everybody who waits learns it, and the path is free.
+        When the kernel does not start, all waiters fail, and the path is free.
         """
         waiting = [self.store.create(self.request) for _ in range(3)]
         self.give_up(waiting.pop())
@@ -165,7 +165,7 @@ class CreateTests(StoreTestCase):
 
     def test_defects(self) -> None:
         """
-        A defect of ours is told to who waits, and logged when nobody does.
+        An unexpected error goes to the waiters, and to the log if there are none.
         """
         for is_patient in (True, False):
             waiting = self.store.create(self.request)
@@ -228,7 +228,7 @@ class KernelGoneTests(StoreTestCase):
 
     def test_nothing_is_kept(self) -> None:
         """
-        New sessions take the place of those whose kernels are gone, even if nobody asks for these.
+        Creating sessions removes those whose kernels are gone, even if they are never asked for.
         """
         kernel = weakref.ref(self.create().kernel)
         for kernel_id in self.kernel_ids():

@@ -1,5 +1,5 @@
 """
-Kernels as real children of this process.
+The local launcher and its spawner, with real child processes.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SkipTest, TestCase
 
 from kgd.errors import KernelStartFailed
-from kgd.interfaces import NO_LIMITS, Ended, IKernelLauncher, IKernelProcess, Limits
+from kgd.interfaces import NO_LIMITS, Ended, IKernelLauncher, Limits
 from kgd.kernels.local import exec_kernel
-from kgd.kernels.local.launcher import LocalLauncher, find_executable
+from kgd.kernels.local.launcher import LocalLauncher
 from kgd.kernels.local.oom import OUT_OF_MEMORY, OutOfMemoryKills
 from kgd.kernels.local.output import LINES_A_SECOND, LONGEST_LINE
+from kgd.kernels.local.process import LocalProcess, ProcessSpawner, find_executable
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.local.users import KernelUser
-from kgd.testing.kernels import LauncherContract
+from kgd.settings import Settings
+from kgd.testing.kernels import FakeRelay, LauncherContract
 from tests.support.processes import LONG, is_alive, running_reactor, until, within
 
 PATH = {"PATH": "/usr/bin:/bin"}
 KERNEL_ID = "1-2-3-4-5"
-# Signals 32 and 33 belong to the C library, which lets nobody touch them.
+# Signals 32 and 33 belong to the C library, which does not let programs change them.
 THREADS = 0b11 << 31
 
 
@@ -53,10 +55,14 @@ class LocalLauncherContractTests(LauncherContract, TestCase):
         """
         One that starts real processes.
         """
-        return LocalLauncher(reactor)
+        runtime = RuntimeDirectory(Path(self.mktemp()).resolve())
+        runtime.open()
+        self.addCleanup(runtime.close)
+        keys = FakeRelay().new_curve_keys
+        return LocalLauncher(reactor, Settings(), runtime, PATH, keys)
 
 
-class LocalLauncherTests(TestCase):
+class ProcessSpawnerTests(TestCase):
     """
     What a kernel that was started here finds, and what becomes of it.
     """
@@ -91,13 +97,13 @@ class LocalLauncherTests(TestCase):
         cwd: str = "",
         limits: Limits = NO_LIMITS,
         runtime: RuntimeDirectory | None = None,
-    ) -> IKernelProcess:
+    ) -> LocalProcess:
         """
         Launch something that does not outlive the test.
         """
-        launcher = LocalLauncher(reactor, self.oom, runtime)
+        spawner = ProcessSpawner(reactor, runtime or RuntimeDirectory(), oom=self.oom)
         where = cwd or str(self.directory)
-        process = await launcher.launch(KERNEL_ID, argv, env, where, limits)
+        process = await spawner.spawn(KERNEL_ID, argv, env, where, limits)
 
         def end() -> Deferred[Ended]:
             process.signal(signal.SIGKILL)
@@ -106,13 +112,19 @@ class LocalLauncherTests(TestCase):
         self.addCleanup(end)
         return process
 
-    async def python(self, code: str, **kwargs: Any) -> IKernelProcess:
+    def spawner(self) -> ProcessSpawner:
+        """
+        One for what is not to run.
+        """
+        return ProcessSpawner(reactor, RuntimeDirectory())
+
+    async def python(self, code: str, **kwargs: Any) -> LocalProcess:
         """
         Launch a Python program.
         """
         return await self.launch(sys.executable, "-I", "-S", "-c", code, **kwargs)
 
-    async def end_of(self, process: IKernelProcess) -> Ended:
+    async def end_of(self, process: LocalProcess) -> Ended:
         """
         Wait for a process that ends by itself.
         """
@@ -168,7 +180,7 @@ class LocalLauncherTests(TestCase):
         """
         A missing executable is named together with what to do, and nothing is started.
         """
-        launching = LocalLauncher(reactor).launch(KERNEL_ID, ["kgd-not-there"], PATH, "/")
+        launching = self.spawner().spawn(KERNEL_ID, ["kgd-not-there"], PATH, "/")
         error = self.failureResultOf(launching, KernelStartFailed)
         self.assertIn("'kgd-not-there'", str(error.value))
         self.assertIn("install it", str(error.value))
@@ -177,7 +189,7 @@ class LocalLauncherTests(TestCase):
         """
         A kernelspec without a command line is refused in its own words.
         """
-        launching = LocalLauncher(reactor).launch(KERNEL_ID, [], PATH, "/")
+        launching = self.spawner().spawn(KERNEL_ID, [], PATH, "/")
         error = self.failureResultOf(launching, KernelStartFailed)
         self.assertIn("argv", str(error.value))
 
@@ -186,7 +198,7 @@ class LocalLauncherTests(TestCase):
         What the system refuses to start is a failure with the system's words.
         """
         env = PATH | {"A": "x" * 200_000}
-        launching = LocalLauncher(reactor).launch(KERNEL_ID, ["true"], env, "/")
+        launching = self.spawner().spawn(KERNEL_ID, ["true"], env, "/")
         error = self.failureResultOf(launching, KernelStartFailed)
         self.assertIn("Argument list too long", str(error.value))
 
@@ -262,13 +274,13 @@ class LocalLauncherTests(TestCase):
 
     async def test_input_is_closed(self) -> None:
         """
-        Whoever reads from its input finds its end at once.
+        A process that reads its input finds its end at once.
         """
         self.assertEqual(await self.end_of(await self.launch("cat")), Ended(exit_code=0))
 
     async def test_signals_are_as_usual(self) -> None:
         """
-        The process neither ignores nor blocks any signal, whatever Python or we do.
+        The process neither ignores nor blocks any signal, though this one does.
         """
         before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         self.addCleanup(signal.signal, signal.SIGUSR2, before)
@@ -306,7 +318,7 @@ class LocalLauncherTests(TestCase):
 
     async def test_too_much_memory(self) -> None:
         """
-        Whoever wants more memory than it may have is told so by the system.
+        A process that asks for more memory than it may have gets an error from the system.
         """
         code = "try: bytearray(2**29)\nexcept MemoryError: print('no')\nbytearray(2**20)"
         process = await self.python(code, limits=Limits(memory=2**28))
@@ -393,12 +405,12 @@ class LocalLauncherTests(TestCase):
         """
         A kernel that is to be kept prints to a file; what keeps it from starting is in the log.
         """
-        runtime = RuntimeDirectory(self.directory, keeps=True)
+        runtime = RuntimeDirectory(self.directory, keeps_kernels=True)
         runtime.open()
         self.addCleanup(runtime.close)
         for word in ("one", "two"):
             await self.end_of(await self.launch("echo", word, runtime=runtime))
-        self.assertEqual(Path(runtime.output(KERNEL_ID)).read_text(), "one\ntwo\n")
+        self.assertEqual(Path(runtime.output_file(KERNEL_ID)).read_text(), "one\ntwo\n")
         self.assertEqual(self.lines(), [])
         await self.end_of(await self.launch("true", runtime=runtime, cwd="/nowhere"))
         self.assertIn("cannot enter the directory /nowhere", self.lines()[0])

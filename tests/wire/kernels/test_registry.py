@@ -9,6 +9,7 @@ import socket
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -19,6 +20,7 @@ from kgd.interfaces import StartRequest
 from kgd.kernels.kernel import Kernel
 from kgd.kernels.local.launcher import LocalLauncher
 from kgd.kernels.local.ports import PortLeases, is_free
+from kgd.kernels.local.process import LocalProcess, ProcessSpawner
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.registry import KernelRegistry
 from kgd.settings import Settings
@@ -58,14 +60,23 @@ class RegistryTests(TestCase):
             kernel_spec("hasty", argv=HASTY),
             kernel_spec("missing", argv=("kgd-not-there", "{connection_file}")),
         )
-        self.kernels = KernelRegistry(
+        settings = Settings(shutdown_wait_time=0.4, restart_limit=1, root_dir=str(self.root))
+        self.processes: dict[str, LocalProcess] = {}
+        self.spawner = ProcessSpawner(reactor, self.runtime)
+        self.launcher = LocalLauncher(
             reactor,
-            Settings(shutdown_wait_time=0.4, restart_limit=1, root_dir=str(self.root)),
-            self.specs,
-            LocalLauncher(reactor),
-            self.relay,
+            settings,
             self.runtime,
             {"PATH": "/usr/bin:/bin"},
+            self.relay.new_curve_keys,
+            spawn=self.spawn,
+        )
+        self.kernels = KernelRegistry(
+            reactor,
+            settings,
+            self.specs,
+            self.launcher,
+            self.relay,
         )
         self.addCleanup(self.end)
         return running_reactor()
@@ -84,13 +95,22 @@ class RegistryTests(TestCase):
         assert isinstance(kernel, Kernel)
         return kernel
 
+    def spawn(self, kernel_id: str, *args: Any) -> Deferred[LocalProcess]:
+        """
+        Start a process, and remember it.
+        """
+
+        def spawned(process: LocalProcess) -> LocalProcess:
+            self.processes[kernel_id] = process
+            return process
+
+        return self.spawner.spawn(kernel_id, *args).addCallback(spawned)
+
     def pid(self, kernel: Kernel) -> int:
         """
-        The process that it has.
+        The process that it has, or had.
         """
-        pid = kernel._work.process.pid
-        assert pid is not None
-        return pid
+        return self.processes[kernel.kernel_id].pid
 
     def files(self) -> list[str]:
         """
@@ -144,12 +164,12 @@ class RegistryTests(TestCase):
 
     async def test_killed(self) -> None:
         """
-        A process that somebody kills is replaced.
+        A process that was killed is replaced.
         """
         kernel = await self.start("patient")
         first = self.pid(kernel)
-        kernel._work.process.signal(signal.SIGKILL)
-        await until("another process", lambda: kernel._work.process.pid not in (None, first))
+        self.processes[kernel.kernel_id].signal(signal.SIGKILL)
+        await until("another process", lambda: self.pid(kernel) != first)
         self.assertFalse(is_alive(first))
 
     async def test_stop_all(self) -> None:
@@ -172,7 +192,7 @@ class PortTests(TestCase):
 
     def test_taken(self) -> None:
         """
-        A port on which somebody listens is not free, and is afterwards.
+        A port is not free while a program listens on it, and is afterwards.
         """
         (port,) = PortLeases().lease(1)
         with socket.socket() as listener:
@@ -193,6 +213,6 @@ class PortTests(TestCase):
             listener.listen()
             client.connect(("127.0.0.1", port))
             accepted, _ = listener.accept()
-            # Whoever closes first keeps the port for a while.
+            # The side that closes first keeps the port for a while.
             accepted.close()
         self.assertTrue(is_free(port))

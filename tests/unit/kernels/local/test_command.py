@@ -116,7 +116,7 @@ class WorkingDirectoryTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """
-        Whatever no path can be ends the search.
+        A name that no path can have ends the search.
         """
         for path in ("loop/x", "\0", "a/\0/b", "x" * 5000, "\ud800", "a/" * 1_000_000):
             self.assertIn(self.below(path), (".", "a"))

@@ -137,7 +137,7 @@ class KernelEnvironmentTests(SynchronousTestCase):
         accept: Set[str],
     ) -> None:
         """
-        Whatever is asked for, the forced variables are there and ours are not.
+        No request removes the forced variables or gets the gateway's own.
         """
         found = environment(wanted, of_spec, inherit, accept)
         self.assertEqual(found | ALWAYS, found)

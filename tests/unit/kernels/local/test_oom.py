@@ -171,7 +171,7 @@ class OutOfMemoryTests(SynchronousTestCase):
     @settings(max_examples=50)
     def test_never_raises(self, groups: str, counts: bytes) -> None:
         """
-        Whatever the system says, reading it is harmless.
+        Unexpected contents of the files raise nothing.
         """
         self.write("proc/self/cgroup", groups.encode("utf-8", "replace"))
         for name in ("cgroup/memory.events", "proc/vmstat"):

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.kernels.local.output import LINES_A_SECOND, LONGEST_LINE, OutputLines, pieces, printable
+from kgd.kernels.local.output import (
+    LINES_A_SECOND,
+    LONGEST_LINE,
+    OutputLines,
+    printable,
+    split_line,
+)
 
 
 class PrintableTests(SynchronousTestCase):
@@ -33,7 +39,7 @@ class PrintableTests(SynchronousTestCase):
     @given(st.binary())
     def test_one_line(self, raw: bytes) -> None:
         """
-        Whatever a kernel prints stays one line.
+        Control characters are escaped, so that a line stays one line.
         """
         self.assertLessEqual(len(printable(raw).splitlines()), 1)
 
@@ -49,7 +55,7 @@ class PiecesTests(SynchronousTestCase):
         The pieces are short, whole characters, and together the line.
         """
         line = (text * times).encode()
-        found = pieces(line)
+        found = split_line(line)
         self.assertEqual(b"".join(found), line)
         self.assertTrue(all(len(piece) <= LONGEST_LINE for piece in found))
         for piece in found:
@@ -60,9 +66,9 @@ class PiecesTests(SynchronousTestCase):
         No piece ends within a character, wherever that is; what is no UTF-8 is cut anyway.
         """
         for offset in range(4):
-            for piece in pieces(b"x" * offset + "\U0001f600".encode() * 3000):
+            for piece in split_line(b"x" * offset + "\U0001f600".encode() * 3000):
                 piece.decode()
-        self.assertEqual(len(pieces(b"\x80" * 10_000)), 3)
+        self.assertEqual(len(split_line(b"\x80" * 10_000)), 3)
 
 
 class OutputLinesTests(SynchronousTestCase):

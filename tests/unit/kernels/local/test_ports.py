@@ -91,7 +91,7 @@ class PortLeasesTests(SynchronousTestCase):
         # TEST-NET-1 of RFC 5737.
         leases = PortLeases(range(20_000, 20_010), ip="192.0.2.1")
         error = self.assertRaises(KernelStartFailed, leases.lease, 5)
-        self.assertIn("192.0.2.1, which is no address of this machine", str(error))
+        self.assertIn("192.0.2.1, which is not an address of this machine", str(error))
         self.assertIn("--kernel-ip", str(error))
 
     def test_too_few(self) -> None:

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.errors import ConfigurationError, KernelStartFailed
 from kgd.interfaces import NO_LIMITS, Limits
 from kgd.kernels.local.environment import as_user
-from kgd.kernels.local.rlimits import GRACE, limits_of, orders
+from kgd.kernels.local.rlimits import GRACE, exec_arguments, limits_of
 from kgd.kernels.local.users import KernelUser, find_user, own_environment
 from kgd.settings import Settings
 from kgd.testing.kernels import kernel_spec
@@ -71,7 +71,7 @@ class LimitsTests(SynchronousTestCase):
             ({"cpu_seconds": "10"}, "'10' as cpu_seconds; it takes a whole number"),
             ({"open_files": True}, "True as open_files"),
             ({"nice": 20}, "20 as nice; it takes a whole number from 0 to 19"),
-            ({"memmory": "1GiB"}, "have 'memmory'; there are memory, cpu_seconds"),
+            ({"memmory": "1GiB"}, "the unknown name 'memmory' (known: memory, cpu_seconds"),
             ({"file_size": 2**63}, "as file_size"),
             (["memory"], "must be objects"),
         ):
@@ -90,11 +90,11 @@ class OrdersTests(SynchronousTestCase):
 
     def ordered(self, limits: Limits = NO_LIMITS, **changes: Any) -> dict[str, str]:
         """
-        :return: The orders, by name.
+        :return: The arguments, by name.
         """
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         given: dict[str, Any] = {"user": None, "parent_pid": None, "open_files": soft}
-        words = orders(limits, **(given | changes)).split()
+        words = exec_arguments(limits, **(given | changes)).split()
         return dict(word.split("=", 1) for word in words)
 
     def test_nothing(self) -> None:
@@ -114,7 +114,7 @@ class OrdersTests(SynchronousTestCase):
 
     def test_not_more_than_the_gateway(self) -> None:
         """
-        Nobody gets more open files than the gateway may have.
+        A kernel gets at most as many open files as the gateway may have.
         """
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         found = self.ordered(Limits(open_files=hard + 1))["limits"]

@@ -52,13 +52,13 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         Making one touches nothing, and using it too early is a mistake.
         """
         self.assertFalse(self.base.exists())
-        self.assertRaises(RuntimeError, self.runtime.write, KERNEL_ID, b"{}")
+        self.assertRaises(RuntimeError, self.runtime.write_connection_file, KERNEL_ID, b"{}")
         self.runtime.remove(KERNEL_ID)
         self.runtime.close()
 
     def test_private(self) -> None:
         """
-        Nobody else may enter, even if they could before.
+        No other user may enter, even if all could before.
         """
         (self.base / "kgd").mkdir(parents=True, mode=0o777)
         (self.base / "kgd").chmod(0o777)
@@ -69,24 +69,24 @@ class RuntimeDirectoryTests(SynchronousTestCase):
 
     def test_write(self) -> None:
         """
-        A connection file is readable by us only, whatever the umask, and nothing else is left.
+        Whatever the umask, only the gateway's user can read a connection file; it is the only file.
         """
         self.addCleanup(os.umask, os.umask(0))
         self.runtime.open()
-        file = self.runtime.write(KERNEL_ID, b"one")
+        file = self.runtime.write_connection_file(KERNEL_ID, b"one")
         self.assertEqual(file.name, f"kernel-{KERNEL_ID}.json")
         self.assertEqual((mode(file), file.read_bytes()), (0o600, b"one"))
         self.assertEqual({path.name for path in file.parent.iterdir()}, {file.name, "lock"})
 
     def test_replace(self) -> None:
         """
-        A second one takes the place of the first, even of a link that somebody put there.
+        A second file replaces the first, even if a link was put in its place.
         """
         self.runtime.open()
         victim = self.base / "victim"
         victim.write_bytes(b"precious")
         self.runtime.connection_file(KERNEL_ID).symlink_to(victim.resolve())
-        file = self.runtime.write(KERNEL_ID, b"two")
+        file = self.runtime.write_connection_file(KERNEL_ID, b"two")
         self.assertEqual(file.read_bytes(), b"two")
         self.assertEqual(victim.read_bytes(), b"precious")
 
@@ -95,7 +95,7 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         A file is removed, and it does not matter if it is gone already.
         """
         self.runtime.open()
-        file = self.runtime.write(KERNEL_ID, b"{}")
+        file = self.runtime.write_connection_file(KERNEL_ID, b"{}")
         self.runtime.remove(KERNEL_ID)
         self.assertFalse(file.exists())
         self.runtime.remove(KERNEL_ID)
@@ -116,7 +116,7 @@ class RuntimeDirectoryTests(SynchronousTestCase):
 
     def test_a_socket_that_stays(self) -> None:
         """
-        What cannot be removed is told in the log, and does no more harm.
+        A socket that cannot be removed is logged, and does no other harm.
         """
         self.runtime.open()
         (self.runtime.path / "1-1").mkdir()
@@ -138,7 +138,7 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         Everything of ours is removed, and twice is not too often.
         """
         self.runtime.open()
-        self.runtime.write(KERNEL_ID, b"{}")
+        self.runtime.write_connection_file(KERNEL_ID, b"{}")
         self.runtime.close()
         self.runtime.close()
         self.assertEqual(self.entries(), [])
@@ -157,20 +157,22 @@ class RuntimeDirectoryTests(SynchronousTestCase):
             return original(path, flags, permissions)
 
         self.patch(os, "open", full)
-        error = self.assertRaises(KernelStartFailed, self.runtime.write, KERNEL_ID, b"x" * 9000)
+        error = self.assertRaises(
+            KernelStartFailed, self.runtime.write_connection_file, KERNEL_ID, b"x" * 9000
+        )
         self.assertIn("No space left on device", str(error))
         self.assertIn("JUPYTER_RUNTIME_DIR", str(error))
         self.patch(os, "open", original)
         self.assertEqual([path.name for path in self.runtime.path.iterdir()], ["lock"])
-        self.runtime.write(KERNEL_ID, b"{}")
+        self.runtime.write_connection_file(KERNEL_ID, b"{}")
 
     def test_directory_vanished(self) -> None:
         """
-        When somebody removes the directory, another is made for the next kernel.
+        When the directory was removed, another is made for the next kernel.
         """
         self.runtime.open()
         shutil.rmtree(self.base)
-        file = self.runtime.write(KERNEL_ID, b"{}")
+        file = self.runtime.write_connection_file(KERNEL_ID, b"{}")
         self.assertEqual(file.read_bytes(), b"{}")
         self.assertEqual(mode(file.parent), 0o700)
         shutil.rmtree(self.base)
@@ -200,7 +202,7 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         self.runtime.open()
         shutil.rmtree(self.base)
         self.base.write_bytes(b"")
-        self.assertRaises(KernelStartFailed, self.runtime.write, KERNEL_ID, b"{}")
+        self.assertRaises(KernelStartFailed, self.runtime.write_connection_file, KERNEL_ID, b"{}")
 
 
 class KeptTests(SynchronousTestCase):
@@ -210,16 +212,16 @@ class KeptTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        A gateway that keeps its kernels, of which there are two: one is us, one is no more.
+        A gateway that keeps its two kernels: one is this process, the other has ended.
         """
         self.base = Path(self.mktemp())
-        self.runtime = RuntimeDirectory(self.base, keeps=True)
+        self.runtime = RuntimeDirectory(self.base, keeps_kernels=True)
         self.runtime.open()
         self.path = self.runtime.path
         for kernel_id, name in (("a", "1"), ("b", "11")):
-            self.runtime.write(kernel_id, b"{}")
-            Path(self.runtime.output(kernel_id)).touch()
-            self.runtime.keep(kernel_id, os.getpid(), name)
+            self.runtime.write_connection_file(kernel_id, b"{}")
+            Path(self.runtime.output_file(kernel_id)).touch()
+            self.runtime.record(kernel_id, os.getpid(), name)
             (self.path / f"{name}-1").touch()
         self.runtime.directory("uploads")
 
@@ -249,7 +251,7 @@ class KeptTests(SynchronousTestCase):
             with capturedLogs() as logged:
                 another = RuntimeDirectory(self.base)
                 another.open()
-            self.assertIn("has left kernels running: 1 in", formatEvent(logged[0]))
+            self.assertIn("left kernels running: 1 in", formatEvent(logged[0]))
             another.close()
             self.assertEqual(self.names(), expected)
             self.setUp()
@@ -278,7 +280,7 @@ class KeptTests(SynchronousTestCase):
         A process that has ended already cannot be recorded, which is said.
         """
         with capturedLogs() as logged:
-            self.runtime.keep("c", 2**22 + 1, "")
+            self.runtime.record("c", 2**22 + 1, "")
         self.assertIn("kernel c will not be found again", formatEvent(logged[0]))
 
 
@@ -307,7 +309,7 @@ class SweepTests(SynchronousTestCase):
         Gateways side by side leave each other alone.
         """
         first = self.open()
-        file = first.write(KERNEL_ID, b"{}")
+        file = first.write_connection_file(KERNEL_ID, b"{}")
         second = self.open()
         self.assertTrue(file.exists())
         self.assertNotEqual(first.path, second.path)
@@ -317,7 +319,7 @@ class SweepTests(SynchronousTestCase):
         A directory whose lock is free is removed with all that is in it.
         """
         first = self.open()
-        file = first.write(KERNEL_ID, b"{}")
+        file = first.write_connection_file(KERNEL_ID, b"{}")
         with (first.path / "lock").open() as lock:
             # As if the process had ended: another descriptor would not do.
             os.close(first._lock)
@@ -340,7 +342,7 @@ class SweepTests(SynchronousTestCase):
 
     def test_being_born(self) -> None:
         """
-        A directory that somebody is just making is left alone, unless that was long ago.
+        A directory that another gateway is just making is left alone, unless it began long ago.
         """
         young, old = self.base / "kgd" / ".new-a", self.base / "kgd" / ".new-b"
         young.mkdir(parents=True)

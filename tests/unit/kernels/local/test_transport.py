@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.endpoints.addresses import LONGEST_PATH
 from kgd.errors import ConfigurationError, KernelStartFailed
 from kgd.interfaces import StartRequest
-from kgd.kernels.local.transport import is_short, prefers_ipc, speaks_ipc, use_curve
+from kgd.kernels.local.transport import fits_socket_paths, prefers_ipc, supports_ipc, use_curve
 from kgd.settings import Settings
 from kgd.testing.kernels import kernel_spec
 from tests.support.kernel_rig import NOTHING, MemoryRuntime, Rig
@@ -35,7 +35,7 @@ class ChoiceTests(SynchronousTestCase):
         Whether a kernelspec is known for Unix sockets.
         """
         spec = kernel_spec(argv=argv, metadata=metadata)
-        self.assertEqual(speaks_ipc(spec), expected, (argv, metadata))
+        self.assertEqual(supports_ipc(spec), expected, (argv, metadata))
 
     def test_ipykernel(self) -> None:
         """
@@ -60,7 +60,7 @@ class ChoiceTests(SynchronousTestCase):
 
     def test_said(self) -> None:
         """
-        What the kernelspec says itself counts, whatever is known.
+        The metadata of the kernelspec overrides what is known.
         """
         ipykernel = ("python", "-m", "ipykernel_launcher")
         self.assert_speaks(True, "ir", supported_transports=["tcp", "IPC "])
@@ -85,10 +85,10 @@ class ChoiceTests(SynchronousTestCase):
         """
         It is the bytes of the path that count, with the dash and the number.
         """
-        self.assertTrue(is_short(Path("/" + "x" * (LONGEST_PATH - 3))))
-        self.assertFalse(is_short(Path("/" + "x" * (LONGEST_PATH - 2))))
-        self.assertFalse(is_short(Path("/" + "ä" * 60)))
-        self.assertFalse(is_short(Path("/\udcff")))
+        self.assertTrue(fits_socket_paths(Path("/" + "x" * (LONGEST_PATH - 3))))
+        self.assertFalse(fits_socket_paths(Path("/" + "x" * (LONGEST_PATH - 2))))
+        self.assertFalse(fits_socket_paths(Path("/" + "ä" * 60)))
+        self.assertFalse(fits_socket_paths(Path("/\udcff")))
 
     def test_curve(self) -> None:
         """
@@ -174,7 +174,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_address(self) -> None:
         """
-        Whoever chooses an address for kernels gets TCP on it, except where Unix sockets are asked
+        With an address of its own for kernels, TCP is used there, unless Unix sockets are asked
         for.
         """
         rig = self.rig(kernel_ip="127.0.0.2")
@@ -221,8 +221,7 @@ class AddressTests(SynchronousTestCase):
         """
         Where sockets cannot be, there are ports; this is said once.
         """
-        rig = self.rig()
-        rig.kernels._addresses._runtime = LongRuntime()
+        rig = Rig(None, IPYKERNEL, OTHER, runtime=LongRuntime())
         with capturedLogs() as logged:
             self.info_transport(rig, "tcp")
             self.info_transport(rig, "tcp")
@@ -243,8 +242,7 @@ class AddressTests(SynchronousTestCase):
         """
         Unless it must be sockets; then the kernel is refused, with what can be done.
         """
-        rig = self.rig(transport="ipc")
-        rig.kernels._addresses._runtime = LongRuntime()
+        rig = Rig(Settings(transport="ipc"), IPYKERNEL, OTHER, runtime=LongRuntime())
         reason = self.refusal(rig)
         self.assertIn("107 bytes (/very-long/", reason)
         self.assertIn("JUPYTER_RUNTIME_DIR", reason)

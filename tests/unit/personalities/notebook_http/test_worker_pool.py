@@ -411,16 +411,16 @@ class WorkersTests(SynchronousTestCase):
         self.assertEqual(len(self.kernels.list()), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_hold(self) -> None:
+    def test_suspend(self) -> None:
         """
         A kernel may be told to stand still, until it is given back at the latest.
         """
         self.make_workers(1)
         worker = self.lent()
-        worker.hold(True)
-        self.assertEqual(self.kernels.held, {worker.kernel_id})
-        worker.hold(False)
-        self.assertEqual(self.kernels.held, set())
-        worker.hold(True)
+        worker.suspend()
+        self.assertEqual(self.kernels.suspended, {worker.kernel_id})
+        worker.resume()
+        self.assertEqual(self.kernels.suspended, set())
+        worker.suspend()
         worker.give_back(None)
-        self.assertEqual(self.kernels.held, set())
+        self.assertEqual(self.kernels.suspended, set())
