@@ -1,5 +1,5 @@
 """
-One client's hold on a kernel.
+Connects one client to a kernel, and queues messages while the client is slow or away.
 """
 
 from __future__ import annotations
@@ -21,16 +21,13 @@ from kgd.protocol.messages import ClientMessage, KernelMessage, make_kernel_mess
 from kgd.protocol.rfc6455 import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from kgd.relay.backlog import MESSAGE_OVERHEAD, Backlog
 from kgd.relay.connection import ClientSockets
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 from kgd.relay.pending import PendingRequests
 from kgd.relay.rate_limit import RateLimiter
 from kgd.settings import Settings
 
-# How much may wait for a kernel that does not listen.
-MAX_UNSENT_REQUESTS = 32 * 1024 * 1024
-# Characters of what clients call something, in a log; it may have megabytes.
+# Characters of a name that a client has chosen, in a log. It may have megabytes.
 MAX_LOGGED_NAME = 100
-# With more than this waiting, a client counts as lagging, until it is down to half of it.
-LAG_THRESHOLD = 4 * 1024 * 1024
 
 _SLOW_CLIENT = "this client did not read them in time"
 _AWAY_CLIENT = (
@@ -42,17 +39,17 @@ _AWAY_CLIENT = (
 @implementer(IAttachment)
 class Attachment:
     """
-    Routes one client's requests to the kernel, and keeps what the client does not take at once or
-    what comes while it is away.
+    Passes one client's requests to the kernel and the kernel's messages to the client; queues what
+    the client does not take at once, and what comes while it is away.
 
     :ivar session_id: The name under which the client may come back.
-    :ivar pending_requests: The requests that the kernel's present process has not answered.
+    :ivar pending_requests: The requests that the kernel's present process has not replied to.
     :ivar is_lagging: Whether much is waiting for the client.
     :ivar last_queued_size: How large the latest message is that had to wait, in bytes.
     :ivar is_internal: Whether the client is a part of the gateway.
-    :param durable: Whether the client knows the name.
-    :param on_detached: Called when the client has gone, and may come back.
-    :param on_removed: Called when it will not come back.
+    :param durable: Whether the client knows the name, so that it can come back.
+    :param on_detached: Called when the client has left and may come back.
+    :param on_removed: Called when it cannot come back.
     :param on_lag_changed: Called when ``is_lagging`` has changed.
     """
 
@@ -71,9 +68,10 @@ class Attachment:
         on_removed: Callable[[Attachment], None],
         on_lag_changed: Callable[[], None],
         counters: Counters | None = None,
+        limits: RelayLimits = RELAY_LIMITS,
     ) -> None:
         self.session_id = session_id
-        self.pending_requests = PendingRequests()
+        self.pending_requests = PendingRequests(limits)
         self.is_lagging = False
         self.last_queued_size = 0
         self._delivered = 0
@@ -81,6 +79,8 @@ class Attachment:
         self._settings = settings
         self.is_internal = is_internal
         self._counters = counters or Counters()
+        self._max_unsent_requests = limits.max_unsent_requests
+        self._lag_threshold = limits.lag_threshold
         self._durable = durable and settings.buffer_offline_messages
         self._on_detached = on_detached
         self._on_removed = on_removed
@@ -98,21 +98,21 @@ class Attachment:
     @property
     def is_present(self) -> bool:
         """
-        Whether there is a client at the moment.
+        Whether the client is connected.
         """
         return self._client is not None
 
     @property
     def queued(self) -> int:
         """
-        How many messages wait for the client, or for its coming back.
+        How many messages wait until the client can take them or comes back.
         """
         return len(self._backlog)
 
     @property
     def queued_size(self) -> int:
         """
-        How many bytes do, those included that wait in its connection.
+        How many bytes wait, including those in the client's connection.
         """
         unsent = self._client.unsent if self._client is not None else 0
         return self._backlog.size + unsent
@@ -127,9 +127,6 @@ class Attachment:
     # --- from the client to the kernel ---
 
     def send(self, request: ClientMessage) -> None:
-        """
-        Pass a client's message on; without a kernel that listens, keep it.
-        """
         if not self._may_pass(request):
             return
         if self._client_sockets is None:
@@ -140,7 +137,7 @@ class Attachment:
             self.pending_requests.sent(request)
             self._client_sockets.send(request)
             backlog = self._client_sockets.backlog
-        if backlog > MAX_UNSENT_REQUESTS:
+        if backlog > self._max_unsent_requests:
             self.close(TRY_AGAIN_LATER, "more requests than the kernel takes")
 
     def _may_pass(self, request: ClientMessage) -> bool:
@@ -162,7 +159,7 @@ class Attachment:
 
     def connect(self, client_sockets: ClientSockets) -> None:
         """
-        The kernel listens: send it what has been waiting.
+        Send the process everything that has been waiting for it.
         """
         self._client_sockets = client_sockets
         self._receives_iopub = True
@@ -174,9 +171,9 @@ class Attachment:
 
     def disconnect(self) -> ClientSockets | None:
         """
-        The kernel's process is gone. Requests wait for the next one.
+        Let requests wait for the next process.
 
-        :return: The wires, for the caller to close.
+        :return: The sockets to the last one, for the caller to close.
         """
         client_sockets, self._client_sockets = self._client_sockets, None
         return client_sockets
@@ -185,7 +182,8 @@ class Attachment:
 
     def publish(self, message: KernelMessage) -> None:
         """
-        Deliver a message from iopub, unless it is older than the client's first request could be.
+        Deliver a message from iopub, unless it came before any request of this client could have
+        reached the kernel.
         """
         if self._receives_iopub and (self._limiter is None or self._is_within_rate(message)):
             self.deliver(message)
@@ -203,14 +201,14 @@ class Attachment:
 
     def deliver_reply(self, message: KernelMessage) -> None:
         """
-        Deliver a message from a channel of requests.
+        Deliver a message from shell, control or stdin.
         """
         self.pending_requests.replied(message)
         self.deliver(message)
 
     def deliver(self, message: KernelMessage) -> None:
         """
-        Deliver a message now, or when the client can take it.
+        Deliver a message now, or queue it until the client can take it.
         """
         if self._paused:
             self._enqueue(message)
@@ -222,7 +220,7 @@ class Attachment:
         self, msg_type: str, content: dict[str, str], parent: bytes = b"{}"
     ) -> None:
         """
-        Deliver a message of the gateway's own.
+        Deliver a message that the gateway makes itself.
         """
         encoded = msgspec.json.encode(content)
         username = self._settings.username
@@ -238,27 +236,21 @@ class Attachment:
         self.last_queued_size = message.size
         if not self._backlog.add(message):
             self.close(POLICY_VIOLATION, "the client does not read what it is sent")
-        elif self._backlog.size > LAG_THRESHOLD and not self.is_lagging and self.is_present:
+        elif self._backlog.size > self._lag_threshold and not self.is_lagging and self.is_present:
             self.is_lagging = True
             self._on_lag_changed()
 
     def pause(self) -> None:
-        """
-        The client cannot take more.
-        """
         self._paused = True
 
     def resume(self) -> None:
-        """
-        The client can take more, of what has been waiting first.
-        """
         self._paused = False
         assert self._client is not None
         while self._backlog and not self._paused:
             message = self._backlog.pop()
             self._delivered += message.size + MESSAGE_OVERHEAD
             self._client.deliver(message)
-        if self.is_lagging and self._backlog.size < LAG_THRESHOLD // 2:
+        if self.is_lagging and self._backlog.size < self._lag_threshold // 2:
             self.is_lagging = False
             self._on_lag_changed()
 
@@ -279,8 +271,8 @@ class Attachment:
 
     def replace(self, client: IClient) -> None:
         """
-        A client takes the place of the present one, or of one that went; it gets what that one had
-        not yet taken.
+        Give the attachment to another client, which gets what the last one has not taken. If the
+        last one is still connected, it is closed.
         """
         self._cancel_replay_timeout()
         if self._client is not None:
@@ -290,9 +282,6 @@ class Attachment:
         self.resume()
 
     def detach(self, client: IClient) -> None:
-        """
-        The client went.
-        """
         if client is not self._client or self._closed:
             return
         if not self._durable:
@@ -302,7 +291,7 @@ class Attachment:
         self._backlog.put_back(client.take_undelivered())
         self._client = None
         self._paused = True
-        # What is kept is limited in other ways.
+        # The queue has limits of its own.
         self._limiter = None
         self._backlog.set_limits(
             settings.replay_bytes, settings.replay_messages, _AWAY_CLIENT, self._counters.away
@@ -324,7 +313,7 @@ class Attachment:
 
     def close(self, code: int, reason: str) -> None:
         """
-        Close the client, after what is queued for it, and keep nothing.
+        Close the client, after what is queued for it. If it is away, discard that.
         """
         if self._closed:
             return

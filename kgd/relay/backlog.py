@@ -1,5 +1,5 @@
 """
-What waits for a client, within bounds.
+A bounded queue of messages for one client, which drops output when it is full.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from kgd.observability.counters import Traffic
 from kgd.protocol.message_types import DROPPABLE
 from kgd.protocol.messages import USERNAME, Buffer, KernelMessage, make_kernel_message
 
-# What a message costs beside its bytes.
+# What a message costs in addition to its bytes, in bytes.
 MESSAGE_OVERHEAD = 1024
 
 
 class _Gap:
     """
-    Where output is missing, and how much of it.
+    A place in the queue where output was dropped, and how much.
 
-    :ivar parent: The header of the request whose output was the first to be dropped.
-    :ivar reason: To go after "because".
+    :ivar parent: The header of the request whose output was dropped first.
+    :ivar reason: Goes after "because".
     """
 
     def __init__(self, parent: Buffer, reason: str) -> None:
@@ -46,9 +46,9 @@ class _Gap:
 
 class Backlog:
     """
-    A queue that drops output when it is full, and says so in its place: one notice, with counts.
+    Drops output when it is full, and puts one notice in its place that says how much.
 
-    :ivar size: In bytes, including what the messages cost by themselves.
+    :ivar size: In bytes, with :py:data:`MESSAGE_OVERHEAD` for each message.
     """
 
     def __init__(self, session: str, username: str = USERNAME) -> None:
@@ -62,11 +62,12 @@ class Backlog:
 
     def set_limits(self, size: int, messages: int | None, reason: str, dropped: Traffic) -> None:
         """
-        Set the bounds.
+        Set the limits.
 
-        :param messages: ``None`` is no limit.
-        :param reason: What it means that they are exceeded, to go after "because".
-        :param dropped: Where to count what is dropped then.
+        :param size: In bytes.
+        :param messages: How many messages; ``None`` is no limit.
+        :param reason: Why output is dropped when they are exceeded; goes after "because".
+        :param dropped: Counts what is dropped.
         """
         self._dropped = dropped
         self._max_bytes = size
@@ -83,10 +84,10 @@ class Backlog:
 
     def add(self, message: KernelMessage) -> bool:
         """
-        Keep a message, or drop it if it can be done without.
+        Queue a message, or drop it if the queue is full and the client can do without it.
 
-        :return: Whether things can go on like that; not so when even what the client needs is
-            twice what it may cost.
+        :return: ``False`` when the queue has twice its limits, though only what the client needs
+            was added.
         """
         if self._dropping and not self._exceeds_limits(0.5):
             self._dropping = False
@@ -108,7 +109,7 @@ class Backlog:
 
     def pop(self) -> KernelMessage:
         """
-        :return: The oldest message, or the notice that is due.
+        :return: The oldest message, or the notice that takes its place.
         """
         first = self._queue.popleft()
         if isinstance(first, _Gap):
@@ -119,7 +120,7 @@ class Backlog:
 
     def discard(self) -> None:
         """
-        Drop everything: nobody will take it.
+        Drop and count everything, because the client does not come back.
         """
         for waiting in self._queue:
             if isinstance(waiting, KernelMessage):
@@ -130,7 +131,7 @@ class Backlog:
 
     def put_back(self, messages: Sequence[KernelMessage]) -> None:
         """
-        Have messages delivered once more, before everything else.
+        Queue messages before all others, because they did not arrive.
         """
         self._queue.extendleft(reversed(messages))
         self.size += sum(message.size + MESSAGE_OVERHEAD for message in messages)

@@ -1,5 +1,5 @@
 """
-A kernel's ZeroMQ side, and the clients that share it.
+All ZeroMQ sockets of one kernel, and the clients that are attached to it.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -33,23 +34,21 @@ from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
 from kgd.relay.attachment import Attachment
 from kgd.relay.connection import ClientSockets, ProcessConnection, session_of
 from kgd.relay.flow_control import IopubFlowControl
-from kgd.relay.missing_idle import MissingIdle
-from kgd.relay.pending import KernelGone, substitute_idle, substitute_replies
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
+from kgd.relay.missing_idle import substitute_idle
+from kgd.relay.pending import KernelGone, substitute_replies
 from kgd.relay.redaction import Redactor
 from kgd.relay.sockets import KernelSocket, SocketFactory
 from kgd.settings import Settings
-
-# After a process has ended, its last words may still be on their way through ZeroMQ's thread.
-FINAL_OUTPUT_DELAY = 0.025
-# For how many clients of one kernel that are away messages are kept; the one that left first gives
-# way. Somebody who opens a WebSocket under a new name for each request would collect them.
-MAX_AWAY_CLIENTS = 8
 
 
 @implementer(IKernelChannels)
 class KernelChannels:
     """
-    One iopub subscription, fanned out; shell, control and stdin for each client.
+    One subscription to iopub, whose messages go to all clients; shell, control and stdin for each.
+
+    When a process ends, its final output may still be on its way. The sockets stay open for it for
+    a moment, and what follows (statuses, close frames, the next process) waits for that.
 
     :param closed: Called once, when everything is closed.
     """
@@ -65,6 +64,7 @@ class KernelChannels:
         observer: IKernelObserver,
         closed: Callable[[KernelChannels], None],
         counters: Counters,
+        limits: RelayLimits = RELAY_LIMITS,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -73,9 +73,11 @@ class KernelChannels:
         self._observer = observer
         self._on_closed = closed
         self._counters = counters
+        self._limits = limits
         self._gateway_session = os.urandom(16).hex()
+        # In the order in which clients came or, if they are away, left.
         self._attachments: dict[str, Attachment] = {}
-        # What iopub is fanned out to, so that nobody has to ask the dictionary for each message.
+        # The same as a tuple, which is faster to go through for each message.
         self._recipients: tuple[Attachment, ...] = ()
         self._process: ProcessConnection | None = None
         self._closing_call: IDelayedCall | None = None
@@ -87,26 +89,17 @@ class KernelChannels:
         self._flow_control = IopubFlowControl(reactor, self._pause_iopub, lambda: self._recipients)
         self._closed = False
         self._malformed = 0
-        self._complaints = Throttle(reactor.seconds)
+        self._malformed_warnings = Throttle(reactor.seconds)
 
     @property
     def connections(self) -> int:
-        """
-        How many clients are there at the moment.
-        """
         return sum(attachment.is_present for attachment in self._recipients)
 
     @property
     def pending_executions(self) -> int:
-        """
-        How many requests of clients to run code the kernel has not answered.
-        """
         return sum(attachment.pending_requests.executions for attachment in self._recipients)
 
     def client_stats(self) -> ClientStats:
-        """
-        How many clients there are, and what waits for them.
-        """
         clients = [attachment for attachment in self._recipients if not attachment.is_internal]
         return ClientStats(
             present=sum(each.is_present for each in clients),
@@ -118,27 +111,18 @@ class KernelChannels:
     # --- the kernel's process comes and goes ---
 
     def connect(self, connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
-        """
-        Subscribe, then ask for the first answer, then run the seed.
-        """
         if self._closed:
             return
         if self._process is not None:
             self.disconnect("KernelDied", "another process took its place")
-        process = ProcessConnection(connection)
-        process.iopub = self._sockets.subscribe(
-            connection.url("iopub"),
-            lambda frames: self._iopub_received(process, frames),
-            connection.curve,
-        )
-        process.gateway_sockets = ClientSockets(
+        process = ProcessConnection(
+            self._reactor,
             self._sockets,
             connection,
-            process.signer,
-            lambda channel, frames: self._reply_received(process, channel, frames),
-        )
-        process.missing_idle = MissingIdle(
-            self._reactor, process.iopub.drain, lambda parent: self._idle_missing(process, parent)
+            iopub_received=self._iopub_received,
+            reply_received=self._reply_received,
+            idle_missing=self._idle_missing,
+            limits=self._limits,
         )
         self._process = process
         process.startup = Probe(
@@ -168,7 +152,7 @@ class KernelChannels:
     def _ready(self, process: ProcessConnection) -> None:
         process.startup = None
         process.ready = True
-        # Before anything is asked of this process, what was asked of the last one is settled.
+        # Requests to the last process get their replies before this one gets any.
         self._finish_closing()
         for attachment in self._recipients:
             self._connect_attachment(attachment, process)
@@ -181,15 +165,9 @@ class KernelChannels:
                 process.missing_idle.replied(message)
                 attachment.deliver_reply(message)
 
-        attachment.connect(
-            ClientSockets(self._sockets, process.connection, process.signer, received)
-        )
+        attachment.connect(process.open_sockets(received))
 
     def disconnect(self, ename: str, evalue: str) -> None:
-        """
-        Send nothing more to the process, and close its sockets when its last words have come. What
-        it has not answered until then is answered in its place.
-        """
         process, self._process = self._process, None
         if process is None:
             return
@@ -205,7 +183,9 @@ class KernelChannels:
             client_sockets = attachment.disconnect()
             if client_sockets is not None:
                 self._closing_sockets.append(client_sockets)
-        self._closing_call = self._reactor.callLater(FINAL_OUTPUT_DELAY, self._close_sockets)
+        self._closing_call = self._reactor.callLater(
+            self._limits.final_output_delay, self._close_sockets
+        )
 
     def _close_sockets(self) -> None:
         self._closing_call = None
@@ -253,15 +233,13 @@ class KernelChannels:
             return None
 
     def _warn_malformed(self, channel: str, reason: str) -> None:
-        """
-        A message of the kernel makes no sense. There may be thousands of them a second.
-        """
+        # There may be thousands of them a second.
         self._malformed += 1
-        if not self._complaints.passes():
+        if not self._malformed_warnings.passes():
             return
         self._log.warn(
-            "kernel {kernel_id}: dropped a message on {channel}: {reason}; there have been {count} "
-            "such messages, and nothing more is said of them for a minute",
+            "kernel {kernel_id}: dropped a message on {channel}: {reason}; {count} such messages "
+            "so far, and the next warning comes in a minute at the earliest",
             kernel_id=self._kernel_id,
             channel=channel,
             reason=reason,
@@ -294,13 +272,15 @@ class KernelChannels:
         if process.startup is not None:
             process.startup.received(message)
 
+    def _fan_out(self, message: KernelMessage) -> None:
+        for attachment in self._recipients:
+            attachment.publish(message)
+        message.forget_frames()
+
     def _idle_missing(self, process: ProcessConnection, parent: bytes) -> None:
-        """
-        Say in the kernel's place that a request has ended.
-        """
         self._log.warn(
-            "kernel {kernel_id}: it has answered a request, and its status after that is missing; "
-            "it has probably printed faster than that could be sent",
+            "kernel {kernel_id}: it has replied to a request, and the idle status that follows is "
+            "missing; it has probably printed faster than the output could be sent",
             kernel_id=self._kernel_id,
         )
         for message, state in substitute_idle(
@@ -308,17 +288,9 @@ class KernelChannels:
         ):
             self._dispatch(process, message, state)
 
-    def _fan_out(self, message: KernelMessage) -> None:
-        for attachment in self._recipients:
-            attachment.publish(message)
-        message.forget_frames()
-
     def _reply_received(
         self, process: ProcessConnection, channel: str, frames: Sequence[Buffer]
     ) -> None:
-        """
-        An answer to the gateway itself.
-        """
         message = self._read(process, channel, frames)
         if message is None:
             return
@@ -330,15 +302,9 @@ class KernelChannels:
     # --- requests of the gateway's own ---
 
     def request_shutdown(self, restart: bool) -> None:
-        """
-        Send ``shutdown_request`` on control.
-        """
         self._send_control("shutdown_request", msgspec.json.encode({"restart": restart}))
 
     def request_interrupt(self) -> None:
-        """
-        Send ``interrupt_request`` on control.
-        """
         self._send_control("interrupt_request", b"{}")
 
     def _send_control(self, msg_type: str, content: bytes) -> None:
@@ -359,9 +325,6 @@ class KernelChannels:
     def attach(
         self, session_id: str | None, client: IClient, *, is_internal: bool = False
     ) -> IAttachment:
-        """
-        Give a client its hold on the kernel, or the hold of the one it replaces.
-        """
         present = self._attachments.get(session_id) if session_id is not None else None
         if present is not None:
             present.replace(client)
@@ -378,6 +341,7 @@ class KernelChannels:
             on_removed=self._attachment_removed,
             on_lag_changed=self._lag_changed,
             counters=self._counters,
+            limits=self._limits,
         )
         self._attachments[attachment.session_id] = attachment
         self._recipients = tuple(self._attachments.values())
@@ -386,10 +350,9 @@ class KernelChannels:
         return attachment
 
     def _attachment_detached(self, attachment: Attachment) -> None:
-        # The dictionary is in the order of coming; whoever left last goes to its end.
         self._attachments[attachment.session_id] = self._attachments.pop(attachment.session_id)
         away = [each for each in self._attachments.values() if not each.is_present]
-        if len(away) > MAX_AWAY_CLIENTS:
+        if len(away) > self._limits.max_away_clients:
             away[0].close(NORMAL, "")
         self._lag_changed()
 
@@ -404,10 +367,7 @@ class KernelChannels:
             client_sockets.close(linger=True)
 
     def _lag_changed(self) -> None:
-        """
-        When every client lags, let them catch up: most of them only have to get their share of the
-        processor.
-        """
+        # When every client lags, most of them only have to get their share of the processor.
         present = [attachment for attachment in self._recipients if attachment.is_present]
         all_lagging = bool(present) and all(attachment.is_lagging for attachment in present)
         self._flow_control.lag_changed(all_lagging)
@@ -420,10 +380,6 @@ class KernelChannels:
                 self._process.iopub.resume()
 
     def publish_status(self, execution_state: str) -> None:
-        """
-        Tell every client a state, after the last words of a process that has ended.
-        """
-
         def publish() -> None:
             for attachment in self._recipients:
                 attachment.deliver_from_gateway("status", {"execution_state": execution_state})
@@ -431,10 +387,6 @@ class KernelChannels:
         self._when_sockets_closed(publish)
 
     def close_clients(self, code: int, reason: str) -> None:
-        """
-        Close every client, after the last words of a process that has ended.
-        """
-
         def close_clients() -> None:
             for attachment in self._recipients:
                 attachment.close(code, reason)
@@ -442,19 +394,16 @@ class KernelChannels:
         self._when_sockets_closed(close_clients)
 
     def close(self, code: int, reason: str) -> None:
-        """
-        Close every client, then all sockets.
-        """
         if self._closed:
             return
         self._closed = True
         self.disconnect("KernelDied", reason)
         self.close_clients(code, reason)
-        self._when_sockets_closed(lambda: self._on_closed(self))
+        self._when_sockets_closed(partial(self._on_closed, self))
 
     def close_now(self) -> None:
         """
-        The gateway ends: close everything without waiting for last words.
+        Close everything, because the gateway ends, without waiting for final output.
         """
         self.close(GOING_AWAY, GATEWAY_SHUTS_DOWN)
         self._finish_closing()

@@ -1,5 +1,8 @@
 """
-Waiting for clients that only lack the processor.
+Pauses a kernel's iopub for milliseconds while all of its clients lag.
+
+Clients lag when they are slow, or when they only have not got their share of the processor. For the
+latter, output waits in ZeroMQ for a moment instead of being dropped.
 """
 
 from __future__ import annotations
@@ -11,16 +14,18 @@ from twisted.internet.interfaces import IDelayedCall
 
 from kgd.relay.attachment import Attachment
 
-# How long output is left in ZeroMQ when every client lags, in seconds: the larger the messages, the
-# longer one of them takes.
+# How long a pause is, in seconds: from MIN_PAUSE to MAX_PAUSE, the longer, the larger the messages
+# are, at so many bytes a second.
 MIN_PAUSE = 0.01
 MAX_PAUSE = 0.1
 MIN_BYTES_PER_SECOND = 20e6
-# Whoever takes less than this in such a time is slow; then what is too much is dropped, and said.
+# A client that takes less than this during a pause is slow. Then output goes on, and what is too
+# much for the client is dropped with a notice.
 MIN_PROGRESS = 2 * 1024 * 1024
-# Meanwhile output piles up in the kernel, which keeps a number of messages and would drop the rest
-# without a word. So for a while this is done as often as it helps, then only in so much of the
-# time; it takes longer to send as many large messages.
+# During a pause output piles up in the kernel, which keeps a number of messages and drops the rest
+# without a notice. So there is a budget for pauses, in seconds, which is refilled by this share of
+# the time. The kernel can keep its output for longer when messages are large, for it takes longer
+# to send as many of them.
 PAUSE_BUDGET = 1.0
 PAUSE_SHARE = 0.1
 LARGE_MESSAGE = 64 * 1024
@@ -28,10 +33,10 @@ LARGE_MESSAGE = 64 * 1024
 
 class IopubFlowControl:
     """
-    Pauses a kernel's output.
+    Decides when output pauses.
 
     :param pause: Called with whether to pause.
-    :param recipients: Returns those who are waited for.
+    :param recipients: Returns the attachments whose clients are waited for.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class IopubFlowControl:
 
     def lag_changed(self, all_lagging: bool) -> None:
         """
-        Begin or end to wait.
+        Begin a pause when all clients lag, and end it when one does not.
         """
         if all_lagging and self._resume_call is None:
             self._begin_pause()
@@ -86,7 +91,7 @@ class IopubFlowControl:
 
     def _refill_budget(self) -> float:
         """
-        :return: How long ago it was done last, in seconds.
+        :return: The seconds since the last call.
         """
         before, self._refilled_at = self._refilled_at, self._reactor.seconds()
         passed: float = self._refilled_at - before

@@ -1,5 +1,5 @@
 """
-Requests that the kernel has not answered.
+Requests that a kernel has not replied to, and the replies in its place when it is gone.
 """
 
 from __future__ import annotations
@@ -14,24 +14,9 @@ import msgspec
 
 from kgd.protocol.message_types import EXECUTE_REQUEST, INPUT_REQUEST, REPLIED_TO
 from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_kernel_message
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 
 _REQUEST_SUFFIX = "_request"
-# Of so many requests of one client it is remembered that they wait for an answer, as long as their
-# headers have no more bytes than this together.
-MAX_REQUESTS = 10_000
-MAX_HEADER_BYTES = 8 * 1024 * 1024
-
-
-@attrs.frozen
-class KernelGone:
-    """
-    Why requests will not be answered any more.
-
-    :ivar ename: A name as of an exception: ``KernelDied`` or ``KernelRestarted``.
-    """
-
-    ename: str
-    evalue: str
 
 
 class PendingRequest(NamedTuple):
@@ -48,16 +33,15 @@ class PendingRequest(NamedTuple):
 
 class PendingRequests:
     """
-    One client's requests to one process of the kernel, until they are answered.
+    One client's requests to one process of a kernel that have no reply yet. When there are too
+    many, the oldest are forgotten.
 
-    :ivar executions: How many of them are to run code.
+    :ivar executions: How many of them run code.
     """
 
-    def __init__(
-        self, max_requests: int = MAX_REQUESTS, max_header_bytes: int = MAX_HEADER_BYTES
-    ) -> None:
-        self._max_requests = max_requests
-        self._max_header_bytes = max_header_bytes
+    def __init__(self, limits: RelayLimits = RELAY_LIMITS) -> None:
+        self._max = limits.max_pending
+        self._max_headers = limits.max_pending_headers
         # Some clients use one id for all of their requests.
         self._requests: dict[str, deque[PendingRequest]] = {}
         self._count = 0
@@ -69,29 +53,27 @@ class PendingRequests:
 
     def sent(self, request: ClientMessage) -> None:
         """
-        A request leaves for the kernel.
+        Remember a request that leaves for the kernel.
         """
         msg_type = request.msg_type
         if msg_type not in REPLIED_TO:
             return
         header = request.parts[0]
         self._size += len(header)
-        while self._count and (
-            self._count >= self._max_requests or self._size > self._max_header_bytes
-        ):
+        while self._count and (self._count >= self._max or self._size > self._max_headers):
             self._forget(next(iter(self._requests)))
-        waiting = PendingRequest(request.channel, msg_type, header)
+        pending = PendingRequest(request.channel, msg_type, header)
         with_this_id = self._requests.get(request.msg_id)
         if with_this_id is None:
-            self._requests[request.msg_id] = deque((waiting,))
+            self._requests[request.msg_id] = deque((pending,))
         else:
-            with_this_id.append(waiting)
+            with_this_id.append(pending)
         self._count += 1
         self.executions += msg_type == EXECUTE_REQUEST
 
     def replied(self, reply: KernelMessage) -> None:
         """
-        A message came on a channel of requests.
+        Forget the request that a message from shell, control or stdin replies to.
         """
         msg_id = reply.parent.msg_id
         if msg_id in self._requests and reply.header.msg_type != INPUT_REQUEST:
@@ -108,20 +90,33 @@ class PendingRequests:
 
     def take_all(self) -> list[PendingRequest]:
         """
-        :return: Those that are not answered, in order; they are forgotten.
+        :return: All of them, in order; they are forgotten.
         """
-        lost, self._requests = self._requests, {}
+        requests, self._requests = self._requests, {}
         self._count = self._size = self.executions = 0
-        return [waiting for with_one_id in lost.values() for waiting in with_one_id]
+        return [pending for with_one_id in requests.values() for pending in with_one_id]
+
+
+@attrs.frozen
+class KernelGone:
+    """
+    The error of requests that a kernel cannot reply to.
+
+    :ivar ename: A name as of an exception: ``KernelDied`` or ``KernelRestarted``.
+    :ivar evalue: What happened.
+    """
+
+    ename: str
+    evalue: str
 
 
 def substitute_replies(
     request: PendingRequest, gone: KernelGone, session: str, username: str = USERNAME
 ) -> Iterator[KernelMessage]:
     """
-    Answer a request in place of a kernel that cannot any more.
+    Reply to a request in place of a kernel that cannot.
 
-    :return: The reply, on the request's channel; then what goes to everybody on iopub.
+    :return: The reply, on the request's channel; then what goes to all clients on iopub.
     """
     error = {
         "ename": gone.ename,
@@ -145,28 +140,3 @@ def substitute_replies(
     if is_code:
         yield message("iopub", "error", dict(error))
     yield message("iopub", "status", {"execution_state": "idle"})
-
-
-# Nobody knows how much is missing.
-LOST_OUTPUT_NOTICE = (
-    "kgd: the kernel has lost the end of this output, probably because it printed faster than that "
-    "could be sent.\n"
-)
-
-
-def substitute_idle(
-    parent: bytes, session: str, username: str
-) -> Iterator[tuple[KernelMessage, str | None]]:
-    """
-    :param parent: The header of the request whose end is lost.
-    :return: What the kernel should have said on iopub, each with the state that it tells.
-    """
-    for msg_type, content, state in (
-        ("stream", {"name": "stderr", "text": LOST_OUTPUT_NOTICE}, None),
-        ("status", {"execution_state": "idle"}, "idle"),
-    ):
-        encoded = msgspec.json.encode(content)
-        yield (
-            make_kernel_message(msg_type, encoded, session, time.time(), parent, username=username),
-            state,
-        )

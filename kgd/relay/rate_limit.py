@@ -1,5 +1,5 @@
 """
-Limits on how fast a client is sent output, as Jupyter's server has them.
+Limits the rate of output that one client gets, as Jupyter's server does.
 
 Behaviour: ``--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit`` and its neighbours.
 """
@@ -14,13 +14,13 @@ from kgd.protocol.message_types import NOT_RATE_LIMITED
 from kgd.protocol.messages import KernelMessage, read_execution_state
 from kgd.settings import Settings
 
-# A limit that was exceeded holds until the rate is so much of it again.
+# Output is withheld until the rate is down to this share of the limit.
 _RESUME_RATIO = 0.8
 
 
 class _Rate:
     """
-    One rate, its limit, and whether output is withheld because of it.
+    One rate, its limit, and whether output is withheld because it was exceeded.
     """
 
     def __init__(self, what: str, limit: float, unit: str, option: str) -> None:
@@ -57,9 +57,9 @@ class _Rate:
 
 class RateLimiter:
     """
-    Decides what one client is sent.
+    Decides which messages one client gets.
 
-    :param now: A monotonic clock.
+    :param now: A monotonic clock, in seconds.
     """
 
     _log = make_logger()
@@ -78,8 +78,7 @@ class RateLimiter:
     def check(self, message: KernelMessage) -> tuple[bool, str]:
         """
         :param message: From iopub.
-        :return: Whether the client may have it, and what the client should be told before, if
-            anything.
+        :return: Whether the client gets it, and a warning to send to the client before, or "".
         """
         msg_type = message.header.msg_type
         if msg_type == "status" and read_execution_state(message.parts[3]) == "idle":

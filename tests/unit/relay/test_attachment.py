@@ -1,5 +1,5 @@
 """
-An attachment: what it keeps, drops and says.
+A client's attachment to a kernel: what it passes on, queues, drops and logs.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from zope.interface.verify import verifyObject
 
 from kgd.interfaces import IAttachment, IClient
 from kgd.protocol.messages import ClientMessage, Header, KernelMessage, read_header
-from kgd.relay import attachment as module
 from kgd.relay.attachment import Attachment
 from kgd.relay.connection import ClientSockets
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 from kgd.settings import Settings
 
 
@@ -79,7 +79,7 @@ class RecordingClient:
         return [each.header.msg_type for each in self.got]
 
 
-class RecordingWires:
+class RecordingSockets:
     """
     Remembers what was sent to the kernel.
     """
@@ -107,9 +107,11 @@ class AttachmentTests(SynchronousTestCase):
         self.is_lagging: list[bool] = []
         self.clock = Clock()
         self.make()
-        self.client_sockets = RecordingWires()
+        self.client_sockets = RecordingSockets()
 
-    def make(self, *, durable: bool = True, **settings: Any) -> None:
+    def make(
+        self, *, durable: bool = True, limits: RelayLimits = RELAY_LIMITS, **settings: Any
+    ) -> None:
         """
         Make another attachment, with other settings.
         """
@@ -122,6 +124,7 @@ class AttachmentTests(SynchronousTestCase):
             on_detached=self.away.append,
             on_removed=self.forgotten.append,
             on_lag_changed=lambda: self.is_lagging.append(self.attachment.is_lagging),
+            limits=limits,
         )
 
     def connect(self) -> None:
@@ -155,7 +158,7 @@ class AttachmentTests(SynchronousTestCase):
         self.assertIs(self.attachment.disconnect(), self.client_sockets)
         self.assertIsNone(self.attachment.disconnect())
         self.attachment.send(request("a"))
-        self.client_sockets = RecordingWires()
+        self.client_sockets = RecordingSockets()
         self.connect()
         self.assertEqual(self.client_sockets.sent, ["a"])
 
@@ -172,7 +175,7 @@ class AttachmentTests(SynchronousTestCase):
         """
         A client that sends and sends to a kernel that does not run is closed and told why.
         """
-        self.patch(module, "MAX_UNSENT_REQUESTS", 1000)
+        self.make(limits=RelayLimits(max_unsent_requests=1000))
         for _ in range(3):
             self.attachment.send(request("a", size=400))
         ((code, reason),) = self.client.closed
@@ -184,7 +187,7 @@ class AttachmentTests(SynchronousTestCase):
         """
         So is one whose requests pile up before a kernel that runs.
         """
-        self.patch(module, "MAX_UNSENT_REQUESTS", 1000)
+        self.make(limits=RelayLimits(max_unsent_requests=1000))
         self.connect()
         self.client_sockets.backlog = 1001
         self.attachment.send(request("a"))
@@ -293,7 +296,7 @@ class AttachmentTests(SynchronousTestCase):
         """
         A client with much waiting lags, until about half of it is gone.
         """
-        self.patch(module, "LAG_THRESHOLD", 5000)
+        self.make(limits=RelayLimits(lag_threshold=5000))
         self.connect()
         self.attachment.pause()
         for _ in range(4):
@@ -527,7 +530,7 @@ class ReconnectionProperties(SynchronousTestCase):
             on_removed=lambda _: None,
             on_lag_changed=lambda: None,
         )
-        attachment.connect(cast(ClientSockets, RecordingWires()))
+        attachment.connect(cast(ClientSockets, RecordingSockets()))
         sent: list[str] = []
         for step in steps:
             if step in ("publish", "answer"):

@@ -1,5 +1,5 @@
 """
-Messages from a kernel, taken apart and verified.
+Verifying and parsing the messages of a kernel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ HEADER = b'{"msg_type": "stream", "msg_id": "k-1"}'
 PARENT = b'{"msg_type": "execute_request", "msg_id": "c-1"}'
 
 
-class ReaderTests(SynchronousTestCase):
+class MessageVerifierTests(SynchronousTestCase):
     """
     From frames to messages.
     """

@@ -1,5 +1,5 @@
 """
-Waiting for clients that only lack the processor.
+Pauses of iopub while all clients lag.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kgd.relay.flow_control import (
 
 class Listener:
     """
-    What a breather sees of an attachment.
+    The part of an attachment that flow control looks at.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Listener:
         self.last_queued_size = 1000
 
 
-class BreatherTests(SynchronousTestCase):
+class IopubFlowControlTests(SynchronousTestCase):
     """
     One kernel's output.
     """
@@ -45,7 +45,7 @@ class BreatherTests(SynchronousTestCase):
 
     def test_one_that_does_not_read(self) -> None:
         """
-        Somebody who takes nothing is waited for once, and not for long.
+        A client that takes nothing is waited for once, and not for long.
         """
         self.flow_control.lag_changed(True)
         self.assertEqual(self.pauses, [True])
@@ -78,7 +78,7 @@ class BreatherTests(SynchronousTestCase):
 
     def test_one_that_gets_on(self) -> None:
         """
-        Somebody who takes much is waited for again and again; but in the long run only for a part
+        A client that takes much is waited for again and again; but in the long run only for a part
         of the time, since the kernel cannot keep all of its output.
         """
         self.flow_control.lag_changed(True)
@@ -94,7 +94,7 @@ class BreatherTests(SynchronousTestCase):
 
     def test_the_price_of_large_messages(self) -> None:
         """
-        For large messages it may be done for longer.
+        Pauses can go on for longer when messages are large.
         """
         self.listener.last_queued_size = 16 * module.LARGE_MESSAGE
         self.flow_control.lag_changed(True)

@@ -9,6 +9,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.protocol.messages import ClientMessage
+from kgd.relay.limits import RelayLimits
 from kgd.relay.pending import KernelGone, PendingRequest, PendingRequests, substitute_replies
 from tests.support.jupyter_messages import content_of, message, request
 
@@ -56,7 +57,7 @@ class PendingRequestsTests(SynchronousTestCase):
         Nobody can make the gateway remember any number of requests, nor any that kernels may never
         answer.
         """
-        self.pending = PendingRequests(max_requests=10)
+        self.pending = PendingRequests(RelayLimits(max_pending=10))
         self.pending.sent(request("x", "nonsense_request"))
         self.assertEqual(len(self.pending), 0)
         for number in range(20):
@@ -73,7 +74,7 @@ class PendingRequestsTests(SynchronousTestCase):
         """
         each = request("x" * 1000)
         size = len(each.parts[0])
-        self.pending = PendingRequests(max_header_bytes=3 * size)
+        self.pending = PendingRequests(RelayLimits(max_pending_headers=3 * size))
         for _ in range(5):
             self.pending.sent(each)
         self.assertEqual(len(self.pending), 3)

@@ -29,9 +29,7 @@ from kgd.protocol.messages import (
     read_header,
     wire_frames,
 )
-from kgd.relay import channels as channels_module
-from kgd.relay import missing_idle as lost_ends_module
-from kgd.relay import relay as relay_module
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 from kgd.relay.relay import Relay
 from kgd.settings import Settings
 
@@ -239,13 +237,19 @@ class ChannelsTests(TestCase):
     """
 
     def setUp(self) -> None:
-        self.relay = Relay(reactor, Settings())
-        self.relay.start()
-        self.addCleanup(self.relay.stop)
         self.observer = Observer()
-        self.channels = self.relay.open("the-kernel", self.observer)
+        self.open()
         ports = PortLeases().lease(len(CHANNELS))
         self.info = ConnectionInfo(ports=dict(zip(CHANNELS, ports, strict=True)), key=b"key")
+
+    def open(self, limits: RelayLimits = RELAY_LIMITS) -> None:
+        """
+        Open channels in a relay of their own.
+        """
+        self.relay = Relay(reactor, Settings(), limits=limits)
+        self.relay.start()
+        self.addCleanup(self.relay.stop)
+        self.channels = self.relay.open("the-kernel", self.observer)
 
     def kernel(self, **options: bool) -> PretendKernel:
         """
@@ -303,9 +307,9 @@ class ChannelsTests(TestCase):
         """
         Where encryption is asked for and not possible, nothing begins; otherwise there are keys.
         """
-        self.patch(relay_module, "can_encrypt", lambda: False)
         for wanted in ("auto", "required"):
-            relay = Relay(reactor, Settings(transport_encryption=wanted))
+            settings = Settings(transport_encryption=wanted)
+            relay = Relay(reactor, settings, is_encryption_possible=lambda: False)
             error = self.assertRaises(ConfigurationError, relay.start)
             self.assertIn(f"--transport-encryption={wanted} is not possible", str(error))
         self.assertNotEqual(self.relay.new_curve_keys(), self.relay.new_curve_keys())
@@ -325,7 +329,7 @@ class ChannelsTests(TestCase):
         """
         When a kernel has dropped the status that ends a request, we send it, and say what happened.
         """
-        self.patch(lost_ends_module, "CHECK_PERIOD", 0.01)
+        self.open(RelayLimits(idle_check_period=0.01))
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
@@ -562,7 +566,7 @@ class ChannelsTests(TestCase):
         """
         Nobody can make the gateway keep something for any number of clients.
         """
-        self.patch(channels_module, "MAX_AWAY_CLIENTS", 2)
+        self.open(RelayLimits(max_away_clients=2))
         self.channels.connect(self.info)
         self.kernel()
         await self.ready()
@@ -657,11 +661,11 @@ class ChannelsTests(TestCase):
         text = "x" * 1_000_000
         for _ in range(10):
             kernel.publish("stream", b"{}", {"text": text})
-        line = cast(Any, self.channels)._process
-        await until(lambda: line.iopub._paused, "output pauses")
+        process = cast(Any, self.channels)._process
+        await until(lambda: process.iopub._paused, "output pauses")
         attachment.resume()
         await until(lambda: len(client.got) == 10, "everything arrives")
-        self.assertFalse(line.iopub._paused)
+        self.assertFalse(process.iopub._paused)
 
     async def test_a_client_that_does_not_read_is_not_waited_for(self) -> None:
         """
