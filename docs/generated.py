@@ -13,7 +13,7 @@ from make_options import action
 from zope.interface.interface import InterfaceClass, Method
 
 import kgd.interfaces
-from kgd.config.command_line import ACTIONS
+from kgd.config.command_line import ACTION_NAMES
 from kgd.config.options import OWN
 
 
@@ -31,7 +31,7 @@ def man_page_options() -> str:
             shown += [f"**\\-{option.short}**"] if option.short else []
             lines += [", ".join(shown), f": {_plain(option.help)}", ""]
     lines += ["### Configuration and help", ""]
-    for name in ACTIONS:
+    for name in ACTION_NAMES:
         lines += [f"**\\-\\-{name}**", f": {_plain(action(name))}", ""]
     return "\n".join(lines)
 

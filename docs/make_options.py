@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kgd.config.command_line import ACTIONS, Options
-from kgd.config.jkg_traits import FAMILIES
+from kgd.config.command_line import ACTION_NAMES, Options
+from kgd.config.jkg_traits import TRAIT_ALIASES
 from kgd.config.options import ESSENTIAL, OWN
 from kgd.config.render import environment_file
 from kgd.config.table import Option
@@ -108,7 +108,7 @@ def document() -> str:
         "",
         "| option | meaning |",
         "|---|---|",
-        *(f"| `--{name}` | {action(name)} |" for name in ACTIONS),
+        *(f"| `--{name}` | {action(name)} |" for name in ACTION_NAMES),
     ]
     return "\n".join(
         [
@@ -139,7 +139,7 @@ def action(name: str) -> str:
 
 
 def _traits(kind: str) -> Iterator[str]:
-    for family in FAMILIES:
+    for family in TRAIT_ALIASES:
         name = _KNOWN_AS.get(family.classes[0], family.classes[0])
         for trait, meaning in getattr(family, kind).items():
             shown = f"`--{meaning}`" if kind == "options" else meaning

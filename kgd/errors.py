@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 #: What msgspec raises for JSON of the wrong shape, or nested too deeply.
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+JSON_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class GatewayError(Exception):
@@ -21,7 +21,7 @@ class GatewayError(Exception):
     """
 
 
-def unread(error: OSError) -> str:
+def describe_read_error(error: OSError) -> str:
     """
     :return: Why a file named by the operator cannot be read, and what to do about it.
     """
@@ -44,6 +44,12 @@ class InvalidRequest(GatewayError):
 class Unauthorized(GatewayError):
     """
     The token is missing or wrong.
+    """
+
+
+class ScopeMissing(GatewayError):
+    """
+    The client is known, and may not do this.
     """
 
 
@@ -95,7 +101,7 @@ class HeadersTooLarge(GatewayError):
     """
 
 
-class TooSlow(GatewayError):
+class RequestTimedOut(GatewayError):
     """
     The request did not arrive in time.
     """
@@ -185,7 +191,7 @@ class KernelLost(GatewayError):
     """
 
 
-class TookTooLong(GatewayError):
+class ExecutionTimedOut(GatewayError):
     """
     The code did not finish within its time limit.
     """
@@ -249,3 +255,8 @@ class BadSignature(MalformedMessage):
     """
     A message without a valid signature by the kernel's key.
     """
+
+
+# Older names.
+TooSlow = RequestTimedOut
+TookTooLong = ExecutionTimedOut

@@ -14,7 +14,7 @@ from kgd.protocol.messages import USERNAME
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
-LARGEST_SIZE = 2**62
+MAX_SIZE = 2**62
 
 
 def normalized_base_url(text: str) -> str:
@@ -45,7 +45,7 @@ def size_in_bytes(text: str) -> int:
             break
     size = int(text) * factor
     # System calls take sizes of 64 bits.
-    if not 0 <= size <= LARGEST_SIZE:
+    if not 0 <= size <= MAX_SIZE:
         raise OutOfRange
     return size
 

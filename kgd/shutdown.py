@@ -23,7 +23,7 @@ class Draining:
 
     def __init__(self) -> None:
         self.is_on = False
-        self._asked: Waiters[None] = Waiters()
+        self._waiters: Waiters[None] = Waiters()
 
     def ask(self) -> None:
         """
@@ -31,13 +31,13 @@ class Draining:
         """
         if not self.is_on:
             self.is_on = True
-            self._asked.fire(None)
+            self._waiters.fire(None)
 
     def when_asked(self) -> Deferred[None]:
         """
         :return: Fires when :py:meth:`ask` has been called.
         """
-        return succeed(None) if self.is_on else self._asked.wait()
+        return succeed(None) if self.is_on else self._waiters.wait()
 
     def check(self) -> None:
         """
@@ -58,7 +58,7 @@ class OpenSockets:
 
     def __init__(self) -> None:
         self._open: set[Any] = set()
-        self._waiting: Waiters[None] = Waiters()
+        self._waiters: Waiters[None] = Waiters()
 
     def __iter__(self) -> Iterator[Any]:
         return iter(tuple(self._open))
@@ -69,10 +69,10 @@ class OpenSockets:
     def discard(self, connection: Any) -> None:
         self._open.discard(connection)
         if not self._open:
-            self._waiting.fire(None)
+            self._waiters.fire(None)
 
-    def when_none(self) -> Deferred[None]:
+    def when_all_closed(self) -> Deferred[None]:
         """
         :return: Fires when no WebSocket is open.
         """
-        return self._waiting.wait() if self._open else succeed(None)
+        return self._waiters.wait() if self._open else succeed(None)

@@ -20,13 +20,13 @@ from kgd.config.plugin_options import options_with
 from kgd.daemon.log import log_writer
 from kgd.daemon.parent import ParentProcess
 from kgd.daemon.service import Daemon, keep_freed_memory
-from kgd.daemon.stderr import STDERR, UnblockedStream
-from kgd.daemon.systemd import Systemd
+from kgd.daemon.stderr import STDERR_FD, NonBlockingStream
+from kgd.daemon.systemd import SystemdNotifier
 from kgd.daemon.welcome import how_to_try, is_announced
 from kgd.fetching.notebooks import split_prefix
 from kgd.gateway.service import Gateway
 from kgd.observability.logs import make_logger, set_level
-from kgd.observability.scrubbing import Scrubber, passwords
+from kgd.observability.scrubbing import Scrubber, passwords_in
 from kgd.personalities.loader import plugins
 
 if TYPE_CHECKING:
@@ -58,25 +58,25 @@ def makeService(options: CommandLine) -> IService:
     set_level(settings.log_level)
     for remark in options.remarks:
         _log.warn("{remark}", remark=remark)
-    of_twistd: Mapping[str, Any] = options.parent or {}
-    stderr = UnblockedStream(STDERR) if options.drop_in else None
+    twistd_options: Mapping[str, Any] = options.parent or {}
+    stderr = NonBlockingStream(STDERR_FD) if options.drop_in else None
     scrub = Scrubber(
         [
             settings.auth_token,
-            *passwords(split_prefix(uri)[1] for uri in settings.seed_uri),
+            *passwords_in(split_prefix(uri)[1] for uri in settings.seed_uri),
             *options.secrets,
         ]
     )
     daemon: IService = Daemon(
         reactor,
         Gateway(reactor, settings, listens=True, on_secret=scrub.add),
-        Systemd(reactor, os.environ),
-        log_writer(reactor, settings, of_twistd, stderr or sys.stdout, scrub),
+        SystemdNotifier(reactor, os.environ),
+        log_writer(reactor, settings, twistd_options, stderr or sys.stdout, scrub),
         parent=ParentProcess({} if options.parent is None else options.parent),
         where=options.where,
         max_kernels=settings.max_kernels,
         # Programs that start a Jupyter Kernel Gateway know its output.
         hint=None if options.drop_in else partial(how_to_try, settings),
-        announce=stderr.write if stderr and not is_announced(settings, of_twistd) else None,
+        announce=stderr.write if stderr and not is_announced(settings, twistd_options) else None,
     )
     return daemon

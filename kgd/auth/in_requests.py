@@ -1,38 +1,48 @@
 """
-The token in a request: where a client may put it.
+The token in a request: reading it, and removing it from URLs.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
+TOKEN_ARGUMENT = "token"  # noqa: S105 - the argument's name
 _SCHEME = re.compile(rb"\s*(?:token|bearer)\s+(.*?)\s*", re.IGNORECASE | re.DOTALL)
 
 
-def presented(query: bytes, authorization: bytes | None) -> bytes | None:
+def token_from_request(request: Any) -> bytes | None:
     """
-    The query argument wins over the header, even when it is empty. Only ``&`` is between arguments:
-    where the token is taken out of a query, it must be found just as it is found here.
-
-    :param query: As it was sent.
-    :param authorization: The ``Authorization`` header.
-    :return: The token, or ``None`` when there is none.
+    :param request: A request of ``twisted.web``.
+    :return: The token in its query or, without one there, in its ``Authorization`` header;
+        ``None`` when it has none.
     """
-    if query:
-        for name, value in parse_qsl(query.decode("latin-1"), True, encoding="latin-1"):
-            if name == "token":
-                return value.encode("latin-1")
-    found = _SCHEME.fullmatch(authorization or b"")
+    token = token_from_query(request.uri.partition(b"?")[2])
+    if token is not None:
+        return token
+    found = _SCHEME.fullmatch(request.getHeader(b"authorization") or b"")
     return found[1] if found else None
 
 
-TOKEN_ARGUMENT = "token"  # noqa: S105 - the argument's name
+def token_from_query(query: bytes) -> bytes | None:
+    """
+    Read the token from a query. Only ``&`` separates arguments, so that :py:func:`without_token`
+    removes exactly what is found here.
+
+    :param query: As the client sent it.
+    :return: The first token, which may be empty, or ``None`` when there is none.
+    """
+    if query:
+        for name, value in parse_qsl(query.decode("latin-1"), True, encoding="latin-1"):
+            if name == TOKEN_ARGUMENT:
+                return value.encode("latin-1")
+    return None
 
 
 def without_token(url: bytes) -> bytes:
     """
-    :return: A URL without the argument that may be the gateway's token.
+    :return: The URL without the argument that may hold the gateway's token.
     """
     path, _, query = url.partition(b"?")
     pairs = query.split(b"&")

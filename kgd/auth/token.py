@@ -8,10 +8,13 @@ import hmac
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from kgd.errors import ConfigurationError, unread
+from kgd.auth.identities import ANONYMOUS, Identity
+from kgd.auth.in_requests import token_from_request
+from kgd.errors import ConfigurationError, describe_read_error
 from kgd.observability.scrubbing import Scrubber
 from kgd.settings import Settings
 
@@ -63,15 +66,24 @@ class AuthToken:
         """
         return self._settings.needs_token
 
-    def admits(self, given: bytes | None) -> bool:
+    def authenticate(self, request: Any) -> Identity | None:
         """
-        Compare in constant time.
+        Find out who sends a request.
 
-        :param given: What a client presents, if it does.
+        :return: ``None`` when the request lacks the token, or has a wrong one.
+        """
+        return self.identify(token_from_request(request)) if self.is_needed else ANONYMOUS
+
+    def identify(self, token: bytes | None) -> Identity | None:
+        """
+        Find out who has sent a token, in a time that does not depend on where it is wrong.
+
+        :param token: ``None`` for a request without one.
         """
         if not self.is_needed:
-            return True
-        return given is not None and bool(self._value) and hmac.compare_digest(given, self._value)
+            return ANONYMOUS
+        is_known = token is not None and self._value and hmac.compare_digest(token, self._value)
+        return ANONYMOUS if is_known else None
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """
@@ -150,7 +162,7 @@ def _read_file(path: Path, option: str) -> str:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise ConfigurationError(f"{where} {unread(error)}") from None
+        raise ConfigurationError(f"{where} {describe_read_error(error)}") from None
     if len(content) > LARGEST_FILE:
         raise ConfigurationError(f"{where} has more than {LARGEST_FILE} bytes")
     try:

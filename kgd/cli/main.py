@@ -4,6 +4,7 @@ Runs the commands ``kgd`` and ``jupyter-kgd``, which are ``twistd -n kgd`` witho
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 from kgd.daemon.signals import exit_on_stop_signals
 
-# The imports below take a while.
+# The imports below take a while, a sixth of it for a garbage collector that finds nothing. The
+# daemon turns it on again.
 exit_on_stop_signals()
+gc.disable()
 
 from twisted.python.usage import UsageError  # noqa: E402
 from twisted.scripts import twistd  # noqa: E402

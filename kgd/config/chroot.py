@@ -33,7 +33,7 @@ def chrooted(settings: Settings, root: str | None, rows: Iterable[Option] = OPTI
         map_paths = row.type.map_paths
         if map_paths is None:
             continue
-        move = partial(_below, top, row.name)
+        move = partial(_path_below, top, row.name)
         if not row.owner:
             changes[row.field] = map_paths(row.value_in(settings), move)
         elif others.get(row.own_name):
@@ -41,7 +41,7 @@ def chrooted(settings: Settings, root: str | None, rows: Iterable[Option] = OPTI
     return attrs.evolve(settings, personality_options=others, **changes)
 
 
-def _below(top: str, name: str, path: str) -> str:
+def _path_below(top: str, name: str, path: str) -> str:
     if path == top:
         return "/"
     if path.startswith(os.path.join(top, "")):

@@ -17,17 +17,17 @@ from kgd import __version__
 from kgd.config.chroot import chrooted
 from kgd.config.files import default_path, read_files
 from kgd.config.help import Action, Terminal, full_help, short_help
-from kgd.config.jkg_command_line import Rewriter
+from kgd.config.jkg_command_line import CommandLineRewriter
 from kgd.config.options import OPTIONS, OWN
 from kgd.config.render import config_file, render_json, render_toml
 from kgd.config.resolve import Resolution, resolve
 from kgd.config.sources import ON_COMMAND_LINE, ConfigSource, SourcedValue, from_environment
 from kgd.config.table import Option, Table
-from kgd.endpoints.addresses import absolute
+from kgd.endpoints.addresses import absolute_path
 from kgd.settings import Settings
 
 #: The options that are not in the table, because they are not settings.
-ACTIONS = (
+ACTION_NAMES = (
     "config", "generate-config", "force", "show-config", "show-config-json", "debug", "drop-in",
     "version", "help", "help-all",
 )  # fmt: skip
@@ -93,7 +93,7 @@ class Options(UsageOptions):
                 f"the current directory cannot be used: {error.strerror}; change to another one"
             ) from None
         arguments = sys.argv[1:] if options is None else options
-        rewriter = Rewriter(self.table, lenient="--drop-in" in arguments)
+        rewriter = CommandLineRewriter(self.table, lenient="--drop-in" in arguments)
         written = rewriter.rewrite(arguments)
         self.remarks = rewriter.remarks
         super().parseOptions(written)  # type: ignore[no-untyped-call]
@@ -123,7 +123,7 @@ class Options(UsageOptions):
         if self._generates:
             # Before files are read: an invalid one must not prevent it.
             self._write_config(chosen)
-        files = read_files(absolute(chosen), environ, self.table)
+        files = read_files(absolute_path(chosen), environ, self.table)
         resolved = resolve(
             self.table, self.source, from_environment(environ, self.table), *files.sources
         )
@@ -144,7 +144,7 @@ class Options(UsageOptions):
         self.remarks += [*files.remarks, *resolved.remarks]
 
     def _write_config(self, chosen: str) -> NoReturn:
-        path = Path(absolute(chosen)) if chosen else default_path()
+        path = Path(absolute_path(chosen)) if chosen else default_path()
         try:
             if path.exists() and not self._force:
                 raise UsageError(
@@ -248,7 +248,7 @@ class Options(UsageOptions):
                 " ".join((getattr(self, f"opt_{name.replace('-', '_')}").__doc__ or "").split()),
                 name in _ESSENTIAL_ACTIONS,
             )
-            for name in ACTIONS
+            for name in ACTION_NAMES
         ]
         return f"{render(self.table, actions, terminal)}\n{terminal.paragraph(self.longdesc)}"
 

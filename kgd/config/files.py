@@ -17,12 +17,12 @@ from twisted.python.usage import UsageError
 from kgd.config.sources import ConfigSource, from_mapping
 from kgd.config.table import Table
 
-NAME = "kgd.toml"
+FILE_NAME = "kgd.toml"
 _JUPYTER_SUFFIXES = (".py", ".json")
 
 
 @attrs.frozen
-class Files:
+class ConfigFiles:
     """
     The sources in the files that were read.
 
@@ -34,7 +34,7 @@ class Files:
     remarks: Sequence[str] = ()
 
 
-def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> Files:
+def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> ConfigFiles:
     """
     :param chosen: The file to read instead of those that would be found, except for
         ``jupyter_config``, or the empty string.
@@ -45,16 +45,16 @@ def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> Files:
     remarks: list[str] = []
     sources: list[ConfigSource] = []
     for directory in [] if environ.get("JUPYTER_NO_CONFIG") else _directories():
-        ours = directory / NAME
+        own = directory / FILE_NAME
         try:
-            is_there = ours.is_file()
+            is_there = own.is_file()
         except OSError as error:
             # For example root's home, if HOME still names it for another user.
             remarks.append(f"cannot read configuration from {directory}: {error.strerror}")
             continue
         directories.append(directory)
         if is_there and not chosen:
-            sources.append(read_toml(ours, table))
+            sources.append(read_toml(own, table))
     named = True
     if chosen and Path(chosen).suffix not in _JUPYTER_SUFFIXES:
         sources.append(read_toml(Path(chosen), table))
@@ -62,11 +62,11 @@ def read_files(chosen: str, environ: Mapping[str, str], table: Table) -> Files:
     # Importing traitlets takes time; few gateways need it.
     candidates = [each for each in directories if any(each.glob("jupyter*_config.*"))]
     if not (candidates or (chosen and named)):
-        return Files(sources, remarks)
+        return ConfigFiles(sources, remarks)
     from kgd.config.jupyter import read_jupyter_files
 
-    jupyters = read_jupyter_files(candidates, Path(chosen) if chosen else None, table)
-    return Files([*sources, jupyters.source], [*remarks, *jupyters.remarks])
+    jupyter = read_jupyter_files(candidates, Path(chosen) if chosen else None, table)
+    return ConfigFiles([*sources, jupyter.source], [*remarks, *jupyter.remarks])
 
 
 def _directories() -> list[Path]:
@@ -81,7 +81,7 @@ def default_path() -> Path:
     """
     from jupyter_core.paths import jupyter_config_dir
 
-    return Path(jupyter_config_dir()) / NAME
+    return Path(jupyter_config_dir()) / FILE_NAME
 
 
 def read_toml(path: Path, table: Table) -> ConfigSource:

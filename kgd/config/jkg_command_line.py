@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.python.usage import UsageError
 
-from kgd.config.sources import ON_COMMAND_LINE, from_value, wrong
+from kgd.config.sources import ON_COMMAND_LINE, from_value, value_error
 from kgd.config.table import Option, Table
 from kgd.config.types import switch
 
@@ -21,7 +21,7 @@ VALUED_ACTIONS = frozenset({"config"})
 _OTHER_NAMES = {"--y": "--force"}
 
 
-class Rewriter:
+class CommandLineRewriter:
     """
     Rewrites a command line to the form that Twisted reads.
 
@@ -82,26 +82,26 @@ class Rewriter:
         Rewrite an option of the Jupyter Kernel Gateway's.
         """
         word = f"--{name}.{trait}"
-        families = list(self._table.families_of(name, trait))
-        option_names = [each.options[trait] for each in families if trait in each.options]
+        aliases = list(self._table.trait_aliases_of(name, trait))
+        option_names = [each.options[trait] for each in aliases if trait in each.options]
         options = [self._table.by_name[each] for each in option_names]
-        actions = [each.actions[trait] for each in families if trait in each.actions]
+        actions = [each.actions[trait] for each in aliases if trait in each.actions]
         is_switch = all(option.is_switch for option in options) and (
             bool(options) or (bool(actions) and actions[0] not in VALUED_ACTIONS)
         )
         if value is None:
-            value = self._value_after(word, is_switch=is_switch, known=bool(families))
+            value = self._value_after(word, is_switch=is_switch, known=bool(aliases))
         value = _unquoted(value)
         for option in options:
-            yield from _as_option(option, value, word)
+            yield from _as_options(option, value, word)
         for action in actions:
             if action in VALUED_ACTIONS:
                 yield f"--{action}={value}"
-            elif _is_on(word, value):
+            elif _read_switch(word, value):
                 yield f"--{action}"
         if options or actions:
             return
-        reasons = [each.no_effect[trait] for each in families if trait in each.no_effect]
+        reasons = [each.no_effect[trait] for each in aliases if trait in each.no_effect]
         if reasons:
             self.remarks.append(f"{word} has no effect: {reasons[0]}")
         elif self._lenient:
@@ -120,7 +120,7 @@ class Rewriter:
         return self._words.pop(0)
 
 
-def _as_option(option: Option, value: str, word: str) -> Iterator[str]:
+def _as_options(option: Option, value: str, word: str) -> Iterator[str]:
     where = f"{ON_COMMAND_LINE}, as {word}"
     if value == "None":
         # There, None is the default.
@@ -140,7 +140,7 @@ def _flag(option: Option, text: str, where: str) -> str:
     try:
         value = option.type.read(text)
     except ValueError as error:
-        raise wrong(option, text, where, error) from None
+        raise value_error(option, text, where, error) from None
     (flag,) = (flag for flag, said in option.flags.items() if option.type.read(said) is value)
     return f"--{flag}"
 
@@ -153,7 +153,7 @@ def _is_truth(word: str) -> bool:
     return bool(word)
 
 
-def _is_on(word: str, value: str) -> bool:
+def _read_switch(word: str, value: str) -> bool:
     try:
         return switch(value)
     except ValueError:

@@ -22,8 +22,8 @@ from twisted.python.usage import UsageError
 from kgd.config.sources import ConfigSource, SourcedValue, from_value
 from kgd.config.table import Option, Table
 
-_SHARED = "jupyter_config"
-_NAMED = "jupyter_kernel_gateway_config"
+_SHARED_STEM = "jupyter_config"
+_OWN_STEM = "jupyter_kernel_gateway_config"
 # The weaker one first.
 _LOADERS: dict[str, type[FileConfigLoader]] = {
     ".py": PyFileConfigLoader,
@@ -32,7 +32,7 @@ _LOADERS: dict[str, type[FileConfigLoader]] = {
 
 
 @attrs.frozen
-class JupyterFiles:
+class JupyterConfig:
     """
     The options in all files together.
 
@@ -45,7 +45,7 @@ class JupyterFiles:
 
 def read_jupyter_files(
     directories: Sequence[Path], chosen: Path | None, table: Table
-) -> JupyterFiles:
+) -> JupyterConfig:
     """
     :param directories: The directories to look in, the strongest first.
     :param chosen: The file to read instead of those that would be found, except for
@@ -57,7 +57,7 @@ def read_jupyter_files(
     remarks: list[str] = []
     for path in _paths(directories, chosen):
         config = _load(path)
-        if path.stem != _SHARED:
+        if path.stem != _SHARED_STEM:
             # The Jupyter Kernel Gateway ignores it, too; but it was probably meant to do something.
             remarks += [
                 f"{path} sets {name}, which is not a class with options and has no effect"
@@ -66,40 +66,43 @@ def read_jupyter_files(
             ]
         for name, trait in _entries(config):
             origins[name, trait] = path
-            if not any(table.families_of(name, trait)) and (
-                table.has_class(name) or path.stem != _SHARED
+            if not any(table.trait_aliases_of(name, trait)) and (
+                table.has_class(name) or path.stem != _SHARED_STEM
             ):
                 remarks.append(f"{path} sets {name}.{trait}, which kgd does not know")
         merged.merge(config)
     source: dict[str, SourcedValue] = {}
-    for family in table.families:
-        for trait in (*family.options, *family.no_effect):
-            holder = next((name for name in family.classes if (name, trait) in origins), None)
-            if holder is None:
+    for aliases in table.trait_aliases:
+        for trait in (*aliases.options, *aliases.no_effect):
+            class_name = next((name for name in aliases.classes if (name, trait) in origins), None)
+            if class_name is None:
                 continue
-            path = origins[holder, trait]
-            if trait in family.no_effect:
+            path = origins[class_name, trait]
+            if trait in aliases.no_effect:
                 remarks.append(
-                    f"{path} sets {holder}.{trait}, which has no effect: {family.no_effect[trait]}"
+                    f"{path} sets {class_name}.{trait}, which has no effect: "
+                    f"{aliases.no_effect[trait]}"
                 )
                 continue
-            option = table.option_named(family.options[trait])
+            option = table.option_named(aliases.options[trait])
             if option is None or option.name in source:
                 continue
-            value = _plain(merged[holder][trait], option)
+            value = _resolve_lazy(merged[class_name][trait], option)
             # In a file of Jupyter's, None is the default.
             if value is not None:
-                source[option.name] = from_value(option, value, f"as {holder}.{trait} in {path}")
-    return JupyterFiles(source, remarks)
+                source[option.name] = from_value(
+                    option, value, f"as {class_name}.{trait} in {path}"
+                )
+    return JupyterConfig(source, remarks)
 
 
 def _paths(directories: Sequence[Path], chosen: Path | None) -> Iterator[Path]:
     """
     :return: The files that exist, the weakest first.
     """
-    yield from _present(directories, _SHARED)
+    yield from _present(directories, _SHARED_STEM)
     if chosen is None:
-        yield from _present(directories, _NAMED)
+        yield from _present(directories, _OWN_STEM)
     elif chosen.suffix in _LOADERS:
         yield chosen
 
@@ -121,10 +124,10 @@ def _load(path: Path) -> Config:
     try:
         return loader.load_config()
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{path} cannot be read: {_in_one_line(error)}") from None
+        raise UsageError(f"{path} cannot be read: {_describe_error(error)}") from None
 
 
-def _in_one_line(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     """
     :return: The error, with the line of the file if that is known.
     """
@@ -138,8 +141,8 @@ def _in_one_line(error: BaseException) -> str:
         if trace.tb_frame.f_globals.get("get_config") is not None:
             line = trace.tb_lineno
         trace = trace.tb_next
-    said = " ".join(str(error).split())
-    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    message = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if line is None else f"{text} (line {line})"
 
 
@@ -150,7 +153,7 @@ def _entries(config: Config) -> Iterable[tuple[str, str]]:
                 yield name, trait
 
 
-def _plain(value: Any, option: Option) -> Any:
+def _resolve_lazy(value: Any, option: Option) -> Any:
     """
     :return: The value, with recorded operations like ``append`` applied to the default.
     """

@@ -13,13 +13,13 @@ from twisted.python.usage import UsageError
 
 from kgd.config.command_line import Options, install
 from kgd.config.files import read_files
-from kgd.config.jkg_traits import FAMILIES, TraitAliases
+from kgd.config.jkg_traits import TRAIT_ALIASES, TraitAliases
 from kgd.config.options import OPTIONS
 from kgd.config.resolve import resolve
 from kgd.config.sources import from_environment, from_mapping
 from kgd.config.table import Option, Table
 from kgd.config.types import OptionType, hidden
-from kgd.endpoints.addresses import absolute
+from kgd.endpoints.addresses import absolute_path
 from kgd.errors import ConfigurationError
 from kgd.interfaces import IPersonalityMaker
 from kgd.personalities.loader import option_rows, plugins
@@ -40,7 +40,7 @@ def _rows(maker: IPersonalityMaker) -> Iterator[Option]:
         )
 
 
-def _family(maker: IPersonalityMaker, rows: Iterable[Option]) -> TraitAliases:
+def _trait_aliases(maker: IPersonalityMaker, rows: Iterable[Option]) -> TraitAliases:
     """
     The options in the Jupyter Kernel Gateway's style: those of my_api are traits of
     MyApiPersonality.
@@ -56,7 +56,7 @@ def table_with(makers: Iterable[IPersonalityMaker]) -> Table:
     :return: The options of kgd and of these makers.
     """
     rows: list[Option] = [*OPTIONS]
-    families = [*FAMILIES]
+    aliases = [*TRAIT_ALIASES]
     taken = {name for row in OPTIONS for name in (row.name, *row.aliases)}
     for maker in makers:
         # A maker without a name, or whose options are something else, is refused only when --api
@@ -66,8 +66,8 @@ def table_with(makers: Iterable[IPersonalityMaker]) -> Table:
         theirs = [row for row in _rows(maker) if row.name not in taken]
         taken.update(row.name for row in theirs)
         rows += theirs
-        families.append(_family(maker, theirs))
-    return Table(tuple(rows), tuple(families))
+        aliases.append(_trait_aliases(maker, theirs))
+    return Table(tuple(rows), tuple(aliases))
 
 
 def options_with(makers: Iterable[IPersonalityMaker]) -> Options:
@@ -109,7 +109,7 @@ def settings_from(
             from_environment(environ or {}, table),
         ]
         if file:
-            sources += read_files(absolute(file), {"JUPYTER_NO_CONFIG": "1"}, table).sources
+            sources += read_files(absolute_path(file), {"JUPYTER_NO_CONFIG": "1"}, table).sources
         return resolve(table, *sources).settings
     except UsageError as error:
         raise ConfigurationError(str(error)) from None

@@ -15,7 +15,7 @@ from kgd.config.resolve import Resolution
 from kgd.config.table import Option, Table
 
 _WIDTH = 100
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def render_toml(resolved: Resolution) -> str:
@@ -28,7 +28,7 @@ def render_toml(resolved: Resolution) -> str:
         _effective(resolved), resolved.values, strict=True
     ):
         is_secret = value is not None and option.show is not None and option.show(value) != value
-        lines.append(f"{'#' * is_secret}{option.name} = {toml(shown)}  # {where}")
+        lines.append(f"{'#' * is_secret}{option.name} = {to_toml(shown)}  # {where}")
     return "\n".join(lines) + "\n"
 
 
@@ -59,7 +59,7 @@ def config_file(table: Table) -> str:
     )
     for option, described in _described(table):
         lines += described
-        lines.append(f"#{option.name} = {toml(option.to_file_value(option.default))}")
+        lines.append(f"#{option.name} = {to_toml(option.to_file_value(option.default))}")
     return "\n".join(lines) + "\n"
 
 
@@ -98,16 +98,16 @@ def _comment(text: str) -> list[str]:
     )
 
 
-def toml(value: Any) -> str:
+def to_toml(value: Any) -> str:
     """
     :param value: A string, number, truth value, list, or mapping of these.
     :return: The value in TOML, on one line.
     """
     if isinstance(value, Mapping):
-        pairs = (f"{_key(name)} = {toml(each)}" for name, each in value.items())
+        pairs = (f"{_key(name)} = {to_toml(each)}" for name, each in value.items())
         return f"{{{', '.join(pairs)}}}"
     if isinstance(value, list):
-        return f"[{', '.join(map(toml, value))}]"
+        return f"[{', '.join(map(to_toml, value))}]"
     if isinstance(value, str):
         # TOML's basic strings are JSON's, except for one character.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -115,4 +115,4 @@ def toml(value: Any) -> str:
 
 
 def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else toml(name)
+    return name if _BARE_KEY.fullmatch(name) else to_toml(name)

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from kgd.config.sources import ON_COMMAND_LINE, ConfigSource, SourcedValue, wrong
+from kgd.config.sources import ON_COMMAND_LINE, ConfigSource, SourcedValue, value_error
 from kgd.config.table import Option, Table
 from kgd.personalities.loader import normalized
 from kgd.settings import CORS, Settings
@@ -58,7 +58,7 @@ def resolve(table: Table, *sources: ConfigSource) -> Resolution:
     """
     values: dict[str, Any] = {}
     # By personality.
-    of_others: dict[str, dict[str, Any]] = {}
+    by_personality: dict[str, dict[str, Any]] = {}
     where: dict[str, str] = {}
     remarks = []
     for option in table.rows:
@@ -70,7 +70,7 @@ def resolve(table: Table, *sources: ConfigSource) -> Resolution:
         if option.no_effect:
             remarks.append(f"--{option.name} has no effect ({given.where}): {option.no_effect}")
         elif option.owner:
-            of_others.setdefault(option.owner, {})[option.own_name] = value
+            by_personality.setdefault(option.owner, {})[option.own_name] = value
         else:
             values[option.field] = value
     cors = {
@@ -81,11 +81,11 @@ def resolve(table: Table, *sources: ConfigSource) -> Resolution:
         del values["default_kernel_name"]
     values.setdefault("root_dir", os.getcwd())
     settings = Settings(cors=CORS(**cors), **values)
-    chosen = of_others.get(normalized(settings.api), {})
+    chosen = by_personality.get(normalized(settings.api), {})
     effective = [
         (
             option,
-            of_others.get(option.owner, {}).get(option.own_name, option.default)
+            by_personality.get(option.owner, {}).get(option.own_name, option.default)
             if option.owner
             else option.value_in(settings),
         )
@@ -101,5 +101,5 @@ def _read(option: Option, given: SourcedValue) -> Any:
         try:
             values.append(option.type.read(text))
         except ValueError as error:
-            raise wrong(option, text, given.where, error) from None
+            raise value_error(option, text, given.where, error) from None
     return option.joined(values)

@@ -39,7 +39,9 @@ class SourcedValue:
 ConfigSource = Mapping[str, SourcedValue]
 
 
-def wrong(option: Option, value: object, where: str, error: ValueError | None = None) -> UsageError:
+def value_error(
+    option: Option, value: object, where: str, error: ValueError | None = None
+) -> UsageError:
     """
     :param error: What the type of the option has raised.
     :return: The error for a value that is not valid.
@@ -107,7 +109,7 @@ def from_value(option: Option, value: Any, where: str) -> SourcedValue:
     try:
         return SourcedValue(tuple(_texts(option, value)), where)
     except ValueError:
-        raise wrong(option, value, where) from None
+        raise value_error(option, value, where) from None
 
 
 def _texts(option: Option, value: Any) -> Sequence[str]:

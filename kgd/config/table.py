@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from kgd.config.jkg_traits import FAMILIES, TraitAliases
+from kgd.config.jkg_traits import TRAIT_ALIASES, TraitAliases
 from kgd.config.types import OptionType, hidden, plain, text
 from kgd.settings import Settings
 
@@ -177,7 +177,7 @@ class Table:
     """
 
     rows: tuple[Option, ...]
-    families: tuple[TraitAliases, ...] = FAMILIES
+    trait_aliases: tuple[TraitAliases, ...] = TRAIT_ALIASES
     by_name: Mapping[str, Option] = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: _by_name(self.rows), True)
     )
@@ -197,18 +197,18 @@ class Table:
             found.setdefault(row.group, []).append(row)
         return found
 
-    def families_of(self, name: str, trait: str) -> Iterator[TraitAliases]:
+    def trait_aliases_of(self, name: str, trait: str) -> Iterator[TraitAliases]:
         """
         :return: The families in which a class of this name can have this trait.
         """
-        for family in self.families:
-            if name in family.classes and (
-                trait in family.options or trait in family.actions or trait in family.no_effect
+        for aliases in self.trait_aliases:
+            if name in aliases.classes and (
+                trait in aliases.options or trait in aliases.actions or trait in aliases.no_effect
             ):
-                yield family
+                yield aliases
 
     def has_class(self, name: str) -> bool:
         """
         Whether a class of this name has traits that stand for options.
         """
-        return any(name in family.classes for family in self.families)
+        return any(name in aliases.classes for aliases in self.trait_aliases)

@@ -14,14 +14,14 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from kgd.endpoints.addresses import (
-    absolute,
+    absolute_path,
     check_endpoint,
+    map_paths,
     parse_endpoint,
     with_absolute_paths,
-    with_paths,
 )
 from kgd.endpoints.origins import normalized
-from kgd.fetching.notebooks import is_remote, shown, split_prefix
+from kgd.fetching.notebooks import is_remote, split_prefix, uri_for_display
 from kgd.observability.logs import LEVELS
 from kgd.protocol.websocket_v1 import SUBPROTOCOL
 from kgd.settings import KIBIBYTE, MEBIBYTE, OutOfRange, size_in_bytes
@@ -307,7 +307,7 @@ def notebook_uri(value: str) -> str:
     prefix, uri = split_prefix(value)
     if not (is_remote(uri) or uri.lower().startswith("file://")):
         # A daemon changes its current directory.
-        uri = absolute(uri)
+        uri = absolute_path(uri)
     return uri if prefix is None else f"{prefix}={uri}"
 
 
@@ -415,7 +415,7 @@ def directory(value: str) -> str:
     """
     An existing directory.
     """
-    path = absolute(value or ".")
+    path = absolute_path(value or ".")
     if not os.path.isdir(path):
         raise ValueError
     return path
@@ -427,10 +427,10 @@ def path(value: str) -> str:
     A path, or an empty text for none.
     """
     # A daemon changes its current directory.
-    return absolute(value)
+    return absolute_path(value)
 
 
-@option_type(metavar="ENDPOINT", map_paths=with_paths)
+@option_type(metavar="ENDPOINT", map_paths=map_paths)
 def endpoint(value: str) -> str:
     """
     A Twisted endpoint description, like tcp:8888:interface=127.0.0.1, unix:/run/kgd.sock or
@@ -516,6 +516,6 @@ def without_secrets(uris: tuple[str, ...]) -> tuple[str, ...]:
     found = []
     for each in uris:
         prefix, uri = split_prefix(each)
-        uri = shown(uri) if is_remote(uri) else uri
+        uri = uri_for_display(uri) if is_remote(uri) else uri
         found.append(uri if prefix is None else f"{prefix}={uri}")
     return tuple(found)

@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 # Bytes of a reason: twistd reads 100, of which the status takes two.
-_MOST = 98
+_MAX_MESSAGE = 98
 
 
 class ParentProcess:
@@ -20,19 +20,19 @@ class ParentProcess:
 
     twistd would tell it so before the gateway has begun to start.
 
-    :param of_twistd: twistd's options. Those of a daemon hold a pipe to the parent, which is not
+    :param twistd_options: twistd's options. A daemon's hold a pipe to the parent, which is not
         part of twistd's documented interface.
     """
 
-    def __init__(self, of_twistd: MutableMapping[str, Any]) -> None:
-        self._of_twistd = of_twistd
+    def __init__(self, twistd_options: MutableMapping[str, Any]) -> None:
+        self._twistd_options = twistd_options
         self._pipe: int | None = None
 
     def take_pipe(self) -> None:
         """
         Take the pipe away from twistd, so that the parent waits for :py:meth:`report`.
         """
-        self._pipe = self._of_twistd.pop("statusPipe", None)
+        self._pipe = self._twistd_options.pop("statusPipe", None)
 
     def report(self, failure: str = "") -> None:
         """
@@ -43,5 +43,7 @@ class ParentProcess:
             return
         # The parent may have been interrupted.
         with contextlib.suppress(OSError):
-            os.write(pipe, b"1 " + failure.encode("ascii", "replace")[:_MOST] if failure else b"0")
+            os.write(
+                pipe, b"1 " + failure.encode("ascii", "replace")[:_MAX_MESSAGE] if failure else b"0"
+            )
         os.close(pipe)

@@ -25,9 +25,9 @@ from kgd.config.resolve import with_origins
 from kgd.daemon.limits import open_files_warning, raise_limit
 from kgd.daemon.parent import ParentProcess
 from kgd.daemon.signals import deliver_blocked_signals
-from kgd.daemon.systemd import Systemd
+from kgd.daemon.systemd import SystemdNotifier
 from kgd.errors import ConfigurationError
-from kgd.gateway.service import AVAILABLE, Gateway
+from kgd.gateway.service import AVAILABLE_MESSAGE, Gateway
 from kgd.observability.logs import make_logger
 
 
@@ -53,7 +53,7 @@ class Daemon(Service):
         self,
         reactor: Any,
         gateway: Gateway,
-        systemd: Systemd,
+        systemd: SystemdNotifier,
         log_writer: ILogObserver | None,
         *,
         parent: ParentProcess,
@@ -108,6 +108,7 @@ class Daemon(Service):
         # Imported modules are never freed; the garbage collector need not visit them again.
         gc.collect()
         gc.freeze()
+        gc.enable()
         # Signals may come as soon as the gateway announces itself; but the reactor installs its own
         # handlers when it begins to run.
         self._handle_signals()
@@ -136,7 +137,7 @@ class Daemon(Service):
         self._parent_process.report()
         if self._announce is not None:
             for url in self._gateway.urls():
-                self._announce(AVAILABLE.format(version=__version__, url=url) + "\n")
+                self._announce(AVAILABLE_MESSAGE.format(version=__version__, url=url) + "\n")
         urls = self._gateway.urls()
         if self._hint is not None and urls:
             self._log.info("try it: {command}", command=self._hint(urls[0]))
@@ -211,10 +212,10 @@ def adopt_user_environment(environment: MutableMapping[str, str]) -> None:
     Correct the variables that name the user and its home, for the gateway and its kernels, after
     ``twistd --uid`` has changed the user.
     """
-    from kgd.kernels.local.environment import as_user
-    from kgd.kernels.local.users import own_environment
+    from kgd.kernels.local.environment import adapt_to_user
+    from kgd.kernels.local.users import gateway_user_environment
 
-    changed = as_user(environment, own_environment())
+    changed = adapt_to_user(environment, gateway_user_environment())
     for name in set(environment) - set(changed):
         del environment[name]
     environment.update(changed)
@@ -223,7 +224,7 @@ def adopt_user_environment(environment: MutableMapping[str, str]) -> None:
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
-KEPT = 16 * 1024 * 1024  # bytes
+KEPT_MEMORY = 16 * 1024 * 1024  # bytes
 
 
 def keep_freed_memory() -> None:
@@ -234,5 +235,5 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, KEPT)
-        mallopt(M_MMAP_THRESHOLD, KEPT)
+        mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY)
+        mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY)

@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall
 from kgd.observability.logs import make_logger
 
 
-class Systemd:
+class SystemdNotifier:
     """
     Sends notifications, if systemd has started the process and wants them.
 

@@ -15,9 +15,9 @@ from ipaddress import IPv6Address, ip_address
 import attrs
 
 #: Longest path of a Unix socket on Linux, in bytes (unix(7)).
-LONGEST_PATH = 107
+MAX_SOCKET_PATH = 107
 # Positional arguments of each kind of endpoint, in Twisted's order.
-_PARAMETERS: Mapping[str, tuple[str, ...]] = {
+_ARGUMENT_ORDER: Mapping[str, tuple[str, ...]] = {
     "tcp": ("port", "interface", "backlog"),
     "tcp6": ("port", "backlog", "interface"),
     "ssl": (
@@ -27,7 +27,7 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "unix": ("address", "mode", "backlog", "lockfile"),
     "systemd": ("domain", "index", "name"),
 }  # fmt: skip
-_FILES = frozenset({"address", "privateKey", "certKey", "extraCertChain", "dhParameters"})
+_PATH_ARGUMENTS = frozenset({"address", "privateKey", "certKey", "extraCertChain", "dhParameters"})
 
 
 class Reach(enum.Enum):
@@ -84,7 +84,7 @@ def parse_endpoint(text: str) -> Endpoint:
             piece += character
     fields.append((name, piece))
     kind = fields[0][1].lower()
-    nameless = iter(_PARAMETERS.get(kind, ()))
+    nameless = iter(_ARGUMENT_ORDER.get(kind, ()))
     arguments = {}
     for given, value in fields[1:]:
         argument = given or next(nameless, "")
@@ -99,7 +99,7 @@ def check_endpoint(endpoint: Endpoint) -> None:
 
     :raises ValueError: when an argument is missing, unknown or malformed.
     """
-    known = _PARAMETERS.get(endpoint.kind)
+    known = _ARGUMENT_ORDER.get(endpoint.kind)
     if known is None:
         return
     arguments = endpoint.arguments
@@ -114,7 +114,7 @@ def check_endpoint(endpoint: Endpoint) -> None:
         int(arguments["mode"], 8)
 
 
-def written(kind: str, arguments: Mapping[str, str]) -> str:
+def format_endpoint(kind: str, arguments: Mapping[str, str]) -> str:
     """
     :return: An endpoint description, with special characters escaped.
     """
@@ -125,7 +125,7 @@ def written(kind: str, arguments: Mapping[str, str]) -> str:
     return ":".join([kind, *quoted])
 
 
-def absolute(path: str) -> str:
+def absolute_path(path: str) -> str:
     """
     :return: The absolute path; an empty one stays empty. A ``~`` is expanded, since no shell sees
         those in files, or after an equals sign.
@@ -137,22 +137,22 @@ def with_absolute_paths(text: str) -> str:
     """
     :return: The endpoint with absolute paths of files.
     """
-    return with_paths(text, absolute)
+    return map_paths(text, absolute_path)
 
 
-def with_paths(text: str, change: Callable[[str], str]) -> str:
+def map_paths(text: str, map_path: Callable[[str], str]) -> str:
     """
-    :return: The endpoint with each path of a file replaced by ``change(path)``.
+    :return: The endpoint with each path of a file replaced by ``map_path(path)``.
     """
     endpoint = parse_endpoint(text)
     if endpoint.kind not in ("unix", "ssl"):
         return text
     changed = {
-        name: change(value)
+        name: map_path(value)
         for name, value in endpoint.arguments.items()
-        if name in _FILES and value and change(value) != value
+        if name in _PATH_ARGUMENTS and value and map_path(value) != value
     }
-    return written(endpoint.kind, {**endpoint.arguments, **changed}) if changed else text
+    return format_endpoint(endpoint.kind, {**endpoint.arguments, **changed}) if changed else text
 
 
 # Every request asks for one of the same few names.

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from kgd.errors import UNREADABLE
+from kgd.errors import JSON_ERRORS
 from kgd.protocol.json import read_lenient_json
 from kgd.protocol.message_types import INPUT_REQUEST
 from kgd.protocol.messages import Buffer, ClientMessage, KernelMessage, read_execution_state
@@ -36,11 +36,11 @@ def read_content(
     """
     try:
         return decoder.decode(content)
-    except UNREADABLE:
+    except JSON_ERRORS:
         pass
     try:
         return msgspec.convert(read_lenient_json(content), type(default))
-    except (ValueError, *UNREADABLE):
+    except (ValueError, *JSON_ERRORS):
         return default
 
 

@@ -20,9 +20,9 @@ from twisted.web.http_headers import Headers
 from kgd.errors import NotebookUnavailable
 
 
-async def get(reactor: Any, uri: str, shown: str, limit: int) -> bytes | None:
+async def get(reactor: Any, uri: str, display_uri: str, limit: int) -> bytes | None:
     """
-    :param shown: What to call the URI in an error.
+    :param display_uri: What to call the URI in an error.
     :param limit: In bytes.
     :return: The body, or ``None`` if it is larger than the limit.
     :raises kgd.errors.NotebookUnavailable: when it cannot be fetched.
@@ -36,18 +36,22 @@ async def get(reactor: Any, uri: str, shown: str, limit: int) -> bytes | None:
         response = await agent.request(b"GET", os.fsencode(uri), headers)
     except SchemeNotSupported:
         raise NotebookUnavailable(
-            f"{shown} redirects to a URI that is neither http nor https"
+            f"{display_uri} redirects to a URI that is neither http nor https"
         ) from None
     except Exception as error:
-        raise NotebookUnavailable(f"{shown} cannot be fetched: {_explained(error)}") from None
+        raise NotebookUnavailable(
+            f"{display_uri} cannot be fetched: {_describe_error(error)}"
+        ) from None
     if response.code != 200:
-        raise NotebookUnavailable(f"{shown} cannot be fetched: the server answers {response.code}")
+        raise NotebookUnavailable(
+            f"{display_uri} cannot be fetched: the server answers {response.code}"
+        )
     collector = _Collector(limit)
     response.deliverBody(collector)
     content = await collector.done
     if content is not None and not collector.complete:
         raise NotebookUnavailable(
-            f"{shown} cannot be fetched: the server closed the connection in mid-answer"
+            f"{display_uri} cannot be fetched: the server closed the connection in mid-answer"
         )
     return content
 
@@ -64,7 +68,7 @@ def _without_credentials(uri: str) -> tuple[str, bytes | None]:
     return parts._replace(netloc=server).geturl(), b"Basic " + encoded
 
 
-def _explained(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     reasons = getattr(error, "reasons", None)
     if reasons:
         error = reasons[0].value

@@ -57,24 +57,24 @@ async def fetch(reactor: Any, uri: str, limit: int, timeout: float) -> bytes:
     # Importing an HTTP client takes memory that most gateways never need.
     from kgd.fetching.http_client import get
 
-    getting = Deferred.fromCoroutine(get(reactor, uri, shown(uri), limit))
-    getting.addTimeout(timeout, reactor, onTimeoutCancel=lambda *_: _too_slow(uri, timeout))
-    content = await getting
+    fetching = Deferred.fromCoroutine(get(reactor, uri, uri_for_display(uri), limit))
+    fetching.addTimeout(timeout, reactor, onTimeoutCancel=lambda *_: _timed_out(uri, timeout))
+    content = await fetching
     if content is None:
-        raise _too_large(shown(uri), limit)
+        raise _too_large(uri_for_display(uri), limit)
     return content
 
 
-def _too_slow(uri: str, timeout: float) -> Failure:
+def _timed_out(uri: str, timeout: float) -> Failure:
     return Failure(  # type: ignore[no-untyped-call]
         NotebookUnavailable(
-            f"{shown(uri)} could not be fetched within {timeout:g} s; if it needs longer, raise "
-            "--seed-timeout"
+            f"{uri_for_display(uri)} could not be fetched within {timeout:g} s; if it needs "
+            "longer, raise --seed-timeout"
         )
     )
 
 
-def shown(uri: str) -> str:
+def uri_for_display(uri: str) -> str:
     """
     :return: The URI without credentials and query, which may be secret.
     """

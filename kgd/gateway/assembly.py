@@ -25,8 +25,6 @@ from kgd.observability.counters import Counters
 from kgd.observability.reactor_lag import LagMeter
 from kgd.relay.relay import Relay
 from kgd.settings import Settings
-from kgd.web.operations.routes import operations
-from kgd.web.routes import RouteTable
 
 
 @attrs.frozen
@@ -38,7 +36,6 @@ class Components:
     context: GatewayContext
     relay: IRelay
     lag: LagMeter
-    operations: RouteTable
 
 
 def assemble(
@@ -81,4 +78,4 @@ def assemble(
     context = GatewayContext(
         reactor, settings, kernels, specs, runtime, counters=counters, audit=audit, token=token
     )
-    return Components(context, relay, LagMeter(reactor, counters), operations(context))
+    return Components(context, relay, LagMeter(reactor, counters))

@@ -8,10 +8,11 @@ import os
 import resource
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from kgd.auth.token import AuthToken
@@ -23,6 +24,16 @@ from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
 from kgd.shutdown import Draining, OpenSockets
 
+if TYPE_CHECKING:
+    from kgd.web.operations.routes import Operations
+
+
+def _make_operations(context: GatewayContext) -> Operations:
+    # Importing this imports Klein, which chooses a reactor if none has been chosen.
+    from kgd.web.operations.routes import Operations
+
+    return Operations(context)
+
 
 @implementer(IGateway)
 @attrs.frozen
@@ -30,11 +41,11 @@ class GatewayContext:
     """
     The parts of one gateway that its personality uses.
 
-    :ivar runtime: Something with ``open()``, ``close()``, ``directory(name)`` and
+    :ivar runtime: Something with ``open()``, ``close()``, ``make_directory(name)`` and
         ``hand_over(path)`` for files that go with the gateway.
     """
 
-    reactor: Any
+    reactor: IReactorTime
     settings: Settings
     kernels: IKernels
     kernel_specs: IKernelSpecs
@@ -45,9 +56,10 @@ class GatewayContext:
     token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     open_sockets: OpenSockets = attrs.field(factory=OpenSockets)
     options: Mapping[str, Any] = attrs.field(factory=dict)
+    operations: Operations = attrs.Factory(_make_operations, takes_self=True)
 
     def private_directory(self, name: str) -> Path:
-        return self.runtime.directory(name)  # type: ignore[no-any-return]
+        return self.runtime.make_directory(name)  # type: ignore[no-any-return]
 
     def hand_over(self, *paths: Path) -> None:
         self.runtime.hand_over(*paths)
@@ -56,7 +68,7 @@ class GatewayContext:
         return execute_once(kernel, source, self.settings.max_response_size)
 
 
-_RUNTIME = "JUPYTER_RUNTIME_DIR"
+_RUNTIME_DIR_VARIABLE = "JUPYTER_RUNTIME_DIR"
 
 
 @attrs.frozen
@@ -75,11 +87,11 @@ class StartupEnvironment:
     runtime: Path | None
 
     @classmethod
-    def found(cls, environ: Mapping[str, str] | None) -> StartupEnvironment:
+    def capture(cls, environ: Mapping[str, str] | None) -> StartupEnvironment:
         """
         :param environ: Variables for kernels, if not the process's own.
         """
-        runtime = os.environ.get(_RUNTIME)
+        runtime = os.environ.get(_RUNTIME_DIR_VARIABLE)
         return cls(
             os.environ if environ is None else environ,
             resource.getrlimit(resource.RLIMIT_NOFILE)[0],

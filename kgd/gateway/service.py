@@ -9,8 +9,15 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, fail, succeed
-from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredLock,
+    fail,
+    maybeDeferred,
+    succeed,
+)
+from twisted.internet.defer import TimeoutError as ExecutionTimedOut
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -20,17 +27,17 @@ from kgd.auth.token import AuthToken
 from kgd.deferreds import Waiters
 from kgd.errors import ConfigurationError
 from kgd.gateway.context import StartupEnvironment
-from kgd.interfaces import GATEWAY_SHUTS_DOWN, IDrainable, IPersonality
+from kgd.interfaces import GATEWAY_SHUTDOWN_REASON, IDrainable, IPersonality
 from kgd.listening.accept_throttle import AcceptThrottle
 from kgd.listening.listeners import Listeners
 from kgd.listening.port_file import PortFile
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
-from kgd.personalities.loader import called, load, resource_of
+from kgd.personalities.loader import load
 from kgd.protocol.rfc6455 import GOING_AWAY
 from kgd.settings import Settings
 from kgd.web.mounted import MountedResource
-from kgd.web.root import GatewayResource
+from kgd.web.root import RootResource
 from kgd.web.server.site import GatewaySite
 
 if TYPE_CHECKING:
@@ -40,7 +47,7 @@ if TYPE_CHECKING:
 # Seconds that each step of a stop may take.
 STOP_TIMEOUT = 5.0
 # Programs that start a gateway wait for this line, and take the port from its end.
-AVAILABLE = "Jupyter Kernel Gateway kgd {version} is available at {url}"
+AVAILABLE_MESSAGE = "Jupyter Kernel Gateway kgd {version} is available at {url}"
 # Seconds that the last responses may take to be sent.
 FLUSH_TIME = 0.25
 
@@ -74,10 +81,10 @@ class Gateway(Service):
         self._reactor = reactor
         self._settings = settings
         self._listens = listens
-        self._startup = StartupEnvironment.found(environ)
+        self._startup = StartupEnvironment.capture(environ)
         self._on_secret = on_secret
         self._token: AuthToken | None = None
-        self._unprepared: Exception | None = None
+        self._prepare_error: Exception | None = None
         self._counters = Counters()
         self._mounted = MountedResource(settings, self._counters)
         self.resource: IResource = self._mounted
@@ -87,36 +94,38 @@ class Gateway(Service):
         self._accept_throttle = AcceptThrottle(reactor)
         self._personality: IPersonality | None = None
         # A start waits for the end of the stop before it, and the other way round.
-        self._turns = DeferredLock()
+        self._start_stop_lock = DeferredLock()
         self._starting: Deferred[None] = succeed(None)
-        self._is_undoing = False
-        self._outcome: Failure | bool | None = None
-        self._waiting: Waiters[None] = Waiters()
+        self._is_rolling_back = False
+        self._start_result: Failure | bool | None = None
+        self._ready_waiters: Waiters[None] = Waiters()
         self._draining: Deferred[None] = succeed(None)
-        self._drained: Waiters[None] = Waiters()
+        self._drained_waiters: Waiters[None] = Waiters()
 
     def when_ready(self) -> Deferred[None]:
         """
         :return: Fires when the gateway is ready, or fails with the reason why it could not start,
             after everything that it had started is stopped again.
         """
-        if self._outcome is None:
-            return self._waiting.wait()
-        return fail(self._outcome) if isinstance(self._outcome, Failure) else succeed(None)
+        if self._start_result is None:
+            return self._ready_waiters.wait()
+        return (
+            fail(self._start_result) if isinstance(self._start_result, Failure) else succeed(None)
+        )
 
     @property
     def ports(self) -> list[Any]:
         """
         The ``IListeningPort`` of each of the gateway's own ports.
         """
-        return [listening.port for listening in self._listeners.opened]
+        return [open_port.port for open_port in self._listeners.opened]
 
     def when_drained(self) -> Deferred[None]:
         """
         :return: Fires when a drain has been asked for and the gateway's work is done, or its time
             is over. Then stop the gateway.
         """
-        return self._drained.wait()
+        return self._drained_waiters.wait()
 
     def drain(self) -> None:
         """
@@ -134,7 +143,7 @@ class Gateway(Service):
             self._prepare()
         except Exception as error:
             # startService reports it.
-            self._unprepared = error
+            self._prepare_error = error
 
     def _prepare(self) -> AuthToken:
         """
@@ -153,14 +162,16 @@ class Gateway(Service):
         Begin to start; :py:meth:`when_ready` tells the outcome.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        self._outcome = None
+        self._start_result = None
         self._mounted.reason = "the gateway is starting; try again"
-        self._starting = starting = self._turns.run(lambda: Deferred.fromCoroutine(self._start()))
+        self._starting = starting = self._start_stop_lock.run(
+            lambda: Deferred.fromCoroutine(self._start())
+        )
         starting.addCallbacks(self._started, self._failed, errbackArgs=(starting,))
 
     def _started(self, _: None) -> None:
-        self._outcome = True
-        self._waiting.fire(None)
+        self._start_result = True
+        self._ready_waiters.fire(None)
 
     def _failed(self, failure: Failure, starting: Deferred[None]) -> None:
         error = failure.value
@@ -170,12 +181,12 @@ class Gateway(Service):
             return
         if not self.running:
             # It is being stopped, which fails the start with one error or another.
-            self._waiting.fail(CancelledError)
+            self._ready_waiters.fail(CancelledError)
             return
-        self._outcome = failure
+        self._start_result = failure
         self._mounted.reason = "the gateway could not be started; its log says why"
-        if self._waiting:
-            self._waiting.fail(lambda: error)
+        if self._ready_waiters:
+            self._ready_waiters.fail(lambda: error)
         elif failure.check(ConfigurationError):  # type: ignore[no-untyped-call]
             self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
         else:
@@ -186,30 +197,28 @@ class Gateway(Service):
         from kgd.gateway.assembly import assemble
 
         settings = self._settings
-        unprepared, self._unprepared = self._unprepared, None
+        prepare_error, self._prepare_error = self._prepare_error, None
         try:
-            if unprepared is not None:
-                raise unprepared
+            if prepare_error is not None:
+                raise prepare_error
             token = self._token or self._prepare()
             self._components = components = assemble(
                 self._reactor, settings, self._startup, token, self._counters
             )
             context = components.context
-            self._port_file.clear()
+            self._port_file.remove_stale()
             context.runtime.open()
             context.audit.open()
             components.relay.start()
             self._personality = load(settings.api, context)
-            await called(self._personality.start)
-            root = await resource_of(self._personality, settings.api)
-            served = GatewayResource(
+            await maybeDeferred(self._personality.start)
+            root = RootResource(
                 settings,
                 self._personality,
-                root,
                 context.counters,
                 context.audit,
                 context.token,
-                components.operations,
+                context.operations,
             )
             forced = settings.force_kernel_name
             name = forced or settings.default_kernel_name
@@ -221,20 +230,20 @@ class Gateway(Service):
                     option="force" if forced else "default",
                 )
             if self._listens:
-                await self._listeners.open(GatewaySite(settings, served, self._reactor))
-                for listening in self._listeners.opened:
-                    self._accept_throttle.guard(listening.port)
-                self._port_file.write(self._listeners.places())
-            self._mounted.served = served
+                await self._listeners.open(GatewaySite(settings, root, self._reactor))
+                for open_port in self._listeners.opened:
+                    self._accept_throttle.add_port(open_port.port)
+                self._port_file.write(self._listeners.ports_and_paths())
+            self._mounted.root = root
         except BaseException:
-            self._is_undoing = True
+            self._is_rolling_back = True
             try:
                 await self._stop()
             finally:
-                self._is_undoing = False
+                self._is_rolling_back = False
             raise
         for url in self.urls():
-            self._log.info(AVAILABLE, version=__version__, url=url)
+            self._log.info(AVAILABLE_MESSAGE, version=__version__, url=url)
         if settings.metrics:
             components.lag.start()
         self._draining = context.draining.when_asked()
@@ -251,7 +260,7 @@ class Gateway(Service):
         if not failure.check(CancelledError):  # type: ignore[no-untyped-call]
             self._log.failure("cannot drain", failure)
 
-    def _drain_otherwise(self, failure: Failure, context: GatewayContext) -> Deferred[None]:
+    def _drain_kernels(self, failure: Failure, context: GatewayContext) -> Deferred[None]:
         """
         Wait for the kernels instead, when the personality cannot drain.
         """
@@ -265,15 +274,15 @@ class Gateway(Service):
         self._log.info("draining: new work is refused, and present work goes on")
         personality = self._personality
         if IDrainable.providedBy(personality):
-            drained = called(personality.drain)
-            drained.addErrback(self._drain_otherwise, context)
+            drained = maybeDeferred(personality.drain)
+            drained.addErrback(self._drain_kernels, context)
         else:
             drained = context.kernels.drain()
         if timeout:
             drained.addTimeout(timeout, self._reactor)
         try:
             await drained
-        except TookTooLong:
+        except ExecutionTimedOut:
             self._log.warn(
                 "draining took longer than {timeout:g} s; stopping what is left", timeout=timeout
             )
@@ -283,7 +292,7 @@ class Gateway(Service):
         await deferLater(self._reactor, FLUSH_TIME)
         # Those who wait stop the gateway, which would cancel this.
         self._draining = succeed(None)
-        self._drained.fire(None)
+        self._drained_waiters.fire(None)
 
     def reload(self) -> Deferred[None]:
         """
@@ -305,56 +314,56 @@ class Gateway(Service):
             context.audit.open()
         except ConfigurationError as error:
             self._log.error("{reason}; the file that was open stays so", reason=str(error))
-        return called(self._personality.reload)
+        return maybeDeferred(self._personality.reload)
 
     def stopService(self) -> Deferred[None]:
         """
         :return: Fires when all kernels, files and sockets are gone.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        self._outcome = None
+        self._start_result = None
         self._mounted.reason = "the gateway is shutting down"
-        if not self._is_undoing:
+        if not self._is_rolling_back:
             self._starting.cancel()
-        return self._turns.run(lambda: Deferred.fromCoroutine(self._stop()))
+        return self._start_stop_lock.run(lambda: Deferred.fromCoroutine(self._stop()))
 
     async def _stop(self) -> None:
         """
         Stop everything, even if some steps fail.
         """
-        self._mounted.served = None
+        self._mounted.root = None
         self._draining.cancel()
         # The next start reads it again.
         self._token = None
-        self._listeners.give_back()
+        self._listeners.release()
         ports, self._listeners.opened = self._listeners.opened, []
         personality, self._personality = self._personality, None
         components, self._components = self._components, None
         self._accept_throttle.stop()
-        await self._bounded("removing the port file", self._port_file.remove)
+        await self._stop_part("removing the port file", self._port_file.remove)
         for port in ports:
-            await self._bounded("closing a port", port.port.stopListening)
+            await self._stop_part("closing a port", port.port.stopListening)
         if components is None:
             return
         components.lag.stop()
         context = components.context
         for kernel in context.kernels.list():
-            kernel.channels.close_clients(GOING_AWAY, GATEWAY_SHUTS_DOWN)
+            kernel.channels.close_clients(GOING_AWAY, GATEWAY_SHUTDOWN_REASON)
         if personality is not None:
-            await self._bounded("stopping the personality", personality.stop)
-        await self._bounded("stopping the kernels", context.kernels.stop_all)
+            await self._stop_part("stopping the personality", personality.stop)
+        await self._stop_part("stopping the kernels", context.kernels.stop_all)
         # Slow clients have not read their close frames yet.
-        await self._bounded("closing the WebSockets", context.open_sockets.when_none)
-        await self._bounded("stopping the relay", components.relay.stop)
-        await self._bounded("removing the runtime directory", context.runtime.close)
+        await self._stop_part("closing the WebSockets", context.open_sockets.when_all_closed)
+        await self._stop_part("stopping the relay", components.relay.stop)
+        await self._stop_part("removing the runtime directory", context.runtime.close)
         context.audit.close()
 
-    async def _bounded(self, what: str, action: Callable[[], Any]) -> None:
-        stopping = called(action)
+    async def _stop_part(self, what: str, action: Callable[[], Any]) -> None:
+        stopping = maybeDeferred(action)
         stopping.addTimeout(STOP_TIMEOUT, self._reactor)
         try:
             await stopping
-        except TookTooLong:
+        except ExecutionTimedOut:
             self._log.error("{what} takes too long; continuing without it", what=what)
         except Exception:
             self._log.failure("{what} failed; continuing", what=what)

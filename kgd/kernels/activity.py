@@ -30,9 +30,9 @@ class Activity:
         untracked: Set[str] = UNTRACKED,
     ) -> None:
         self._untracked = untracked
-        self._now = wall_clock
+        self._wall_clock = wall_clock
         self._monotonic = monotonic
-        self._listens = False
+        self._is_ready = False
         self.execution_state = "starting"
         self.last_activity = wall_clock()
         self._last_used = monotonic()
@@ -48,24 +48,24 @@ class Activity:
 
     @property
     def _is_starting(self) -> bool:
-        return not self._listens and self.execution_state == "starting"
+        return not self._is_ready and self.execution_state == "starting"
 
-    def _used(self) -> None:
-        self.last_activity = self._now()
+    def _record_use(self) -> None:
+        self.last_activity = self._wall_clock()
         self._last_used = self._monotonic()
 
     def restarted(self) -> None:
         """
         A user restarts the kernel.
         """
-        self._is_now("starting")
-        self._used()
+        self._set_state("starting")
+        self._record_use()
 
     def handed_out(self) -> None:
         """
         A client gets the kernel.
         """
-        self._used()
+        self._record_use()
 
     def crashed(self) -> None:
         """
@@ -73,18 +73,18 @@ class Activity:
         """
         if self.busy_since is not None:
             # It was in use until now, even if it printed nothing.
-            self._used()
-        self._is_now("restarting")
+            self._record_use()
+        self._set_state("restarting")
 
     def ended(self) -> None:
         """
         There will be no other process.
         """
-        self._is_now("dead")
+        self._set_state("dead")
 
-    def _is_now(self, execution_state: str) -> None:
+    def _set_state(self, execution_state: str) -> None:
         # Messages of the old process may still arrive; the states in them are outdated.
-        self._listens = False
+        self._is_ready = False
         self.execution_state = execution_state
         self.busy_since = None
 
@@ -92,9 +92,9 @@ class Activity:
         """
         The process answers, so it is idle.
         """
-        if not self._listens:
+        if not self._is_ready:
             self._last_used = self.last_used
-            self._listens = True
+            self._is_ready = True
             self.execution_state = "idle"
 
     def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
@@ -109,8 +109,8 @@ class Activity:
             or parent_type not in self._untracked
             or msg_type not in self._untracked
         ):
-            self._used()
-        if execution_state in _PUBLISHED and self._listens:
+            self._record_use()
+        if execution_state in _PUBLISHED and self._is_ready:
             if parent_type not in self._untracked:
                 if execution_state != self.execution_state:
                     busy = execution_state == "busy"

@@ -14,8 +14,8 @@ from zope.interface import implementer
 from kgd.deferreds import Waiters
 from kgd.errors import KernelStartFailed, NoSuchKernel, RestartFailed
 from kgd.interfaces import (
-    GATEWAY_SHUTS_DOWN,
-    SHUT_DOWN,
+    GATEWAY_SHUTDOWN_REASON,
+    SHUT_DOWN_REASON,
     IKernelChannels,
     IKernelLauncher,
     IKernelObserver,
@@ -41,14 +41,14 @@ class KernelController:
     :ivar events: The life cycle, which takes :py:class:`kgd.kernels.lifecycle.KernelEvents`.
     :ivar has_started: Whether the start has been reported.
     :ivar is_ready: Whether the present process can be used.
-    :ivar gone: Whether there is no process, and never will be.
+    :ivar has_ended: Whether there is no process, and never will be.
     :ivar reason: Why the kernel failed or was culled, or the empty string.
     :ivar stop_reason: What clients are told when the kernel is stopped.
-    :ivar schedule: How long the steps of a stop may take.
+    :ivar stop_schedule: How long the steps of a stop may take.
     :ivar started: Waiters for the first process; the others wait for a process that can be used,
         for a restart, and for the end.
-    :param crashed: Called whenever the process is gone and another is to take its place.
-    :param ended: Called once, with the reason, when the kernel is gone; the reason is empty unless
+    :param on_crashed: Called whenever the process is gone and another is to take its place.
+    :param on_ended: Called once with the reason when the kernel is gone; it is empty unless
         the kernel died by itself or was stopped for one that is worth telling.
     :raises kgd.errors.KernelStartFailed: when the launcher cannot start such a kernel.
     """
@@ -58,24 +58,24 @@ class KernelController:
     def __init__(
         self,
         reactor: Any,
-        spec: LaunchSpec,
+        launch_spec: LaunchSpec,
         settings: Settings,
         launcher: IKernelLauncher,
         relay: IRelay,
         activity: Activity,
-        crashed: Callable[[], None],
-        ended: Callable[[str], None],
+        on_crashed: Callable[[], None],
+        on_ended: Callable[[str], None],
     ) -> None:
-        self._spec = spec
-        self._kernel_id = spec.kernel_id
+        self._launch_spec = launch_spec
+        self._kernel_id = launch_spec.kernel_id
         self._settings = settings
         self._activity = activity
-        self._crashed = crashed
-        self._on_end = ended
-        self._provisioner = launcher.provision(spec)
+        self._on_crashed = on_crashed
+        self._on_ended = on_ended
+        self._provisioner = launcher.provision(launch_spec)
         self.events = new_lifecycle(self)
-        self.process = ProcessSupervisor(
-            spec.kernel_id, self._provisioner, self._connect, self.events
+        self.supervisor = ProcessSupervisor(
+            launch_spec.kernel_id, self._provisioner, self._connect, self.events
         )
         self._timer = StepTimer(reactor, self.events.timed_out)
         self._policy = RestartPolicy(
@@ -83,21 +83,21 @@ class KernelController:
             settings.restart_limit if settings.autorestart else 0,
             settings.stable_start_time,
         )
-        self.schedule = StopSchedule.usual(settings)
+        self.stop_schedule = StopSchedule.usual(settings)
         self.started: Waiters[None] = Waiters()
         self.ready: Waiters[None] = Waiters()
         self.restarted: Waiters[None] = Waiters()
         self.stopped: Waiters[None] = Waiters()
-        self.gone = False
+        self.has_ended = False
         self.has_started = False
         self.is_ready = False
         self.reason = ""
-        self.stop_reason = SHUT_DOWN
+        self.stop_reason = SHUT_DOWN_REASON
         self._connected = False
         self._was_ready = False
         self._seeding = False
         self._suspended = False
-        self.channels: IKernelChannels = relay.open(spec.kernel_id, self)
+        self.channels: IKernelChannels = relay.open(launch_spec.kernel_id, self)
 
     # --- starting a process ---
 
@@ -119,22 +119,22 @@ class KernelController:
     def _launch(self, *, new_address: bool) -> None:
         self._policy.launching()
         self._seeding = self.is_ready = self._suspended = False
-        self.process.launch(new_address=new_address)
+        self.supervisor.launch(new_address=new_address)
 
     def _connect(self, connection: ConnectionInfo) -> None:
         self._connected = True
-        seed = self._spec.seed
+        seed = self._launch_spec.seed
         self.channels.connect(connection, () if seed is None else seed.sources)
 
     def await_answer(self, reason: str) -> None:
         self._log.info(
             "started {kernel_name} as {kernel_id}, {process}",
-            kernel_name=self._spec.spec.name,
+            kernel_name=self._launch_spec.spec.name,
             kernel_id=self._kernel_id,
-            process=self.process.describe(),
+            process=self.supervisor.describe(),
         )
         self._timer.start(self._settings.kernel_info_timeout)
-        if self._spec.seed is None:
+        if self._launch_spec.seed is None:
             self._report_start()
 
     def _report_start(self) -> None:
@@ -158,16 +158,16 @@ class KernelController:
     # --- what the channels see ---
 
     def became_ready(self) -> None:
-        self.process.after_launch(self.events.became_ready)
+        self.supervisor.after_launch(self.events.became_ready)
 
     def began_seeding(self) -> None:
-        self.process.after_launch(self.events.began_seeding)
+        self.supervisor.after_launch(self.events.began_seeding)
 
     def seeding_failed(self, index: int, error: str) -> None:
-        assert self._spec.seed is not None
-        cell, _ = self._spec.seed.cells[index]
+        assert self._launch_spec.seed is not None
+        cell, _ = self._launch_spec.seed.cells[index]
         reason = f"cell {cell} of the seed notebook failed: {error}"
-        self.process.after_launch(lambda: self.events.seeding_failed(reason))
+        self.supervisor.after_launch(lambda: self.events.seeding_failed(reason))
 
     def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
         self._activity.published(msg_type, parent_type, execution_state)
@@ -182,10 +182,10 @@ class KernelController:
         if not (self.is_ready or self._seeding):
             return
         self.resume()
-        if self._spec.spec.interrupt_mode == "message":
+        if self._launch_spec.spec.interrupt_mode == "message":
             self.channels.request_interrupt()
         else:
-            self.process.signal(signal.SIGINT)
+            self.supervisor.signal(signal.SIGINT)
 
     def suspend(self) -> None:
         """
@@ -193,7 +193,7 @@ class KernelController:
         """
         if not self._suspended:
             self._suspended = True
-            self.process.signal(signal.SIGSTOP)
+            self.supervisor.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """
@@ -201,7 +201,7 @@ class KernelController:
         """
         if self._suspended:
             self._suspended = False
-            self.process.signal(signal.SIGCONT)
+            self.supervisor.signal(signal.SIGCONT)
 
     # --- a process has failed ---
 
@@ -214,7 +214,7 @@ class KernelController:
             self.events.restarts_exhausted(f"{reason}, while the seed notebook ran")
             return
         pause = self._policy.failed()
-        if pause is None or (self._was_ready and not self._spec.revive):
+        if pause is None or (self._was_ready and not self._launch_spec.revive):
             self._timer.cancel()
             self.events.restarts_exhausted(reason)
             return
@@ -226,7 +226,7 @@ class KernelController:
         self._timer.start(pause)
         self.reason = reason
         self._activity.crashed()
-        self._crashed()
+        self._on_crashed()
         self.channels.publish_status("restarting")
 
     def _disconnect(self, ename: str, evalue: str) -> None:
@@ -254,35 +254,35 @@ class KernelController:
     # --- a process is to end ---
 
     def ask_to_stop(self, reason: str) -> None:
-        self._ask(restart=False)
+        self._request_shutdown(restart=False)
 
     def ask_to_restart(self, reason: str) -> None:
-        self._ask(restart=True)
+        self._request_shutdown(restart=True)
 
-    def _ask(self, *, restart: bool) -> None:
-        self._timer.start(self.schedule.asked)
+    def _request_shutdown(self, *, restart: bool) -> None:
+        self._timer.start(self.stop_schedule.asked)
         self.resume()
-        if self._activity.execution_state == "busy" and self.process.is_running:
+        if self._activity.execution_state == "busy" and self.supervisor.is_running:
             # Many kernels read the request only when they have nothing else to do.
             self.interrupt()
         self.channels.request_shutdown(restart)
 
     def terminate(self, reason: str) -> None:
-        self._timer.start(self.schedule.terminated)
-        self.process.signal(signal.SIGTERM)
+        self._timer.start(self.stop_schedule.terminated)
+        self.supervisor.signal(signal.SIGTERM)
 
     def kill(self, reason: str) -> None:
-        self._timer.start(self.schedule.killed)
-        self.process.signal(signal.SIGKILL)
+        self._timer.start(self.stop_schedule.killed)
+        self.supervisor.signal(signal.SIGKILL)
 
     def kill_late(self, reason: str) -> None:
-        self.process.signal(signal.SIGKILL)
+        self.supervisor.signal(signal.SIGKILL)
 
     def shorten_step(self, reason: str) -> None:
-        self._timer.shorten(self.schedule.longest)
+        self._timer.shorten(self.stop_schedule.longest)
 
     def await_launch(self, reason: str) -> None:
-        self._timer.start(self.schedule.asked + self.schedule.terminated)
+        self._timer.start(self.stop_schedule.asked + self.stop_schedule.terminated)
 
     # --- the kernel ends ---
 
@@ -300,20 +300,20 @@ class KernelController:
         self.restarted.fail(restart)
 
     def end_stopped(self, reason: str) -> None:
-        self.reason = "" if self.stop_reason == SHUT_DOWN else self.stop_reason
+        self.reason = "" if self.stop_reason == SHUT_DOWN_REASON else self.stop_reason
         self._end(NORMAL, self.stop_reason)
         self.fail_waiters(reason)
         self.stopped.fire(None)
 
     def end_launch_failed(self, reason: str) -> None:
-        self._end_failed(reason)
+        self._end_with_failure(reason)
 
     def end_dead(self, reason: str) -> None:
-        self._end_failed(reason + self._policy.describe_restarts())
+        self._end_with_failure(reason + self._policy.describe_restarts())
 
     def end_failed(self, reason: str) -> None:
         # The reason of this event is only how the process ended that was killed.
-        self._end_failed(self.reason)
+        self._end_with_failure(self.reason)
 
     def end_detached(self, reason: str) -> None:
         self._log.info(
@@ -321,20 +321,20 @@ class KernelController:
             kernel_id=self._kernel_id,
             process=self._provisioner.detach(),
         )
-        self.process.abandon()
-        self._close(GOING_AWAY, GATEWAY_SHUTS_DOWN)
+        self.supervisor.abandon()
+        self._close(GOING_AWAY, GATEWAY_SHUTDOWN_REASON)
         self.fail_waiters(reason)
 
     def end_unkillable(self, reason: str) -> None:
         self._log.error(
             "kernel {kernel_id}: not even SIGKILL ends {process}; see what holds it",
             kernel_id=self._kernel_id,
-            process=self.process.describe(),
+            process=self.supervisor.describe(),
         )
-        self.process.abandon()
-        self._end_failed("its process cannot be killed")
+        self.supervisor.abandon()
+        self._end_with_failure("its process cannot be killed")
 
-    def _end_failed(self, reason: str) -> None:
+    def _end_with_failure(self, reason: str) -> None:
         # No client asks about a kernel that has never started.
         self.reason = reason if self.has_started else ""
         self._log.error(
@@ -352,11 +352,11 @@ class KernelController:
     def _end(self, code: int, reason: str) -> None:
         self._close(code, reason)
         self._provisioner.cleanup()
-        self._on_end(self.reason)
+        self._on_ended(self.reason)
 
     def _close(self, code: int, reason: str) -> None:
         self._timer.cancel()
-        self.gone = True
+        self.has_ended = True
         self.is_ready = False
         self._activity.ended()
         self._connected = False

@@ -11,13 +11,13 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from kgd.interfaces import CULLED, IKernel, IKernels, KernelSpec
+from kgd.interfaces import CULLED_PREFIX, IKernel, IKernels, KernelSpec
 from kgd.observability.logs import make_logger
 from kgd.settings import Settings
 
-_KEY = "cull_idle_timeout"
+_METADATA_KEY = "cull_idle_timeout"
 # Seconds, in place of an interval that is not positive.
-_INTERVAL = 300.0
+_DEFAULT_INTERVAL = 300.0
 
 
 def _is_seconds(value: Any) -> TypeGuard[float]:
@@ -30,7 +30,7 @@ def idle_timeout(spec: KernelSpec, default: float) -> float:
     :param default: The time-out of kernels whose kernelspec has none that makes sense.
     :return: For how many seconds a kernel may be unused; 0 is for ever.
     """
-    value = spec.metadata.get(_KEY)
+    value = spec.metadata.get(_METADATA_KEY)
     return value if _is_seconds(value) else default
 
 
@@ -45,7 +45,7 @@ def may_be_culled(kernel: IKernel, settings: Settings) -> bool:
     )
 
 
-def why_cull(kernel: IKernel, settings: Settings, now: float) -> str | None:
+def cull_reason(kernel: IKernel, settings: Settings, now: float) -> str | None:
     """
     :param now: On the monotonic clock.
     :return: Why this kernel is to be culled now, or ``None``.
@@ -95,28 +95,28 @@ class Culler:
         self._monotonic = monotonic
         self._settings = settings
         self._kernels = kernels
-        self._loop = LoopingCall(self._look)
+        self._loop = LoopingCall(self._check_all)
         self._loop.clock = reactor
         self._interval = settings.cull_interval
         if self._interval <= 0:
             self._log.warn(
                 "--cull-interval={interval:g} is not positive; {instead:g} s are used instead",
                 interval=self._interval,
-                instead=_INTERVAL,
+                instead=_DEFAULT_INTERVAL,
             )
-            self._interval = _INTERVAL
+            self._interval = _DEFAULT_INTERVAL
 
     def watch(self, kernel: IKernel) -> None:
         """
         Begin to look at kernels, if this new one may ever be culled.
         """
-        value = kernel.spec.metadata.get(_KEY)
+        value = kernel.spec.metadata.get(_METADATA_KEY)
         if value is not None and not _is_seconds(value):
             self._log.warn(
                 "{key} = {value!r} in the metadata of the kernelspec {name} is ignored; it must be "
                 "a number of seconds, or 0 for never",
                 name=kernel.spec.name,
-                key=_KEY,
+                key=_METADATA_KEY,
                 value=value,
             )
         if not self._loop.running and may_be_culled(kernel, self._settings):
@@ -129,19 +129,19 @@ class Culler:
         if self._loop.running:
             self._loop.stop()
 
-    def _look(self) -> None:
+    def _check_all(self) -> None:
         for kernel in self._kernels.list():
             try:
-                self._look_at(kernel)
+                self._check(kernel)
             except Exception:
-                self._failed(Failure(), kernel)  # type: ignore[no-untyped-call]
+                self._cull_failed(Failure(), kernel)  # type: ignore[no-untyped-call]
         if not any(may_be_culled(kernel, self._settings) for kernel in self._kernels.list()):
             self.stop()
 
-    def _look_at(self, kernel: IKernel) -> None:
+    def _check(self, kernel: IKernel) -> None:
         if kernel.stopping:
             return
-        reason = why_cull(kernel, self._settings, self._monotonic())
+        reason = cull_reason(kernel, self._settings, self._monotonic())
         if reason is None:
             return
         self._log.info(
@@ -151,10 +151,10 @@ class Culler:
             reason=reason,
         )
         # This may take seconds; the other kernels do not wait for it.
-        stopping = maybeDeferred(self._kernels.stop, kernel.kernel_id, f"{CULLED}: {reason}")
-        stopping.addErrback(self._failed, kernel)
+        stopping = maybeDeferred(self._kernels.stop, kernel.kernel_id, f"{CULLED_PREFIX}: {reason}")
+        stopping.addErrback(self._cull_failed, kernel)
 
-    def _failed(self, failure: Failure, kernel: IKernel) -> None:
+    def _cull_failed(self, failure: Failure, kernel: IKernel) -> None:
         self._log.failure(
             "kernel {kernel_id} could not be culled; going on with the others",
             failure,

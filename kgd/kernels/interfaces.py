@@ -15,11 +15,11 @@ from zope.interface import Attribute, Interface
 from kgd.protocol.connection_file import ConnectionInfo
 
 #: The reason that clients get when a user has stopped their kernel.
-SHUT_DOWN = "Kernel shut down"
+SHUT_DOWN_REASON = "Kernel shut down"
 #: The beginning of the reason that they get when it was culled.
-CULLED = "Kernel culled"
+CULLED_PREFIX = "Kernel culled"
 #: The reason that they get when the gateway ends.
-GATEWAY_SHUTS_DOWN = "The gateway is shutting down"
+GATEWAY_SHUTDOWN_REASON = "The gateway is shutting down"
 
 # --- values ---------------------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ class StartRequest:
 
 
 @attrs.frozen
-class Ended:
+class ExitStatus:
     """
     How a process ended: by itself with ``exit_code``, or by the signal ``signal``.
 
@@ -197,7 +197,7 @@ class IKernelProcess(Interface):
         Send a signal to the process group; does nothing when it has ended.
         """
 
-    def when_ended() -> Deferred[Ended]:
+    def when_ended() -> Deferred[ExitStatus]:
         """
         :return: Fires as soon as the process has ended, without waiting for its output.
         """
@@ -389,7 +389,7 @@ class IKernels(Interface):
             :py:exc:`kgd.errors.RestartFailed`.
         """
 
-    def stop(kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
+    def stop(kernel_id: str, reason: str = SHUT_DOWN_REASON) -> Deferred[None]:
         """
         Ask the kernel to end, then end its process; fires when that is gone.
 

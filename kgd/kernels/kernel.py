@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from kgd.errors import NoSuchKernel
 from kgd.interfaces import (
-    SHUT_DOWN,
+    SHUT_DOWN_REASON,
     IKernel,
     IKernelChannels,
     IKernelLauncher,
@@ -34,8 +34,8 @@ class Kernel:
     to one caller; cancelling it changes nothing for the kernel or for other callers.
 
     :ivar launch_spec: What it is made of.
-    :param crashed: Called whenever its process has died and another is to take its place.
-    :param ended: Called once when the kernel is gone, with the reason if it died by itself or was
+    :param on_crashed: Called whenever its process has died and another is to take its place.
+    :param on_ended: Called once when the kernel is gone; has the reason if it died by itself or was
         stopped for one that is worth telling.
     :raises kgd.errors.KernelStartFailed: when the launcher cannot start such a kernel.
     """
@@ -47,8 +47,8 @@ class Kernel:
         settings: Settings,
         launcher: IKernelLauncher,
         relay: IRelay,
-        crashed: Callable[[], None],
-        ended: Callable[[str], None],
+        on_crashed: Callable[[], None],
+        on_ended: Callable[[str], None],
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,7 +62,7 @@ class Kernel:
         self.stopping: bool = False
         self._activity = Activity(wall_clock, monotonic, settings.untracked_message_types)
         self._controller = KernelController(
-            reactor, launch_spec, settings, launcher, relay, self._activity, crashed, ended
+            reactor, launch_spec, settings, launcher, relay, self._activity, on_crashed, on_ended
         )
         self.channels: IKernelChannels = self._controller.channels
 
@@ -150,13 +150,13 @@ class Kernel:
         :return: Fires when the new one runs. Fails with :py:exc:`kgd.errors.RestartFailed`, or
             with :py:exc:`kgd.errors.NoSuchKernel` if the kernel is stopped instead.
         """
-        if self._controller.gone:
+        if self._controller.has_ended:
             return fail(NoSuchKernel(f"Kernel does not exist: {self.kernel_id}"))
         restarting = self._controller.restarted.wait()
         self._controller.events.restart_asked()
         return restarting
 
-    def stop(self, reason: str = SHUT_DOWN, *, hurried: bool = False) -> Deferred[None]:
+    def stop(self, reason: str = SHUT_DOWN_REASON, *, hurried: bool = False) -> Deferred[None]:
         """
         End the process and the kernel.
 
@@ -164,13 +164,13 @@ class Kernel:
         :param hurried: Whether it must be done within 5 seconds.
         :return: Fires when that is done.
         """
-        if self._controller.gone:
+        if self._controller.has_ended:
             return succeed(None)
         if not self.stopping:
             self.stopping = True
             self._controller.stop_reason = reason
         if hurried:
-            self._controller.schedule = StopSchedule.hurried(self._settings)
+            self._controller.stop_schedule = StopSchedule.hurried(self._settings)
         stopping = self._controller.stopped.wait()
         self._controller.events.stop_asked()
         return stopping
@@ -185,4 +185,4 @@ class Kernel:
         if self.is_ready or self.launch_spec.seed is None:
             self._controller.resume()
             self._controller.events.detach_asked()
-        return self._controller.gone
+        return self._controller.has_ended

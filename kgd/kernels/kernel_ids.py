@@ -11,7 +11,7 @@ from kgd.errors import InvalidRequest
 
 # The ids that the REST routes match.
 _KERNEL_ID = re.compile(r"\w+-\w+-\w+-\w+-\w+", re.ASCII)
-_LONGEST = 100
+_MAX_LENGTH = 100
 
 
 def new_kernel_id() -> str:
@@ -29,11 +29,11 @@ def check_kernel_id(kernel_id: object) -> str:
     """
     if (
         isinstance(kernel_id, str)
-        and len(kernel_id) <= _LONGEST
+        and len(kernel_id) <= _MAX_LENGTH
         and _KERNEL_ID.fullmatch(kernel_id)
     ):
         return kernel_id
     raise InvalidRequest(
         "kernel_id must look like a UUID: five groups of ASCII letters, digits or underscores, "
-        f"joined by hyphens, at most {_LONGEST} characters"
+        f"joined by hyphens, at most {_MAX_LENGTH} characters"
     )

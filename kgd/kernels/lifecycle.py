@@ -376,11 +376,11 @@ def _add(state: Any, event: Callable[..., None], to: Any, *effects: Callable[...
     """
     names = [effect.__name__ for effect in effects]
 
-    def have_effects(_events: KernelEvents, do: KernelEffects, reason: str = "") -> None:
+    def run_effects(_events: KernelEvents, do: KernelEffects, reason: str = "") -> None:
         for name in names:
             getattr(do, name)(reason)
 
-    state.upon(event).to(to)(have_effects)
+    state.upon(event).to(to)(run_effects)
 
 
 def _add_all() -> None:

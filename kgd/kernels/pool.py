@@ -16,10 +16,10 @@ from kgd.kernels.kernel import Kernel
 from kgd.observability.logs import make_logger
 
 # Seconds after a spare kernel was handed out: its new user has the processor first.
-REFILL_AFTER = 0.2
+REFILL_DELAY = 0.2
 # Seconds after a failure to refill.
-SHORTEST_PAUSE = 5.0
-LONGEST_PAUSE = 300.0
+MIN_PAUSE = 5.0
+MAX_PAUSE = 300.0
 
 
 class WarmPool:
@@ -41,8 +41,8 @@ class WarmPool:
         self._wanted: Mapping[str, int] = {}
         self._spare: list[Kernel] = []
         self._stopping: list[Kernel] = []
-        self._refill: IDelayedCall | None = None
-        self._pause = SHORTEST_PAUSE
+        self._refill_call: IDelayedCall | None = None
+        self._pause = MIN_PAUSE
 
     def __iter__(self) -> Iterator[Kernel]:
         """
@@ -101,7 +101,7 @@ class WarmPool:
                 return kernel
         return None
 
-    def give_way(self) -> Deferred[None]:
+    def evict(self) -> Deferred[None]:
         """
         Stop one spare kernel, if there is any, to make room for a client's.
 
@@ -116,13 +116,13 @@ class WarmPool:
         self._stopping.append(kernel)
         return kernel.stop()
 
-    def forget(self, kernel: Kernel) -> None:
+    def kernel_ended(self, kernel: Kernel) -> None:
         """
         Replace a kernel that is gone: a spare one that died, or one that makes room for another.
         """
         if kernel in self._spare:
             self._spare.remove(kernel)
-            self._try_later()
+            self._refill_later()
             return
         if kernel in self._stopping:
             self._stopping.remove(kernel)
@@ -132,11 +132,11 @@ class WarmPool:
         """
         Start missing kernels in a moment.
         """
-        if self._wanted and self._refill is None:
-            self._refill = self._reactor.callLater(REFILL_AFTER, self._refill_now)
+        if self._wanted and self._refill_call is None:
+            self._refill_call = self._reactor.callLater(REFILL_DELAY, self._refill_now)
 
     def _refill_now(self) -> None:
-        self._refill = None
+        self._refill_call = None
         for name in self._missing():
             try:
                 ready = self._add(name)
@@ -146,16 +146,16 @@ class WarmPool:
             ready.addCallbacks(lambda _: self._reset_pause(), lambda failure: None)
 
     def _reset_pause(self) -> None:
-        self._pause = SHORTEST_PAUSE
+        self._pause = MIN_PAUSE
 
     def _failed(self, error: object) -> None:
         self._log.error("a spare kernel could not be started: {error}", error=str(error))
-        self._try_later()
+        self._refill_later()
 
-    def _try_later(self) -> None:
-        if self._wanted and self._refill is None:
-            self._refill = self._reactor.callLater(self._pause, self._refill_now)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+    def _refill_later(self) -> None:
+        if self._wanted and self._refill_call is None:
+            self._refill_call = self._reactor.callLater(self._pause, self._refill_now)
+            self._pause = min(2 * self._pause, MAX_PAUSE)
 
     def close(self) -> list[Kernel]:
         """
@@ -164,7 +164,7 @@ class WarmPool:
         :return: Those to be stopped.
         """
         self._wanted = {}
-        refill, self._refill = self._refill, None
+        refill, self._refill_call = self._refill_call, None
         if refill is not None:
             refill.cancel()
         return list(self)

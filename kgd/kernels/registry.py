@@ -23,9 +23,9 @@ from kgd.errors import (
     NoSuchKernelSpec,
 )
 from kgd.interfaces import (
-    CULLED,
-    GATEWAY_SHUTS_DOWN,
-    SHUT_DOWN,
+    CULLED_PREFIX,
+    GATEWAY_SHUTDOWN_REASON,
+    SHUT_DOWN_REASON,
     IKernel,
     IKernelLauncher,
     IKernels,
@@ -46,7 +46,7 @@ from kgd.settings import Settings
 from kgd.shutdown import Draining
 
 # Kernels that died by themselves or were culled, of which the reason is remembered.
-_REMEMBERED = 100
+_MAX_REASONS = 100
 
 
 @implementer(IKernels)
@@ -83,7 +83,7 @@ class KernelRegistry:
         self._draining = Draining()
         self._drained: Waiters[None] = Waiters()
         self._kernels: dict[str, Kernel] = {}
-        self._reasons: OrderedDict[str, str] = OrderedDict()
+        self._end_reasons: OrderedDict[str, str] = OrderedDict()
         self._pool = WarmPool(reactor, self._new_spare, self._room)
         self._seed: Seed | None = None
         self._closed = False
@@ -105,10 +105,10 @@ class KernelRegistry:
                     "or change --prespawn-count and --prespawn"
                 ) from None
             wanted[key] = wanted.get(key, 0) + count
-        most = settings.max_kernels
-        if most is not None and sum(wanted.values()) > most:
+        limit = settings.max_kernels
+        if limit is not None and sum(wanted.values()) > limit:
             raise ConfigurationError(
-                f"{sum(wanted.values())} kernels cannot be prespawned with --max-kernels={most}; "
+                f"{sum(wanted.values())} kernels cannot be prespawned with --max-kernels={limit}; "
                 "raise that, or lower --prespawn-count and --prespawn"
             )
         await self._pool.fill(wanted)
@@ -133,7 +133,7 @@ class KernelRegistry:
                 return await present.when_started()
             await present.stop()
         if self._closed:
-            raise KernelStartFailed(GATEWAY_SHUTS_DOWN)
+            raise KernelStartFailed(GATEWAY_SHUTDOWN_REASON)
         self._draining.check()
         # Nothing is awaited from here until the kernel is registered, or two requests could both
         # find room for the last kernel.
@@ -148,7 +148,7 @@ class KernelRegistry:
             self._record("kernel_started", spare)
             return spare
         kernel = self._new_kernel(launch_spec)
-        self._reasons.pop(kernel_id, None)
+        self._end_reasons.pop(kernel_id, None)
         self._kernels[kernel_id] = kernel
         self._culler.watch(kernel)
         self._record("kernel_started", kernel)
@@ -178,18 +178,18 @@ class KernelRegistry:
             self._launcher,
             self._relay,
             lambda: self._counters.revivals.update([kernel.name]),
-            lambda reason: self._forget(kernel, reason),
+            lambda reason: self._kernel_ended(kernel, reason),
             self._wall_clock,
             self._monotonic,
         )
-        self._measure(kernel)
+        self._measure_start(kernel)
         return kernel
 
-    def _measure(self, kernel: Kernel) -> None:
+    def _measure_start(self, kernel: Kernel) -> None:
         name, since = kernel.name, self._monotonic()
 
         def ready(_: None) -> None:
-            self._counters.started(name, self._monotonic() - since)
+            self._counters.kernel_started(name, self._monotonic() - since)
 
         def failed(failure: Failure) -> None:
             if not kernel.stopping:
@@ -202,29 +202,29 @@ class KernelRegistry:
             event, kernel_id=kernel.kernel_id, kernel_name=kernel.name, reason=reason
         )
 
-    def _forget(self, kernel: Kernel, reason: str) -> None:
+    def _kernel_ended(self, kernel: Kernel, reason: str) -> None:
         kernel_id = kernel.kernel_id
-        self._pool.forget(kernel)
+        self._pool.kernel_ended(kernel)
         if not kernel.stopping:
             self._counters.deaths[kernel.name] += 1
         # Clients have never known a spare kernel, and do not ask for it.
         if self._kernels.pop(kernel_id, None) is not None and reason:
-            self._reasons[kernel_id] = reason
-            if len(self._reasons) > _REMEMBERED:
-                self._reasons.popitem(last=False)
+            self._end_reasons[kernel_id] = reason
+            if len(self._end_reasons) > _MAX_REASONS:
+                self._end_reasons.popitem(last=False)
         self._check_drained()
 
     def has_room(self) -> bool:
         # A kernel that is being stopped counts until it is gone; a spare one gives way.
-        most = self._settings.max_kernels
-        return most is None or len(self._kernels) < most
+        limit = self._settings.max_kernels
+        return limit is None or len(self._kernels) < limit
 
     def _room(self) -> int | None:
         """
         :return: How many more kernels there may be; spare ones count.
         """
-        most = self._settings.max_kernels
-        return None if most is None else most - len(self._kernels) - len(self._pool)
+        limit = self._settings.max_kernels
+        return None if limit is None else limit - len(self._kernels) - len(self._pool)
 
     def _make_room(self) -> Deferred[None]:
         """
@@ -233,13 +233,13 @@ class KernelRegistry:
         room = self._room()
         if room is None or room >= 0:
             return succeed(None)
-        return self._pool.give_way()
+        return self._pool.evict()
 
     def get(self, kernel_id: str) -> Kernel:
         try:
             return self._kernels[kernel_id]
         except KeyError:
-            reason = self._reasons.get(kernel_id)
+            reason = self._end_reasons.get(kernel_id)
             ended = f" (it ended: {reason})" if reason else ""
             raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}") from None
 
@@ -271,11 +271,11 @@ class KernelRegistry:
 
         return maybeDeferred(restart)
 
-    def stop(self, kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
+    def stop(self, kernel_id: str, reason: str = SHUT_DOWN_REASON) -> Deferred[None]:
         def stop() -> Deferred[None]:
             kernel = self.get(kernel_id)
             if not kernel.stopping:
-                was_culled = reason.startswith(CULLED)
+                was_culled = reason.startswith(CULLED_PREFIX)
                 event = "kernel_culled" if was_culled else "kernel_stopped"
                 self._record(event, kernel, reason=reason)
             return kernel.stop(reason)
@@ -308,7 +308,7 @@ class KernelRegistry:
         ]
         for kernel in kernels:
             if not kernel.stopping:
-                self._record("kernel_stopped", kernel, reason=GATEWAY_SHUTS_DOWN)
+                self._record("kernel_stopped", kernel, reason=GATEWAY_SHUTDOWN_REASON)
         kernels += spare
         stopping = [kernel.stop(hurried=True) for kernel in kernels]
         return DeferredList(stopping).addCallback(lambda _: None)

@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IDelayedCall
 
 from kgd.settings import Settings
 
-_SHORTEST_PAUSE = 0.5
-_LONGEST_PAUSE = 30.0
+_MIN_BACKOFF = 0.5
+_MAX_BACKOFF = 30.0
 
 
 def backoff(failures: int) -> float:
@@ -24,7 +24,7 @@ def backoff(failures: int) -> float:
     if failures <= 1:
         return 0.0
     # 2 ** 10 is beyond the longest pause already.
-    return min(_SHORTEST_PAUSE * float(2 ** min(failures - 2, 10)), _LONGEST_PAUSE)
+    return min(_MIN_BACKOFF * float(2 ** min(failures - 2, 10)), _MAX_BACKOFF)
 
 
 class RestartPolicy:
@@ -87,7 +87,7 @@ class RestartPolicy:
 
 # A process that was sent SIGKILL is gone at once, unless the kernel of the system holds it.
 _AFTER_SIGKILL = 5.0
-_HURRIED = 1.5
+_HURRIED_STEP = 1.5
 
 
 @attrs.frozen(kw_only=True)
@@ -117,7 +117,7 @@ class StopSchedule:
         """
         The schedule when the gateway ends, which service managers expect within 5 seconds.
         """
-        step = min(settings.shutdown_wait_time / 2, _HURRIED)
+        step = min(settings.shutdown_wait_time / 2, _HURRIED_STEP)
         return cls(asked=step, terminated=step, killed=1.0)
 
     @property
@@ -133,12 +133,12 @@ class StepTimer:
     A timer for one step at a time.
 
     :param reactor: An ``IReactorTime``.
-    :param expired: Called when the step has taken too long.
+    :param on_expired: Called when the step has taken too long.
     """
 
-    def __init__(self, reactor: Any, expired: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any, on_expired: Callable[[], None]) -> None:
         self._reactor = reactor
-        self._expired = expired
+        self._on_expired = on_expired
         self._timer: IDelayedCall | None = None
 
     def start(self, seconds: float) -> None:
@@ -165,4 +165,4 @@ class StepTimer:
 
     def _expire(self) -> None:
         self._timer = None
-        self._expired()
+        self._on_expired()

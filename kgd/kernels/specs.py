@@ -26,8 +26,8 @@ from kgd.observability.logs import make_logger
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpecManager
 
-_PYTHON = re.compile(r"(python|pypy)[0-9.]*")
-_IPYKERNEL = ("ipykernel", "ipykernel_launcher")
+_PYTHON_NAME = re.compile(r"(python|pypy)[0-9.]*")
+_IPYKERNEL_MODULES = ("ipykernel", "ipykernel_launcher")
 
 
 def is_ipykernel(argv: Sequence[str]) -> bool:
@@ -36,8 +36,8 @@ def is_ipykernel(argv: Sequence[str]) -> bool:
     """
     return (
         bool(argv)
-        and _PYTHON.fullmatch(Path(argv[0]).name) is not None
-        and any(flag == "-m" and module in _IPYKERNEL for flag, module in pairwise(argv))
+        and _PYTHON_NAME.fullmatch(Path(argv[0]).name) is not None
+        and any(flag == "-m" and module in _IPYKERNEL_MODULES for flag, module in pairwise(argv))
     )
 
 
@@ -46,12 +46,12 @@ _ALIASES = {"python": "python3"}
 _SCRIPTS = ("kernel.js", "kernel.css")
 # In nanoseconds. Files that changed this shortly before they were read may change again without a
 # change of their times: some file systems count in units of two seconds.
-_UNSETTLED = 2_000_000_000
+_TIMESTAMP_RESOLUTION = 2_000_000_000
 
-_State = tuple[int, ...] | None
+_FileState = tuple[int, ...] | None
 
 
-class _Forward(logging.Handler):
+class _LogForwarder(logging.Handler):
     """
     Forwards jupyter_client's log messages to the gateway's log.
     """
@@ -61,9 +61,9 @@ class _Forward(logging.Handler):
         _log.emit(level, "{text}", text=record.getMessage())
 
 
-_jupyters_log = logging.getLogger(__name__)
-_jupyters_log.propagate = False
-_jupyters_log.addHandler(_Forward())
+_jupyter_log = logging.getLogger(__name__)
+_jupyter_log.propagate = False
+_jupyter_log.addHandler(_LogForwarder())
 
 
 def search_path() -> list[str]:
@@ -96,62 +96,66 @@ class InstalledKernelSpecs:
     ) -> None:
         self._native = native
         self._path = path
-        self._allowed = frozenset(_key(name) for name in allowed)
+        self._allowed = frozenset(_canonical_name(name) for name in allowed)
         self._specs: Mapping[str, KernelSpec] = {}
-        self._seen: dict[str, _State] | None = None
+        self._file_states: dict[str, _FileState] | None = None
 
     def all(self) -> Mapping[str, KernelSpec]:
         """
         :return: Name to spec, by name; the same object as last time if nothing has changed.
         """
-        if self._seen is None or any(_state(path) != state for path, state in self._seen.items()):
+        if self._file_states is None or any(
+            _file_state(path) != state for path, state in self._file_states.items()
+        ):
             self._read()
         return self._specs
 
     def find(self, name: str) -> KernelSpec:
         try:
-            return self.all()[_key(name)]
+            return self.all()[_canonical_name(name)]
         except KeyError:
             raise NoSuchKernelSpec(f"No such kernel: {name}") from None
 
     def has(self, name: str) -> bool:
-        key = _key(name)
+        key = _canonical_name(name)
         if self._allowed and key not in self._allowed:
             return False
         if self._native and key == "python3" and importlib.util.find_spec("ipykernel") is not None:
             return True
-        return any(key == each.lower() for path in self._searched() for each in _names_in(path))
+        return any(
+            key == each.lower() for path in self._search_path() for each in _list_directory(path)
+        )
 
-    def _searched(self) -> Sequence[str]:
+    def _search_path(self) -> Sequence[str]:
         if self._path is None:
             self._path = search_path()
         return self._path
 
     def _read(self) -> None:
-        searched = self._searched()
+        searched = self._search_path()
         now = time.time_ns()
         # Taken before the files are read, so that a change in between is noticed next time.
-        seen = {path: _state(path) for path in _watched(searched)}
+        states = {path: _file_state(path) for path in _watched_paths(searched)}
         self._specs = MappingProxyType(
             {
                 name: spec
-                for name, spec in _installed(searched, self._native)
+                for name, spec in _read_installed(searched, self._native)
                 if not self._allowed or name in self._allowed
             }
         )
         for spec in self._specs.values():
             # A kernelspec that jupyter_client found elsewhere.
-            seen.setdefault(str(spec.directory), _state(str(spec.directory)))
-        newest = max((max(state[-2:]) for state in seen.values() if state), default=0)
-        self._seen = seen if newest < now - _UNSETTLED else None
+            states.setdefault(str(spec.directory), _file_state(str(spec.directory)))
+        newest = max((max(state[-2:]) for state in states.values() if state), default=0)
+        self._file_states = states if newest < now - _TIMESTAMP_RESOLUTION else None
 
 
-def _key(name: str) -> str:
+def _canonical_name(name: str) -> str:
     key = name.lower()
     return _ALIASES.get(key, key)
 
 
-def _state(path: str) -> _State:
+def _file_state(path: str) -> _FileState:
     """
     :return: Values that change when the file or directory does; the times come last.
     """
@@ -162,25 +166,25 @@ def _state(path: str) -> _State:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _watched(path: Iterable[str]) -> Iterator[str]:
+def _watched_paths(path: Iterable[str]) -> Iterator[str]:
     """
     :return: All files and directories on which the found kernelspecs depend.
     """
     for directory in path:
         yield directory
-        for name in _names_in(directory):
+        for name in _list_directory(directory):
             yield os.path.join(directory, name)
             yield os.path.join(directory, name, "kernel.json")
 
 
-def _names_in(directory: str) -> list[str]:
+def _list_directory(directory: str) -> list[str]:
     try:
         return sorted(os.listdir(directory))
     except OSError:
         return []
 
 
-def _installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, KernelSpec]]:
+def _read_installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, KernelSpec]]:
     # This imports all of jupyter_client, also its asyncio clients; no narrower import works. A
     # gateway that has no clients yet saves those megabytes.
     from jupyter_client.kernelspec import KernelSpecManager
@@ -189,12 +193,12 @@ def _installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, KernelS
     # left out.
     manager = KernelSpecManager(
         kernel_dirs=[each for each in path if os.access(each, os.R_OK | os.X_OK)],
-        log=_jupyters_log,
+        log=_jupyter_log,
         ensure_native_kernel=native,
     )
     for name in sorted(manager.find_kernel_specs()):
         try:
-            yield name, _kernel_spec(manager, name)
+            yield name, _read_spec(manager, name)
         except Exception as error:
             # One broken kernel.json must not make the others unavailable.
             _log.warn(
@@ -204,7 +208,7 @@ def _installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, KernelS
             )
 
 
-def _kernel_spec(manager: KernelSpecManager, name: str) -> KernelSpec:
+def _read_spec(manager: KernelSpecManager, name: str) -> KernelSpec:
     found = manager.get_kernel_spec(name)
     words = [*found.argv, *found.env, *found.env.values()]
     if not all(isinstance(word, str) and "\0" not in word for word in words):
@@ -224,6 +228,6 @@ def _kernel_spec(manager: KernelSpecManager, name: str) -> KernelSpec:
 
 
 def _resources(directory: str) -> dict[str, str]:
-    names = _names_in(directory)
+    names = _list_directory(directory)
     scripts = {name: name for name in names if name in _SCRIPTS}
     return scripts | {os.path.splitext(name)[0]: name for name in names if name.startswith("logo-")}

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from kgd.errors import KernelStartFailed
-from kgd.interfaces import Ended, IKernelProcess, IKernelProvisioner
+from kgd.interfaces import ExitStatus, IKernelProcess, IKernelProvisioner
 from kgd.kernels.lifecycle import KernelEvents
 from kgd.observability.logs import make_logger
 from kgd.protocol.connection_file import ConnectionInfo
@@ -117,7 +117,7 @@ class ProcessSupervisor:
         else:
             self._early.append(event)
 
-    def _ended(self, ended: Ended) -> None:
+    def _ended(self, ended: ExitStatus) -> None:
         self._process = None
         self._events.process_ended(str(ended))
 

@@ -23,7 +23,7 @@ _log = make_logger()
 RAISE_LIMIT = "raise the hard limit (ulimit -Hn, or LimitNOFILE= in a systemd unit)"
 
 
-def count_open(limit: int) -> int:
+def count_open_files(limit: int) -> int:
     """
     :return: The number of open descriptors; ``limit`` when it cannot be found out.
     """
@@ -55,12 +55,12 @@ class AcceptThrottle:
     """
 
     # Seconds between two looks at whether descriptors have become free.
-    PAUSE = 0.25
+    RETRY_DELAY = 0.25
 
     def __init__(
         self,
         reactor: Any,
-        count: Callable[[int], int] = count_open,
+        count: Callable[[int], int] = count_open_files,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reactor = reactor
@@ -68,10 +68,10 @@ class AcceptThrottle:
         self._warning = Throttle(monotonic)
         self._ports: list[Port] = []
         self._budget = 0
-        self._later: IDelayedCall | None = None
+        self._resume_call: IDelayedCall | None = None
         self._warned = False
 
-    def guard(self, port: IListeningPort) -> None:
+    def add_port(self, port: IListeningPort) -> None:
         """
         :param port: One of Twisted's own ports; others are ignored.
         """
@@ -80,12 +80,12 @@ class AcceptThrottle:
         accept = port.doRead
 
         def do_read() -> None:
-            most = self._room()
-            if most <= 0:
-                self._shut()
+            limit = self._accept_limit()
+            if limit <= 0:
+                self._pause_accepting()
                 return
             before = port.sessionno
-            port.numberAccepts = min(port.numberAccepts, most)
+            port.numberAccepts = min(port.numberAccepts, limit)
             accept()
             self._budget -= max(1, port.sessionno - before)
 
@@ -97,32 +97,32 @@ class AcceptThrottle:
         Forget all ports.
         """
         self._ports = []
-        later, self._later = self._later, None
-        if later is not None:
-            later.cancel()
+        resume_call, self._resume_call = self._resume_call, None
+        if resume_call is not None:
+            resume_call.cancel()
 
-    def _room(self) -> int:
+    def _accept_limit(self) -> int:
         """
         :return: How many connections may be accepted now.
         """
         if self._budget <= 0:
             # Counting thousands takes a while, so it is not done for each connection: no client
             # needs 16 descriptors at once.
-            free = self._free()
+            free = self._free_files()
             self._budget = max(1, free // 16) if free > 0 else 0
         return self._budget
 
-    def _free(self) -> int:
+    def _free_files(self) -> int:
         """
         :return: How many descriptors are free, without the reserve.
         """
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return limit - min(64, limit // 8) - self._count(limit)
 
-    def _shut(self) -> None:
+    def _pause_accepting(self) -> None:
         for port in self._ports:
             port.stopReading()
-        self._later = self._reactor.callLater(self.PAUSE, self._try_again)
+        self._resume_call = self._reactor.callLater(self.RETRY_DELAY, self._resume_accepting)
         if self._warning.passes():
             self._warned = True
             limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -133,10 +133,10 @@ class AcceptThrottle:
                 advice=RAISE_LIMIT,
             )
 
-    def _try_again(self) -> None:
-        self._later = None
-        if self._free() <= 0:
-            self._later = self._reactor.callLater(self.PAUSE, self._try_again)
+    def _resume_accepting(self) -> None:
+        self._resume_call = None
+        if self._free_files() <= 0:
+            self._resume_call = self._reactor.callLater(self.RETRY_DELAY, self._resume_accepting)
             return
         for port in self._ports:
             port.startReading()

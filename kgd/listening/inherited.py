@@ -16,7 +16,7 @@ from zope.interface import implementer
 from kgd.endpoints.addresses import Endpoint, Reach, reach_of
 
 # The first descriptor that a service manager passes on, sd_listen_fds(3).
-FIRST = 3
+FIRST_DESCRIPTOR = 3
 
 
 def inherited_endpoint(reactor: Any, endpoint: Endpoint) -> tuple[IStreamServerEndpoint, Reach]:
@@ -26,15 +26,15 @@ def inherited_endpoint(reactor: Any, endpoint: Endpoint) -> tuple[IStreamServerE
     :raises LookupError: when there is no such socket.
     :raises ValueError: when the description is ambiguous.
     """
-    found = _socket(_descriptor(reactor, endpoint))
-    if found.family == socket.AF_UNIX:
-        return _UNIXEndpoint(reactor, found), Reach.LOCAL
-    reach = reach_of(found.getsockname()[0])
-    family, descriptor = found.family, found.detach()
+    inherited = _listening_socket(_find_descriptor(reactor, endpoint))
+    if inherited.family == socket.AF_UNIX:
+        return _UNIXEndpoint(reactor, inherited), Reach.LOCAL
+    reach = reach_of(inherited.getsockname()[0])
+    family, descriptor = inherited.family, inherited.detach()
     return AdoptedStreamServerEndpoint(reactor, descriptor, family), reach  # type: ignore[no-untyped-call]
 
 
-def _descriptor(reactor: Any, endpoint: Endpoint) -> int:
+def _find_descriptor(reactor: Any, endpoint: Endpoint) -> int:
     """
     Twisted finds no sockets without names, as from ``systemd-socket-activate``. It has read and
     removed the variables already, but the descriptors are open.
@@ -43,22 +43,22 @@ def _descriptor(reactor: Any, endpoint: Endpoint) -> int:
         found = serverFromString(reactor, endpoint.text)  # type: ignore[no-untyped-call]
     except LookupError:
         index = endpoint.arguments.get("index", "")
-        return FIRST + int(index) if index.isdecimal() else -1
+        return FIRST_DESCRIPTOR + int(index) if index.isdecimal() else -1
     return found.fileno  # type: ignore[no-any-return]
 
 
-def _socket(descriptor: int) -> socket.socket:
+def _listening_socket(descriptor: int) -> socket.socket:
     """
     :raises LookupError: unless it is a listening socket.
     """
     try:
-        found = socket.socket(fileno=descriptor)
+        inherited = socket.socket(fileno=descriptor)
     except (OSError, ValueError):
-        found = None
-    if found is not None and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return found
-    if found is not None:
-        found.detach()
+        inherited = None
+    if inherited is not None and inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return inherited
+    if inherited is not None:
+        inherited.detach()
     raise LookupError(
         "the service manager has not passed on such a socket; start the gateway by its socket "
         "unit, and check FileDescriptorName= there"
@@ -67,9 +67,9 @@ def _socket(descriptor: int) -> socket.socket:
 
 @implementer(IStreamServerEndpoint)
 class _UNIXEndpoint:
-    def __init__(self, reactor: Any, found: socket.socket) -> None:
+    def __init__(self, reactor: Any, inherited: socket.socket) -> None:
         self._reactor = reactor
-        self._socket = found
+        self._socket = inherited
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         port = _UNIXPort(self._reactor, self._socket, protocolFactory)
@@ -85,17 +85,17 @@ class _UNIXPort(unix.Port):
 
     _shouldShutdown = False
 
-    def __init__(self, reactor: Any, found: socket.socket, factory: IProtocolFactory) -> None:
-        super().__init__(found.getsockname(), factory, reactor=reactor)
-        self._found = found
+    def __init__(self, reactor: Any, inherited: socket.socket, factory: IProtocolFactory) -> None:
+        super().__init__(inherited.getsockname(), factory, reactor=reactor)
+        self._inherited = inherited
 
     def startListening(self) -> None:
         # As all of Twisted's ports do, to have one left when descriptors run out.
         tcp._reservedFD.reserve()  # type: ignore[no-untyped-call]
         assert self.factory is not None
         self.factory.doStart()  # type: ignore[no-untyped-call]
-        self._found.setblocking(False)
-        self.socket = self._found
+        self._inherited.setblocking(False)
+        self.socket = self._inherited
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
         self.connected = True
         self.numberAccepts = 100

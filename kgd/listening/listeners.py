@@ -17,23 +17,30 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from kgd.endpoints.addresses import Endpoint, Reach, is_loopback, parse_endpoint, reach_of, written
+from kgd.endpoints.addresses import (
+    Endpoint,
+    Reach,
+    format_endpoint,
+    is_loopback,
+    parse_endpoint,
+    reach_of,
+)
 from kgd.errors import ConfigurationError
 from kgd.listening.inherited import inherited_endpoint
 from kgd.listening.tcp import Bind, TCPPort, bind_tcp
 from kgd.listening.tls import ServerTLS, TLSFiles
-from kgd.listening.unix import TAKEN, check_length, clear_abandoned
+from kgd.listening.unix import IN_USE, check_path_length, remove_stale_socket
 from kgd.observability.logs import make_logger
 from kgd.settings import Settings
 
 # Twisted's 50 is too few when many clients connect at once.
 BACKLOG = 1024
 # After so many consecutive ports, others near them are tried at random, as Jupyter Server does.
-CONSECUTIVE = 5
-_FAILURES = (CannotListenError, ValueError, TypeError, LookupError, AttributeError, OSError)
+CONSECUTIVE_PORTS = 5
+_LISTEN_ERRORS = (CannotListenError, ValueError, TypeError, LookupError, AttributeError, OSError)
 
 
-def candidates(port: int, retries: int, chance: random.Random) -> Iterator[int]:
+def candidate_ports(port: int, retries: int, rng: random.Random) -> Iterator[int]:
     """
     :return: The ports to try: the wanted one, then ``retries`` others.
     """
@@ -41,16 +48,16 @@ def candidates(port: int, retries: int, chance: random.Random) -> Iterator[int]:
     if port == 0:
         return
     for number in range(1, retries + 1):
-        if number < CONSECUTIVE:
+        if number < CONSECUTIVE_PORTS:
             other = port + number
         else:
-            other = port + chance.randint(-2 * retries, 2 * retries)
+            other = port + rng.randint(-2 * retries, 2 * retries)
         if 0 < other < 65536:
             yield other
 
 
 @attrs.frozen
-class Listening:
+class OpenPort:
     """
     An open port.
 
@@ -61,7 +68,7 @@ class Listening:
     is_secure: bool = False
 
     @property
-    def place(self) -> str:
+    def port_or_path(self) -> str:
         """
         The port's number, or the socket's path, for clients on this machine.
         """
@@ -84,7 +91,7 @@ class Listening:
         """
         address = self.port.getHost()
         if isinstance(address, UNIXAddress):
-            return f"unix:{self.place}"
+            return f"unix:{self.port_or_path}"
         host = getattr(address, "host", None)
         if host is None:
             return str(address)
@@ -94,7 +101,7 @@ class Listening:
 
 
 @attrs.frozen
-class _Planned:
+class _PlannedPort:
     """
     A port or socket that has been checked and is not open yet.
 
@@ -124,9 +131,9 @@ class Listeners:
         self._reactor = reactor
         self._settings = settings
         self._bind = bind
-        self._planned: list[_Planned] = []
+        self._planned: list[_PlannedPort] = []
         self._has_token = False
-        self.opened: list[Listening] = []
+        self.opened: list[OpenPort] = []
 
     def prepare(self, *, has_token: bool) -> None:
         """
@@ -139,7 +146,7 @@ class Listeners:
         settings = self._settings
         self._has_token = has_token
         if settings.listen:
-            self._planned = [self._plan(text) for text in settings.listen]
+            self._planned = [self._plan_endpoint(text) for text in settings.listen]
         else:
             self._planned = [self._plan_port()]
         if not any(planned.tls for planned in self._planned):
@@ -154,15 +161,15 @@ class Listeners:
                         "--port, or --listen an endpoint that starts with ssl:"
                     )
         try:
-            self._planned = [self._taken(planned) for planned in self._planned]
+            self._planned = [self._take_port(planned) for planned in self._planned]
             for planned in self._planned:
                 if planned.reach is Reach.REMOTE:
                     self._check_remote(planned.option)
         except ConfigurationError:
-            self.give_back()
+            self.release()
             raise
 
-    def _taken(self, planned: _Planned) -> _Planned:
+    def _take_port(self, planned: _PlannedPort) -> _PlannedPort:
         settings = self._settings
         if planned.port is None:
             return planned
@@ -181,13 +188,13 @@ class Listeners:
         # The name has been resolved to an address.
         return attrs.evolve(planned, reach=reach_of(planned.port.host))
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """
         Release the ports that are bound and not listened on.
         """
         for planned in self._planned:
             if planned.port is not None:
-                planned.port.give_back()
+                planned.port.release()
 
     def _check_remote(self, option: str) -> None:
         """
@@ -210,11 +217,11 @@ class Listeners:
 
     # --- planning ---
 
-    def _plan_port(self) -> _Planned:
+    def _plan_port(self) -> _PlannedPort:
         settings = self._settings
-        tls = self._tls(settings.certfile, settings.keyfile) if settings.certfile else None
+        tls = self._server_tls(settings.certfile, settings.keyfile) if settings.certfile else None
         option = f"--ip={settings.ip}" if settings.ip else "--ip= (all addresses)"
-        ports = candidates(settings.port, settings.port_retries, random.Random())
+        ports = candidate_ports(settings.port, settings.port_retries, random.Random())
         return self._plan_tcp(option, reach_of(settings.ip), ports, settings.ip, BACKLOG, tls)
 
     def _plan_tcp(
@@ -225,11 +232,11 @@ class Listeners:
         interface: str,
         backlog: int,
         tls: ServerTLS | None = None,
-    ) -> _Planned:
+    ) -> _PlannedPort:
         port = TCPPort(self._reactor, ports, interface, backlog, self._bind)
-        return _Planned(option, reach, port.listen, tls, port)
+        return _PlannedPort(option, reach, port.listen, tls, port)
 
-    def _plan(self, text: str) -> _Planned:
+    def _plan_endpoint(self, text: str) -> _PlannedPort:
         option = f"--listen={text}"
         try:
             endpoint = parse_endpoint(text)
@@ -240,27 +247,27 @@ class Listeners:
                 description, reach = inherited_endpoint(self._reactor, endpoint)
             else:
                 if endpoint.kind == "unix":
-                    check_length(endpoint.arguments["address"])
-                    clear_abandoned(endpoint.arguments["address"])
+                    check_path_length(endpoint.arguments["address"])
+                    remove_stale_socket(endpoint.arguments["address"])
                     if not self._has_token and "mode" not in endpoint.arguments:
                         # Twisted's default lets all users of this machine connect.
-                        text = written("unix", {**endpoint.arguments, "mode": "600"})
+                        text = format_endpoint("unix", {**endpoint.arguments, "mode": "600"})
                 description = serverFromString(self._reactor, text)  # type: ignore[no-untyped-call]
             if endpoint.kind in ("tcp", "tcp6"):
                 arguments = endpoint.arguments
-                usual = "::" if endpoint.kind == "tcp6" else ""
+                default = "::" if endpoint.kind == "tcp6" else ""
                 return self._plan_tcp(
                     option,
                     reach,
                     iter((int(arguments["port"]),)),
-                    arguments.get("interface", usual),
+                    arguments.get("interface", default),
                     int(arguments.get("backlog", BACKLOG)),
                 )
-        except (ConfigurationError, *_FAILURES) as error:
+        except (ConfigurationError, *_LISTEN_ERRORS) as error:
             raise _cannot_listen(option, error) from None
-        return _Planned(option, reach, description.listen)
+        return _PlannedPort(option, reach, description.listen)
 
-    def _plan_tls(self, option: str, endpoint: Endpoint) -> _Planned:
+    def _plan_tls(self, option: str, endpoint: Endpoint) -> _PlannedPort:
         """
         Plan ``ssl:`` as Twisted does, but with our ciphers and with certificates that can change.
         """
@@ -269,7 +276,7 @@ class Listeners:
         if method not in ("TLS_METHOD", "TLS_SERVER_METHOD", "SSLv23_METHOD", "TLSv1_2_METHOD"):
             raise ValueError(f"sslmethod={method} is not safe; leave it out, and see --tls-min")
         key = arguments.pop("privateKey", settings.keyfile or settings.certfile or "server.pem")
-        tls = self._tls(
+        tls = self._server_tls(
             arguments.pop("certKey", settings.certfile or key),
             key,
             chain=arguments.pop("extraCertChain", ""),
@@ -281,7 +288,7 @@ class Listeners:
             raise ValueError(f"{', '.join(arguments)} is not known")
         return self._plan_tcp(option, endpoint.reach, iter((port,)), interface, backlog, tls)
 
-    def _tls(self, certificate: str, key: str, **more: str) -> ServerTLS:
+    def _server_tls(self, certificate: str, key: str, **more: str) -> ServerTLS:
         settings = self._settings
         files = TLSFiles(
             certificate=certificate,
@@ -319,11 +326,11 @@ class Listeners:
                 served = TLSMemoryBIOFactory(planned.tls, False, factory, clock=self._reactor)
             try:
                 port = await planned.open(served)
-            except _FAILURES as error:
+            except _LISTEN_ERRORS as error:
                 raise _cannot_listen(planned.option, error) from None
-            listening = Listening(port, planned.tls is not None)
-            self.opened.append(listening)
-            if planned.reach is not Reach.REMOTE and not listening.is_local:
+            open_port = OpenPort(port, planned.tls is not None)
+            self.opened.append(open_port)
+            if planned.reach is not Reach.REMOTE and not open_port.is_local:
                 self._check_remote(planned.option)
 
     def reload(self) -> None:
@@ -347,11 +354,11 @@ class Listeners:
                     "the certificate of {option} has been read again", option=planned.option
                 )
 
-    def places(self) -> Sequence[str]:
+    def ports_and_paths(self) -> Sequence[str]:
         """
         :return: The ports and paths on which the gateway listens, in the order of the options.
         """
-        return [listening.place for listening in self.opened]
+        return [open_port.port_or_path for open_port in self.opened]
 
 
 def _cannot_listen(option: str, error: Exception) -> ConfigurationError:
@@ -367,7 +374,7 @@ def _reason(error: Exception) -> str:
     """
     if isinstance(error, CannotListenError):
         if error.socketError == "Cannot acquire lock":
-            return TAKEN
+            return IN_USE
         error = error.socketError
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 

@@ -23,9 +23,9 @@ class PortFile:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path) if path else None
-        self._written: tuple[int, int] | None = None
+        self._written_identity: tuple[int, int] | None = None
 
-    def clear(self) -> None:
+    def remove_stale(self) -> None:
         """
         Remove a file that a killed gateway has left.
 
@@ -39,9 +39,9 @@ class PortFile:
             with NamedTemporaryFile(dir=self._path.parent):
                 pass
         except OSError as error:
-            raise self._trouble(error) from None
+            raise self._cannot_write(error) from None
 
-    def write(self, places: Sequence[str]) -> None:
+    def write(self, ports_and_paths: Sequence[str]) -> None:
         """
         Write the file.
 
@@ -54,20 +54,22 @@ class PortFile:
                 dir=self._path.parent, prefix=f".{self._path.name}.", delete=False
             ) as file:
                 # Paths need not be UTF-8.
-                file.writelines(os.fsencode(f"{place}\n") for place in places)
+                file.writelines(
+                    os.fsencode(f"{port_or_path}\n") for port_or_path in ports_and_paths
+                )
                 # The program that waits for it may run as another user.
                 os.fchmod(file.fileno(), 0o644)
                 file.flush()
-                self._written = _identity(os.fstat(file.fileno()))
+                self._written_identity = _identity(os.fstat(file.fileno()))
             os.replace(file.name, self._path)
         except OSError as error:
-            raise self._trouble(error) from None
+            raise self._cannot_write(error) from None
 
     def remove(self) -> None:
         """
         Remove the file, unless another gateway has replaced it.
         """
-        written, self._written = self._written, None
+        written, self._written_identity = self._written_identity, None
         if self._path is not None and written is not None:
             try:
                 if _identity(self._path.stat()) == written:
@@ -75,7 +77,7 @@ class PortFile:
             except FileNotFoundError:
                 return
 
-    def _trouble(self, error: OSError) -> ConfigurationError:
+    def _cannot_write(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(
             f"--port-file={self._path} cannot be written: {error.strerror}; choose another path"
         )

@@ -23,13 +23,13 @@ def bind_tcp(port: int, interface: str) -> socket.socket:
     if not 0 <= port < 65536:
         raise ValueError(f"port {port} is out of range; use 0 to 65535")
     family = socket.AF_INET6 if ":" in interface else socket.AF_INET
-    known = socket.getaddrinfo(
+    addresses = socket.getaddrinfo(
         interface or None, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     found = socket.socket(family, socket.SOCK_STREAM)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(known[0][4])
+        found.bind(addresses[0][4])
     except OSError:
         found.close()
         raise
@@ -103,19 +103,19 @@ class TCPPort:
                 break
             except OSError as error:
                 # With SO_REUSEADDR, two processes can bind the same port until one listens.
-                self.give_back()
+                self.release()
                 try:
                     self.take()
                 except OSError:
                     raise error from None
-        taken, self._socket = self._socket, None
-        with taken:
-            return self._reactor.adoptStreamPort(taken.fileno(), taken.family, factory)
+        bound, self._socket = self._socket, None
+        with bound:
+            return self._reactor.adoptStreamPort(bound.fileno(), bound.family, factory)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """
         Release the port, unless it is listened on.
         """
-        taken, self._socket = self._socket, None
-        if taken is not None:
-            taken.close()
+        bound, self._socket = self._socket, None
+        if bound is not None:
+            bound.close()

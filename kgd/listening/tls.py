@@ -18,12 +18,12 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
-from kgd.errors import ConfigurationError, unread
+from kgd.errors import ConfigurationError, describe_read_error
 
-MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+MIN_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 # The ciphers of TLS 1.2 with forward secrecy and authentication; all of TLS 1.3's have both.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-WITH_DH = CIPHERS + b":DHE+AESGCM:DHE+CHACHA20"
+CIPHERS_WITH_DH = CIPHERS + b":DHE+AESGCM:DHE+CHACHA20"
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +36,7 @@ class TLSFiles:
     :ivar chain: Further intermediate certificates.
     :ivar client_ca: The authority that signs clients' certificates; empty if clients need none.
     :ivar dh_parameters: For older clients without elliptic curves.
-    :ivar minimum: A key of :py:data:`MINIMUM`.
+    :ivar minimum: A key of :py:data:`MIN_VERSIONS`.
     """
 
     certificate: str
@@ -52,7 +52,7 @@ def make_context(files: TLSFiles) -> SSL.Context:
     :raises kgd.errors.ConfigurationError: when a file is missing or wrong; it names the file.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(MINIMUM[files.minimum])
+    context.set_min_proto_version(MIN_VERSIONS[files.minimum])
     context.set_options(
         SSL.OP_CIPHER_SERVER_PREFERENCE
         | SSL.OP_NO_COMPRESSION
@@ -60,34 +60,34 @@ def make_context(files: TLSFiles) -> SSL.Context:
         | SSL.OP_NO_TICKET
     )
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_cipher_list(WITH_DH if files.dh_parameters else CIPHERS)
-    certificate, *others = _certificates(files.certificate)
+    context.set_cipher_list(CIPHERS_WITH_DH if files.dh_parameters else CIPHERS)
+    certificate, *others = _read_certificates(files.certificate)
     if files.chain:
-        others += _certificates(files.chain)
-    with _refusing(f"the certificate in {files.certificate}, or one that goes with it,"):
+        others += _read_certificates(files.chain)
+    with _openssl_errors(f"the certificate in {files.certificate}, or one that goes with it,"):
         context.use_certificate(certificate)
         for other in others:
             context.add_extra_chain_cert(other)
-    key = _key(files.key)
-    with _refusing(f"the key in {files.key} for the certificate in {files.certificate}"):
+    key = _read_key(files.key)
+    with _openssl_errors(f"the key in {files.key} for the certificate in {files.certificate}"):
         context.use_privatekey(key)
         context.check_privatekey()
     if files.client_ca:
-        _certificates(files.client_ca)
-        with _refusing(f"what is in {files.client_ca}"):
+        _read_certificates(files.client_ca)
+        with _openssl_errors(f"what is in {files.client_ca}"):
             context.load_verify_locations(files.client_ca)
             # So that clients with several certificates know which one to present.
             context.load_client_ca(os.fsencode(files.client_ca))
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
     if files.dh_parameters:
-        _read(files.dh_parameters)
-        with _refusing(f"as Diffie-Hellman parameters, what is in {files.dh_parameters}"):
+        _read_file(files.dh_parameters)
+        with _openssl_errors(f"as Diffie-Hellman parameters, what is in {files.dh_parameters}"):
             context.load_tmp_dh(files.dh_parameters)
     return context
 
 
 @contextmanager
-def _refusing(what: str) -> Iterator[None]:
+def _openssl_errors(what: str) -> Iterator[None]:
     """
     Turn an error of OpenSSL's into one that names the file and the reason.
     """
@@ -98,25 +98,25 @@ def _refusing(what: str) -> Iterator[None]:
         raise ConfigurationError(f"OpenSSL rejects {what}: {reason}") from None
 
 
-def _read(path: str) -> bytes:
+def _read_file(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"TLS needs {path}, which {unread(error)}") from None
+        raise ConfigurationError(f"TLS needs {path}, which {describe_read_error(error)}") from None
 
 
-def _certificates(path: str) -> list[x509.Certificate]:
+def _read_certificates(path: str) -> list[x509.Certificate]:
     """
     :return: The certificates in a file, at least one.
     """
     try:
-        return x509.load_pem_x509_certificates(_read(path))
+        return x509.load_pem_x509_certificates(_read_file(path))
     except ValueError:
         raise ConfigurationError(f"{path} holds no certificate in PEM") from None
 
 
-def _key(path: str) -> Any:
-    content = _read(path)
+def _read_key(path: str) -> Any:
+    content = _read_file(path)
     try:
         return serialization.load_pem_private_key(content, password=None)
     except TypeError:

@@ -9,25 +9,25 @@ import os
 import socket
 import stat
 
-from kgd.endpoints.addresses import LONGEST_PATH
+from kgd.endpoints.addresses import MAX_SOCKET_PATH
 from kgd.errors import ConfigurationError
 
-TAKEN = "another process listens there"
+IN_USE = "another process listens there"
 
 
-def check_length(path: str) -> None:
+def check_path_length(path: str) -> None:
     """
     :raises kgd.errors.ConfigurationError: when the path is too long for a socket.
     """
     length = len(os.fsencode(path))
-    if length > LONGEST_PATH:
+    if length > MAX_SOCKET_PATH:
         raise ConfigurationError(
-            f"the path has {length} bytes, and that of a Unix socket can have {LONGEST_PATH}; "
+            f"the path has {length} bytes, and that of a Unix socket can have {MAX_SOCKET_PATH}; "
             "choose a directory with a shorter path, such as one in /run"
         )
 
 
-def clear_abandoned(path: str) -> None:
+def remove_stale_socket(path: str) -> None:
     """
     Remove a socket on which no process listens, and Twisted's lock on it.
 
@@ -48,9 +48,9 @@ def clear_abandoned(path: str) -> None:
                 os.unlink(file)
     except BlockingIOError:
         # The queue of a process that listens is full.
-        raise ConfigurationError(TAKEN) from None
+        raise ConfigurationError(IN_USE) from None
     except OSError:
         # It does not exist or is not accessible, which listening will show.
         return
     else:
-        raise ConfigurationError(TAKEN)
+        raise ConfigurationError(IN_USE)

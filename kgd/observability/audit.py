@@ -22,11 +22,11 @@ from kgd.observability.request_context import CURRENT_REQUEST, RequestContext
 from kgd.observability.scrubbing import Scrubber
 
 # Characters of a field; clients may send fields of any length.
-LONGEST = 256
+MAX_FIELD = 256
 # Characters that are searched for secrets, which takes time. More than are shown, so that half a
 # secret at the end is not.
-_SEARCHED = 16 * LONGEST
-_CODE = "code"
+_MAX_SEARCHED = 16 * MAX_FIELD
+_CODE_FIELD = "code"
 
 
 class AuditLog:
@@ -54,7 +54,7 @@ class AuditLog:
         self._scrubber = scrubber or Scrubber()
         self._file = -1
         # Whether the last line is incomplete.
-        self._is_torn = False
+        self._is_line_incomplete = False
         self._salt = os.urandom(16)
 
     @property
@@ -89,7 +89,7 @@ class AuditLog:
                 "gateway's own, in a directory that it can write to"
             ) from None
         self.close()
-        self._file, self._is_torn = opened, False
+        self._file, self._is_line_incomplete = opened, False
 
     def close(self) -> None:
         """
@@ -130,24 +130,24 @@ class AuditLog:
             }
         line |= fields
         shown = {
-            name: self._shown(name, value) for name, value in line.items() if value is not None
+            name: self._scrubbed(name, value) for name, value in line.items() if value is not None
         }
         # A line that did not fit on a full disk must not spoil the next one.
-        data = (b"\n" if self._is_torn else b"") + json.dumps(shown).encode() + b"\n"
+        data = (b"\n" if self._is_line_incomplete else b"") + json.dumps(shown).encode() + b"\n"
         try:
             written = os.write(self._file, data)
         except OSError as error:
             self._log.error("the audit log cannot be written: {error}", error=error.strerror)
         else:
-            self._is_torn = written < len(data)
-            if self._is_torn:
+            self._is_line_incomplete = written < len(data)
+            if self._is_line_incomplete:
                 self._log.error("the audit log cannot be written: there is no more room")
 
-    def _shown(self, name: str, value: Any) -> Any:
+    def _scrubbed(self, name: str, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        if name == _CODE:
+        if name == _CODE_FIELD:
             # It stays as it is, but for our own secrets.
-            return self._scrubber.known(value)
-        text = self._scrubber(value[:_SEARCHED])
-        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+            return self._scrubber.scrub_known(value)
+        text = self._scrubber(value[:_MAX_SEARCHED])
+        return text if len(text) <= MAX_FIELD else f"{text[:MAX_FIELD]}..."

@@ -16,7 +16,7 @@ START_BOUNDS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # Notebooks' endpoints come and go and choose their statuses, so the number needs a bound.
 MOST_KINDS_OF_REQUESTS = 2000
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+COUNTED_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
 
 
@@ -97,7 +97,7 @@ class Counters:
         self.requests: dict[tuple[str, str, int], Histogram] = {}
         self.lag = Histogram(LAG_BOUNDS)
 
-    def started(self, name: str, duration: float) -> None:
+    def kernel_started(self, name: str, duration: float) -> None:
         """
         Count a kernel that is ready.
 
@@ -109,14 +109,14 @@ class Counters:
             found = self.starts[name] = Histogram(START_BOUNDS)
         found.observe(duration)
 
-    def answered(self, method: str, route: str, code: int, duration: float) -> None:
+    def request_answered(self, method: str, route: str, code: int, duration: float) -> None:
         """
         Count a request that has been answered.
 
         :param route: The pattern that its path matches, not the path.
         :param duration: In seconds.
         """
-        key = (method if method in METHODS else OTHER, route, code)
+        key = (method if method in COUNTED_METHODS else OTHER, route, code)
         found = self.requests.get(key)
         if found is None:
             if len(self.requests) >= MOST_KINDS_OF_REQUESTS:

@@ -22,14 +22,14 @@ from kgd.observability.throttle import LogThrottle
 
 FORMATS = ("text", "json")
 # In characters; some of it may come from clients.
-LONGEST_TEXT = 8 * 1024
-LONGEST_TRACEBACK = 64 * 1024
-_OURS = frozenset({"time", "level", "namespace", "message", "traceback"})
+MAX_TEXT = 8 * 1024
+MAX_TRACEBACK = 64 * 1024
+_RESERVED_FIELDS = frozenset({"time", "level", "namespace", "message", "traceback"})
 # Fields that twisted.python.log adds to each event.
-_OF_LEGACY = frozenset({"format", "isError", "system", "why", "failure", "printed"})
+_LEGACY_FIELDS = frozenset({"format", "isError", "system", "why", "failure", "printed"})
 
 
-class Lines:
+class EventFormatter:
     """
     Formats events.
 
@@ -41,7 +41,7 @@ class Lines:
 
     def _message(self, event: LogEvent) -> str:
         # Some of Twisted's own events have nothing but a failure.
-        return self._scrub(shortened(formatEvent(event) or "", LONGEST_TEXT))
+        return self._scrub(shortened(formatEvent(event) or "", MAX_TEXT))
 
     def _traceback(self, event: LogEvent) -> str:
         if "log_failure" not in event:
@@ -50,7 +50,7 @@ class Lines:
         text = text.removeprefix(formatEvent(event)).strip("\n")
         frames, newline, error = text.rpartition("\n")
         # The last line of a long traceback says what the error was.
-        kept = shortened(frames, LONGEST_TRACEBACK) + newline + shortened(error, LONGEST_TEXT)
+        kept = shortened(frames, MAX_TRACEBACK) + newline + shortened(error, MAX_TEXT)
         return self._scrub(kept)
 
     def text(self, event: LogEvent) -> str:
@@ -74,27 +74,27 @@ class Lines:
         :return: A JSON object on a line.
         """
         level = event.get("log_level")
-        shown: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(event.get("log_time") or 0, UTC).isoformat(),
             "level": level.name if level else "info",
             "namespace": event.get("log_namespace", ""),
             "message": self._message(event),
         }
         for name, value in event.items():
-            if not (name.startswith("log_") or name in _OURS or name in _OF_LEGACY):
-                shown[name] = self._plain(value)
+            if not (name.startswith("log_") or name in _RESERVED_FIELDS or name in _LEGACY_FIELDS):
+                fields[name] = self._json_value(value)
         traceback = self._traceback(event)
         if traceback:
-            shown["traceback"] = traceback
-        return json.dumps(shown) + "\n"
+            fields["traceback"] = traceback
+        return json.dumps(fields) + "\n"
 
-    def _plain(self, value: Any) -> Any:
+    def _json_value(self, value: Any) -> Any:
         if value is None or isinstance(value, bool | int):
             return value
         if isinstance(value, float) and math.isfinite(value):
             return value
         text = value if isinstance(value, str) else repr(value)
-        return self._scrub(shortened(text, LONGEST_TEXT))
+        return self._scrub(shortened(text, MAX_TEXT))
 
 
 @implementer(ILogObserver)
@@ -113,7 +113,7 @@ class LogWriter:
         clock: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
-        lines = Lines(scrub)
+        lines = EventFormatter(scrub)
         self._line = lines.json if format_name == "json" else lines.text
         self._file = file
         self._throttle = LogThrottle(self._write, clock, call_later)

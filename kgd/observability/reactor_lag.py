@@ -37,14 +37,14 @@ class LagMeter:
         Observe from now on.
         """
         self._began = self._now()
-        self._due = self._began + INTERVAL
+        self._expected_at = self._began + INTERVAL
         self._loop.start(INTERVAL, now=False)
 
     def _observe(self) -> None:
         now = self._now()
-        self._counters.lag.observe(max(0.0, now - self._due))
+        self._counters.lag.observe(max(0.0, now - self._expected_at))
         # A LoopingCall keeps to whole intervals since its start, and leaves out those it missed.
-        self._due = now + INTERVAL - (now - self._began) % INTERVAL
+        self._expected_at = now + INTERVAL - (now - self._began) % INTERVAL
 
     def stop(self) -> None:
         """

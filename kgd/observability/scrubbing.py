@@ -11,41 +11,45 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 # Everything that could end a line, move the cursor or turn the text around.
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNSAFE_CHARACTERS = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 _ESCAPES = {
-    ord(char): ascii(char)[1:-1] for char in map(chr, range(0x2100)) if _CONTROL.fullmatch(char)
+    ord(char): ascii(char)[1:-1]
+    for char in map(chr, range(0x2100))
+    if _UNSAFE_CHARACTERS.fullmatch(char)
 }
 # What stands before a host: https://user:password@host/
 _USERINFO = re.compile(r"(?<=//)[^/?#\s]*@")
-_SECRET_NAME = re.compile(r"token|secret|passw|pwd|auth|signature|api-?_?key|credential")
+_SECRET_ARGUMENT_NAME = re.compile(r"token|secret|passw|pwd|auth|signature|api-?_?key|credential")
 # In any text: token=..., ?token=..., Authorization: Bearer ...
-_ARGUMENT = re.compile(r"(?i)\b((?:access_|auth_|auth-)?token=)[^&;\s'\"]+")
-_HEADER = re.compile(
+_TOKEN_ARGUMENT = re.compile(r"(?i)\b((?:access_|auth_|auth-)?token=)[^&;\s'\"]+")
+_AUTHORIZATION_HEADER = re.compile(
     r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?)(?:(?:token|bearer|basic)\s+)?[^\s'\"]+"
 )
 _SEPARATOR = re.compile("([&;])")
 HIDDEN = "***"
 # A shorter secret would be found in innocent words.
-SHORTEST_SECRET = 6
+MIN_SECRET = 6
 
 
 def escaped(text: str) -> str:
     """
     :return: The text with control characters as escapes, like ``\\x1b``.
     """
-    return text.translate(_ESCAPES) if _CONTROL.search(text) else text
+    return text.translate(_ESCAPES) if _UNSAFE_CHARACTERS.search(text) else text
 
 
-def shortened(text: str, most: int) -> str:
+def shortened(text: str, limit: int) -> str:
     """
     Shorten a text before it is searched for secrets, which takes time.
 
-    :param most: In characters.
+    :param limit: In characters.
     :return: The text, or its beginning, which does not end within a word: that may be a secret.
     """
-    if len(text) <= most:
+    if len(text) <= limit:
         return text
-    end = max(text.rfind(separator, 0, most) for separator in " /?&;=")
+    end = max(text.rfind(separator, 0, limit) for separator in " /?&;=")
     return f"{text[: end + 1]}..."
 
 
@@ -57,8 +61,8 @@ def scrubbed_uri(uri: str) -> str:
     :param uri: As a client sent it.
     """
     path, mark, query = _USERINFO.sub(f"{HIDDEN}@", _printable(uri)).partition("?")
-    if _has_argument(path):
-        path = _ARGUMENT.sub(rf"\g<1>{HIDDEN}", _printable(unquote(unquote(path))))
+    if _has_encoded_token(path):
+        path = _TOKEN_ARGUMENT.sub(rf"\g<1>{HIDDEN}", _printable(unquote(unquote(path))))
     return path + mark + "".join(map(_scrubbed_argument, _SEPARATOR.split(query)))
 
 
@@ -69,22 +73,22 @@ def _printable(text: str) -> str:
 def _scrubbed_argument(argument: str) -> str:
     name, equals, _ = argument.partition("=")
     # A server decodes the name, so a percent-encoded one is a secret's name, too.
-    if equals and _SECRET_NAME.search(unquote_plus(name).lower()):
+    if equals and _SECRET_ARGUMENT_NAME.search(unquote_plus(name).lower()):
         return f"{name}={HIDDEN}"
-    if not _has_argument(argument):
+    if not _has_encoded_token(argument):
         return argument
     # Another URI: ?next=%2Flab%3Ftoken%3D...
     return f"{name}={HIDDEN}" if equals else HIDDEN
 
 
-def _has_argument(text: str) -> bool:
+def _has_encoded_token(text: str) -> bool:
     """
     Whether there is a secret in what is percent-encoded, once or twice.
     """
-    return "%" in text and any(map(_ARGUMENT.search, (unquote(text), unquote(unquote(text)))))
+    return "%" in text and any(map(_TOKEN_ARGUMENT.search, (unquote(text), unquote(unquote(text)))))
 
 
-def passwords(uris: Iterable[str]) -> list[str]:
+def passwords_in(uris: Iterable[str]) -> list[str]:
     """
     :return: The passwords in URIs, both percent-encoded and decoded.
     """
@@ -104,9 +108,9 @@ class Scrubber:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._spellings: set[str] = set()
-        self._known: re.Pattern[str] | None = None
-        self._encoded: re.Pattern[str] | None = None
+        self._known_forms: set[str] = set()
+        self._known_pattern: re.Pattern[str] | None = None
+        self._encoded_pattern: re.Pattern[str] | None = None
         for secret in secrets:
             self.add(secret)
 
@@ -114,31 +118,31 @@ class Scrubber:
         """
         Add a secret; one that is too short to be told from words is ignored.
         """
-        if len(secret) < SHORTEST_SECRET:
+        if len(secret) < MIN_SECRET:
             return
-        self._spellings |= {
+        self._known_forms |= {
             secret, ascii(secret)[1:-1], json.dumps(secret)[1:-1], *_in_base64(secret),
         }  # fmt: skip
-        ordered = sorted(self._spellings, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, ordered)))
-        self._encoded = re.compile("|".join(map(_percent_encoded, ordered)))
+        ordered = sorted(self._known_forms, key=len, reverse=True)
+        self._known_pattern = re.compile("|".join(map(re.escape, ordered)))
+        self._encoded_pattern = re.compile("|".join(map(_percent_encoded, ordered)))
 
-    def known(self, text: str) -> str:
+    def scrub_known(self, text: str) -> str:
         """
         :return: The text without the known secrets, however they are encoded.
         """
-        if self._encoded is not None and "%" in text:
-            text = self._encoded.sub(HIDDEN, text)
-        return text if self._known is None else self._known.sub(HIDDEN, text)
+        if self._encoded_pattern is not None and "%" in text:
+            text = self._encoded_pattern.sub(HIDDEN, text)
+        return text if self._known_pattern is None else self._known_pattern.sub(HIDDEN, text)
 
     def __call__(self, text: str) -> str:
         """
         :return: The text without known secrets and without what looks like one.
         """
-        text = self.known(text)
+        text = self.scrub_known(text)
         text = _USERINFO.sub(f"{HIDDEN}@", text)
-        text = _ARGUMENT.sub(rf"\g<1>{HIDDEN}", text)
-        return _HEADER.sub(rf"\g<1>{HIDDEN}", text)
+        text = _TOKEN_ARGUMENT.sub(rf"\g<1>{HIDDEN}", text)
+        return _AUTHORIZATION_HEADER.sub(rf"\g<1>{HIDDEN}", text)
 
 
 def _in_base64(secret: str) -> Iterator[str]:

@@ -5,16 +5,18 @@ Interfaces of personalities: what the gateway gives them, and what they provide.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 from zope.interface import Attribute, Interface
 
-from kgd.kernels.interfaces import IKernel
+from kgd.auth.token import AuthToken
+from kgd.kernels.interfaces import IKernel, IKernels, IKernelSpecs
 from kgd.notebook.api import NotebookAPI, NotebookSource
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
@@ -43,55 +45,116 @@ class ICellParser(Interface):
 
 class Access(enum.Enum):
     """
-    What a path demands of a request before it is served.
+    What a request needs before it is served.
     """
 
     GUARDED = "the token and an allowed origin"
     ANY_ORIGIN = "the token"
     PUBLIC = "nothing"
-    UNKNOWN = "nothing is served there, which needs no token to learn"
+    UNKNOWN = "nothing, because the path is not served"
+
+
+@attrs.frozen
+class Match:
+    """
+    What a personality serves for one method and path.
+
+    :ivar access: What the request needs before ``render`` is called.
+    :ivar methods: The methods of the path in upper case, ``HEAD`` included; the gateway refuses all
+        others with a 405 and names these in ``Allow``. With ``OPTIONS`` among them, ``render``
+        answers that method, except for a browser's preflight requests.
+    :ivar render: Called with the request of ``twisted.web``; returns as ``IResource.render`` does,
+        or raises one of :py:mod:`kgd.errors`. ``postpath`` has the segments of the path below the
+        base URL, percent-encoded as they were sent.
+    :ivar scope: The scope that the client must have, as in :py:mod:`kgd.auth.identities`; empty if
+        it needs none.
+    :ivar route: The pattern of the path, which metrics show as ``handler``; empty for ``unknown``.
+    """
+
+    access: Access
+    methods: Sequence[str]
+    render: Callable[[Any], bytes | int]
+    scope: str = ""
+    route: str = ""
+
+
+@attrs.frozen
+class Readiness:
+    """
+    Whether a personality takes new requests.
+
+    :ivar remarks: Lines for operators, which ``/readyz`` shows when it is ready.
+    """
+
+    is_ready: bool = True
+    remarks: Sequence[str] = ()
+
+
+class IOperations(Interface):
+    """
+    The endpoints for operators, which the gateway serves itself unless the personality serves these
+    paths: ``/healthz``, ``/readyz``, ``/metrics`` and ``/api/drain``.
+    """
+
+    routes: Sequence[Any] = Attribute("Their kgd.web.routes.Route values, for descriptions.")
+    status_routes: Sequence[Any] = Attribute(
+        "The routes of ``/api/status``, for personalities that serve it."
+    )
+    personality: Any = Attribute("The IPersonality that is served, or None before there is one.")
+
+    def match(method: str, path: str) -> Match | None:
+        """
+        As :py:meth:`IPersonality.match`, which is asked before.
+        """
+
+    def record_use(request: Any, path: str) -> None:
+        """
+        Remember when the gateway was last used; called for each request that is served.
+
+        :param path: Below the base URL.
+        """
 
 
 class IGateway(Interface):
     """
-    What a personality gets to work with.
+    The parts of a gateway that its personality uses.
     """
 
-    reactor: Any = Attribute("The reactor.")
+    reactor: IReactorTime = Attribute("The reactor.")
     settings: Settings = Attribute("The settings.")
-    kernels: Any = Attribute("The IKernels.")
-    kernel_specs: Any = Attribute("The IKernelSpecs.")
-    draining: Draining = Attribute("Whether nothing new is to be begun any more.")
-    counters: Counters = Attribute("What has happened.")
-    audit: AuditLog = Attribute("Where it is written down who did what.")
-    open_sockets: OpenSockets = Attribute("The WebSockets that have to be closed before the end.")
+    kernels: IKernels = Attribute("The running kernels.")
+    kernel_specs: IKernelSpecs = Attribute("The installed kernelspecs.")
+    draining: Draining = Attribute("Whether new work is refused.")
+    counters: Counters = Attribute("What metrics count.")
+    audit: AuditLog = Attribute("The audit log.")
+    open_sockets: OpenSockets = Attribute("The WebSockets to close before the gateway ends.")
+    token: AuthToken = Attribute("The token; the gateway checks it before it calls a personality.")
+    operations: IOperations = Attribute("The endpoints that the gateway serves itself.")
     options: Mapping[str, Any] = Attribute(
-        "What was chosen for the options that the personality's maker has, by their names."
+        "The values of the options of the personality's maker, by name."
     )
 
     def run(kernel: IKernel, source: str) -> Deferred[Outputs]:
         """
-        Run code in a kernel, when it is ready and has done what it was asked before.
+        Run code in a kernel, as soon as it is ready and has done what it was asked before.
 
-        :return: Fires with what has come of it, which may be an error of the code's. Fails with
+        :return: Fires with the outputs, among which may be an error of the code. Fails with
             :py:exc:`kgd.errors.KernelStartFailed` or :py:exc:`kgd.errors.KernelLost` when the
             kernel is gone, and with :py:exc:`kgd.errors.ResponseTooLarge` for more output than
-            ``--max-response-size``. The code goes on when nobody waits for it any more;
-            :py:meth:`IKernels.interrupt` ends it.
+            ``--max-response-size``. Cancelling it does not stop the code, but
+            :py:meth:`IKernels.interrupt` does.
         """
-
-    token: Any = Attribute("The kgd.auth.token.AuthToken; the guard asks it, before any resource.")
 
     def private_directory(name: str) -> Path:
         """
-        :return: A directory that nobody else can list or write to, made for this name if it is
-            not there. It goes with the gateway.
+        :return: The directory of this name, which only the gateway can list and write to. It is
+            created if necessary, and removed when the gateway ends.
         """
 
     def hand_over(*paths: Path) -> None:
         """
-        Let kernels have files and directories of ours, which they could otherwise not read if
-        they run as another user. First what is in a directory, then the directory.
+        Make files and directories of the gateway readable for kernels that run as another user.
+        Name the files of a directory before the directory.
 
         :raises OSError:
         """
@@ -120,63 +183,102 @@ class PersonalityOption:
     secret: bool = False
 
 
-class IPersonality(Interface):
+class IPersonalityLifecycle(Interface):
     """
-    What the gateway looks like from outside.
+    How a personality is started and stopped.
 
-    Those methods that return a Deferred here may also be coroutines, or return nothing.
+    These methods return a Deferred, and may also be coroutines or return nothing.
     """
 
     def start() -> Deferred[None]:
         """
-        Do all that must be done before the gateway listens. A failure ends the gateway.
+        Do everything that must be done before the gateway listens. A failure ends the gateway.
         """
 
     def stop() -> Deferred[None]:
         """
-        Undo :py:meth:`start`; also called after it failed, and maybe twice. The kernels are stopped
-        afterwards, whatever happens here.
+        Undo :py:meth:`start`; also called after it failed, and possibly twice. Afterwards the
+        gateway stops the kernels.
         """
 
     def reload() -> Deferred[None]:
         """
-        The operator wants what may have changed to be read again. A failure is logged.
+        Read files and other sources again that may have changed. A failure is logged.
         """
+
+
+class IPersonality(IPersonalityLifecycle):
+    """
+    The HTTP API of a gateway.
+    """
+
+    def match(method: str, path: str) -> Match | None:
+        """
+        Find what is served; called before the token is checked.
+
+        :param method: As it was sent, so usually in upper case.
+        :param path: Below the base URL, with its leading slash, percent-encoded as it was sent.
+        :return: ``None`` for a path that is not served: a 404, even without the token.
+        :raises kgd.errors.GatewayError: when the path cannot be understood; only clients with the
+            token are told.
+        """
+
+
+class IResourcePersonality(IPersonalityLifecycle):
+    """
+    The older form of :py:class:`IPersonality`, which an adapter serves: a resource of Twisted, and
+    two methods that describe each path. Classes that declare ``IPersonality`` and have these
+    methods instead of ``match`` work, too.
+    """
 
     def resource() -> IResource:
         """
         Called once, after :py:meth:`start`.
 
         :return: What to serve below the base URL: a leaf, which finds the path in ``postpath``,
-            percent-encoded as it came; a tree of resources; or a Klein application. Requests that
-            the guard refuses never reach it.
+            percent-encoded as it was sent; a tree of resources; or a Klein application. Requests
+            that the gateway refuses never reach it.
         """
 
     def access(path: str) -> Access:
         """
-        :param path: Below the base URL, with its leading slash, percent-encoded as it came.
+        :param path: As for :py:meth:`IPersonality.match`.
         """
 
     def methods(path: str) -> Sequence[str]:
         """
-        :param path: As for :py:meth:`access`.
-        :return: What may be asked of the path; nothing if it is not served. With ``OPTIONS`` among
-            them, the resource itself answers that, unless a browser asks in advance.
+        :param path: As for :py:meth:`IPersonality.match`.
+        :return: As :py:attr:`Match.methods`; empty for a path that is not served.
+        """
+
+
+class IMonitored(Interface):
+    """
+    Optional for a personality: what it adds to ``/readyz`` and ``/metrics``.
+    """
+
+    def readiness() -> Readiness:
+        """
+        Called for each ``GET /readyz`` while the gateway is not draining.
+        """
+
+    def metrics() -> Iterable[Any]:
+        """
+        :return: Metric families of ``prometheus_client``, made when they are asked for.
         """
 
 
 class IDrainable(Interface):
     """
-    What a personality may provide, too: how it is drained. For others, new kernels are refused, and
-    draining is over when there is no kernel.
+    Optional for a personality: how it drains. Without it, new kernels are refused, and draining
+    ends when no kernel is left.
     """
 
     def drain() -> Deferred[None]:
         """
-        Begin nothing new from now on, and refuse what would be, with
-        :py:exc:`kgd.errors.Unavailable`.
+        Refuse new work from now on, with :py:exc:`kgd.errors.Unavailable`.
 
-        :return: Fires when everything that had been begun is done.
+        :return: Fires when all present work is done.
         """
 
 

@@ -1,18 +1,16 @@
 """
-The personality ``jupyter_websocket``: what Jupyter's own server does for kernels.
+The personality ``jupyter_websocket``: the part of Jupyter Server's API that is about kernels.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.plugin import IPlugin
-from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from kgd.interfaces import Access, IGateway, IPersonality, IPersonalityMaker
+from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker, Match
 from kgd.sessions.store import SessionStore
 from kgd.web.access import PUBLIC
 from kgd.web.api.about import AboutAPI
@@ -22,10 +20,6 @@ from kgd.web.api.kernelspecs import KernelSpecsAPI
 from kgd.web.api.me import MeAPI
 from kgd.web.api.openapi import SwaggerAPI
 from kgd.web.api.sessions import SessionsAPI
-from kgd.web.operations.drain import DrainAPI
-from kgd.web.operations.health import HealthAPI
-from kgd.web.operations.metrics import MetricsAPI
-from kgd.web.operations.status import StatusAPI
 from kgd.web.routes import Route, RouteTable
 
 
@@ -38,35 +32,31 @@ class JupyterWebsocket:
     def __init__(self, gateway: IGateway) -> None:
         settings = gateway.settings
         self._kernels = gateway.kernels
+        self._operations = gateway.operations
         draining = gateway.draining
         sessions = SessionStore(settings, gateway.kernels, draining)
-        status = StatusAPI(gateway.kernels, time.time)
         self._table = RouteTable(
             [
                 *AboutAPI().routes(),
-                *status.routes(),
+                *gateway.operations.status_routes,
                 *MeAPI().routes(),
-                *HealthAPI(lambda: not draining.is_on).routes(),
-                *MetricsAPI(gateway, status).routes(),
-                *DrainAPI(draining, gateway.kernels).routes(),
-                *SwaggerAPI(self._routes).routes(),
+                *SwaggerAPI(self._described).routes(),
                 *KernelsAPI(settings, gateway.kernels, draining).routes(),
                 *ChannelsAPI(gateway).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                 *SessionsAPI(settings, sessions).routes(),
             ],
-            status.note,
             PUBLIC,
         )
 
-    def _routes(self) -> tuple[Route, ...]:
-        return self._table.routes
+    def _described(self) -> Iterable[Route]:
+        return (*self._table.routes, *self._operations.routes)
 
     def start(self) -> Deferred[None]:
         """
-        Have the spare kernels ready before the gateway listens.
+        Start the spare kernels.
         """
-        return self._kernels.prespawn()  # type: ignore[no-any-return]
+        return self._kernels.prespawn()
 
     def stop(self) -> Deferred[None]:
         """
@@ -76,41 +66,23 @@ class JupyterWebsocket:
 
     def reload(self) -> Deferred[None]:
         """
-        There is nothing that could be read again.
+        Nothing can be read again.
         """
         return succeed(None)
 
-    def resource(self) -> IResource:
-        """
-        :return: The API.
-        """
-        return self._table.resource()
-
-    def access(self, path: str) -> Access:
-        """
-        :return: What the route of this path demands.
-        """
-        return self._table.access(path)
-
-    def methods(self, path: str) -> Sequence[str]:
-        """
-        :return: What the routes of this path take.
-        """
-        return self._table.methods(path)
+    def match(self, method: str, path: str) -> Match | None:
+        return self._table.match(method, path)
 
 
 @implementer(IPlugin, IPersonalityMaker)
 class JupyterWebsocketMaker:
     """
-    Makes it.
+    Makes :py:class:`JupyterWebsocket`, which works with any settings.
     """
 
     name = "jupyter_websocket"
 
     def make(self, gateway: IGateway) -> IPersonality:
-        """
-        :return: The personality; it works with any settings.
-        """
         return JupyterWebsocket(gateway)
 
 

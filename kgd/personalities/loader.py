@@ -7,15 +7,13 @@ Personalities may be made by others. What they give back is checked and brought 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.plugin import getPlugins
 from twisted.python.reflect import ModuleNotFound, namedAny
-from twisted.web.resource import IResource
 from zope.interface import Interface, Invalid
 from zope.interface.exceptions import (
     BrokenImplementation,
@@ -28,11 +26,13 @@ from kgd.errors import ConfigurationError
 from kgd.interfaces import (
     IDrainable,
     IGateway,
+    IMonitored,
     IPersonality,
     IPersonalityMaker,
+    IResourcePersonality,
     PersonalityOption,
 )
-from kgd.web.embedded import resource_of_application
+from kgd.personalities.resource_adapter import ResourceAdapter, is_older_form
 
 # The modules of the Jupyter Kernel Gateway, as old configurations name them.
 _LEGACY_PREFIX = "kernel_gateway."
@@ -40,20 +40,6 @@ _LEGACY_PREFIX = "kernel_gateway."
 _LEGACY_MAKER = "create_personality"
 # Found without a plug-in, so that a gateway can be embedded from wherever it lies.
 _BUILT_IN = ("kgd.personalities.jupyter_websocket", "kgd.personalities.notebook_http")
-
-
-def called(method: Callable[[], Any]) -> Deferred[Any]:
-    """
-    Call what others have written.
-
-    :return: What comes of it, whether that is a Deferred, a coroutine or a plain value.
-    """
-
-    def call() -> Any:
-        result = method()
-        return Deferred.fromCoroutine(result) if inspect.iscoroutine(result) else result
-
-    return maybeDeferred(call)
 
 
 # --- finding --------------------------------------------------------------------------------------
@@ -103,9 +89,13 @@ def make(maker: IPersonalityMaker, gateway: IGateway) -> IPersonality:
     options = options_of(maker, gateway.settings.personality_options)
     personality = maker.make(attrs.evolve(gateway, options=options))  # type: ignore[misc]
     what = f"what the personality {maker.name} makes"
+    for optional in (IDrainable, IMonitored):
+        if optional.providedBy(personality):
+            _verify(optional, personality, what)
+    if is_older_form(personality):
+        _verify(IResourcePersonality, personality, what, is_declared=False)
+        return ResourceAdapter(personality, maker.name)
     _verify(IPersonality, personality, what)
-    if IDrainable.providedBy(personality):
-        _verify(IDrainable, personality, what)
     return personality
 
 
@@ -171,14 +161,20 @@ def _the_one(api: str, named: Sequence[Any]) -> Any:
 # --- checking -------------------------------------------------------------------------------------
 
 
-def _verify(interface: type[Interface], candidate: object, what: str) -> None:
+def _verify(
+    interface: type[Interface], candidate: object, what: str, is_declared: bool = True
+) -> None:
+    """
+    :param is_declared: Whether the candidate must declare the interface.
+    :raises kgd.errors.ConfigurationError: when the candidate does not provide it.
+    """
     if isinstance(candidate, type) and interface.implementedBy(candidate):
         raise ConfigurationError(
             f"{what} does not fit: it is the class {candidate.__name__}; it has to be an instance "
             f"of it, {candidate.__name__}()"
         )
     try:
-        verifyObject(interface, candidate)
+        verifyObject(interface, candidate, tentative=not is_declared)
     except Invalid as error:
         found = getattr(error, "exceptions", [error])
         faults = sorted({_fault(each, interface) for each in found})
@@ -198,23 +194,6 @@ def _fault(error: Exception, interface: type[Interface]) -> str:
 
 def _member(member: Any) -> str:
     return str(getattr(member, "__name__", member))
-
-
-async def resource_of(personality: IPersonality, name: str) -> IResource:
-    """
-    :param name: Of the personality, for the error.
-    :return: What it serves, which may also be a Klein application.
-    :raises ConfigurationError: when it is something else.
-    """
-    found = await called(personality.resource)
-    if not IResource.providedBy(found) and callable(getattr(found, "resource", None)):
-        found = resource_of_application(found)
-    if not IResource.providedBy(found):
-        raise ConfigurationError(
-            f"what the personality {name} makes does not fit: its resource() gives "
-            f"{type(found).__name__}, which is neither an IResource nor a Klein application"
-        )
-    return found
 
 
 # --- options --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.errors import UNREADABLE, BadSignature, MalformedMessage
+from kgd.errors import JSON_ERRORS, BadSignature, MalformedMessage
 from kgd.protocol.message_types import EXECUTE_REQUEST
 from kgd.protocol.timestamps import timestamp
 
@@ -57,7 +57,7 @@ def read_header(raw: Buffer) -> Header:
     """
     try:
         return _decode_header(raw)
-    except UNREADABLE as error:
+    except JSON_ERRORS as error:
         raise MalformedMessage(f"the message's header cannot be read: {error}") from None
 
 
@@ -75,7 +75,7 @@ def read_execution_state(status: Buffer) -> str | None:
     """
     try:
         return _decode_status(status).execution_state
-    except UNREADABLE:
+    except JSON_ERRORS:
         return None
 
 

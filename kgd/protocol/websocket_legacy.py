@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kgd.errors import UNREADABLE, MalformedMessage
+from kgd.errors import JSON_ERRORS, MalformedMessage
 from kgd.protocol.messages import (
     MAX_PARTS,
     Buffer,
@@ -57,7 +57,7 @@ def replace_nan(raw: Buffer) -> Buffer:
     try:
         # This only skips over the JSON, in a third of the time that it takes to search for words.
         _skip(raw)
-    except UNREADABLE:
+    except JSON_ERRORS:
         raw = bytes(raw)
     else:
         return raw
@@ -172,7 +172,7 @@ def _client_message(text: bytes, buffers: Sequence[Buffer] | None) -> ClientMess
 def _read_frame(text: bytes) -> _Message:
     try:
         return _decode_frame(text)
-    except UNREADABLE as error:
+    except JSON_ERRORS as error:
         wrong = error
     # Python's own json writes NaN, and accepts it: so did every gateway before us.
     if len(text) > MAX_NAN_REPLACED:
@@ -184,7 +184,7 @@ def _read_frame(text: bytes) -> _Message:
     if replaced != text:
         try:
             return _decode_frame(replaced)
-        except UNREADABLE as error:
+        except JSON_ERRORS as error:
             wrong = error
     raise MalformedMessage(f"not a message in JSON: {wrong}")
 

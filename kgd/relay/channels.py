@@ -18,7 +18,7 @@ from kgd.errors import MalformedMessage
 from kgd.execution.probe import Probe
 from kgd.execution.seeding import SeedRun
 from kgd.interfaces import (
-    GATEWAY_SHUTS_DOWN,
+    GATEWAY_SHUTDOWN_REASON,
     ClientStats,
     IAttachment,
     IClient,
@@ -405,5 +405,5 @@ class KernelChannels:
         """
         Close everything, because the gateway ends, without waiting for final output.
         """
-        self.close(GOING_AWAY, GATEWAY_SHUTS_DOWN)
+        self.close(GOING_AWAY, GATEWAY_SHUTDOWN_REASON)
         self._finish_closing()

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from kgd.errors import UNREADABLE, MalformedMessage
+from kgd.errors import JSON_ERRORS, MalformedMessage
 from kgd.execution.probe import Probe
 from kgd.execution.seeding import SeedRun
 from kgd.protocol.connection_file import ConnectionInfo
@@ -178,7 +178,7 @@ def session_of(message: KernelMessage) -> str:
     """
     try:
         return _decode_session(message.parts[0]).session
-    except UNREADABLE:
+    except JSON_ERRORS:
         return ""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from kgd.errors import UNREADABLE
+from kgd.errors import JSON_ERRORS
 from kgd.protocol.json import read_lenient_json
 from kgd.protocol.messages import Buffer, KernelMessage
 
@@ -66,7 +66,7 @@ class Redactor:
 def _read(content: Buffer) -> Any:
     try:
         return msgspec.json.decode(content)
-    except UNREADABLE:
+    except JSON_ERRORS:
         pass
     try:
         return read_lenient_json(content)

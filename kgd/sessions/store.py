@@ -56,11 +56,11 @@ class SessionStore:
 
     def list(self) -> Sequence[Session]:
         for session in tuple(self._sessions.values()):
-            if not self._runs(session.kernel):
+            if not self._is_running(session.kernel):
                 del self._sessions[session.session_id]
         return tuple(self._sessions.values())
 
-    def _runs(self, kernel: IKernel) -> bool:
+    def _is_running(self, kernel: IKernel) -> bool:
         try:
             # Another kernel may have its id by now.
             present = self._kernels.get(kernel.kernel_id) is kernel
@@ -70,7 +70,7 @@ class SessionStore:
 
     def get(self, session_id: str) -> Session:
         session = self._sessions.get(session_id)
-        if session is not None and not self._runs(session.kernel):
+        if session is not None and not self._is_running(session.kernel):
             del self._sessions[session_id]
             session = None
         if session is None:
@@ -94,7 +94,7 @@ class SessionStore:
 
         def done(result: Session | Failure) -> None:
             del self._creating[path]
-            _tell(waiters, result)
+            _fire(waiters, result)
 
         Deferred.fromCoroutine(self._create(path, request.type, request)).addBoth(done)
         return waiter
@@ -136,7 +136,7 @@ class SessionStore:
         before = self.get(session_id)
         kernel = before.kernel
         if request.kernel_id is not None:
-            kernel = self._running(request.kernel_id)
+            kernel = self._get_running(request.kernel_id)
         elif request.kernel_name is not None:
             kernel = await self._start_another(before, request)
             if session_id not in self._sessions:
@@ -158,7 +158,7 @@ class SessionStore:
             await self._stop_unless_used(before.kernel)
         return after
 
-    def _running(self, kernel_id: str) -> IKernel:
+    def _get_running(self, kernel_id: str) -> IKernel:
         try:
             kernel = self._kernels.get(kernel_id)
         except NoSuchKernel:
@@ -208,21 +208,21 @@ def _in_background(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
     """
     waiters: Waiters[T] = Waiters()
     waiter = waiters.wait()
-    Deferred.fromCoroutine(work).addBoth(lambda result: _tell(waiters, result))
+    Deferred.fromCoroutine(work).addBoth(lambda result: _fire(waiters, result))
     return waiter
 
 
-def _tell(waiters: Waiters[T], result: T | Failure) -> None:
+def _fire(waiters: Waiters[T], result: T | Failure) -> None:
     if isinstance(result, Failure):
         error = result.value
         assert isinstance(error, Exception)
         if not waiters and not isinstance(error, GatewayError):
             # A defect of the gateway, of which no caller would ever know.
             _log.failure("a request failed that its client no longer waits for", result)
-        waiters.fail(_always(error))
+        waiters.fail(_raiser_of(error))
     else:
         waiters.fire(result)
 
 
-def _always(error: Exception) -> Callable[[], Exception]:
+def _raiser_of(error: Exception) -> Callable[[], Exception]:
     return lambda: error

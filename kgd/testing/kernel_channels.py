@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from zope.interface import implementer
 
 from kgd.interfaces import (
-    GATEWAY_SHUTS_DOWN,
+    GATEWAY_SHUTDOWN_REASON,
     ClientStats,
     IAttachment,
     IClient,
@@ -72,7 +72,7 @@ class FakeChannels:
 
     :ivar attachments: ``session_id`` to attachment, those without a client too.
     :ivar connection: What they are connected to, or ``None``.
-    :ivar asked: The gateway's own requests: ``shutdown``, ``restart``, ``interrupt``.
+    :ivar control_requests: The gateway's own requests: ``shutdown``, ``restart``, ``interrupt``.
     :ivar statuses: What was told to clients with :py:meth:`publish_status`.
     :ivar clients_closed: Code and reason of :py:meth:`close_clients`.
     :ivar closed: Code and reason of :py:meth:`close`.
@@ -81,7 +81,7 @@ class FakeChannels:
     :ivar error: What :py:meth:`connect` raises as long as it is not ``None``.
     :ivar pending_executions: How many requests shall seem not to be answered.
     :ivar seed: What :py:meth:`connect` was told to run; nothing runs it.
-    :ivar losses: What unanswered requests were answered with, as name and value of an error.
+    :ivar disconnect_errors: Name and value of the errors that unanswered requests got.
     """
 
     def __init__(self, observer: IKernelObserver | None = None) -> None:
@@ -89,13 +89,13 @@ class FakeChannels:
         self.attachments: dict[str, FakeAttachment] = {}
         self.connection: ConnectionInfo | None = None
         self.pending_executions: int = 0
-        self.asked: list[str] = []
+        self.control_requests: list[str] = []
         self.statuses: list[str] = []
         self.clients_closed: tuple[int, str] | None = None
         self.closed: tuple[int, str] | None = None
         self.on_shutdown: Callable[[bool], None] = lambda _restart: None
         self.error: Exception | None = None
-        self.losses: list[tuple[str, str]] = []
+        self.disconnect_errors: list[tuple[str, str]] = []
         self.seed: tuple[str, ...] = ()
 
     @property
@@ -142,20 +142,20 @@ class FakeChannels:
         Forget where to.
         """
         self.connection = None
-        self.losses.append((ename, evalue))
+        self.disconnect_errors.append((ename, evalue))
 
     def request_shutdown(self, restart: bool) -> None:
         """
         Remember the request, and do what :py:attr:`on_shutdown` does.
         """
-        self.asked.append("restart" if restart else "shutdown")
+        self.control_requests.append("restart" if restart else "shutdown")
         self.on_shutdown(restart)
 
     def request_interrupt(self) -> None:
         """
         Remember the request.
         """
-        self.asked.append("interrupt")
+        self.control_requests.append("interrupt")
 
     def publish_status(self, execution_state: str) -> None:
         """
@@ -240,4 +240,4 @@ class FakeRelay:
         """
         self.running = False
         for channels in self.opened.values():
-            channels.close(GOING_AWAY, GATEWAY_SHUTS_DOWN)
+            channels.close(GOING_AWAY, GATEWAY_SHUTDOWN_REASON)

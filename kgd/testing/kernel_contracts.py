@@ -24,7 +24,7 @@ from kgd.errors import (
     NoSuchKernelSpec,
 )
 from kgd.interfaces import (
-    Ended,
+    ExitStatus,
     IKernel,
     IKernelLauncher,
     IKernelProcess,
@@ -89,7 +89,7 @@ class LauncherContract(TestCase):
         """
         launched = await provisioner.launch(([] if announced is None else announced).append)
 
-        def end() -> Deferred[Ended]:
+        def end() -> Deferred[ExitStatus]:
             launched.process.signal(signal.SIGKILL)
             return launched.process.when_ended()
 
@@ -170,7 +170,7 @@ class LauncherContract(TestCase):
         """
         process = await self.launch()
         process.signal(signal.SIGKILL)
-        self.assertEqual(await process.when_ended(), Ended(signal=signal.SIGKILL))
+        self.assertEqual(await process.when_ended(), ExitStatus(signal=signal.SIGKILL))
 
     async def test_each_waiter_has_a_deferred(self) -> None:
         """
@@ -181,7 +181,7 @@ class LauncherContract(TestCase):
         impatient.addErrback(lambda failure: failure.trap(CancelledError))
         impatient.cancel()
         process.signal(signal.SIGTERM)
-        self.assertEqual(await patient, Ended(signal=signal.SIGTERM))
+        self.assertEqual(await patient, ExitStatus(signal=signal.SIGTERM))
 
     async def test_after_the_end(self) -> None:
         """

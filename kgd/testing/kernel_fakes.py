@@ -17,7 +17,7 @@ from kgd.deferreds import Waiters
 from kgd.errors import KernelStartFailed, NoSuchKernelSpec
 from kgd.interfaces import (
     NO_LIMITS,
-    Ended,
+    ExitStatus,
     IKernelLauncher,
     IKernelProcess,
     IKernelProvisioner,
@@ -93,7 +93,7 @@ class FakeProcess:
     :ivar kernel_id: What it was launched with, as are ``argv``, ``env`` and ``cwd``.
     :ivar pid: A number that no other fake process has.
     :ivar signals: The signals that it got while it lived.
-    :ivar deadly: The signals that end it; empty this for a process that ignores even SIGKILL.
+    :ivar deadly_signals: The signals that end it; empty for a process that ignores even SIGKILL.
     :ivar ended: How it ended, once it has.
     """
 
@@ -113,9 +113,9 @@ class FakeProcess:
         self.env = dict(env or {})
         self.cwd = cwd
         self.signals: list[int] = []
-        self.deadly: set[int] = {signal.SIGTERM, signal.SIGKILL}
-        self.ended: Ended | None = None
-        self._waiters: Waiters[Ended] = Waiters()
+        self.deadly_signals: set[int] = {signal.SIGTERM, signal.SIGKILL}
+        self.ended: ExitStatus | None = None
+        self._waiters: Waiters[ExitStatus] = Waiters()
 
     def signal(self, signum: int) -> None:
         """
@@ -124,22 +124,22 @@ class FakeProcess:
         if self.ended is not None:
             return
         self.signals.append(signum)
-        if signum in self.deadly:
-            self.end(Ended(signal=int(signum)))
+        if signum in self.deadly_signals:
+            self.end(ExitStatus(signal=int(signum)))
 
-    def when_ended(self) -> Deferred[Ended]:
+    def when_ended(self) -> Deferred[ExitStatus]:
         return self._waiters.wait() if self.ended is None else succeed(self.ended)
 
     def describe(self) -> str:
         return f"fake process {self.pid}"
 
-    def end(self, ended: Ended | None = None) -> None:
+    def end(self, ended: ExitStatus | None = None) -> None:
         """
         End the process.
 
         :param ended: How; with exit code 0 if not given.
         """
-        self.ended = ended or Ended(exit_code=0)
+        self.ended = ended or ExitStatus(exit_code=0)
         self._waiters.fire(self.ended)
 
 

@@ -24,8 +24,8 @@ from zope.interface import implementer
 from kgd.deferreds import Waiters
 from kgd.errors import KernelLimitReached, KernelStartFailed, NoSuchKernel
 from kgd.interfaces import (
-    GATEWAY_SHUTS_DOWN,
-    SHUT_DOWN,
+    GATEWAY_SHUTDOWN_REASON,
+    SHUT_DOWN_REASON,
     IKernel,
     IKernels,
     IKernelSpecs,
@@ -125,7 +125,7 @@ class MemoryKernels:
         self._wall_clock = wall_clock
         self._monotonic = monotonic
         self._kernels: dict[str, MemoryKernel] = {}
-        self._reasons: dict[str, str] = {}
+        self._end_reasons: dict[str, str] = {}
         self.error: Exception | None = None
         self.interrupted: list[str] = []
         self.suspended: set[str] = set()
@@ -145,7 +145,7 @@ class MemoryKernels:
     def _start(self, request: StartRequest) -> IKernel:
         self._raise_error()
         if self.closed:
-            raise KernelStartFailed(GATEWAY_SHUTS_DOWN)
+            raise KernelStartFailed(GATEWAY_SHUTDOWN_REASON)
         kernel_id = new_kernel_id()
         if request.kernel_id is not None:
             kernel_id = check_kernel_id(request.kernel_id)
@@ -161,7 +161,7 @@ class MemoryKernels:
             check_client_environment(request.env)
         now = self._monotonic()
         kernel = MemoryKernel(kernel_id, spec, request, self._wall_clock(), now, now)
-        self._reasons.pop(kernel_id, None)
+        self._end_reasons.pop(kernel_id, None)
         self._kernels[kernel_id] = kernel
         return kernel
 
@@ -171,14 +171,14 @@ class MemoryKernels:
             raise error
 
     def has_room(self) -> bool:
-        most = self._settings.max_kernels
-        return most is None or len(self._kernels) < most
+        limit = self._settings.max_kernels
+        return limit is None or len(self._kernels) < limit
 
     def get(self, kernel_id: str) -> MemoryKernel:
         try:
             return self._kernels[kernel_id]
         except KeyError:
-            reason = self._reasons.get(kernel_id)
+            reason = self._end_reasons.get(kernel_id)
             ended = f" (it ended: {reason})" if reason else ""
             raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}") from None
 
@@ -206,15 +206,15 @@ class MemoryKernels:
         kernel.last_used = self._monotonic()
         kernel.busy_since = None
 
-    def stop(self, kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
+    def stop(self, kernel_id: str, reason: str = SHUT_DOWN_REASON) -> Deferred[None]:
         return self._do(kernel_id, lambda kernel: self._stop(kernel, reason))
 
-    def _stop(self, kernel: MemoryKernel, reason: str = SHUT_DOWN) -> None:
+    def _stop(self, kernel: MemoryKernel, reason: str = SHUT_DOWN_REASON) -> None:
         del self._kernels[kernel.kernel_id]
         kernel.execution_state = "dead"
         kernel.stopping = True
-        if reason != SHUT_DOWN:
-            kernel.reason = self._reasons[kernel.kernel_id] = reason
+        if reason != SHUT_DOWN_REASON:
+            kernel.reason = self._end_reasons[kernel.kernel_id] = reason
         kernel.channels.close(NORMAL, reason)
         self._check_drained()
 
@@ -244,7 +244,7 @@ class MemoryKernels:
         if self.draining.is_on and not self._kernels:
             self._drained.fire(None)
 
-    def lose(self, kernel_id: str) -> None:
+    def crash(self, kernel_id: str) -> None:
         """
         Let a kernel die by itself.
         """

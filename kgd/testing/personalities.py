@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
-from twisted.web.resource import IResource
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -33,12 +32,13 @@ from kgd.interfaces import (
 )
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
-from kgd.personalities.loader import called, make, resource_of
+from kgd.personalities.loader import make
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
 from kgd.shutdown import Draining, OpenSockets
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
 from kgd.testing.web import MemoryClient
+from kgd.web.operations.routes import Operations
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase
@@ -64,7 +64,7 @@ class MemoryGateway:
 
     settings: Settings = attrs.field(factory=Settings)
     options: Mapping[str, Any] = attrs.field(factory=dict)
-    reactor: Any = attrs.field(factory=Clock)
+    reactor: Clock = attrs.field(factory=Clock)
     kernel_specs: FakeKernelSpecs = attrs.field(factory=FakeKernelSpecs)
     kernels: MemoryKernels = attrs.field()
     draining: Draining = attrs.field(factory=Draining)
@@ -74,6 +74,7 @@ class MemoryGateway:
     token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     outputs: list[Outputs | Exception] = attrs.field(factory=list)
     ran: list[tuple[IKernel, str]] = attrs.field(factory=list)
+    operations: Operations = attrs.Factory(Operations, takes_self=True)
 
     @kernels.default
     def _kernels(self) -> MemoryKernels:
@@ -140,7 +141,7 @@ class PersonalityContract(SynchronousTestCase):
         """
         :return: What a method gives, be it at once or by a Deferred or a coroutine.
         """
-        return self.successResultOf(called(method))
+        return self.successResultOf(maybeDeferred(method))
 
     def start(self, **settings: Any) -> IPersonality:
         """
@@ -156,16 +157,11 @@ class PersonalityContract(SynchronousTestCase):
         :return: A client of a personality that has been started.
         """
         personality = self.start(**settings)
-        resource = self.resource(personality)
-        client = MemoryClient(self.gateway.settings, personality, resource)
+        client = MemoryClient(
+            self.gateway.settings, personality, operations=self.gateway.operations
+        )
         self.addCleanup(client.close)
         return client
-
-    def resource(self, personality: IPersonality) -> IResource:
-        """
-        :return: What it serves.
-        """
-        return self.successResultOf(Deferred.fromCoroutine(resource_of(personality, "it")))
 
     def methods_of(self, client: MemoryClient, path: str) -> list[str]:
         """
@@ -212,37 +208,65 @@ class PersonalityContract(SynchronousTestCase):
         personality = self.start()
         self.result_of(personality.reload)
         for path in self.served:
-            self.assertIsNot(personality.access(path), Access.UNKNOWN, path)
+            self.assertIsNotNone(personality.match("GET", path), path)
 
     def test_serves(self) -> None:
         """
-        There is a resource, and what is said to be served has methods and an access.
+        What is said to be served has methods, in upper case, and an access.
         """
         personality = self.start()
-        self.resource(personality)
         self.assertTrue(self.served, "name some paths")
         for path in self.served:
-            expected = Access.PUBLIC if path in self.public else None
-            access = personality.access(path)
-            self.assertIsInstance(access, Access)
-            self.assertIsNot(access, Access.UNKNOWN, path)
-            self.assertEqual(access is Access.PUBLIC, expected is not None, path)
-            methods = personality.methods(path)
-            self.assertTrue(methods, path)
-            self.assertEqual([each.upper() for each in methods], list(methods))
+            match = personality.match("OPTIONS", path)
+            assert match is not None, path
+            self.assertIsInstance(match.access, Access)
+            self.assertIsNot(match.access, Access.UNKNOWN, path)
+            self.assertEqual(match.access is Access.PUBLIC, path in self.public, path)
+            self.assertTrue(match.methods, path)
+            self.assertEqual([each.upper() for each in match.methods], list(match.methods))
+            self.assertIsInstance(match.scope, str)
+            for method in {*match.methods} - {"OPTIONS"}:
+                again = personality.match(method, path)
+                assert again is not None, (method, path)
+                self.assertIs(again.access, match.access, (method, path))
+                self.assertIn(method, again.methods, path)
 
     def test_strange_paths(self) -> None:
         """
-        Any path may be asked for; what is not served has no methods.
+        Any path may be asked for; what is served has methods.
         """
         personality = self.start()
         for path in _STRANGE_PATHS:
             try:
-                access, methods = personality.access(path), personality.methods(path)
+                match = personality.match("OPTIONS", path)
             except GatewayError:
                 continue
-            self.assertIsInstance(access, Access)
-            self.assertEqual(access is Access.UNKNOWN, not methods, path)
+            if match is not None:
+                self.assertIsInstance(match.access, Access)
+                self.assertIsNot(match.access, Access.UNKNOWN, path)
+                self.assertTrue(match.methods, path)
+
+    def test_other_methods(self) -> None:
+        """
+        A method that a path does not take is a 405 that names those it takes.
+        """
+        client = self.serve()
+        for path in self.served:
+            methods = self.methods_of(client, path)
+            response = client.request("BREW", path)
+            self.assertEqual(response.code, 405, path)
+            allowed = set(response.headers["allow"].split(", "))
+            self.assertLessEqual({*methods, "OPTIONS"}, allowed, path)
+
+    def test_monitoring(self) -> None:
+        """
+        The gateway's probes are there unless the personality serves these paths, and show what it
+        adds to them.
+        """
+        client = self.serve(metrics_public=True)
+        for path in ("/healthz", "/readyz", "/metrics"):
+            if path not in self.served:
+                self.assertEqual(client.request("GET", path).code, 200, path)
 
     def test_unknown_path(self) -> None:
         """

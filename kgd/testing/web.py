@@ -16,15 +16,17 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
+from kgd.auth.token import AuthToken
 from kgd.interfaces import IPersonality
 from kgd.observability.counters import Counters
+from kgd.personalities.resource_adapter import ResourceAdapter, is_older_form
 from kgd.settings import Settings
-from kgd.web.root import GatewayResource
-from kgd.web.routes import RouteTable
+from kgd.web.operations.routes import Operations
+from kgd.web.root import RootResource
 from kgd.web.server.site import GatewaySite
 
 # Of a documentation network: not this machine's, to which web pages have special ways.
-ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 8888)
+EXAMPLE_ADDRESS = IPv4Address("TCP", "192.0.2.1", 8888)
 
 
 class _Transport(StringTransport):
@@ -75,14 +77,16 @@ class Response:
 
 class MemoryClient:
     """
-    Sends requests to a personality as it is served by a gateway with these settings.
+    Sends requests to a personality, through all checks of a gateway with these settings.
 
-    :param resource: What the personality serves, if it does not say so at once.
-    :ivar clock: The time of the connections.
-    :ivar transport: Of the latest connection.
-    :param tally: Where requests are counted.
+    :param resource: The resource of a personality of the older form that has not been started; by
+        default, the personality is asked for it.
+    :param counters: Where to count requests.
     :param host: The gateway's own address.
-    :param operations: What the gateway serves by itself.
+    :param operations: The endpoints that the gateway serves itself; none by default.
+    :param token: Authenticates requests; by default, the token that the settings hold.
+    :ivar clock: The time of the connections.
+    :ivar transport: The transport of the latest connection.
     """
 
     def __init__(
@@ -91,12 +95,15 @@ class MemoryClient:
         personality: IPersonality,
         resource: IResource | None = None,
         counters: Counters | None = None,
-        host: object = ELSEWHERE,
-        operations: RouteTable | None = None,
+        host: object = EXAMPLE_ADDRESS,
+        operations: Operations | None = None,
+        token: AuthToken | None = None,
     ) -> None:
         self.clock = Clock()
-        served = resource or personality.resource()
-        root = GatewayResource(settings, personality, served, counters, operations=operations)
+        if is_older_form(personality):
+            older: Any = personality
+            personality = ResourceAdapter(older, resource=resource or older.resource())
+        root = RootResource(settings, personality, counters, None, token, operations)
         self._site = GatewaySite(settings, root, self.clock, self.clock.seconds)
         self._site.startFactory()
         self._host = host
@@ -159,11 +166,11 @@ def read_response(raw: bytes) -> Response:
         name, _, value = field.partition(": ")
         headers[name.lower()] = value
     if "transfer-encoding" in headers:
-        body = _joined(body)
+        body = _decode_chunks(body)
     return Response(int(code), reason, headers, body)
 
 
-def _joined(chunks: bytes) -> bytes:
+def _decode_chunks(chunks: bytes) -> bytes:
     """
     :param chunks: A body as RFC 9112 has it in chunks, without extensions and trailers.
     """

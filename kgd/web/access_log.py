@@ -62,7 +62,7 @@ class RequestLogs:
         """
         duration = self.monotonic() - exchange.began
         method = request.method.decode("latin-1")
-        self._counters.answered(method, exchange.route, code, duration)
+        self._counters.request_answered(method, exchange.route, code, duration)
         level = "info" if code < 500 else "warn"
         if self._wanted is False or (code < 400 and not self._wanted):
             level = "debug"

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from kgd.errors import UNREADABLE, BodyTooLarge, InvalidRequest
+from kgd.errors import JSON_ERRORS, BodyTooLarge, InvalidRequest
 
 # In bytes. What is read here is small; decoded, it may need many times its size.
 MOST_JSON = 4 * 1024 * 1024
@@ -38,7 +38,7 @@ def read_object_or_none(request: Any) -> dict[str, Any] | None:
         return None
     try:
         value = msgspec.json.decode(raw)
-    except UNREADABLE:
+    except JSON_ERRORS:
         raise InvalidRequest("Invalid JSON in body of request") from None
     if value is None:
         return None

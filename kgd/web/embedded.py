@@ -11,7 +11,6 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource, getChildForRequest
-from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from kgd import errors
@@ -34,10 +33,7 @@ def render(resource: IResource, request: Any, path: str) -> Any:
     found = getChildForRequest(resource, request)  # type: ignore[no-untyped-call]
     if _is_nothing(found):
         raise errors.NoSuchResource("")
-    body = found.render(request)
-    if body is not NOT_DONE_YET and not isinstance(body, bytes):
-        raise TypeError(f"the personality has answered with {type(body)} instead of bytes")
-    return body
+    return found.render(request)
 
 
 def _is_nothing(resource: IResource) -> bool:

@@ -13,7 +13,7 @@ from weakref import proxy
 from twisted.web.resource import IResource, Resource
 
 from kgd import errors
-from kgd.auth.in_requests import presented, without_token
+from kgd.auth.in_requests import token_from_query, without_token
 from kgd.observability.counters import Counters
 from kgd.settings import Settings
 from kgd.web.embedded import fail
@@ -57,7 +57,7 @@ class MountedResource(Resource):
     What an application puts into its tree, before the gateway is started and after it has ended.
 
     :param tally: Where requests are counted.
-    :ivar served: What is there, or ``None`` while the gateway does not run.
+    :ivar root: The gateway's resource, or ``None`` while it does not run.
     :ivar reason: Why it does not, for clients.
     """
 
@@ -67,7 +67,7 @@ class MountedResource(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._settings = settings
         self._response_headers = ResponseHeaders(settings, counters)
-        self.served: IResource | None = None
+        self.root: IResource | None = None
         self.reason = "the gateway has not been started"
 
     def render(self, request: Any) -> Any:
@@ -75,7 +75,7 @@ class MountedResource(Resource):
         Answer, if the gateway runs.
         """
         self._make_ours(request)
-        if self.served is None:
+        if self.root is None:
             return self._refuse(request, errors.Unavailable(self.reason, 1))
         limit = self._settings.max_body_size
         if request.content.seek(0, os.SEEK_END) > limit:
@@ -83,7 +83,7 @@ class MountedResource(Resource):
                 request, errors.BodyTooLarge(f"the body may have at most {limit} bytes")
             )
         request.content.seek(0)
-        return self.served.render(request)  # type: ignore[no-untyped-call]
+        return self.root.render(request)  # type: ignore[no-untyped-call]
 
     def _refuse(self, request: Any, error: errors.GatewayError) -> bytes:
         self._response_headers.prepare(request).watch()
@@ -113,7 +113,7 @@ def _hide_token(request: Any) -> None:
     not look.
     """
     headers = request.requestHeaders
-    token = presented(_query(request), None)
+    token = token_from_query(_query(request))
     if token is not None:
         # The one in the query counts.
         headers.setRawHeaders(b"Authorization", [b"token " + token])

@@ -1,44 +1,42 @@
 """
-The root of what is served: CORS, then the name, the token and the origin, then the personality.
+The root of the resource tree: checks host name, token, scope and origin, then calls the
+personality.
 """
 
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from twisted.web.error import UnsupportedMethod
-from twisted.web.resource import IResource, Resource
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from kgd import errors
-from kgd.auth.in_requests import presented
+from kgd.auth.in_requests import token_from_request
 from kgd.auth.token import AuthToken
 from kgd.endpoints.origins import is_allowed
-from kgd.interfaces import Access, IPersonality
+from kgd.interfaces import Access, IOperations, IPersonality, Match
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
 from kgd.observability.request_context import CURRENT_REQUEST
 from kgd.settings import Settings
 from kgd.web.access import HostGuard
-from kgd.web.access_log import RequestLog, request_log_of
-from kgd.web.embedded import render
+from kgd.web.access_log import RequestLog, request_log_of, set_route
 from kgd.web.errors import refuse
 from kgd.web.mounted import note_base, take_base
 from kgd.web.responses import ResponseHeaders
 
-if TYPE_CHECKING:
-    # Klein, which this imports, would choose a reactor.
-    from kgd.web.routes import RouteTable
 
-
-class GatewayResource(Resource):
+class RootResource(Resource):
     """
-    Wraps the whole tree of a personality, so that no route can be forgotten.
+    Serves the personality and the gateway's operations. No request reaches them before all checks.
 
-    :param tally: Where to count requests.
-    :param audit: Who wants to know with which token they come.
-    :param token: What they have to present; by default, what the settings hold themselves.
-    :param operations: What is served below constant paths that are unknown to the personality.
+    :param counters: Where to count requests.
+    :param audit: Gets a fingerprint of each token, if it is on.
+    :param token: Authenticates clients; by default, the token that the settings hold.
+    :param operations: What the gateway serves itself, unless the personality serves the path.
     """
 
     isLeaf = True
@@ -47,11 +45,10 @@ class GatewayResource(Resource):
         self,
         settings: Settings,
         personality: IPersonality,
-        resource: IResource,
         counters: Counters | None = None,
         audit: AuditLog | None = None,
         token: AuthToken | None = None,
-        operations: RouteTable | None = None,
+        operations: IOperations | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._response_headers = ResponseHeaders(settings, counters)
@@ -59,63 +56,70 @@ class GatewayResource(Resource):
         self._token = AuthToken(settings) if token is None else token
         self._hosts = HostGuard(settings, needs_token=self._token.is_needed)
         self._settings = settings
-        # Who knows what a path demands, and what serves it.
-        self._usual = (personality, resource)
-        self._operated: dict[str, tuple[RouteTable, IResource]] = {}
+        self._personality = personality
+        self._operations = operations
         if operations is not None:
-            serving = (operations, operations.resource())
-            self._operated = {route.rule: serving for route in operations.routes}
+            operations.personality = personality
         self._base = settings.base_url.encode("utf-8")
 
     def render(self, request: Any) -> Any:
         """
-        Answer, or pass the request on.
+        Check a request, and have the personality answer it.
         """
-        exchange = self.prepare(request)
-        exchange.watch()
-        # Whatever is logged from here on belongs to this request, and nothing after that does.
+        request_log = self.prepare(request)
+        request_log.watch()
+        # Everything that is logged in this context belongs to the request.
         context = copy_context()
-        context.run(CURRENT_REQUEST.set, exchange.requester)
+        context.run(CURRENT_REQUEST.set, request_log.requester)
         return context.run(self._answer, request)
 
     def _answer(self, request: Any) -> Any:
         try:
             self._hosts.check(request)
             base, path = self._split(request)
-            served, resource = self._who_serves(path)
-            if request.method == b"OPTIONS" and self._answers_options(request, path, served):
+            match = self._match(request, path)
+            if request.method == b"OPTIONS" and self._answers_options(request, match):
                 return b""
-            self._admit(request, path, served)
+            found = self._check_access(request, match)
+            if path is not None and self._operations is not None:
+                self._operations.record_use(request, path)
             request.prepath = base.split(b"/")[1:]
+            request.postpath = request.path[len(base) + 1 :].split(b"/")
             note_base(request, base)
-            # It would not have been admitted without one.
-            assert path is not None
-            return render(resource, request, path)
+            if found.route:
+                set_route(request, found.route)
+            # Werkzeug and Klein take methods in any case.
+            if request.method.decode("latin-1").upper() not in found.methods:
+                raise errors.NoSuchMethod(found.methods)
+            body = found.render(request)
+            if body is not NOT_DONE_YET and not isinstance(body, bytes):
+                raise TypeError(f"the personality has answered with {type(body)} instead of bytes")
         except UnsupportedMethod as error:
             allowed: list[bytes] = list(error.allowedMethods)
             return refuse(request, errors.NoSuchMethod([each.decode("ascii") for each in allowed]))
         except Exception as error:
             return refuse(request, error)
+        return body
 
     def check_before_body(self, request: Any) -> None:
         """
-        :raises errors.GatewayError: when the request will be refused, whatever its body will be.
+        :raises errors.GatewayError: when the request is refused whatever its body is.
         """
         self.prepare(request)
         self._hosts.check(request)
         if request.method != b"OPTIONS":
-            path = self._split(request)[1]
-            self._admit(request, path, self._who_serves(path)[0])
+            # This match is not kept: token and notebooks may change until the body is there.
+            self._check_access(request, self._match(request, self._split(request)[1]))
 
     def prepare(self, request: Any) -> RequestLog:
         """
-        Set the headers that every response has, also one that is refused before it gets here.
+        Set the headers of every response, also of one that is refused before it gets here.
         """
         return self._response_headers.prepare(request)
 
     def _split(self, request: Any) -> tuple[bytes, str | None]:
         """
-        :return: The base URL, and what was asked for below it; ``None`` when that cannot be there.
+        :return: The base URL, and the path below it; ``None`` for a path that cannot be served.
         """
         base = take_base(request, self._base)
         path = request.path
@@ -123,22 +127,36 @@ class GatewayResource(Resource):
             return base, None
         return base, path[len(base) :].decode("ascii")
 
-    def _who_serves(self, path: str | None) -> tuple[IPersonality | RouteTable, IResource]:
-        found = self._operated.get(path or "")
-        if found is not None and path and self._usual[0].access(path) is Access.UNKNOWN:
-            return found
-        return self._usual
-
-    def _answers_options(
-        self, request: Any, path: str | None, served: IPersonality | RouteTable
-    ) -> bool:
+    def _match(self, request: Any, path: str | None) -> Match | None:
         """
-        Whether ``OPTIONS`` is not for the personality: it needs no token, and runs nothing.
+        :return: What is served, or ``None`` for a path that is not.
         """
+        if path is None:
+            return None
+        method = request.method.decode("latin-1")
         try:
-            methods = served.methods(path) if path is not None else ()
-        except errors.GatewayError:
-            return True
+            match = self._personality.match(method, path)
+            if match is None and self._operations is not None:
+                match = self._operations.match(method, path)
+        except errors.GatewayError as error:
+            # Only clients with the token are told what is wrong.
+            methods = () if method == "OPTIONS" else (method.upper(),)
+            return Match(Access.ANY_ORIGIN, methods, partial(_fail, error))
+        if match is not None and not (
+            isinstance(match, Match) and isinstance(match.access, Access)
+        ):
+            # A defect of a personality must not let anyone in.
+            raise TypeError(f"match({method!r}, {path!r}) of the personality returned {match!r}")
+        return match
+
+    def _answers_options(self, request: Any, match: Match | None) -> bool:
+        """
+        Set the headers for ``OPTIONS``, which needs no token.
+
+        :return: Whether that is the whole response, because the request is a preflight request, or
+            the personality does not answer this method.
+        """
+        methods = match.methods if match is not None else ()
         if methods:
             allowed = sorted({*methods, "OPTIONS"})
             request.setHeader(b"Allow", ", ".join(allowed).encode("ascii"))
@@ -151,35 +169,40 @@ class GatewayResource(Resource):
             request.setHeader(b"Access-Control-Allow-Private-Network", b"true")
         return is_preflight or "OPTIONS" not in methods
 
-    def _admit(self, request: Any, path: str | None, served: IPersonality | RouteTable) -> None:
+    def _check_access(self, request: Any, match: Match | None) -> Match:
         """
+        The one place where a request is authenticated and its identity's scopes are checked.
+
+        :return: The match.
         :raises errors.GatewayError: unless the request may be served.
         """
-        access = served.access(path) if path is not None else Access.UNKNOWN
-        if not isinstance(access, Access):
-            # Whoever forgot to say shall not let everybody in.
-            raise TypeError(
-                f"access({path!r}) of the personality is {access!r}, which is no Access"
-            )
-        if access is Access.UNKNOWN:
+        if match is None or match.access is Access.UNKNOWN:
             raise errors.NoSuchResource("")
-        if access is not Access.PUBLIC:
-            query = request.uri.partition(b"?")[2]
-            token = presented(query, request.getHeader(b"authorization"))
-            if not self._token.admits(token):
-                raise errors.Unauthorized("")
-            if self._audit.is_on:
-                request_log_of(request).requester.token = self._audit.fingerprint(token)
-        if access is Access.GUARDED and not self._is_allowed_origin(request):
+        if match.access is Access.PUBLIC:
+            return match
+        identity = self._token.authenticate(request)
+        if identity is None:
+            raise errors.Unauthorized("")
+        if not identity.has_scope(match.scope):
+            raise errors.ScopeMissing(f"This request needs the scope {match.scope}")
+        if self._audit.is_on:
+            fingerprint = self._audit.fingerprint(token_from_request(request))
+            request_log_of(request).requester.token = fingerprint
+        if match.access is Access.GUARDED and not self._is_allowed_origin(request):
             raise errors.CrossOriginRefused("")
+        return match
 
     def _is_allowed_origin(self, request: Any) -> bool:
         if not request.requestHeaders.hasHeader(b"origin"):
             return True
-        # Clients may send any bytes, and Twisted itself would insist on UTF-8.
+        # Clients may send any bytes; Twisted's decoding insists on UTF-8.
         origin, host = (
             value.decode("latin-1") if value is not None else None
             for value in map(request.getHeader, (b"origin", b"host"))
         )
         allowed = self._settings.cors.allow_origin
         return is_allowed(origin, host, allowed, secure=request.isSecure())
+
+
+def _fail(error: Exception, request: Any) -> bytes:
+    raise error

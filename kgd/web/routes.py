@@ -1,21 +1,23 @@
 """
-A table of routes, and the resource that serves it.
+Tables of routes: find the route of a request, and call its handler, which may be a coroutine.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import attrs
 from klein import Klein
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import BaseConverter
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import BaseConverter, Map, Rule
 
-from kgd.interfaces import Access
+from kgd.errors import NoSuchMethod, NoSuchResource
+from kgd.interfaces import Access, Match
 from kgd.web.access_log import set_route
 from kgd.web.errors import refuse
 
@@ -23,14 +25,15 @@ from kgd.web.errors import refuse
 @attrs.frozen
 class Route:
     """
-    One row: what is served under a path.
+    What is served for some methods of a path.
 
     :ivar rule: A path; ``<kernel_id>``, ``<session_id>`` and ``<spec_name>`` stand for one segment
         of their form, ``<path:file>`` for any number of segments.
-    :ivar methods: ``HEAD`` comes with ``GET`` by itself.
+    :ivar methods: In upper case; ``GET`` includes ``HEAD``.
     :ivar handler: Called with the request and the rule's variables; may be a coroutine function.
-        Returns the body or a resource, or raises what ``kgd.web.errors`` knows.
+        Returns the body or a resource, or raises one of :py:mod:`kgd.errors`.
     :ivar summary: For the description of the API.
+    :ivar scope: The scope that clients need, as in :py:mod:`kgd.auth.identities`; empty for none.
     """
 
     rule: str
@@ -38,6 +41,7 @@ class Route:
     handler: Callable[..., Any]
     access: Access = Access.GUARDED
     summary: str = ""
+    scope: str = ""
 
 
 class KernelIdConverter(BaseConverter):
@@ -58,25 +62,18 @@ class SpecNameConverter(BaseConverter):
 
 class RouteTable:
     """
-    Serves routes with Klein, except that constant paths, which are asked for all the time, are
-    looked up in a dictionary.
+    Finds the route of a request. Klein calls its handler, except that synchronous handlers of
+    constant paths, which are asked for most often, are looked up in a dictionary and called at
+    once.
 
-    :param served: Called with each request that is about to be served.
-    :param public: The rules of those routes that may need no token; if not given, that is up to the
-        routes.
+    :param public: The rules of the routes that may be public; by default, all may.
+    :raises ValueError: for a route that may not be public, or whose access contradicts another's.
     """
 
-    def __init__(
-        self,
-        routes: Iterable[Route],
-        served: Callable[[Any], None] = lambda _: None,
-        public: Set[str] | None = None,
-    ) -> None:
+    def __init__(self, routes: Iterable[Route], public: Set[str] | None = None) -> None:
         self.routes = tuple(routes)
-        self._public = public
-        self._served = served
-        self._app = Klein()
-        url_map = self._app.url_map
+        self._app = _MatchedApp()
+        url_map = self._app.rules
         url_map.merge_slashes = False
         url_map.redirect_defaults = False
         url_map.converters = url_map.converters | {
@@ -84,89 +81,159 @@ class RouteTable:
             "session_id": KernelIdConverter,
             "spec_name": SpecNameConverter,
         }
-        self._constant: dict[tuple[bytes, bytes], Callable[..., Any]] = {}
-        self._access: dict[str, Access] = {}
-        self._constant_access: dict[str, Access] = {}
+        self._methods: dict[str, tuple[str, ...]] = {}
+        for route in self.routes:
+            if route.access is Access.PUBLIC and public is not None and route.rule not in public:
+                raise ValueError(
+                    f"{route.rule} would need no token; kgd/web/access.py lists the routes that "
+                    "may be public"
+                )
+            known = self._methods.get(route.rule, ())
+            self._methods[route.rule] = (*known, *_methods_of(route))
+        self._routes: dict[str, Route] = {}
+        self._constant: dict[tuple[str, str], Match] = {}
         for number, route in enumerate(self.routes):
             self._add(f"route_{number}", route)
         self._app.handle_errors(Exception)(_refuse)
+        self._resource = self._app.resource()
         self._adapter = url_map.bind("")
 
     def _add(self, endpoint: str, route: Route) -> None:
-        methods = [*route.methods, *(["HEAD"] if "GET" in route.methods else [])]
         rule = route.rule.replace("<kernel_id>", "<kernel_id:kernel_id>")
         rule = rule.replace("<session_id>", "<session_id:session_id>")
         rule = rule.replace("<spec_name>", "<spec_name:spec_name>")
 
         def serve(request: Any, **variables: str) -> Any:
-            set_route(request, route.rule)
             return route.handler(request, **variables)
 
         serve.__name__ = endpoint
-        self._app.route(rule, methods=methods, endpoint=endpoint)(serve)
-        is_known = self._public is None or route.rule in self._public
-        if route.access is Access.PUBLIC and not is_known:
-            raise ValueError(f"{route.rule} would need no token; kgd/web/public.py lists what may")
-        self._access[endpoint] = route.access
+        self._app.route(rule, methods=_methods_of(route), endpoint=endpoint)(serve)
+        self._routes[endpoint] = route
         if "<" in rule:
             return
-        if self._constant_access.setdefault(rule, route.access) is not route.access:
-            raise ValueError(f"what {route.rule} demands has to be the same for all of its methods")
-        if not inspect.iscoroutinefunction(route.handler):
-            for method in methods:
-                self._constant[method.encode(), rule.encode()] = serve
+        others = (match.access for (_, path), match in self._constant.items() if path == rule)
+        if next(others, route.access) is not route.access:
+            raise ValueError(f"{route.rule} must have the same access for all of its methods")
+        render = route.handler
+        if inspect.iscoroutinefunction(render):
+            render = partial(self._render, Rule(rule, endpoint=endpoint), {})
+        for method in _methods_of(route):
+            self._constant[method, rule] = self._match_of(route, render)
 
-    def resource(self) -> IResource:
+    def match(self, method: str, path: str) -> Match | None:
         """
-        :return: A leaf that expects the path in ``postpath``, still percent-encoded.
+        As :py:meth:`kgd.interfaces.IPersonality.match`.
         """
-        return _Routes(self._app, self._constant, self._served)
+        constant = self._constant.get((method, path))
+        if constant is not None:
+            return constant
+        try:
+            rule, variables = self._adapter.match(path, method, return_rule=True)
+        except MethodNotAllowed as error:
+            return self._match_other_method(path, tuple(error.valid_methods or ()))
+        except HTTPException:
+            return None
+        return self._match_of(self._routes[rule.endpoint], partial(self._render, rule, variables))
 
     def access(self, path: str) -> Access:
         """
-        :param path: Percent-encoded as it came.
+        As :py:meth:`kgd.interfaces.IResourcePersonality.access`.
         """
-        constant = self._constant_access.get(path)
-        if constant is not None:
-            return constant
-        for method in self._adapter.allowed_methods(path):
-            try:
-                rule, _ = self._adapter.match(path, method=method, return_rule=True)
-            except HTTPException:
-                continue
-            return self._access[rule.endpoint]
-        return Access.UNKNOWN
+        match = self.match("OPTIONS", path)
+        return Access.UNKNOWN if match is None else match.access
 
-    def methods(self, path: str) -> tuple[str, ...]:
+    def methods(self, path: str) -> Sequence[str]:
         """
-        :param path: As for :py:meth:`access`.
+        As :py:meth:`kgd.interfaces.IResourcePersonality.methods`.
         """
-        return tuple(self._adapter.allowed_methods(path))
+        match = self.match("OPTIONS", path)
+        return () if match is None else match.methods
+
+    def resource(self) -> IResource:
+        """
+        :return: What serves the routes for personalities of the older form: a leaf that expects the
+            path in ``postpath``, percent-encoded.
+        """
+        return _TableResource(self)
+
+    def _match_other_method(self, path: str, methods: tuple[str, ...]) -> Match | None:
+        """
+        :param methods: The methods of the path, of which the request has none.
+        """
+        other = self.match(methods[0], path)
+        return other and attrs.evolve(other, methods=methods, route="")
+
+    def _match_of(self, route: Route, render: Callable[[Any], Any]) -> Match:
+        methods = self._methods[route.rule]
+        return Match(route.access, methods, render, route.scope, route.rule)
+
+    def _render(self, rule: Rule, variables: Mapping[str, Any], request: Any) -> Any:
+        """
+        Have Klein call the handler of a rule.
+        """
+        self._app.found = (rule, variables)
+        return self._resource.render(request)
 
 
-class _Routes(Resource):
+def _methods_of(route: Route) -> tuple[str, ...]:
+    return (*route.methods, "HEAD") if "GET" in route.methods else route.methods
+
+
+class _TableResource(Resource):
     isLeaf = True
 
-    def __init__(
-        self,
-        app: Klein,
-        constant: Mapping[tuple[bytes, bytes], Any],
-        served: Callable[[Any], None],
-    ) -> None:
+    def __init__(self, table: RouteTable) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._klein = app.resource()
-        self._constant = constant
-        self._served = served
+        self._table = table
 
     def render(self, request: Any) -> Any:
-        self._served(request)
-        handler = self._constant.get((request.method, b"/" + b"/".join(request.postpath)))
-        if handler is None:
-            return self._klein.render(request)
-        try:
-            return handler(request)
-        except Exception as error:
-            return refuse(request, error)
+        method = request.method.decode("latin-1")
+        path = (b"/" + b"/".join(request.postpath)).decode("ascii")
+        match = self._table.match(method, path)
+        if match is None:
+            return refuse(request, NoSuchResource(""))
+        if match.route:
+            set_route(request, match.route)
+        if method.upper() not in match.methods:
+            return refuse(request, NoSuchMethod(match.methods))
+        return match.render(request)
+
+
+class _MatchedApp(Klein):
+    """
+    A Klein application that is given the route of each request, and does not look for it again: it
+    stands in for its own map of URLs.
+
+    :ivar found: The rule and the variables of the request that is rendered next.
+    """
+
+    found: tuple[Rule, Mapping[str, Any]]
+
+    @property
+    def rules(self) -> Map:
+        """
+        The map of URLs.
+        """
+        return super().url_map
+
+    @property
+    def url_map(self) -> Any:
+        """
+        What Klein's resource asks for the route of a request, with the two methods below.
+        """
+        return self
+
+    def bind(self, *_: Any, **__: Any) -> _MatchedApp:
+        """
+        Called by Klein for each request.
+        """
+        return self
+
+    def match(self, *, return_rule: bool) -> tuple[Rule, Mapping[str, Any]]:
+        """
+        Called by Klein after :py:meth:`bind`.
+        """
+        return self.found
 
 
 def _refuse(request: Any, failure: Failure) -> bytes:

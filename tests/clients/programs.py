@@ -17,14 +17,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 
-from tests.support.gateway import (
-    ROOT,
-    TIMEOUT,
-    GatewayProcess,
-    GatewayTestCase,
-    http,
-    until,
-)
+from tests.support.gateway import ROOT, TIMEOUT, GatewayProcess, GatewayTestCase, http, pause, until
 
 TOKEN = "a-token"
 PYTHON = "--default-kernel-name=python3"
@@ -270,6 +263,7 @@ class ClientTestCase(GatewayTestCase):
         deadline = reactor.seconds() + TIMEOUT
         while (model := await self.model(gateway, kernel_id))[field] != value:
             self.assertLess(reactor.seconds(), deadline, f"{model}, but never {field} {value}")
+            await pause()
 
     async def model(self, gateway: GatewayProcess, kernel_id: str) -> Any:
         """

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 
-from kgd.config.render import toml
+from kgd.config.render import to_toml
 from tests.support.gateway import GatewayProcess, GatewayTestCase, alive, children_of, http, until
 from tests.support.option_rows import SAMPLES, jupyters
 
@@ -162,7 +162,7 @@ class FilesTests(ConfigurationTestCase):
         theirs = [each for each in SAMPLES if each.trait]
         work = self.home / "work"
         (work / "all.toml").write_text(
-            "".join(f"{each.option} = {toml(each.value)}\n" for each in SAMPLES)
+            "".join(f"{each.option} = {to_toml(each.value)}\n" for each in SAMPLES)
         )
         (work / "all.json").write_text(json.dumps(jupyters(theirs)))
         (work / "all.py").write_text(

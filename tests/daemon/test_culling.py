@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sys
 
-from tests.support.gateway import TINY_KERNEL, GatewayProcess, GatewayTestCase, http, until
+from tests.support.gateway import TINY_KERNEL, GatewayProcess, GatewayTestCase, http, pause, until
 
 
 class CullingTests(GatewayTestCase):
@@ -27,6 +27,7 @@ class CullingTests(GatewayTestCase):
             if response.code == 404:
                 return str(response.json["message"])
             self.assertEqual(response.code, 200, response.body)
+            await pause()
 
     async def test_idle(self) -> None:
         """

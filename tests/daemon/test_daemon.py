@@ -54,6 +54,20 @@ class StartTests(GatewayTestCase):
             self.assertEqual(self.leftovers(), [])
             self.assertNotIn("Traceback", gateway.output)
 
+    async def test_garbage(self) -> None:
+        """
+        The garbage collector, which is off while the gateway starts, is on while it runs.
+        """
+        program = (
+            "import atexit, gc, os, runpy, sys\n"
+            "atexit.register(lambda: os.write(1, b'collects: %d\\n' % gc.isenabled()))\n"
+            "sys.argv = sys.argv[3:]\n"
+            "runpy.run_module('kgd', run_name='__main__', alter_sys=True)"
+        )
+        gateway = await self.gateway(through=(sys.executable, "-c", program))
+        self.assertEqual(await gateway.stop(), 0)
+        self.assertIn("collects: 1\n", gateway.output)
+
     async def test_asyncio(self) -> None:
         """
         It runs on asyncio's event loop, too.

@@ -31,7 +31,7 @@ import kgd
 from kgd.errors import ConfigurationError, InvalidRequest
 from kgd.interfaces import Access, IDrainable, IPersonality
 from tests.support.gateway import GatewayTestCase, alive, children_of, http, stdout, until
-from tests.support.personalities import Maker, Plain
+from tests.support.personalities import Maker, Plain, PlainResource
 
 TOKEN = {"Authorization": "token secret"}
 
@@ -269,7 +269,7 @@ class EmbeddingTests(GatewayTestCase):
         async def invalid(request: Any) -> None:
             raise InvalidRequest("it is")
 
-        personality: Any = Plain()
+        personality: Any = PlainResource()
         personality.access = lambda path: Access.PUBLIC
         personality.resource = lambda: app
         module: Any = ModuleType("of_somebody")

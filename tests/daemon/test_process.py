@@ -545,7 +545,7 @@ class UserTests(GatewayTestCase):
         )
         self.assertEqual(await process.ended(), 1)
         self.assertIn("cannot listen on port 0 of 192.0.2.1", process.output)
-        self.assertFalse((work / "the.pid").exists())
+        await until(lambda: not (work / "the.pid").exists(), "the daemon has ended, too")
         log = (work / "the.log").read_text()
         self.assertIn("--port or --ip (--ip is set in the variable KGD_IP)", log)
         process = self.launch("--port=0", twistd=usual, daemonize=True)

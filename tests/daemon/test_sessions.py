@@ -12,7 +12,7 @@ from twisted.internet.defer import DeferredList, ensureDeferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
-from tests.support.gateway import GatewayProcess, GatewayTestCase, http, stdout
+from tests.support.gateway import GatewayProcess, GatewayTestCase, http, pause, stdout
 
 KERNEL_ID = "00000000-1111-4222-8333-444444444444"
 NOTEBOOK = {"path": "sub/a.ipynb", "type": "notebook", "name": "a.ipynb"}
@@ -46,6 +46,7 @@ class SessionsTests(GatewayTestCase):
             (session,) = await self.listed(gateway)
             if session["kernel"]["connections"] == count:
                 return
+            await pause()
 
     async def test_life(self) -> None:
         """
@@ -104,7 +105,7 @@ class SessionsTests(GatewayTestCase):
             client.transport.write(request % (len(body), body))
             client.transport.loseConnection()
         while not await self.listed(gateway):
-            pass
+            await pause()
         session = await self.create(gateway)
         self.assertEqual([each["id"] for each in await self.listed(gateway)], [session["id"]])
         self.assertEqual(

@@ -16,6 +16,7 @@ from tests.support.gateway import (
     alive,
     children_of,
     http,
+    pause,
     stdout,
     until,
 )
@@ -65,6 +66,7 @@ class ChannelsTests(GatewayTestCase):
         deadline = reactor.seconds() + 30
         while (found := await self.model(key)) != value:
             self.assertLess(reactor.seconds(), deadline, f"{key} is {found!r}")
+            await pause()
 
     def execute_soon(self, client: Channels, code: str) -> str:
         """
@@ -202,7 +204,7 @@ class ChannelsTests(GatewayTestCase):
             await until(lambda c=client: c.closed, "it is gone")  # type: ignore[misc]
         path = f"/api/kernels/{kernel_id}"
         while (await http(gateway.port, "GET", path)).json["connections"] > 1:
-            pass
+            await pause()
         self.assertLessEqual(descriptors(gateway), before + 5)
         self.assertIsNone(first.closed)
 

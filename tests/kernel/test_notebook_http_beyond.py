@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.support.gateway import (
     Response,
     alive,
+    pause,
     until,
 )
 from tests.support.notebook_gateway import HI, PID, PNG, SETUP, NotebookTestCase
@@ -46,7 +47,7 @@ class EndTests(NotebookTestCase):
 
             async def answers() -> Response:
                 while (response := await self.get("/kept")).code == 503:
-                    pass
+                    await pause()
                 return response
 
             response = await answers()
@@ -107,7 +108,7 @@ class EndTests(NotebookTestCase):
 
         async def again() -> None:
             while (await self.get("/hi")).code != 200:
-                pass
+                await pause()
 
         await again()
 
@@ -529,6 +530,7 @@ class ManyTests(NotebookTestCase):
         """
         while (response := await self.get(path)).body != body:
             self.assertIn(response.code, (200, 404))
+            await pause()
         return response.body
 
     async def readiness(self, body: bytes) -> None:
@@ -537,6 +539,7 @@ class ManyTests(NotebookTestCase):
         """
         while (response := await self.get("/readyz")).body != body:
             self.assertEqual(response.code, 200)
+            await pause()
 
     async def test_hang_up_signal(self) -> None:
         """

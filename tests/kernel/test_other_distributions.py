@@ -22,6 +22,7 @@ from tests.support.gateway import (
     GatewayProcess,
     GatewayTestCase,
     http,
+    pause,
     stdout,
     until,
 )
@@ -175,6 +176,7 @@ class PortalTests(GatewayTestCase):
 
         while not await is_ready():
             self.assertIsNone(process.status, process.output)
+            await pause()
         answer = await http(port, "GET", "/reports/sales/north")
         self.assertEqual(answer.json, {"region": "north", "sales": 12})
         document = await http(port, "GET", "/reports/_api/spec/openapi.json")

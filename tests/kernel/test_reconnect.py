@@ -6,22 +6,23 @@ from __future__ import annotations
 
 import random
 
-from tests.support.gateway import Channels, GatewayTestCase, Message, http, stdout, until
+from tests.support.gateway import Channels, GatewayTestCase, Message, http, pause, stdout, until
 
 PYTHON = "--default-kernel-name=python3"
 # Prints numbers until it is interrupted; the pauses let the interrupt in.
 COUNT = """
-import sys, time
+import signal, sys, time
+interrupts = []
+# An exception could come between a number and the end of its line.
+signal.signal(signal.SIGINT, lambda *_: interrupts.append(True))
 number = 0
-try:
-    while True:
-        for _ in range(20):
-            print(number)
-            number += 1
-        sys.stdout.flush()
-        time.sleep(0.002)
-except KeyboardInterrupt:
-    print("end", number)
+while not interrupts:
+    for _ in range(20):
+        print(number)
+        number += 1
+    sys.stdout.flush()
+    time.sleep(0.002)
+print("end", number)
 """
 
 
@@ -66,7 +67,7 @@ class ReconnectTests(GatewayTestCase):
             return int(model["connections"])
 
         while await shown() != count:
-            pass
+            await pause()
 
     def request_code(self, client: Channels, code: str) -> str:
         """

@@ -48,7 +48,12 @@ class APITestCase(SynchronousTestCase):
         self.kernels = MemoryKernels(self.settings, self.specs)
         self.parts = GatewayContext(Clock(), self.settings, self.kernels, self.specs, None)
         self.personality = JupyterWebsocket(self.parts)
-        self.client = MemoryClient(self.settings, self.personality, counters=self.parts.counters)
+        self.client = MemoryClient(
+            self.settings,
+            self.personality,
+            counters=self.parts.counters,
+            operations=self.parts.operations,
+        )
         self.addCleanup(self.client.close)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Response:

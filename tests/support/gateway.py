@@ -53,6 +53,14 @@ async def until(condition: Callable[[], object], what: str | Callable[[], str]) 
         await deferLater(reactor, 0.002)
 
 
+async def pause() -> None:
+    """
+    Wait before a gateway is asked again: asking all the time would take the processor away from
+    what is waited for.
+    """
+    await deferLater(reactor, 0.02)
+
+
 class GatewayProcess(ProcessProtocol):
     """
     One daemon, with directories of its own.

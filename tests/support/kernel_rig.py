@@ -15,7 +15,7 @@ from kgd.errors import (
     NoSuchKernel,
 )
 from kgd.interfaces import (
-    Ended,
+    ExitStatus,
     IClient,
     StartRequest,
 )
@@ -68,7 +68,7 @@ class RecordingClient:
         self.closed = (code, reason)
 
 
-CRASH = Ended(exit_code=1)
+CRASH = ExitStatus(exit_code=1)
 
 
 class MemoryRuntime(RuntimeDirectory):

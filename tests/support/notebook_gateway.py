@@ -19,6 +19,7 @@ from tests.support.gateway import (
     Response,
     children_of,
     http,
+    pause,
     until,
 )
 from tests.support.metrics import read_metrics
@@ -131,6 +132,7 @@ class NotebookTestCase(GatewayTestCase):
             if metrics['kgd_notebook_queue_length{notebook="/"}'] == count:
                 return metrics
             self.assertLess(reactor.seconds(), deadline, f"{count} requests do not wait")
+            await pause()
 
     async def connect_raw(self, request: str) -> Any:
         """

@@ -1,5 +1,5 @@
 """
-Personalities for tests: one that serves nothing, and its maker.
+Personalities for tests that serve nothing, in both forms, and their maker.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from kgd.interfaces import (
     IGateway,
     IPersonality,
     IPersonalityMaker,
+    IResourcePersonality,
+    Match,
 )
 
 
-@implementer(IPersonality)
-class Plain:
+class Idle:
     """
-    A personality that serves nothing.
+    Starts, stops and reloads without doing anything.
     """
 
     def start(self) -> Deferred[None]:
@@ -41,6 +42,26 @@ class Plain:
         Nothing to do.
         """
         return succeed(None)
+
+
+@implementer(IPersonality)
+class Plain(Idle):
+    """
+    A personality that serves nothing.
+    """
+
+    def match(self, method: str, path: str) -> Match | None:
+        """
+        Nothing is there.
+        """
+        return None
+
+
+@implementer(IResourcePersonality)
+class PlainResource(Idle):
+    """
+    A personality of the older form that serves nothing.
+    """
 
     def methods(self, path: str) -> tuple[str, ...]:
         """

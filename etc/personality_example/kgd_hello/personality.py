@@ -50,23 +50,11 @@ class Hello:
         Nothing is read from anywhere.
         """
 
-    def resource(self):
+    def match(self, method, path):
         """
-        :return: What is served.
+        :return: What is served, and what a request needs for it.
         """
-        return self._table.resource()
-
-    def access(self, path):
-        """
-        :return: What the path demands of a request.
-        """
-        return self._table.access(path)
-
-    def methods(self, path):
-        """
-        :return: What may be asked of the path.
-        """
-        return self._table.methods(path)
+        return self._table.match(method, path)
 
     # --- requests ---
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 _FIELD = re.compile(r"\{([A-Za-z0-9_]+)\}")
 # Bytes, the limit of Linux. Splitting a path that is much longer would take a while.
-_LONGEST_PATH = 4096
+_MAX_PATH = 4096
 _MAJOR, _MINOR = sys.version_info[:2]
 _THIS_PYTHON = frozenset({"python", f"python{_MAJOR}", f"python{_MAJOR}.{_MINOR}"})
 
@@ -54,10 +54,10 @@ def working_directory(root: str, path: str | None) -> str:
     :return: The nearest directory on the way there that exists, may be entered and is inside of the
         root. Never fails.
     """
-    top = current = _nearest(os.path.realpath(root))
-    if path is None or len(path) > _LONGEST_PATH:
+    top = current = _nearest_directory(os.path.realpath(root))
+    if path is None or len(path) > _MAX_PATH:
         path = ""
-    for name in _names(path):
+    for name in _path_names(path):
         below = _resolved(os.path.join(current, name))
         if below is None or not _is_inside(top, below) or not _may_be_entered(below):
             break
@@ -65,13 +65,13 @@ def working_directory(root: str, path: str | None) -> str:
     return current
 
 
-def _nearest(directory: str) -> str:
+def _nearest_directory(directory: str) -> str:
     while not _may_be_entered(directory) and os.path.dirname(directory) != directory:
         directory = os.path.dirname(directory)
     return directory
 
 
-def _names(path: str) -> list[str]:
+def _path_names(path: str) -> list[str]:
     """
     :return: The path's names; ``..`` never leads above the root.
     """

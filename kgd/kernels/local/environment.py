@@ -10,13 +10,13 @@ from string import Template
 from kgd.errors import InvalidRequest
 
 # The gateway's own settings, secrets among them.
-_OURS = ("KG_", "KGD_")
+_GATEWAY_PREFIXES = ("KG_", "KGD_")
 # Variables in which systemd tells the gateway what a kernel must not act upon.
 _SERVICE_PREFIXES = ("LISTEN_", "WATCHDOG_")
 _SERVICE_NAMES = frozenset({"NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"})
 
 # Variables of the gateway that a kernel gets even when the client sent an environment.
-_MINIMUM = frozenset(
+_MINIMAL_NAMES = frozenset(
     {
         "PATH",
         "HOME",
@@ -34,14 +34,14 @@ _MINIMUM = frozenset(
 )
 
 # Variables that lead to a user's own sockets and files.
-_PERSONAL = frozenset(
+_PER_USER = frozenset(
     {"DBUS_SESSION_BUS_ADDRESS", "JUPYTER_RUNTIME_DIR", "MAIL", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR"}
 )
 
 # Linux allows 128 KiB for one variable; the sum leaves room for the command line and the gateway's
 # own variables.
-_LARGEST_VARIABLE = 128 * 1024 - 2
-_LARGEST_SUM = 512 * 1024
+_MAX_VARIABLE = 128 * 1024 - 2
+_MAX_TOTAL = 512 * 1024
 
 
 def kernel_environment(
@@ -67,7 +67,7 @@ def kernel_environment(
     :param parent_pid: The process with which the kernel should end, or ``None``.
     """
     if client_env is None:
-        env = {name: value for name, value in gateway_env.items() if not _is_of_service(name)}
+        env = {name: value for name, value in gateway_env.items() if not _is_service_variable(name)}
     else:
         env = {
             name: value
@@ -80,40 +80,40 @@ def kernel_environment(
             if name.startswith("KERNEL_") or name in accept
         }
     # Removed before the kernelspec can refer to them, and once more at the end.
-    env = _without_ours(env, hide)
+    env = _without_gateway_variables(env, hide)
     env |= {name: Template(value).safe_substitute(env) for name, value in spec_env.items()}
     env["KERNEL_GATEWAY"] = "1"
     env.pop("JPY_PARENT_PID", None)
     if parent_pid is not None:
         env["JPY_PARENT_PID"] = str(parent_pid)
-    return _without_ours(env, hide)
+    return _without_gateway_variables(env, hide)
 
 
-def as_user(gateway_env: Mapping[str, str], user_env: Mapping[str, str]) -> dict[str, str]:
+def adapt_to_user(gateway_env: Mapping[str, str], user_env: Mapping[str, str]) -> dict[str, str]:
     """
     Adapt the gateway's environment to another user.
 
     :param user_env: The variables that this user's programs expect.
     :return: The environment with these, and without what leads to the gateway's sockets and files.
     """
-    return {name: value for name, value in gateway_env.items() if name not in _PERSONAL} | dict(
+    return {name: value for name, value in gateway_env.items() if name not in _PER_USER} | dict(
         user_env
     )
 
 
-def _is_of_service(name: str) -> bool:
+def _is_service_variable(name: str) -> bool:
     return name.startswith(_SERVICE_PREFIXES) or name in _SERVICE_NAMES
 
 
 def _is_minimal(name: str) -> bool:
-    return name in _MINIMUM or name.startswith("LC_")
+    return name in _MINIMAL_NAMES or name.startswith("LC_")
 
 
-def _without_ours(env: Mapping[str, str], hide: Set[str]) -> dict[str, str]:
+def _without_gateway_variables(env: Mapping[str, str], hide: Set[str]) -> dict[str, str]:
     return {
         name: value
         for name, value in env.items()
-        if not name.startswith(_OURS) and name not in hide
+        if not name.startswith(_GATEWAY_PREFIXES) and name not in hide
     }
 
 
@@ -129,8 +129,8 @@ def check_client_environment(env: object) -> dict[str, str]:
     size = 0
     for name, value in env.items():
         size += _check_variable(name, value)
-    if size > _LARGEST_SUM:
-        raise InvalidRequest(f"env is too large; it may have {_LARGEST_SUM} bytes in total")
+    if size > _MAX_TOTAL:
+        raise InvalidRequest(f"env is too large; it may have {_MAX_TOTAL} bytes in total")
     return dict(env)
 
 
@@ -139,20 +139,20 @@ def _check_variable(name: object, value: object) -> int:
     :return: The variable's size in bytes.
     """
     if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-        raise InvalidRequest(f"env: {_shown(name)} cannot be the name of a variable")
+        raise InvalidRequest(f"env: {_quoted(name)} cannot be the name of a variable")
     if not isinstance(value, str):
-        raise InvalidRequest(f"env: the value of {_shown(name)} must be a string")
+        raise InvalidRequest(f"env: the value of {_quoted(name)} must be a string")
     if "\0" in value:
-        raise InvalidRequest(f"env: the value of {_shown(name)} must not contain a NUL")
+        raise InvalidRequest(f"env: the value of {_quoted(name)} must not contain a NUL")
     try:
         size = len(name.encode()) + len(value.encode())
     except UnicodeEncodeError:
-        raise InvalidRequest(f"env: {_shown(name)} cannot be encoded in UTF-8") from None
-    if size > _LARGEST_VARIABLE:
-        raise InvalidRequest(f"env: {_shown(name)} may have {_LARGEST_VARIABLE} bytes at most")
+        raise InvalidRequest(f"env: {_quoted(name)} cannot be encoded in UTF-8") from None
+    if size > _MAX_VARIABLE:
+        raise InvalidRequest(f"env: {_quoted(name)} may have {_MAX_VARIABLE} bytes at most")
     return size
 
 
-def _shown(name: object) -> str:
+def _quoted(name: object) -> str:
     text = ascii(name)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -51,7 +51,7 @@ def change_user(setup: dict[str, str]) -> None:
         os.setresuid(uid, uid, uid)
 
 
-def limit(limits: str) -> None:
+def set_limits(limits: str) -> None:
     """
     Set the resource limits of this process.
     """
@@ -62,13 +62,15 @@ def limit(limits: str) -> None:
         resource.setrlimit(number, (soft, hard))
 
 
-def become(cwd: str, lc_ctype: str, output: str, setup: str, executable: str, *argv: str) -> None:
+def run_kernel(
+    cwd: str, lc_ctype: str, output: str, setup: str, executable: str, *argv: str
+) -> None:
     """
     Run the kernel in place of this program.
     """
-    given = dict(word.split("=", 1) for word in setup.split())
+    values = dict(word.split("=", 1) for word in setup.split())
     os.setsid()
-    if "parent" in given and os.getppid() != int(given["parent"]):
+    if "parent" in values and os.getppid() != int(values["parent"]):
         # The gateway was killed before it could tell its watchdog about this process.
         sys.exit(127)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -81,11 +83,11 @@ def become(cwd: str, lc_ctype: str, output: str, setup: str, executable: str, *a
             os.dup2(file, 1)
             os.dup2(file, 2)
         doing = "change the user, the groups, the niceness or the limits of the kernel"
-        if "nice" in given:
-            os.nice(int(given["nice"]))
-        change_user(given)
-        if "limits" in given:
-            limit(given["limits"])
+        if "nice" in values:
+            os.nice(int(values["nice"]))
+        change_user(values)
+        if "limits" in values:
+            set_limits(values["limits"])
         doing = f"enter the directory {cwd}"
         os.chdir(cwd)
         reset_signals()
@@ -101,4 +103,4 @@ def become(cwd: str, lc_ctype: str, output: str, setup: str, executable: str, *a
 
 
 if __name__ == "__main__":
-    become(*sys.argv[1:])
+    run_kernel(*sys.argv[1:])

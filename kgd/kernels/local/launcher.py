@@ -23,7 +23,11 @@ from kgd.interfaces import (
     StartRequest,
 )
 from kgd.kernels.local.command import kernel_command, working_directory
-from kgd.kernels.local.environment import as_user, check_client_environment, kernel_environment
+from kgd.kernels.local.environment import (
+    adapt_to_user,
+    check_client_environment,
+    kernel_environment,
+)
 from kgd.kernels.local.ports import PortLeases
 from kgd.kernels.local.process import LocalProcess, ProcessSpawner
 from kgd.kernels.local.rlimits import limits_of
@@ -33,7 +37,7 @@ from kgd.protocol.connection_file import ConnectionInfo, CurveKeys
 from kgd.settings import Settings
 
 # The provisioner of a kernelspec that wants processes of this machine, if it names one at all.
-_LOCAL = "local-provisioner"
+_LOCAL_PROVISIONER = "local-provisioner"
 
 Spawn = Callable[
     [str, Sequence[str], Mapping[str, str], str, Limits],
@@ -90,16 +94,16 @@ class LocalLauncher:
     def _environment(self, spec: KernelSpec, wanted: Mapping[str, str] | None) -> Mapping[str, str]:
         settings, user = self._settings, self._runtime.user
         return kernel_environment(
-            self._environ if user is None else as_user(self._environ, user.environment),
+            self._environ if user is None else adapt_to_user(self._environ, user.environment),
             wanted,
             spec.env,
             inherit=settings.env_process_whitelist,
             accept=settings.env_whitelist,
-            hide=self._hidden(),
+            hide=self._secret_variables(),
             parent_pid=None if settings.keep_kernels else os.getpid(),
         )
 
-    def _hidden(self) -> set[str]:
+    def _secret_variables(self) -> set[str]:
         """
         :return: The variables that hold the token, also when it was given in another way.
         """
@@ -127,8 +131,12 @@ def _check_is_local(spec: KernelSpec) -> None:
     :raises kgd.errors.KernelStartFailed: when the kernelspec wants its kernels to run elsewhere.
     """
     provisioner = spec.metadata.get("kernel_provisioner")
-    name = provisioner.get("provisioner_name", _LOCAL) if isinstance(provisioner, dict) else _LOCAL
-    if name != _LOCAL:
+    name = (
+        provisioner.get("provisioner_name", _LOCAL_PROVISIONER)
+        if isinstance(provisioner, dict)
+        else _LOCAL_PROVISIONER
+    )
+    if name != _LOCAL_PROVISIONER:
         raise KernelStartFailed(
             f"The kernelspec {spec.name} asks for the provisioner {name!r}, but this gateway "
             "starts processes of its own machine only; choose another kernelspec"

@@ -18,7 +18,7 @@ _ROOT = PurePosixPath("/")
 
 
 @attrs.frozen
-class Reading:
+class KillCount:
     """
     How many kills the system had counted at some time, less those that have explained an end.
 
@@ -43,17 +43,17 @@ class OutOfMemoryKills:
         self._cgroups = cgroups
         self._explained: Counter[Path] = Counter()
 
-    def read(self) -> Reading | None:
+    def read(self) -> KillCount | None:
         """
         :return: The present count, or ``None`` where nothing is counted.
         """
         for source in self._sources():
             count = _oom_kills(source)
             if count is not None:
-                return Reading(source, count - self._explained[source])
+                return KillCount(source, count - self._explained[source])
         return None
 
-    def happened_since(self, before: Reading | None) -> bool:
+    def happened_since(self, before: KillCount | None) -> bool:
         """
         Whether there was a kill since that reading. To be called for each process that ended, with
         the reading at its start. A kill explains one end only, so that it does not also explain the
@@ -72,17 +72,17 @@ class OutOfMemoryKills:
         :return: Files that may have a count, the best first.
         """
         # Lines like 4:memory:/some/path for each hierarchy of cgroup v1, and 0::/some/path for v2.
-        for line in _text(self._proc / "self" / "cgroup").splitlines():
+        for line in _read_text(self._proc / "self" / "cgroup").splitlines():
             _, _, rest = line.partition(":")
             controllers, _, path = rest.partition(":")
             if "memory" in controllers.split(","):
-                yield from _upwards(self._cgroups / "memory", path, "memory.oom_control")
+                yield from _ancestor_files(self._cgroups / "memory", path, "memory.oom_control")
             elif not controllers:
-                yield from _upwards(self._cgroups, path, "memory.events")
+                yield from _ancestor_files(self._cgroups, path, "memory.events")
         yield self._proc / "vmstat"
 
 
-def _upwards(mount: Path, path: str, name: str) -> Iterator[Path]:
+def _ancestor_files(mount: Path, path: str, name: str) -> Iterator[Path]:
     """
     :return: The files of this name in a group and all groups above it. A group may leave memory to
         one above; and in a container its path may be the one outside, of which only the end is
@@ -97,14 +97,14 @@ def _upwards(mount: Path, path: str, name: str) -> Iterator[Path]:
 
 
 def _oom_kills(source: Path) -> int | None:
-    for line in _text(source).splitlines():
+    for line in _read_text(source).splitlines():
         name, _, value = line.partition(" ")
         if name == "oom_kill" and value.isdecimal():
             return int(value)
     return None
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(errors="replace")
     except (OSError, ValueError):

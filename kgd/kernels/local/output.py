@@ -10,8 +10,8 @@ from typing import Any
 from kgd.observability.scrubbing import escaped
 from kgd.observability.throttle import Throttle
 
-LONGEST_LINE = 4096  # bytes
-LINES_A_SECOND = 500
+MAX_LINE = 4096  # bytes
+MAX_LINES_PER_SECOND = 500
 
 
 def printable(raw: bytes) -> str:
@@ -24,12 +24,12 @@ def printable(raw: bytes) -> str:
 
 def split_line(line: bytes) -> list[bytes]:
     """
-    Split a line into parts of at most :py:data:`LONGEST_LINE`, not within a character of UTF-8.
+    Split a line into parts of at most :py:data:`MAX_LINE`, not within a character of UTF-8.
     """
     found = []
-    while len(line) > LONGEST_LINE:
-        end = LONGEST_LINE
-        while end > LONGEST_LINE - 4 and line[end] & 0xC0 == 0x80:
+    while len(line) > MAX_LINE:
+        end = MAX_LINE
+        while end > MAX_LINE - 4 and line[end] & 0xC0 == 0x80:
             end -= 1
         found.append(line[:end])
         line = line[end:]
@@ -38,7 +38,7 @@ def split_line(line: bytes) -> list[bytes]:
 
 class OutputLines:
     """
-    Splits one kernel's output into lines, and passes on at most :py:data:`LINES_A_SECOND`.
+    Splits one kernel's output into lines, and passes on at most :py:data:`MAX_LINES_PER_SECOND`.
 
     :param write: Called with each line.
     :param report_dropped: Called with a number of lines that were left out.
@@ -50,7 +50,7 @@ class OutputLines:
         self._write = write
         self._unfinished: dict[int, bytes] = {}
         self._throttle = Throttle(
-            clock.seconds, LINES_A_SECOND, 1.0, report_dropped, clock.callLater
+            clock.seconds, MAX_LINES_PER_SECOND, 1.0, report_dropped, clock.callLater
         )
 
     def received(self, stream: int, data: bytes) -> None:
@@ -63,16 +63,16 @@ class OutputLines:
         finished, newline, rest = data.rpartition(b"\n")
         if newline and self._throttle.is_open:
             for line in finished.split(b"\n"):
-                self._line(line.removesuffix(b"\r"))
+                self._write_line(line.removesuffix(b"\r"))
         elif newline:
             # Without looking at each of what may be very many.
             self._throttle.leave_out(finished.count(b"\n") + 1)
         *parts, rest = split_line(rest)
         for part in parts:
-            self._line(part)
+            self._write_line(part)
         self._unfinished[stream] = rest
 
-    def _line(self, line: bytes) -> None:
+    def _write_line(self, line: bytes) -> None:
         for part in split_line(line):
             if self._throttle.passes():
                 self._write(printable(part))
@@ -83,6 +83,6 @@ class OutputLines:
         """
         for rest in self._unfinished.values():
             if rest:
-                self._line(rest)
+                self._write_line(rest)
         self._unfinished.clear()
         self._throttle.flush()

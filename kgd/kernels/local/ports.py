@@ -18,8 +18,8 @@ from kgd.errors import KernelStartFailed
 _FIRST = 20_000
 _LAST = 32_000
 _UNPRIVILEGED = 1024
-_END = 65_536
-_ENOUGH = 1000
+_PORTS_END = 65_536
+_MIN_CANDIDATES = 1000
 _EPHEMERAL_FILE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _EPHEMERAL = (32_768, 60_999)
 LOOPBACK = "127.0.0.1"
@@ -36,9 +36,9 @@ def candidates(ephemeral: tuple[int, int]) -> range:
         range(_FIRST, min(_LAST + 1, first)),
         range(max(_FIRST, last + 1), _LAST + 1),
         range(_UNPRIVILEGED, first),
-        range(last + 1, _END),
+        range(last + 1, _PORTS_END),
     ):
-        if len(ports) >= _ENOUGH:
+        if len(ports) >= _MIN_CANDIDATES:
             return ports
     # The system may give any port to a connection. A kernel that finds its port taken is started
     # again with others.

@@ -20,10 +20,10 @@ from zope.interface import implementer
 
 from kgd.deferreds import Waiters
 from kgd.errors import KernelStartFailed
-from kgd.interfaces import NO_LIMITS, Ended, IKernelProcess, Limits
+from kgd.interfaces import NO_LIMITS, ExitStatus, IKernelProcess, Limits
 from kgd.kernels.local import exec_kernel
 from kgd.kernels.local.oom import OUT_OF_MEMORY, OutOfMemoryKills
-from kgd.kernels.local.output import LINES_A_SECOND, OutputLines
+from kgd.kernels.local.output import MAX_LINES_PER_SECOND, OutputLines
 from kgd.kernels.local.rlimits import exec_arguments
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.local.watchdog import Watchdog
@@ -33,7 +33,7 @@ _log = make_logger()
 # The compiled program if there is one: otherwise every kernel would wait for its compilation.
 _COMPILED = cache_from_source(exec_kernel.__file__)
 _EXEC_KERNEL = _COMPILED if os.path.isfile(_COMPILED) else exec_kernel.__file__
-_OUTPUTS = (1, 2)
+_OUTPUT_FDS = (1, 2)
 # Bytes that may be left in the pipe of an ended process, which Linux lets grow up to this.
 _PIPE_SIZE = 1024 * 1024
 _READ_SIZE = 64 * 1024
@@ -52,9 +52,9 @@ def find_executable(name: str, env: Mapping[str, str], cwd: str) -> str | None:
 
     :return: An absolute path, or ``None``.
     """
-    places = [""] if "/" in name else env.get("PATH", os.defpath).split(os.pathsep)
-    for place in places:
-        candidate = os.path.join(cwd, place, name)
+    directories = [""] if "/" in name else env.get("PATH", os.defpath).split(os.pathsep)
+    for directory in directories:
+        candidate = os.path.join(cwd, directory, name)
         if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
             return candidate
     return None
@@ -164,9 +164,9 @@ class LocalProcess(ProcessProtocol):
         self._watchdog = watchdog
         self._oom = oom
         self._oom_before = oom.read()
-        self._we_killed = False
-        self._ended: Ended | None = None
-        self._waiters: Waiters[Ended] = Waiters()
+        self._sent_sigkill = False
+        self._ended: ExitStatus | None = None
+        self._waiters: Waiters[ExitStatus] = Waiters()
         self._lines = OutputLines(reactor, self._write, self._report_dropped)
 
     def _write(self, line: str) -> None:
@@ -183,14 +183,14 @@ class LocalProcess(ProcessProtocol):
             "kernel {kernel_id}: {count} lines were left out, it prints more than {most} a second",
             kernel_id=self._kernel_id,
             count=count,
-            most=LINES_A_SECOND,
+            most=MAX_LINES_PER_SECOND,
         )
 
     def signal(self, signum: int) -> None:
         # As long as the reactor has not reaped it, no other process can have the pid.
         if self._ended is not None:
             return
-        self._we_killed |= signum == signal.SIGKILL
+        self._sent_sigkill |= signum == signal.SIGKILL
         try:
             os.killpg(self.pid, signum)
         except ProcessLookupError:
@@ -201,7 +201,7 @@ class LocalProcess(ProcessProtocol):
     def describe(self) -> str:
         return f"process {self.pid}"
 
-    def when_ended(self) -> Deferred[Ended]:
+    def when_ended(self) -> Deferred[ExitStatus]:
         return self._waiters.wait() if self._ended is None else succeed(self._ended)
 
     def connectionMade(self) -> None:
@@ -221,16 +221,18 @@ class LocalProcess(ProcessProtocol):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         if self._watchdog is not None:
-            self._watchdog.forget(self.pid)
+            self._watchdog.unwatch(self.pid)
         signum = getattr(reason.value, "signal", None)
-        self._ended = Ended(getattr(reason.value, "exitCode", None), signum, self._cause_of(signum))
-        for child_fd in _OUTPUTS:
+        self._ended = ExitStatus(
+            getattr(reason.value, "exitCode", None), signum, self._cause_of(signum)
+        )
+        for child_fd in _OUTPUT_FDS:
             self._drain(child_fd)
         self._lines.finish()
         self._waiters.fire(self._ended)
 
     def _cause_of(self, signum: int | None) -> str:
-        if signum != signal.SIGKILL or self._we_killed:
+        if signum != signal.SIGKILL or self._sent_sigkill:
             return "" if signum is None else _LIMIT_REACHED.get(signum, "")
         return OUT_OF_MEMORY if self._oom.happened_since(self._oom_before) else ""
 

@@ -17,10 +17,10 @@ from pathlib import Path
 #: What the names of records end with.
 SUFFIX = ".process"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_DEAD = ("Z", "X")
+_DEAD_STATES = ("Z", "X")
 
 
-def record_of(pid: int, sockets: str) -> bytes:
+def make_record(pid: int, sockets: str) -> bytes:
     """
     :return: The record of a process that runs.
     :raises OSError: when the system does not know the process.
@@ -45,12 +45,12 @@ def _start_time(pid: int) -> int:
     """
     # The name, in parentheses, may contain any character.
     fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    if fields[0] in _DEAD:
+    if fields[0] in _DEAD_STATES:
         raise ProcessLookupError
     return int(fields[19])
 
 
-def living(directory: Path) -> Iterator[tuple[str, str]]:
+def find_running(directory: Path) -> Iterator[tuple[str, str]]:
     """
     :param directory: A gateway's runtime directory.
     :return: For each recorded kernel that runs: the beginnings of the names of its files, and of
@@ -76,14 +76,14 @@ def sweep(directory: Path, sockets_in: Path) -> int:
     :param sockets_in: The directory of the sockets.
     :return: The number of these kernels.
     """
-    found = [*living(directory)]
+    found = [*find_running(directory)]
     if not found:
         return 0
     files = {f"{stem}{suffix}" for stem, _ in found for suffix in (".json", ".log", SUFFIX)}
     prefixes = tuple(f"{sockets}-" for _, sockets in found if sockets)
-    surplus = [file for file in directory.glob("kernel-*") if file.name not in files]
-    surplus += [file for file in sockets_in.glob("*-[0-9]") if not file.name.startswith(prefixes)]
-    for file in surplus:
+    stale = [file for file in directory.glob("kernel-*") if file.name not in files]
+    stale += [file for file in sockets_in.glob("*-[0-9]") if not file.name.startswith(prefixes)]
+    for file in stale:
         with contextlib.suppress(OSError):
             file.unlink()
     return len(found)

@@ -14,14 +14,14 @@ import attrs
 from kgd.errors import KernelStartFailed
 from kgd.interfaces import KernelSpec, Limits
 from kgd.kernels.local.users import KernelUser
-from kgd.settings import LARGEST_SIZE, Settings, size_in_bytes
+from kgd.settings import MAX_SIZE, Settings, size_in_bytes
 
 # Keys in the metadata of a kernelspec: ``{"kgd": {"limits": {"memory": "2GiB"}}}``.
 _METADATA = "kgd"
 _LIMITS = "limits"
 _SIZES = ("memory", "file_size")
 _NAMES = tuple(field.name for field in attrs.fields(Limits))
-_NICEST = 19
+_MAX_NICE = 19
 
 
 def limits_of(settings: Settings, spec: KernelSpec) -> Limits:
@@ -29,41 +29,37 @@ def limits_of(settings: Settings, spec: KernelSpec) -> Limits:
     :return: The limits of the settings, except where the kernelspec has its own.
     :raises kgd.errors.KernelStartFailed: when those of the kernelspec are invalid.
     """
-    usual = {name: getattr(settings, f"kernel_{name}") for name in _NAMES}
+    defaults = {name: getattr(settings, f"kernel_{name}") for name in _NAMES}
     metadata = spec.metadata.get(_METADATA, {})
     own = metadata.get(_LIMITS, {}) if isinstance(metadata, Mapping) else None
     if not isinstance(own, Mapping):
-        raise _wrong(spec, f"must be objects, like {{{_METADATA!r}: {{{_LIMITS!r}: {{}}}}}}")
-    return Limits(**(usual | {name: _read(spec, name, value) for name, value in own.items()}))
+        raise _invalid(spec, f"must be objects, like {{{_METADATA!r}: {{{_LIMITS!r}: {{}}}}}}")
+    return Limits(**(defaults | {name: _read(spec, name, value) for name, value in own.items()}))
 
 
 def _read(spec: KernelSpec, name: object, value: Any) -> int:
     if name not in _NAMES:
-        raise _wrong(spec, f"have the unknown name {name!r} (known: {', '.join(_NAMES)})")
-    right = "a whole number, or null for no limit"
+        raise _invalid(spec, f"have the unknown name {name!r} (known: {', '.join(_NAMES)})")
+    expected = "a whole number, or null for no limit"
     try:
         if name in _SIZES:
-            right = "bytes, as a number or like '2GiB', or null for no limit"
+            expected = "bytes, as a number or like '2GiB', or null for no limit"
             number = size_in_bytes(value) if isinstance(value, str) else value
         else:
             number = value
         if number is None:
             return 0
-        if (
-            isinstance(number, bool)
-            or not isinstance(number, int)
-            or not 0 <= number <= LARGEST_SIZE
-        ):
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_SIZE:
             raise ValueError
-        if name == "nice" and number > _NICEST:
-            right = f"a whole number from 0 to {_NICEST}"
+        if name == "nice" and number > _MAX_NICE:
+            expected = f"a whole number from 0 to {_MAX_NICE}"
             raise ValueError
     except ValueError:
-        raise _wrong(spec, f"have {value!r} as {name}; it takes {right}") from None
+        raise _invalid(spec, f"have {value!r} as {name}; it takes {expected}") from None
     return number
 
 
-def _wrong(spec: KernelSpec, what: str) -> KernelStartFailed:
+def _invalid(spec: KernelSpec, what: str) -> KernelStartFailed:
     return KernelStartFailed(
         f"The {_LIMITS} of {_METADATA} in the metadata of the kernelspec {spec.name} {what}; "
         "correct its kernel.json"
@@ -71,7 +67,7 @@ def _wrong(spec: KernelSpec, what: str) -> KernelStartFailed:
 
 
 #: Seconds between the signal for too much processor time and SIGKILL.
-GRACE = 5
+CPU_GRACE = 5
 _UNLIMITED = resource.RLIM_INFINITY
 
 
@@ -104,7 +100,7 @@ def _rlimits(limits: Limits, open_files: int) -> Iterator[str]:
         # Not RLIMIT_AS: that counts reserved memory, too, of which Node, Java, Go and every thread
         # take gigabytes. This counts memory that only this process can write to.
         (resource.RLIMIT_DATA, limits.memory, 0),
-        (resource.RLIMIT_CPU, limits.cpu_seconds, GRACE),
+        (resource.RLIMIT_CPU, limits.cpu_seconds, CPU_GRACE),
         (resource.RLIMIT_NOFILE, limits.open_files, 0),
         (resource.RLIMIT_NPROC, limits.processes, 0),
         (resource.RLIMIT_FSIZE, limits.file_size, 0),
@@ -112,14 +108,14 @@ def _rlimits(limits: Limits, open_files: int) -> Iterator[str]:
         if wanted:
             # A kernel may not have more than the gateway may.
             _, most = resource.getrlimit(number)
-            yield f"{number}:{_least(wanted, most)}:{_least(wanted + grace, most)}"
+            yield f"{number}:{_min_limit(wanted, most)}:{_min_limit(wanted + grace, most)}"
     if not limits.open_files:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != open_files:
-            yield f"{resource.RLIMIT_NOFILE}:{_least(open_files, hard)}:{hard}"
+            yield f"{resource.RLIMIT_NOFILE}:{_min_limit(open_files, hard)}:{hard}"
 
 
-def _least(wanted: int, most: int) -> int:
+def _min_limit(wanted: int, most: int) -> int:
     if most == _UNLIMITED:
         return wanted
     return most if wanted == _UNLIMITED else min(wanted, most)

@@ -30,15 +30,15 @@ from kgd.observability.logs import make_logger
 
 _LOCK = "lock"
 # The beginning of a directory's name until the lock in it is held.
-_NEW = ".new-"
+_NEW_PREFIX = ".new-"
 # Seconds after which a gateway that was about to lock its new directory must have died.
-_NEW_FOR = 60.0
-_VARIABLE = "JUPYTER_RUNTIME_DIR"
-_ADVICE = f"set --connection-dir or {_VARIABLE} to a directory that can be written to"
+_LOCK_TIMEOUT = 60.0
+_RUNTIME_DIR_VARIABLE = "JUPYTER_RUNTIME_DIR"
+_ADVICE = f"set --connection-dir or {_RUNTIME_DIR_VARIABLE} to a directory that can be written to"
 # The directory for the sockets of another user's kernels.
-_SOCKETS = "s"
-_OURS_ALONE = 0o700
-_PASSABLE = 0o711
+_SOCKETS_DIRECTORY = "s"
+_PRIVATE_MODE = 0o700
+_TRAVERSABLE_MODE = 0o711
 
 
 class RuntimeDirectory:
@@ -64,7 +64,7 @@ class RuntimeDirectory:
         keeps_kernels: bool = False,
         watchdog: Watchdog | None = None,
     ) -> None:
-        given = base or os.environ.get(_VARIABLE)
+        given = base or os.environ.get(_RUNTIME_DIR_VARIABLE)
         # Made absolute now, because twistd may change the working directory.
         self._base = Path(os.path.abspath(given)) if given else None
         self._user_name = user
@@ -91,13 +91,13 @@ class RuntimeDirectory:
         """
         if self._user_name:
             self.user = find_user(self._user_name)
-        parent = Path(_VARIABLE)
+        parent = Path(_RUNTIME_DIR_VARIABLE)
         try:
             if self._base is None:
-                self._base = _usual_base(self.user)
+                self._base = _default_base(self.user)
             parent = self._base / "kgd"
             _make_private(parent, self._mode)
-            self._sweep(parent)
+            self._remove_stale(parent)
             self._make(parent)
         except OSError as error:
             raise ConfigurationError(
@@ -108,22 +108,22 @@ class RuntimeDirectory:
             self._remove()
             raise ConfigurationError(
                 f"The user {self.user.name} of --kernel-user cannot get to the runtime directory "
-                f"{path}; set --connection-dir or {_VARIABLE} to a directory, like /run, that "
-                "all users may enter"
+                f"{path}; set --connection-dir or {_RUNTIME_DIR_VARIABLE} to a directory that "
+                "all users may enter, such as one in /run"
             )
         if self.watchdog is not None:
-            self.watchdog.guard(self.path)
+            self.watchdog.set_directory(self.path)
 
     @property
     def _mode(self) -> int:
-        return _OURS_ALONE if self.user is None else _PASSABLE
+        return _PRIVATE_MODE if self.user is None else _TRAVERSABLE_MODE
 
     def _make(self, parent: Path) -> None:
-        new = Path(tempfile.mkdtemp(prefix=_NEW, dir=parent))
-        lock = _locked(new / _LOCK, os.O_CREAT | os.O_EXCL)
+        new = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=parent))
+        lock = _lock_file(new / _LOCK, os.O_CREAT | os.O_EXCL)
         if lock is None:
             raise BlockingIOError(0, "another process holds the lock of a new directory")
-        path = parent / new.name.removeprefix(_NEW)
+        path = parent / new.name.removeprefix(_NEW_PREFIX)
         try:
             new.rename(path)
         except OSError:
@@ -132,16 +132,19 @@ class RuntimeDirectory:
         self._path, self._lock = path, lock
         path.chmod(self._mode)
         if self.user is not None:
-            sockets = path / _SOCKETS
-            sockets.mkdir(mode=_OURS_ALONE)
+            sockets = path / _SOCKETS_DIRECTORY
+            sockets.mkdir(mode=_PRIVATE_MODE)
             self.hand_over(sockets)
 
-    def _sweep(self, parent: Path) -> None:
+    def _remove_stale(self, parent: Path) -> None:
         for path in parent.iterdir():
             try:
-                if path.name.startswith(_NEW) and time.time() - path.stat().st_mtime < _NEW_FOR:
+                if (
+                    path.name.startswith(_NEW_PREFIX)
+                    and time.time() - path.stat().st_mtime < _LOCK_TIMEOUT
+                ):
                     continue
-                lock = _locked(path / _LOCK)
+                lock = _lock_file(path / _LOCK)
             except FileNotFoundError:
                 # Another gateway was removing this directory, and died after it removed the lock.
                 lock = -1
@@ -149,7 +152,7 @@ class RuntimeDirectory:
                 continue
             if lock is None:
                 continue
-            count = self._clear(path)
+            count = self._remove_directory(path)
             if count:
                 self._log.info(
                     "a gateway that has ended left kernels running: {count} in {path}",
@@ -164,7 +167,7 @@ class RuntimeDirectory:
                 os.close(lock)
 
     @staticmethod
-    def _clear(path: Path) -> int:
+    def _remove_directory(path: Path) -> int:
         """
         Remove a directory, except for the files of kernels that were left running and still run.
 
@@ -215,7 +218,9 @@ class RuntimeDirectory:
         if not self.keeps_kernels:
             return
         try:
-            _write_private(self._record(kernel_id), process_records.record_of(pid, sockets), None)
+            _write_private(
+                self._record_file(kernel_id), process_records.make_record(pid, sockets), None
+            )
         except OSError as error:
             self._log.warn(
                 "kernel {kernel_id} will not be found again after the gateway has ended, as its "
@@ -224,7 +229,7 @@ class RuntimeDirectory:
                 error=error.strerror,
             )
 
-    def _record(self, kernel_id: str) -> Path:
+    def _record_file(self, kernel_id: str) -> Path:
         return self.path / f"kernel-{kernel_id}{process_records.SUFFIX}"
 
     def hand_over(self, *paths: Path) -> None:
@@ -247,14 +252,14 @@ class RuntimeDirectory:
         except ConfigurationError as error:
             raise KernelStartFailed(str(error)) from None
 
-    def directory(self, name: str) -> Path:
+    def make_directory(self, name: str) -> Path:
         """
         :return: A directory in this one, made if it does not exist.
         """
         self._reopen()
         path = self.path / name
         if not path.is_dir():
-            path.mkdir(mode=_OURS_ALONE)
+            path.mkdir(mode=_PRIVATE_MODE)
             path.chmod(self._mode)
         return path
 
@@ -266,7 +271,7 @@ class RuntimeDirectory:
             return
         self._unlink(self.connection_file(kernel_id))
         if self.keeps_kernels:
-            self._unlink(self._record(kernel_id))
+            self._unlink(self._record_file(kernel_id))
             self._unlink(Path(self.output_file(kernel_id)))
 
     def sockets(self, name: str) -> Path:
@@ -317,28 +322,28 @@ class RuntimeDirectory:
         path, self._path = self._path, None
         lock, self._lock = self._lock, -1
         if path is not None:
-            self._clear(path)
+            self._remove_directory(path)
             os.close(lock)
 
 
-def _usual_base(user: KernelUser | None) -> Path:
+def _default_base(user: KernelUser | None) -> Path:
     """
     :return: The directory in which to make it by default.
     """
     if user is not None:
         # Other users cannot get to directories below root's home.
         return Path("/run")
-    usual = Path(jupyter_runtime_dir()).absolute()
-    nearest = next(each for each in (usual, *usual.parents) if os.path.exists(each))
-    if os.access(nearest, os.W_OK) or _is_ours(Path.home()):
-        return usual
+    default = Path(jupyter_runtime_dir()).absolute()
+    nearest = next(each for each in (default, *default.parents) if os.path.exists(each))
+    if os.access(nearest, os.W_OK) or _is_owned(Path.home()):
+        return default
     # An account without a home, like "nobody".
     own = Path(tempfile.gettempdir(), f"kgd-{os.geteuid()}")
-    _make_private(own, _OURS_ALONE)
+    _make_private(own, _PRIVATE_MODE)
     return own
 
 
-def _is_ours(directory: Path) -> bool:
+def _is_owned(directory: Path) -> bool:
     try:
         return directory.stat().st_uid == os.geteuid()
     except OSError:
@@ -346,8 +351,8 @@ def _is_ours(directory: Path) -> bool:
 
 
 def _sockets_in(directory: Path) -> Path:
-    theirs = directory / _SOCKETS
-    return theirs if theirs.is_dir() else directory
+    private_sockets = directory / _SOCKETS_DIRECTORY
+    return private_sockets if private_sockets.is_dir() else directory
 
 
 def _make_private(directory: Path, mode: int) -> None:
@@ -358,18 +363,18 @@ def _make_private(directory: Path, mode: int) -> None:
         another gateway may need, keeps it.
     """
     if not directory.parent.is_dir():
-        directory.parent.mkdir(parents=True, mode=_OURS_ALONE)
+        directory.parent.mkdir(parents=True, mode=_PRIVATE_MODE)
         directory.parent.chmod(mode)
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=mode)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise PermissionError(0, "it is not a directory that the gateway's user owns")
-    if stat.S_IMODE(found.st_mode) not in (mode, _PASSABLE):
+    if stat.S_IMODE(found.st_mode) not in (mode, _TRAVERSABLE_MODE):
         directory.chmod(mode)
 
 
-def _locked(file: Path, flags: int = 0) -> int | None:
+def _lock_file(file: Path, flags: int = 0) -> int | None:
     """
     :return: A descriptor that holds the lock; ``None`` if another process holds it.
     """

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from kgd.endpoints.addresses import LONGEST_PATH
+from kgd.endpoints.addresses import MAX_SOCKET_PATH
 from kgd.errors import KernelStartFailed
 from kgd.interfaces import KernelSpec
 from kgd.kernels.local.ports import LOOPBACK, PortLeases
@@ -35,10 +35,10 @@ def supports_ipc(spec: KernelSpec) -> bool:
     container, which does not have these sockets.
     """
     value = spec.metadata.get(_TRANSPORTS)
-    return is_ipykernel(spec.argv) if value is None else "ipc" in _names(value)
+    return is_ipykernel(spec.argv) if value is None else "ipc" in _listed_names(value)
 
 
-def _names(value: Any) -> set[str]:
+def _listed_names(value: Any) -> set[str]:
     """
     :return: The names that a kernelspec's metadata has there, without regard to case and blanks.
     """
@@ -61,7 +61,7 @@ def fits_socket_paths(sockets: Path) -> bool:
     sockets.
     """
     try:
-        return len(f"{sockets}-1".encode()) <= LONGEST_PATH
+        return len(f"{sockets}-1".encode()) <= MAX_SOCKET_PATH
     except UnicodeEncodeError:
         # ZeroMQ takes text only.
         return False
@@ -76,7 +76,7 @@ def use_curve(wanted: str, spec: KernelSpec) -> bool:
     """
     if wanted == "disabled":
         return False
-    is_able = "curve" in _names(spec.metadata.get(_ENCRYPTION))
+    is_able = "curve" in _listed_names(spec.metadata.get(_ENCRYPTION))
     if wanted == "required" and not is_able:
         raise KernelStartFailed(
             f"The gateway encrypts what goes to and from kernels, but the kernelspec {spec.name} "
@@ -284,6 +284,6 @@ class ConnectionAllocator:
 
 def _too_long(sockets: Path) -> str:
     return (
-        f"Kernels cannot have Unix sockets, because the paths would be longer than {LONGEST_PATH} "
+        f"Kernels cannot have Unix sockets: the paths would be longer than {MAX_SOCKET_PATH} "
         f"bytes ({sockets}-1); set JUPYTER_RUNTIME_DIR to a directory with a shorter path"
     )

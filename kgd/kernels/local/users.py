@@ -15,7 +15,7 @@ import attrs
 
 from kgd.errors import ConfigurationError
 
-_NO_SHELLS = ("/nologin", "/false")
+_NOLOGIN_SHELLS = ("/nologin", "/false")
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +49,7 @@ class KernelUser:
         return bool(found.st_mode & stat.S_IXOTH)
 
 
-def own_environment() -> Mapping[str, str]:
+def gateway_user_environment() -> Mapping[str, str]:
     """
     :return: The variables that programs expect, for the user that the gateway runs as.
     """
@@ -65,7 +65,7 @@ def own_environment() -> Mapping[str, str]:
 def _environment(entry: pwd.struct_passwd) -> Mapping[str, str]:
     shell = entry.pw_shell
     # Accounts without a login have a shell that does nothing.
-    usable = shell and not shell.endswith(_NO_SHELLS)
+    usable = shell and not shell.endswith(_NOLOGIN_SHELLS)
     return {
         "HOME": entry.pw_dir,
         "USER": entry.pw_name,

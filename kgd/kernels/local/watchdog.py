@@ -21,7 +21,7 @@ from kgd.observability.logs import make_logger
 
 _PROGRAM = str(Path(__file__).with_name("watchdog_process.py"))
 # Seconds to wait before starting another process, when one has ended or cannot be started.
-PAUSE = 1.0
+RESTART_DELAY = 1.0
 
 
 class Watchdog:
@@ -29,7 +29,7 @@ class Watchdog:
     A small process that outlives the gateway for a moment, ends the kernels that still run and
     removes the runtime directory. After an orderly end of the gateway it finds nothing to do.
 
-    It starts with the first :py:meth:`guard`, and is started again if it ends too early.
+    It starts with the first :py:meth:`set_directory`, and is started again if it ends too early.
     """
 
     _log = make_logger()
@@ -39,33 +39,33 @@ class Watchdog:
         self._directory: Path | None = None
         self._groups: set[int] = set()
         self._pipe = -1
-        self._process: _Process | None = None
-        self._later: IDelayedCall | None = None
+        self._process: _WatchdogProtocol | None = None
+        self._restart_call: IDelayedCall | None = None
         self._ended: Waiters[None] = Waiters()
 
-    def guard(self, directory: Path) -> None:
+    def set_directory(self, directory: Path) -> None:
         """
         Remove this directory after the gateway's end, instead of the one of the last call.
         """
         self._directory = directory
-        if self._process is None and self._later is None:
+        if self._process is None and self._restart_call is None:
             self._start()
         else:
-            self._tell([os.fsencode(directory)])
+            self._send([os.fsencode(directory)])
 
     def watch(self, group: int) -> None:
         """
         End this process group after the gateway's end.
         """
         self._groups.add(group)
-        self._tell([b"+%d" % group])
+        self._send([b"+%d" % group])
 
-    def forget(self, group: int) -> None:
+    def unwatch(self, group: int) -> None:
         """
         Leave this process group alone: it has ended.
         """
         self._groups.discard(group)
-        self._tell([b"-%d" % group])
+        self._send([b"-%d" % group])
 
     def stop(self) -> Deferred[None]:
         """
@@ -74,20 +74,20 @@ class Watchdog:
         :return: Fires when the process is gone.
         """
         self._directory = None
-        later, self._later = self._later, None
-        if later is not None:
-            later.cancel()
+        restart_call, self._restart_call = self._restart_call, None
+        if restart_call is not None:
+            restart_call.cancel()
         if self._process is None:
             return succeed(None)
         self._close()
         return self._ended.wait()
 
     def _start(self) -> None:
-        self._later = None
-        theirs, self._pipe = os.pipe()
+        self._restart_call = None
+        child_end, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)
-        process = _Process(self)
-        nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        process = _WatchdogProtocol(self)
+        devnull = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
             self._reactor.spawnProcess(
                 process,
@@ -95,20 +95,20 @@ class Watchdog:
                 [sys.executable, "-I", "-S", _PROGRAM],
                 # Only what Python itself may need.
                 env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
-                childFDs={0: theirs, 1: nothing, 2: nothing},
+                childFDs={0: child_end, 1: devnull, 2: devnull},
             )
         except OSError as error:
             self._close()
-            self._again(f"cannot be started: {error.strerror}")
+            self._restart_later(f"cannot be started: {error.strerror}")
             return
         finally:
-            os.close(theirs)
-            os.close(nothing)
+            os.close(child_end)
+            os.close(devnull)
         self._process = process
         assert self._directory is not None
-        self._tell([os.fsencode(self._directory), *(b"+%d" % group for group in self._groups)])
+        self._send([os.fsencode(self._directory), *(b"+%d" % group for group in self._groups)])
 
-    def _tell(self, lines: Iterable[bytes]) -> None:
+    def _send(self, lines: Iterable[bytes]) -> None:
         if self._pipe < 0:
             # Another process is about to start, and is told everything.
             return
@@ -128,7 +128,7 @@ class Watchdog:
         if pipe >= 0:
             os.close(pipe)
 
-    def ended(self) -> None:
+    def process_ended(self) -> None:
         """
         Start another process, unless this one was stopped.
         """
@@ -136,23 +136,23 @@ class Watchdog:
         self._close()
         self._ended.fire(None)
         if self._directory is not None:
-            self._again("has ended")
+            self._restart_later("has ended")
 
-    def _again(self, why: str) -> None:
+    def _restart_later(self, why: str) -> None:
         self._log.warn(
             "the process that ends kernels after a gateway that was killed {why}; trying again "
             "in {pause:g} s",
             why=why,
-            pause=PAUSE,
+            pause=RESTART_DELAY,
         )
-        self._later = self._reactor.callLater(PAUSE, self._start)
+        self._restart_call = self._reactor.callLater(RESTART_DELAY, self._start)
 
 
-class _Process(ProcessProtocol):
+class _WatchdogProtocol(ProcessProtocol):
     transport: Any
 
     def __init__(self, watchdog: Watchdog) -> None:
         self._watchdog = watchdog
 
     def processExited(self, reason: Failure) -> None:
-        self._watchdog.ended()
+        self._watchdog.process_ended()

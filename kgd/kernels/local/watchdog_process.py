@@ -18,10 +18,10 @@ import time
 TIMEOUTS = ((_signal.SIGTERM, 1.5), (_signal.SIGKILL, 1.5))
 # Seconds between two looks at process groups: the system reports the end of child processes only,
 # and these are not children of this program.
-PAUSE = 0.02
+POLL_INTERVAL = 0.02
 
 
-def read_until_the_end() -> tuple[set[int], bytes]:
+def read_until_eof() -> tuple[set[int], bytes]:
     """
     :return: The process groups and the directory that were left when the gateway ended.
     """
@@ -39,7 +39,7 @@ def read_until_the_end() -> tuple[set[int], bytes]:
     return groups, directory
 
 
-def send(group: int, signum: int) -> bool:
+def send_signal(group: int, signum: int) -> bool:
     """
     :return: Whether the group still has processes.
     """
@@ -53,16 +53,16 @@ def send(group: int, signum: int) -> bool:
     return True
 
 
-def end(groups: set[int]) -> None:
+def end_groups(groups: set[int]) -> None:
     """
     End all processes of these groups.
     """
     for signum, seconds in TIMEOUTS:
         until = time.monotonic() + seconds
-        groups = {group for group in groups if send(group, signum)}
+        groups = {group for group in groups if send_signal(group, signum)}
         while groups and time.monotonic() < until:
-            time.sleep(PAUSE)
-            groups = {group for group in groups if send(group, 0)}
+            time.sleep(POLL_INTERVAL)
+            groups = {group for group in groups if send_signal(group, 0)}
 
 
 def main() -> None:
@@ -75,8 +75,8 @@ def main() -> None:
     for signum in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE):
         # A signal to all processes at once ends the gateway, and so this program, too.
         _signal.signal(signum, _signal.SIG_IGN)
-    groups, directory = read_until_the_end()
-    end(groups)
+    groups, directory = read_until_eof()
+    end_groups(groups)
     if os.path.isdir(directory):
         # The import takes longer than all the rest, and is seldom needed.
         import shutil

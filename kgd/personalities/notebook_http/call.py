@@ -277,7 +277,7 @@ class Call:
 
     def _time_out(self) -> None:
         self._break_off(
-            errors.TookTooLong(
+            errors.ExecutionTimedOut(
                 f"the code did not end within {self._settings.request_timeout:g} s and was "
                 "interrupted; if it needs longer, raise --request-timeout"
             )

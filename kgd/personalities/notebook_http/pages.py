@@ -30,19 +30,15 @@ class Pages:
     Makes the routes of these.
 
     :param notebooks: Those that are served at the moment.
-    :param of_gateway: Routes of whoever watches the gateway; a notebook may have their paths.
     """
 
-    def __init__(
-        self, settings: Settings, notebooks: Sequence[Notebook], of_gateway: Iterable[Route]
-    ) -> None:
+    def __init__(self, settings: Settings, notebooks: Sequence[Notebook]) -> None:
         self._settings = settings
         self._notebooks = notebooks
-        self._of_gateway = of_gateway
 
     def routes(self) -> list[Route]:
         """
-        :return: What is there; a notebook may have these paths of the gateway's to itself.
+        :return: The routes of all notebooks.
         """
         routes = [
             Route("/_api/docs/<path:name>", ("GET",), self._asset, Access.PUBLIC),
@@ -52,11 +48,6 @@ class Pages:
             routes.append(_guarded("/_api/docs", self._docs(self._notebooks)))
         if self._settings.static_path:
             routes.append(Route("/public/<path:name>", ("GET",), self._public, Access.PUBLIC))
-        routes += [
-            route
-            for route in self._of_gateway
-            if not any(notebook.defines(route.rule) for notebook in self._notebooks)
-        ]
         return routes
 
     def _of(self, notebook: Notebook) -> Iterable[Route]:
@@ -105,4 +96,4 @@ def _guarded(path: str, make: Callable[[str], tuple[bytes, bytes]]) -> Route:
                 request.setHeader(name, value)
         return encoded_answer(request, body, media_type)
 
-    return Route(path, ("GET",), serve, Access.ANY_ORIGIN)
+    return Route(path, ("GET",), serve, Access.ANY_ORIGIN, scope="notebooks:read")

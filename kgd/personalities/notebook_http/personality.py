@@ -4,20 +4,19 @@ The personality ``notebook_http``: annotated notebooks as HTTP APIs.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
-from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from kgd.deferreds import Waiters
-from kgd.errors import ConfigurationError, GatewayError, InvalidRequest, KernelLimitReached
-from kgd.interfaces import Access, IDrainable, IGateway, IPersonality
-from kgd.notebook.routing import Match
+from kgd.errors import ConfigurationError, GatewayError, KernelLimitReached
+from kgd.interfaces import Access, IDrainable, IGateway, IMonitored, IPersonality, Match, Readiness
+from kgd.notebook import routing
 from kgd.observability.logs import make_logger
 from kgd.personalities.notebook_http.loading import Source, find_parser, find_sources, load
 from kgd.personalities.notebook_http.notebook import Notebook, metrics_of
@@ -25,18 +24,15 @@ from kgd.personalities.notebook_http.pages import Pages
 from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.watcher import Watcher
 from kgd.web.access import PUBLIC
-from kgd.web.access_log import set_route
-from kgd.web.errors import refuse
-from kgd.web.operations.health import HealthAPI
-from kgd.web.operations.metrics import MetricsAPI
-from kgd.web.operations.status import StatusAPI
 from kgd.web.routes import RouteTable
 
+# What monitors ask for; an endpoint has to have just this path to replace it.
+_MONITORING = frozenset({"/healthz", "/readyz", "/metrics"})
 # In place of a prefix.
 _LIST = "the list of notebooks"
 
 
-@implementer(IPersonality, IDrainable)
+@implementer(IPersonality, IDrainable, IMonitored)
 class NotebookHTTP:
     """
     Serves all notebooks that ``--seed-uri`` names, each below its prefix.
@@ -62,18 +58,16 @@ class NotebookHTTP:
         self._notebooks: dict[str, Notebook] = {}
         # By prefix, or for _LIST, why a newer version is not served.
         self._stale: dict[str, str] = {}
+        # Descriptions and static files.
         self._table = RouteTable([])
-        self._pages = self._table.resource()
-        self._fixed: set[str] = set()
+        self._constant: set[str] = set()
+        # Paths of the gateway's own that no endpoint with variables takes.
+        self._reserved = {route.rule for route in gateway.operations.routes} & _MONITORING
         self._reloading: Deferred[None] = succeed(None)
         self._stopped = False
         # How many requests are being served, and who waits for the last one's end.
         self._serving = 0
         self._drained: Waiters[None] = Waiters()
-        self._status = StatusAPI(gateway.kernels, time.time)
-        health = HealthAPI(lambda: self._is_ready, self._remarks)
-        metrics = MetricsAPI(gateway, self._status, lambda: metrics_of(self._notebooks.values()))
-        self._of_gateway = [*health.routes(), *metrics.routes()]
         self._watcher = Watcher(gateway.reactor, self._files, self._changed)
 
     # --- coming and going ---
@@ -119,10 +113,8 @@ class NotebookHTTP:
     def _serve(self, notebooks: Iterable[Notebook]) -> None:
         ordered = sorted(notebooks, key=lambda notebook: -len(notebook.prefix))
         self._notebooks = {notebook.prefix: notebook for notebook in ordered}
-        pages = Pages(self._gateway.settings, ordered, self._of_gateway)
-        self._table = RouteTable(pages.routes(), public=PUBLIC)
-        self._pages = self._table.resource()
-        self._fixed = {route.rule for route in self._table.routes if "<" not in route.rule}
+        self._table = RouteTable(Pages(self._gateway.settings, ordered).routes(), PUBLIC)
+        self._constant = {route.rule for route in self._table.routes if "<" not in route.rule}
 
     def stop(self) -> Deferred[None]:
         """
@@ -146,14 +138,20 @@ class NotebookHTTP:
         if self._gateway.draining.is_on and not self._serving:
             self._drained.fire(None)
 
-    @property
-    def _is_ready(self) -> bool:
+    def readiness(self) -> Readiness:
+        """
+        Not ready when no notebook has a kernel, and none can be started.
+        """
         notebooks = self._notebooks.values()
         is_hopeless = bool(notebooks) and all(each.workers.is_hopeless for each in notebooks)
-        return not (self._gateway.draining.is_on or is_hopeless)
+        remarks = [f"{prefix or '/'} is out of date" for prefix in self._stale]
+        return Readiness(not is_hopeless, remarks)
 
-    def _remarks(self) -> Iterable[str]:
-        return (f"{prefix or '/'} is out of date" for prefix in self._stale)
+    def metrics(self) -> Iterable[Any]:
+        """
+        How busy the notebooks' kernels are.
+        """
+        return metrics_of(self._notebooks.values())
 
     # --- new versions ---
 
@@ -225,72 +223,36 @@ class NotebookHTTP:
 
     # --- requests ---
 
-    def _is_fixed(self, path: str) -> bool:
+    def match(self, method: str, path: str) -> Match | None:
         """
-        Whether a path is not for the notebooks' own endpoints.
+        Find the page or endpoint of a path. Endpoints are for any origin, as with the older
+        gateway.
         """
-        return path in self._fixed or path.startswith(("/_api/docs/", "/public/"))
-
-    def _find(self, path: str) -> tuple[Notebook, Match] | None:
+        if path in self._constant or path.startswith(("/_api/docs/", "/public/")):
+            page = self._table.match(method, path)
+            if page is not None:
+                return page
+        if path in self._reserved and not any(
+            notebook.defines(path) for notebook in self._notebooks.values()
+        ):
+            return None
         for notebook in self._notebooks.values():
-            match = notebook.find(path)
-            if match is not None:
-                return notebook, match
+            found = notebook.find(path)
+            if found is not None:
+                handlers = found.endpoint.handlers
+                return Match(
+                    Access.ANY_ORIGIN,
+                    (*handlers, *(["HEAD"] if "GET" in handlers else [])),
+                    partial(self._render, notebook, found),
+                    "notebooks:execute",
+                    notebook.prefix + found.endpoint.path,
+                )
         return None
 
-    def access(self, path: str) -> Access:
-        """
-        :return: Whether there is an endpoint. It is for any origin, as with the older gateway.
-        """
-        if self._is_fixed(path):
-            access = self._table.access(path)
-            if access is not Access.UNKNOWN:
-                return access
-        try:
-            return Access.UNKNOWN if self._find(path) is None else Access.ANY_ORIGIN
-        except InvalidRequest:
-            # What is wrong with it is not for those without a token.
-            return Access.ANY_ORIGIN
-
-    def methods(self, path: str) -> Sequence[str]:
-        """
-        :return: What an endpoint takes.
-        """
-        if self._is_fixed(path):
-            methods = self._table.methods(path)
-            if methods:
-                return methods
-        found = self._find(path)
-        if found is None:
-            return ()
-        handlers = found[1].endpoint.handlers
-        return (*handlers, *(["HEAD"] if "GET" in handlers else []))
-
-    def resource(self) -> IResource:
-        """
-        :return: The endpoints, and what is beside them.
-        """
-        return _Root(self)
-
-    def render(self, request: Any) -> Any:
-        """
-        Answer a request that has been let in.
-        """
-        path = b"/" + b"/".join(request.postpath)
-        text = path.decode("ascii")
-        self._status.note(request)
-        if self._is_fixed(text) and self._table.access(text) is not Access.UNKNOWN:
-            return self._pages.render(request)  # type: ignore[no-untyped-call]
-        try:
-            found = self._find(text)
-            self._gateway.draining.check()
-        except GatewayError as error:
-            return refuse(request, error)
-        assert found is not None, "requests for anything else are refused before"
-        notebook, match = found
-        set_route(request, notebook.prefix + match.endpoint.path)
+    def _render(self, notebook: Notebook, found: routing.Match, request: Any) -> int:
+        self._gateway.draining.check()
         self._serving += 1
-        serving = Deferred.fromCoroutine(notebook.serve(request, match))
+        serving = Deferred.fromCoroutine(notebook.serve(request, found))
         serving.addErrback(lambda failure: self._log.failure("a request got no answer", failure))
         serving.addCallback(lambda _: self._served())
         return NOT_DONE_YET
@@ -298,14 +260,3 @@ class NotebookHTTP:
     def _served(self) -> None:
         self._serving -= 1
         self._look_whether_drained()
-
-
-class _Root(Resource):
-    isLeaf = True
-
-    def __init__(self, personality: NotebookHTTP) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._personality = personality
-
-    def render(self, request: Any) -> Any:
-        return self._personality.render(request)

@@ -23,7 +23,11 @@ class AboutAPI:
         """
         :return: The routes of this part of the API.
         """
-        return [Route("/api", ("GET",), self.version, summary="The version of the API")]
+        return [
+            Route(
+                "/api", ("GET",), self.version, summary="The version of the API", scope="api:read"
+            )
+        ]
 
     def version(self, request: Any) -> bytes:
         """

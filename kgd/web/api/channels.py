@@ -15,7 +15,7 @@ from twisted.web.resource import IResource
 
 from kgd import errors
 from kgd.endpoints.origins import is_allowed
-from kgd.errors import UNREADABLE
+from kgd.errors import JSON_ERRORS
 from kgd.interfaces import Access, IGateway, IKernel
 from kgd.observability.audit import AuditLog
 from kgd.observability.request_context import RequestContext
@@ -69,6 +69,7 @@ class ChannelsAPI:
                 self.open,
                 access=Access.ANY_ORIGIN,
                 summary="Exchange messages with a kernel over a WebSocket",
+                scope="kernels:execute",
             )
         ]
 
@@ -220,5 +221,5 @@ class MessageAudit:
 def _code(content: Buffer) -> str:
     try:
         return _read_code(content).code
-    except UNREADABLE:
+    except JSON_ERRORS:
         return ""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -38,12 +39,12 @@ class KernelsAPI:
         """
         one = "/api/kernels/<kernel_id>"
         return [
-            Route("/api/kernels", ("GET",), self.list, summary="List the running kernels"),
-            Route("/api/kernels", ("POST",), self.start, summary="Start a kernel"),
-            Route(one, ("GET",), self.show, summary="Show a kernel"),
-            Route(one, ("DELETE",), self.stop, summary="Stop a kernel"),
-            Route(f"{one}/interrupt", ("POST",), self.interrupt, summary="Interrupt a kernel"),
-            Route(f"{one}/restart", ("POST",), self.restart, summary="Restart a kernel"),
+            _route("GET", "/api/kernels", self.list, "List the running kernels"),
+            _route("POST", "/api/kernels", self.start, "Start a kernel"),
+            _route("GET", one, self.show, "Show a kernel"),
+            _route("DELETE", one, self.stop, "Stop a kernel"),
+            _route("POST", f"{one}/interrupt", self.interrupt, "Interrupt a kernel"),
+            _route("POST", f"{one}/restart", self.restart, "Restart a kernel"),
         ]
 
     def list(self, request: Any) -> bytes:
@@ -92,6 +93,11 @@ class KernelsAPI:
         """
         await self._kernels.restart(kernel_id)
         return json_answer(request, kernel_model(self._kernels.get(kernel_id)))
+
+
+def _route(method: str, rule: str, handler: Callable[..., Any], summary: str) -> Route:
+    scope = "kernels:read" if method == "GET" else "kernels:write"
+    return Route(rule, (method,), handler, summary=summary, scope=scope)
 
 
 def _start_request(body: dict[str, Any]) -> StartRequest:

@@ -36,14 +36,27 @@ class KernelSpecsAPI:
         :return: The routes of this part of the API. A logo is shown on any page that has the token.
         """
         return [
-            Route("/api/kernelspecs", ("GET",), self.list, summary="List the kernelspecs"),
-            Route("/api/kernelspecs/<spec_name>", ("GET",), self.show, summary="Show a kernelspec"),
+            Route(
+                "/api/kernelspecs",
+                ("GET",),
+                self.list,
+                summary="List the kernelspecs",
+                scope="kernelspecs:read",
+            ),
+            Route(
+                "/api/kernelspecs/<spec_name>",
+                ("GET",),
+                self.show,
+                summary="Show a kernelspec",
+                scope="kernelspecs:read",
+            ),
             Route(
                 "/kernelspecs/<spec_name>/<path:file>",
                 ("GET",),
                 self.file,
                 access=Access.ANY_ORIGIN,
                 summary="A file of a kernelspec",
+                scope="kernelspecs:read",
             ),
         ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from kgd.errors import UNREADABLE, InvalidRequest, NotSupported
+from kgd.errors import JSON_ERRORS, InvalidRequest, NotSupported
 from kgd.web.responses import json_answer
 from kgd.web.routes import Route
 
@@ -33,8 +33,14 @@ class MeAPI:
         :return: The routes of this part of the API.
         """
         return [
-            Route("/api/me", ("GET",), self.show, summary="Who is asking, and what they may do"),
-            Route("/api/me", ("PATCH",), self.change, summary="Not supported"),
+            Route(
+                "/api/me",
+                ("GET",),
+                self.show,
+                summary="Who is asking, and what they may do",
+                scope="me:read",
+            ),
+            Route("/api/me", ("PATCH",), self.change, summary="Not supported", scope="me:write"),
         ]
 
     def show(self, request: Any) -> bytes:
@@ -46,7 +52,7 @@ class MeAPI:
         if asked is not None:
             try:
                 permissions = _decode_permissions(asked[0])
-            except UNREADABLE:
+            except JSON_ERRORS:
                 raise InvalidRequest(
                     'permissions should be a JSON dict of {"resource": ["action",]}, '
                     f"got {asked[0].decode('utf-8', 'replace')!r}"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -33,11 +34,11 @@ class SessionsAPI:
         """
         one = "/api/sessions/<session_id>"
         return [
-            Route("/api/sessions", ("GET",), self.list, summary="List the sessions"),
-            Route("/api/sessions", ("POST",), self.create, summary="Create a session"),
-            Route(one, ("GET",), self.show, summary="Show a session"),
-            Route(one, ("PATCH",), self.change, summary="Change a session, or its kernel"),
-            Route(one, ("DELETE",), self.delete, summary="Delete a session and stop its kernel"),
+            _route("GET", "/api/sessions", self.list, "List the sessions"),
+            _route("POST", "/api/sessions", self.create, "Create a session"),
+            _route("GET", one, self.show, "Show a session"),
+            _route("PATCH", one, self.change, "Change a session, or its kernel"),
+            _route("DELETE", one, self.delete, "Delete a session and stop its kernel"),
         ]
 
     def list(self, request: Any) -> bytes:
@@ -80,6 +81,11 @@ class SessionsAPI:
         """
         await self._sessions.delete(session_id)
         return empty_answer(request)
+
+
+def _route(method: str, rule: str, handler: Callable[..., Any], summary: str) -> Route:
+    scope = "sessions:read" if method == "GET" else "sessions:write"
+    return Route(rule, (method,), handler, summary=summary, scope=scope)
 
 
 def _read(request: Any, *, creating: bool) -> SessionRequest:

@@ -28,7 +28,7 @@ class DrainAPI:
         :return: The routes of this part of the API.
         """
         summary = "Start no more kernels, and stop when none is left"
-        return [Route("/api/drain", ("POST",), self.drain, summary=summary)]
+        return [Route("/api/drain", ("POST",), self.drain, summary=summary, scope="gateway:write")]
 
     def drain(self, request: Any) -> bytes:
         """

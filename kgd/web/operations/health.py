@@ -1,15 +1,15 @@
 """
-``/healthz`` and ``/readyz``: whether the gateway lives, and whether it takes new work.
+``/healthz`` and ``/readyz``: whether the gateway runs, and whether it takes new requests.
 
-They need no token, so they say no more than that.
+They need no token, so they tell nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from kgd.interfaces import Access
+from kgd.interfaces import Access, Readiness
 from kgd.web.responses import encoded_answer
 from kgd.web.routes import Route
 
@@ -18,17 +18,13 @@ _TEXT = b"text/plain; charset=utf-8"
 
 class HealthAPI:
     """
-    For whoever starts, stops and replaces gateways.
+    Probes for programs that start, stop and replace gateways.
 
-    :param is_ready: Whether new work is taken.
-    :param remarks: Lines to be added to what is said when it is.
+    :param readiness: Tells whether new requests are taken.
     """
 
-    def __init__(
-        self, is_ready: Callable[[], bool], remarks: Callable[[], Iterable[str]] = tuple
-    ) -> None:
-        self._is_ready = is_ready
-        self._remarks = remarks
+    def __init__(self, readiness: Callable[[], Readiness]) -> None:
+        self._readiness = readiness
 
     def routes(self) -> list[Route]:
         """
@@ -49,7 +45,8 @@ class HealthAPI:
         """
         ``GET /readyz``.
         """
-        if not self._is_ready():
+        state = self._readiness()
+        if not state.is_ready:
             return encoded_answer(request, b"not ready\n", _TEXT, 503)
-        text = "".join(f"{line}\n" for line in ("ok", *self._remarks()))
+        text = "".join(f"{line}\n" for line in ("ok", *state.remarks))
         return encoded_answer(request, text.encode("utf-8"), _TEXT)

@@ -51,7 +51,9 @@ class MetricsAPI:
         if not settings.metrics:
             return []
         access = Access.PUBLIC if settings.metrics_public else Access.GUARDED
-        return [Route("/metrics", ("GET",), self.show, access, "Metrics for Prometheus")]
+        return [
+            Route("/metrics", ("GET",), self.show, access, "Metrics for Prometheus", "metrics:read")
+        ]
 
     def show(self, request: Any) -> bytes:
         """

@@ -1,5 +1,5 @@
 """
-``/api/status``: how much is going on.
+``/api/status``: how many kernels and clients there are, and when the gateway was last used.
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ from kgd.protocol.timestamps import timestamp
 from kgd.web.responses import json_answer
 from kgd.web.routes import Route
 
-# Whoever only looks whether the gateway is there does not use it, and what needs no token says
-# nothing about those who have one.
+# Probes do not use the gateway, and requests without a token must not show in its last use.
 _NO_USE = frozenset(
     {
-        b"/api",
-        b"/api/status",
-        b"/api/swagger.json",
-        b"/api/swagger.yaml",
-        b"/healthz",
-        b"/metrics",
-        b"/readyz",
+        "/api",
+        "/api/status",
+        "/api/swagger.json",
+        "/api/swagger.yaml",
+        "/healthz",
+        "/metrics",
+        "/readyz",
     }
 )
 
 
 class StatusAPI:
     """
-    Sums the kernels up.
+    Sums up the kernels, and remembers when the gateway was last used.
 
-    :ivar started: When the gateway was, in seconds since the epoch.
+    :ivar started: When the gateway was started, in seconds since the epoch.
     :param wall_clock: Seconds since the epoch.
     """
 
@@ -44,28 +43,37 @@ class StatusAPI:
         """
         :return: The routes of this part of the API.
         """
-        return [Route("/api/status", ("GET",), self.show, summary="How much is going on")]
+        return [
+            Route(
+                "/api/status",
+                ("GET",),
+                self.show,
+                summary="How much is going on",
+                scope="api:read",
+            )
+        ]
 
-    def note(self, request: Any) -> None:
+    def record_use(self, request: Any, path: str) -> None:
         """
-        A request is being served. With ``no_track_activity`` in its query it is no use either.
+        Take a request for use of the gateway, unless ``no_track_activity`` is in its query.
+
+        :param path: Below the base URL.
         """
-        path = b"/" + b"/".join(request.postpath)
         if path not in _NO_USE and b"no_track_activity" not in request.args:
             self._last_activity = self._now()
 
     def last_activity(self) -> float:
         """
-        When somebody, or a kernel, did something last, in seconds since the epoch.
+        When a client or a kernel was last active, in seconds since the epoch.
         """
         latest = [kernel.last_activity for kernel in self._kernels.list()]
-        # It is kept, so that it does not go back when a kernel goes.
+        # Kept, so that it does not go back when a kernel ends.
         self._last_activity = max([self._last_activity, *latest])
         return self._last_activity
 
     def active_duration(self) -> float:
         """
-        The time from the start to then, in seconds.
+        Seconds from the start to the last activity.
         """
         return self.last_activity() - self.started
 

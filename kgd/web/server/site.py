@@ -27,7 +27,7 @@ from kgd import errors
 from kgd.settings import Settings
 from kgd.web.embedded import fail
 from kgd.web.errors import refuse
-from kgd.web.root import GatewayResource
+from kgd.web.root import RootResource
 from kgd.web.server.deadlines import Connections, TooManyConnections, place_of
 from kgd.web.server.delivery import in_system, unsent_below
 from kgd.web.server.request_head import (
@@ -234,13 +234,15 @@ class GatewayChannel(HTTPChannel):
             self.transport.abortConnection()
         elif phase is Phase.BODY:
             self.refuse(
-                errors.TooSlow(
+                errors.RequestTimedOut(
                     "The body did not arrive in time; send it faster, or ask the gateway's "
                     "operator to raise --body-timeout"
                 )
             )
         elif phase is Phase.HEAD and (self._has_line or self._buffer):
-            self.refuse(errors.TooSlow("The request's headers did not arrive in time; try again"))
+            self.refuse(
+                errors.RequestTimedOut("The request's headers did not arrive in time; try again")
+            )
         elif phase is not Phase.ANSWER:
             self.loseConnection()
 
@@ -523,7 +525,7 @@ class GatewaySite(Site):
     def __init__(
         self,
         settings: Settings,
-        root: GatewayResource,
+        root: RootResource,
         reactor: Any,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

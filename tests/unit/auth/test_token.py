@@ -55,9 +55,9 @@ class AuthTokenTests(SynchronousTestCase):
             self.assertTrue(Settings(**settings).needs_token)  # type: ignore[arg-type]
             token = self.token(environ, **settings)
             self.assertTrue(token.is_needed)
-            self.assertTrue(token.admits(expected))
+            self.assertTrue(token.identify(expected))
             for wrong in (None, b"", expected[:-1], expected + b"x"):
-                self.assertFalse(token.admits(wrong))
+                self.assertFalse(token.identify(wrong))
 
     def test_none(self) -> None:
         """
@@ -65,7 +65,7 @@ class AuthTokenTests(SynchronousTestCase):
         """
         token = self.token()
         self.assertFalse(token.is_needed)
-        self.assertTrue(token.admits(None))
+        self.assertTrue(token.identify(None))
 
     def test_wrong(self) -> None:
         """
@@ -110,18 +110,18 @@ class AuthTokenTests(SynchronousTestCase):
         told: list[bool] = []
         secrets: list[str] = []
         token = AuthToken(Settings(auth_token_file=str(self.file)), None, secrets.append)
-        token.on_change(lambda: told.append(token.admits(b"other") and "other" in secrets))
+        token.on_change(lambda: told.append(bool(token.identify(b"other")) and "other" in secrets))
         self.assertFalse(token.load())
         self.assertFalse(token.load())
         self.file.write_text("")
         self.assertRaises(ConfigurationError, token.load)
-        self.assertTrue(token.admits(b"from-file"))
+        self.assertTrue(token.identify(b"from-file"))
         self.assertEqual(told, [])
         self.file.write_text("other")
         self.assertTrue(token.load())
         self.assertEqual(told, [True])
         self.assertEqual(list(dict.fromkeys(secrets)), ["from-file", "other"])
-        self.assertFalse(token.admits(b"from-file"))
+        self.assertFalse(token.identify(b"from-file"))
 
     def test_credential_of_this_name(self) -> None:
         """

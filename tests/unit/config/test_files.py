@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.config.files import Files, default_path, read_files, read_toml
+from kgd.config.files import ConfigFiles, default_path, read_files, read_toml
 from kgd.config.options import OPTIONS, OWN
 from kgd.config.resolve import Resolution, resolve
 from kgd.settings import Settings
@@ -34,7 +34,7 @@ class FilesTestCase(SynchronousTestCase):
         environ = {"JUPYTER_CONFIG_PATH": path, "JUPYTER_CONFIG_DIR": str(self.far), "HOME": "/"}
         self.patch(os, "environ", environ)
 
-    def read(self, chosen: str = "", **environ: str) -> tuple[Settings, Files, Resolution]:
+    def read(self, chosen: str = "", **environ: str) -> tuple[Settings, ConfigFiles, Resolution]:
         """
         Read what there is.
         """

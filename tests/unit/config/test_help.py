@@ -11,7 +11,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.config.command_line import ACTIONS, Options
+from kgd.config.command_line import ACTION_NAMES, Options
 from kgd.config.help import Terminal
 from kgd.config.options import ESSENTIAL, OPTIONS, OWN
 
@@ -80,7 +80,7 @@ class HelpTests(SynchronousTestCase):
                 self.assertIn(" ".join(option.help.split()), words)
                 if not option.no_effect:
                     self.assertIn(f"[default: {option.shown_default}]", words)
-        for action in ACTIONS:
+        for action in ACTION_NAMES:
             self.assertRegex(text[position:], rf"(?m)^  (-\w, )?--{action}\b")
 
     def test_groups(self) -> None:

@@ -10,8 +10,8 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.config.command_line import Options
-from kgd.config.jkg_command_line import Rewriter
-from kgd.config.jkg_traits import FAMILIES
+from kgd.config.jkg_command_line import CommandLineRewriter
+from kgd.config.jkg_traits import TRAIT_ALIASES
 from kgd.config.options import OPTIONS, OWN
 from kgd.config.resolve import resolve
 from kgd.settings import Settings
@@ -149,11 +149,11 @@ class TraitTests(SynchronousTestCase):
         Every trait leads to an option, or has a reason not to; no family says two things.
         """
         known = {option.name for option in OPTIONS}
-        for family in FAMILIES:
+        for family in TRAIT_ALIASES:
             self.assertEqual(set(family.options.values()) - known, set())
             kinds = (family.options, family.actions, family.no_effect)
             self.assertEqual(sum(map(len, kinds)), len({trait for each in kinds for trait in each}))
-        self.assertEqual(list(OWN.families_of("Nobody", "port")), [])
+        self.assertEqual(list(OWN.trait_aliases_of("Nobody", "port")), [])
 
 
 def attrs_with_port(port: int) -> Settings:
@@ -204,7 +204,7 @@ class OwnTests(SynchronousTestCase):
         """
         After two dashes there are no options.
         """
-        rewriter = Rewriter(OWN, lenient=False)
+        rewriter = CommandLineRewriter(OWN, lenient=False)
         self.assertEqual(rewriter.rewrite(["--", "--Foo.bar=1"]), ["--", "--Foo.bar=1"])
 
     def test_wrong_switch(self) -> None:

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.config.command_line import Options
 from kgd.config.options import OPTIONS, OWN
-from kgd.config.render import toml
+from kgd.config.render import to_toml
 from tests.support.option_rows import SAMPLES, Sample, jupyters
 
 #: What would be wrong for a reader, if anything is.
@@ -75,7 +75,7 @@ class SourcesTests(SynchronousTestCase):
         for prefix in ("KGD_", "KG_"):
             variables = {prefix + each.variable: each.text for each in samples}
             yield f"in the variable {prefix}", samples, [], variables
-        lines = [f"{each.option} = {toml(each.value)}\n" for each in samples]
+        lines = [f"{each.option} = {to_toml(each.value)}\n" for each in samples]
         yield "kgd.toml", samples, self.file("kgd.toml", "".join(lines)), {}
         theirs = [each for each in samples if each.trait]
         yield said, theirs, [f"--{each.trait}={each.text}" for each in theirs], {}
@@ -98,7 +98,7 @@ class SourcesTests(SynchronousTestCase):
             self.assertNotEqual(default[each.option]["value"], each.shown, each.option)
         traits = {
             option
-            for family in OWN.families
+            for family in OWN.trait_aliases
             for option in family.options.values()
             if not OWN.by_name[option].no_effect
         }

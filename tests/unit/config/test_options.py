@@ -12,7 +12,7 @@ import attrs
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.config.command_line import ACTIONS, Options
+from kgd.config.command_line import ACTION_NAMES, Options
 from kgd.config.options import OPTIONS, OWN
 from kgd.config.render import environment_file
 from kgd.config.resolve import resolve, with_origins
@@ -148,7 +148,7 @@ class TableTests(SynchronousTestCase):
         Every option that the Jupyter Kernel Gateway has, and its users set, is one.
         """
         known = {name for option in OPTIONS for name in (option.name, *option.aliases)}
-        known |= {f"no-{option.name}" for option in OPTIONS if option.is_switch} | set(ACTIONS)
+        known |= {f"no-{option.name}" for option in OPTIONS if option.is_switch} | set(ACTION_NAMES)
         wanted = """
             ip port port-retries listen base-url auth-token allow-origin allow-credentials
             allow-headers allow-methods expose-headers max-age trust-xheaders max-kernels seed-uri

@@ -16,10 +16,10 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd import __version__
-from kgd.config.command_line import ACTIONS, Options
+from kgd.config.command_line import ACTION_NAMES, Options
 from kgd.config.files import read_toml
 from kgd.config.options import OPTIONS, OWN
-from kgd.config.render import config_file, environment_file, toml
+from kgd.config.render import config_file, environment_file, to_toml
 from kgd.config.resolve import resolve
 from kgd.config.sources import from_environment
 from kgd.settings import Settings
@@ -78,7 +78,7 @@ class WrittenTests(SynchronousTestCase):
             [],
             {},
         ):
-            self.assertEqual(tomllib.loads(f"x = {toml(value)}"), {"x": value})
+            self.assertEqual(tomllib.loads(f"x = {to_toml(value)}"), {"x": value})
 
 
 class CommandTests(SynchronousTestCase):
@@ -218,4 +218,4 @@ class CommandTests(SynchronousTestCase):
         }
         rows = {option.name for option in OPTIONS} | {f"no-{option.name}" for option in OPTIONS}
         rows.add("access-log-failures")
-        self.assertEqual(actions - rows | {"help"}, set(ACTIONS))
+        self.assertEqual(actions - rows | {"help"}, set(ACTION_NAMES))

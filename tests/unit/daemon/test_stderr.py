@@ -9,7 +9,7 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.daemon.stderr import UnblockedStream
+from kgd.daemon.stderr import NonBlockingStream
 
 
 class UnblockedStreamTests(SynchronousTestCase):
@@ -22,7 +22,7 @@ class UnblockedStreamTests(SynchronousTestCase):
         self.writer = writer
         self.addCleanup(os.close, writer)
         self.addCleanup(lambda: os.close(self.reader))
-        self.stream = UnblockedStream(writer)
+        self.stream = NonBlockingStream(writer)
 
     def read(self) -> str:
         """

@@ -137,7 +137,7 @@ class RoutesTests(SynchronousTestCase):
         self.addCleanup(personality.stop)
         return {
             (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route.rule))
-            for route in personality._table.routes
+            for route in (*personality._table.routes, *parts.operations.routes)
             for method in route.methods
         }
 

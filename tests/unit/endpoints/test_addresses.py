@@ -13,11 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.endpoints.addresses import (
     Reach,
+    format_endpoint,
     is_loopback,
     parse_endpoint,
     reach_of,
     with_absolute_paths,
-    written,
 )
 
 TEXT = st.text(st.sampled_from("ab=:\\/ .\u00e9"), min_size=1)
@@ -52,7 +52,7 @@ class EndpointTests(SynchronousTestCase):
         """
         What is written is what is read, by us and by Twisted.
         """
-        text = written("unix", arguments)
+        text = format_endpoint("unix", arguments)
         self.assertEqual(parse_endpoint(text).arguments, arguments)
         self.assertEqual(endpoints._parse(text), (["unix"], arguments))
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import NoSuchKernel
 from kgd.interfaces import StartRequest
-from kgd.kernels.culler import Culler, why_cull
+from kgd.kernels.culler import Culler, cull_reason
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernel, MemoryKernels, kernel_spec
 from tests.support.kernel_rig import NOTHING, RecordingClient, Rig
@@ -63,7 +63,7 @@ class WhyCullTests(SynchronousTestCase):
         """
         :return: Why to cull the kernel at this time.
         """
-        return why_cull(self.kernel, Settings(**settings), now)
+        return cull_reason(self.kernel, Settings(**settings), now)
 
     def test_idle(self) -> None:
         """
@@ -492,9 +492,9 @@ class RegistryTests(LogCase):
         rig = Rig(Settings(cull_idle_timeout=600.0))
         kernel = self.start(rig)
         rig.pass_time(300, 300)
-        self.assertEqual(kernel.channels.asked, [])
+        self.assertEqual(kernel.channels.control_requests, [])
         rig.pass_time(300)
-        self.assertEqual(kernel.channels.asked, ["shutdown"])
+        self.assertEqual(kernel.channels.control_requests, ["shutdown"])
         rig.process.end()
         self.assertEqual(kernel.channels.closed, (1000, f"Kernel culled: {UNUSED}"))
         self.assertEqual(kernel.channels.statuses, [])
@@ -517,7 +517,7 @@ class RegistryTests(LogCase):
         kernel.channels.publish("status", "execute_request", "busy")
         rig.wall = 2e9
         rig.pass_time(300)
-        self.assertEqual(kernel.channels.asked, [])
+        self.assertEqual(kernel.channels.control_requests, [])
 
     def test_silent_execution(self) -> None:
         """
@@ -527,12 +527,12 @@ class RegistryTests(LogCase):
         kernel = self.start(rig)
         kernel.channels.publish("status", "execute_request", "busy")
         rig.pass_time(*[300] * 10)
-        self.assertEqual(kernel.channels.asked, [])
+        self.assertEqual(kernel.channels.control_requests, [])
         kernel.channels.publish("status", "execute_request", "idle")
         rig.pass_time(300, 300)
-        self.assertEqual(kernel.channels.asked, [])
+        self.assertEqual(kernel.channels.control_requests, [])
         rig.pass_time(300)
-        self.assertEqual(kernel.channels.asked, ["shutdown"])
+        self.assertEqual(kernel.channels.control_requests, ["shutdown"])
 
     def test_busy_for_too_long(self) -> None:
         """
@@ -544,10 +544,10 @@ class RegistryTests(LogCase):
             kernel.channels.publish("status", "execute_request", "busy")
             rig.pass_time(300, 300)
             kernel.channels.publish("status", "execute_request", "idle")
-        self.assertEqual(kernel.channels.asked, [])
+        self.assertEqual(kernel.channels.control_requests, [])
         kernel.channels.publish("status", "execute_request", "busy")
         rig.pass_time(300, 300, 300)
-        self.assertEqual(kernel.channels.asked, ["shutdown"])
+        self.assertEqual(kernel.channels.control_requests, ["shutdown"])
         rig.process.end()
         says = "Kernel culled: it was busy for more than 600 s"
         self.assertEqual(kernel.channels.closed, (1000, says))
@@ -582,9 +582,9 @@ class RegistryTests(LogCase):
         rig.pass_time(10, 10)
         kernel.channels.answer()
         rig.pass_time(10)
-        self.assertEqual(kernel.channels.asked, [])
+        self.assertEqual(kernel.channels.control_requests, [])
         rig.pass_time(10)
-        self.assertEqual(kernel.channels.asked, ["shutdown"])
+        self.assertEqual(kernel.channels.control_requests, ["shutdown"])
 
     def test_spare(self) -> None:
         """
@@ -602,9 +602,9 @@ class RegistryTests(LogCase):
         kernel = self.successResultOf(rig.kernels.start(StartRequest()))
         self.assertIs(kernel.channels, channels)
         rig.pass_time(5, 5)
-        self.assertEqual(channels.asked, [])
+        self.assertEqual(channels.control_requests, [])
         rig.pass_time(5)
-        self.assertEqual(channels.asked, ["shutdown"])
+        self.assertEqual(channels.control_requests, ["shutdown"])
 
     def test_dead_is_gone(self) -> None:
         """

@@ -27,7 +27,7 @@ from kgd.errors import (
     NoSuchKernel,
     RestartFailed,
 )
-from kgd.interfaces import Ended, Seed, StartRequest
+from kgd.interfaces import ExitStatus, Seed, StartRequest
 from kgd.kernels.kernel import Kernel
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeProcess
@@ -153,7 +153,7 @@ class KernelMachine(RuleBasedStateMachine):
         """
         A process ends by itself, or because it was asked.
         """
-        self.some_process(which).end(Ended(exit_code=code))
+        self.some_process(which).end(ExitStatus(exit_code=code))
 
     @precondition(has_processes)
     @rule(which=WHICH)
@@ -161,7 +161,7 @@ class KernelMachine(RuleBasedStateMachine):
         """
         A process ignores SIGTERM from now on.
         """
-        self.some_process(which).deadly = {signal.SIGKILL}
+        self.some_process(which).deadly_signals = {signal.SIGKILL}
 
     @precondition(has_kernels)
     @rule(which=WHICH)

@@ -10,10 +10,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from kgd.errors import ConfigurationError, KernelStartFailed, NoSuchKernel, RestartFailed
-from kgd.interfaces import Ended, IKernel, StartRequest
+from kgd.interfaces import ExitStatus, IKernel, StartRequest
 from kgd.kernels.controller import KernelController
 from kgd.kernels.kernel import Kernel
-from kgd.kernels.pool import LONGEST_PAUSE, REFILL_AFTER, SHORTEST_PAUSE
+from kgd.kernels.pool import MAX_PAUSE, MIN_PAUSE, REFILL_DELAY
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeChannels, FakeProcess, kernel_spec
 from tests.support.kernel_rig import Case, Rig
@@ -98,7 +98,7 @@ class PoolTests(PoolCase):
         self.assertEqual((kernel.execution_state, kernel.last_activity), ("idle", 5000.0))
         self.assertEqual(list(self.kernels.list()), [kernel])
         self.assertIs(self.kernels.get(kernel.kernel_id), kernel)
-        self.rig.clock.advance(REFILL_AFTER)
+        self.rig.clock.advance(REFILL_DELAY)
         self.assertEqual(len(self.launcher.processes), 2)
 
     def test_one_that_is_not_ready(self) -> None:
@@ -179,17 +179,17 @@ class PoolTests(PoolCase):
         self.successResultOf(self.prespawn())
         self.assertTrue(self.kernels.has_room())
         for process in self.launcher.processes:
-            process.deadly.clear()
+            process.deadly_signals.clear()
         starting = self.kernels.start(StartRequest(name="bash"))
         self.assertNoResult(starting)
         self.assertEqual(len(self.launcher.alive), 2)
         self.assertEqual(len(self.kernels.list()), 1)
         for process in self.launcher.processes:
-            if process.signals or self.rig.relay.opened[process.kernel_id].asked:
+            if process.signals or self.rig.relay.opened[process.kernel_id].control_requests:
                 process.end()
         self.successResultOf(starting)
         self.assertEqual(len(self.launcher.alive), 2)
-        self.rig.clock.advance(REFILL_AFTER)
+        self.rig.clock.advance(REFILL_DELAY)
         self.assertEqual(len(self.launcher.alive), 2, "there is no room for another spare one")
 
     def waiting_for_room(self) -> tuple[FakeProcess, Deferred[IKernel]]:
@@ -199,7 +199,7 @@ class PoolTests(PoolCase):
         self.rig_with(kernel_spec(), kernel_spec("bash"), prespawn_count=1, max_kernels=1)
         self.successResultOf(self.prespawn())
         (spare,) = self.launcher.processes
-        spare.deadly.clear()
+        spare.deadly_signals.clear()
         starting = self.kernels.start(StartRequest(name="bash", kernel_id="a-b-c-d-e"))
         self.assertNoResult(starting)
         return spare, starting
@@ -240,12 +240,12 @@ class PoolTests(PoolCase):
         self.rig_with(prespawn_count=1, max_kernels=1)
         self.successResultOf(self.prespawn())
         kernel = self.start_at_once()
-        self.rig.clock.advance(REFILL_AFTER)
+        self.rig.clock.advance(REFILL_DELAY)
         self.assertEqual(len(self.launcher.processes), 1)
         stopping = self.kernels.stop(kernel.kernel_id)
         self.launcher.processes[0].end()
         self.successResultOf(stopping)
-        self.rig.clock.advance(REFILL_AFTER)
+        self.rig.clock.advance(REFILL_DELAY)
         self.assertEqual(len(self.launcher.alive), 1)
 
     def test_one_that_dies(self) -> None:
@@ -254,8 +254,8 @@ class PoolTests(PoolCase):
         """
         self.rig_with(prespawn_count=1, restart_limit=0)
         self.successResultOf(self.prespawn())
-        pause = SHORTEST_PAUSE
-        while pause < LONGEST_PAUSE:
+        pause = MIN_PAUSE
+        while pause < MAX_PAUSE:
             self.crash()
             self.assertEqual(self.launcher.alive, [])
             self.rig.clock.advance(0.9 * pause)
@@ -275,7 +275,7 @@ class PoolTests(PoolCase):
         specs.specs["python3"] = kernel_spec(argv=("other",))
         kernel = self.start_at_once()
         self.assertNotEqual(kernel.kernel_id, spare.kernel_id)
-        self.assertEqual(self.rig.relay.opened[spare.kernel_id].asked, ["shutdown"])
+        self.assertEqual(self.rig.relay.opened[spare.kernel_id].control_requests, ["shutdown"])
 
     def test_stop_all(self) -> None:
         """
@@ -492,7 +492,7 @@ class SeedTests(PoolCase):
         self.channels.answer()
         self.successResultOf(restarting)
         restarting = self.kernels.restart(kernel.kernel_id)
-        self.launcher.processes[-1].end(Ended(exit_code=0))
+        self.launcher.processes[-1].end(ExitStatus(exit_code=0))
         self.fail_seeding(0, "E: e")
         failure = self.failureResultOf(restarting, RestartFailed)
         self.assertIn("cell 1", str(failure.value))

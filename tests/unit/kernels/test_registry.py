@@ -19,7 +19,7 @@ from kgd.errors import (
     NoSuchKernel,
     RestartFailed,
 )
-from kgd.interfaces import Ended, IKernels, StartRequest
+from kgd.interfaces import ExitStatus, IKernels, StartRequest
 from kgd.kernels.restart_policy import backoff
 from kgd.settings import Settings
 from kgd.testing.kernels import (
@@ -299,10 +299,10 @@ class CrashTests(Case):
         self.rig = Rig(Settings(restart_limit=1))
         self.kernels, self.launcher = self.rig.kernels, self.rig.launcher
         kernel = self.ready()
-        self.rig.process.end(Ended(signal=9, cause="no memory"))
+        self.rig.process.end(ExitStatus(signal=9, cause="no memory"))
         self.assertEqual(kernel.reason, "signal 9: no memory")
         self.rig.pass_time(0)
-        self.rig.process.end(Ended(signal=9, cause="no memory"))
+        self.rig.process.end(ExitStatus(signal=9, cause="no memory"))
         says = "signal 9: no memory (restarted once)"
         self.assertEqual(self.channels.closed, (1000, f"The kernel died: {says}"))
         self.assertIn(says, self.reason_of(kernel))
@@ -486,7 +486,7 @@ class RestartTests(Case):
         kernel = self.ready(env={"KERNEL_A": "1"})
         file = self.rig.runtime.files[kernel.kernel_id]
         restarting = self.kernels.restart(kernel.kernel_id)
-        self.assertEqual(self.channels.asked, ["restart"])
+        self.assertEqual(self.channels.control_requests, ["restart"])
         self.assertNoResult(restarting)
         self.rig.wall = 2000.0
         self.rig.process.end()
@@ -516,7 +516,7 @@ class RestartTests(Case):
         self.channels.publish("status", "execute_request", "busy")
         self.kernels.restart(kernel.kernel_id)
         self.assertEqual(self.rig.process.signals, [signal.SIGINT])
-        self.assertEqual(self.channels.asked, ["restart"])
+        self.assertEqual(self.channels.control_requests, ["restart"])
 
     def test_stubborn(self) -> None:
         """
@@ -524,7 +524,7 @@ class RestartTests(Case):
         """
         kernel = self.ready()
         process = self.rig.process
-        process.deadly = {signal.SIGKILL}
+        process.deadly_signals = {signal.SIGKILL}
         restarting = self.kernels.restart(kernel.kernel_id)
         self.rig.pass_time(2.4)
         self.assertEqual(process.signals, [])
@@ -562,7 +562,7 @@ class RestartTests(Case):
         """
         kernel = self.start()
         self.successResultOf(self.kernels.restart(kernel.kernel_id))
-        self.assertEqual(self.channels.asked, [])
+        self.assertEqual(self.channels.control_requests, [])
         self.assertEqual(self.launcher.processes[0].signals, [signal.SIGTERM])
         self.assertEqual(len(self.launcher.alive), 1)
 
@@ -638,10 +638,10 @@ class RestartTests(Case):
         Asking for a restart in the moment in which a slow kernel is killed saves it.
         """
         kernel = self.start()
-        self.rig.process.deadly = set()
+        self.rig.process.deadly_signals = set()
         self.rig.pass_time(30)
         restarting = self.kernels.restart(kernel.kernel_id)
-        self.rig.process.end(Ended(signal=9))
+        self.rig.process.end(ExitStatus(signal=9))
         self.successResultOf(restarting)
         self.assertEqual(kernel.execution_state, "starting")
 
@@ -651,7 +651,7 @@ class RestartTests(Case):
         """
         kernel = self.ready()
         process = self.rig.process
-        process.deadly = set()
+        process.deadly_signals = set()
         restarting = self.kernels.restart(kernel.kernel_id)
         self.rig.pass_time(2.5, 2.5, 5)
         self.failureResultOf(restarting, RestartFailed)
@@ -671,7 +671,7 @@ class StopTests(Case):
         """
         kernel = self.ready()
         stopping = self.kernels.stop(kernel.kernel_id)
-        self.assertEqual(self.channels.asked, ["shutdown"])
+        self.assertEqual(self.channels.control_requests, ["shutdown"])
         self.assertEqual(list(self.kernels.list()), [kernel])
         self.rig.process.end()
         self.successResultOf(stopping)
@@ -686,7 +686,7 @@ class StopTests(Case):
         """
         kernel = self.start()
         self.successResultOf(self.kernels.stop(kernel.kernel_id))
-        self.assertEqual(self.channels.asked, [])
+        self.assertEqual(self.channels.control_requests, [])
         self.assertEqual(self.rig.process.signals, [signal.SIGTERM])
         self.assert_nothing_left()
 
@@ -695,7 +695,7 @@ class StopTests(Case):
         Several stops all end together, a cancelled one harms none, and the schedule goes on.
         """
         kernel = self.ready()
-        self.rig.process.deadly = {signal.SIGKILL}
+        self.rig.process.deadly_signals = {signal.SIGKILL}
         stopping = [self.kernels.stop(kernel.kernel_id) for _ in range(3)]
         stopping[0].addErrback(lambda _: None)
         stopping[0].cancel()
@@ -755,7 +755,7 @@ class StopTests(Case):
         """
         for steps in (0, 1, 2):
             kernel = self.ready()
-            self.rig.process.deadly = set()
+            self.rig.process.deadly_signals = set()
             restarting = self.kernels.restart(kernel.kernel_id)
             self.rig.pass_time(*[2.5] * steps)
             stopping = self.kernels.stop(kernel.kernel_id)
@@ -812,7 +812,7 @@ class StopTests(Case):
         A stop of a kernel that was just killed for its slowness is a stop.
         """
         kernel = self.start()
-        self.rig.process.deadly = set()
+        self.rig.process.deadly_signals = set()
         self.rig.pass_time(30)
         stopping = self.kernels.stop(kernel.kernel_id)
         self.rig.process.end()
@@ -824,7 +824,7 @@ class StopTests(Case):
         A stop ends even if the system does not let the process go.
         """
         kernel = self.ready()
-        self.rig.process.deadly = set()
+        self.rig.process.deadly_signals = set()
         stopping = self.kernels.stop(kernel.kernel_id)
         self.rig.pass_time(2.5, 2.5, 5)
         self.successResultOf(stopping)
@@ -855,7 +855,7 @@ class StopAllTests(Case):
         """
         stubborn, polite = self.ready(), self.ready()
         self.rig.channels(polite).on_shutdown = lambda _: self.launcher.processes[1].end()
-        self.launcher.processes[0].deadly = {signal.SIGKILL}
+        self.launcher.processes[0].deadly_signals = {signal.SIGKILL}
         begun = self.rig.clock.seconds()
         stopping = self.kernels.stop_all()
         self.assertEqual(list(self.kernels.list()), [stubborn])
@@ -871,7 +871,7 @@ class StopAllTests(Case):
         """
         for start in (self.ready, self.ready, self.start, self.start):
             kernel = start()
-            self.rig.process.deadly = set()
+            self.rig.process.deadly_signals = set()
             if len(self.launcher.processes) % 2:
                 self.kernels.stop(kernel.kernel_id)
         self.launcher.hold()
@@ -941,7 +941,7 @@ class KeepTests(Case):
         for begin in ("restart", "stop"):
             kernel = self.ready()
             getattr(kernel, begin)().addErrback(lambda _: None)
-            self.rig.process.deadly = {signal.SIGTERM}
+            self.rig.process.deadly_signals = {signal.SIGTERM}
             stopping = self.kernels.stop_all()
             self.assertNoResult(stopping)
             self.rig.pass_time(5)
@@ -979,7 +979,9 @@ class InterruptTests(Case):
         self.kernels = self.rig.kernels
         kernel = self.ready()
         self.successResultOf(self.kernels.interrupt(kernel.kernel_id))
-        self.assertEqual((self.channels.asked, self.rig.process.signals), (["interrupt"], []))
+        self.assertEqual(
+            (self.channels.control_requests, self.rig.process.signals), (["interrupt"], [])
+        )
 
     def test_no_process(self) -> None:
         """

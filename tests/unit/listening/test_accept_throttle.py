@@ -15,7 +15,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.daemon.limits import open_files_warning
-from kgd.listening.accept_throttle import AcceptThrottle, count_open
+from kgd.listening.accept_throttle import AcceptThrottle, count_open_files
 
 
 class FakePort(Port):
@@ -60,7 +60,7 @@ class TurnstileTests(SynchronousTestCase):
         self.clock = Clock()
         self.turnstile = AcceptThrottle(self.clock, self.count, self.clock.seconds)
         self.port = FakePort()
-        self.turnstile.guard(self.port)
+        self.turnstile.add_port(self.port)
 
     def count(self, limit: int) -> int:
         """
@@ -115,7 +115,7 @@ class TurnstileTests(SynchronousTestCase):
             self.open = self.usable
             said += len(self.says(self.port.doRead))
             self.open = 0
-            self.clock.advance(AcceptThrottle.PAUSE)
+            self.clock.advance(AcceptThrottle.RETRY_DELAY)
             self.assertTrue(self.port.reading)
         self.assertEqual(said, 2)
 
@@ -134,13 +134,13 @@ class TurnstileTests(SynchronousTestCase):
         """
         other: Any = SimpleNamespace(doRead=lambda: None)
         before = dict(vars(other))
-        self.turnstile.guard(other)
+        self.turnstile.add_port(other)
         self.assertEqual(vars(other), before)
         # It has no stopReading and no startReading, either.
         self.open = self.usable
         self.port.doRead()
         self.open = 0
-        self.clock.advance(AcceptThrottle.PAUSE)
+        self.clock.advance(AcceptThrottle.RETRY_DELAY)
         self.assertTrue(self.port.reading)
 
 
@@ -153,10 +153,10 @@ class LimitTests(SynchronousTestCase):
         """
         Another open file is counted.
         """
-        before = count_open(1000)
+        before = count_open_files(1000)
         file = os.open(os.devnull, os.O_RDONLY)
         self.addCleanup(os.close, file)
-        self.assertEqual(count_open(1000), before + 1)
+        self.assertEqual(count_open_files(1000), before + 1)
 
     def test_open_files_warning(self) -> None:
         """

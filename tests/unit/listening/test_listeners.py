@@ -17,7 +17,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import ConfigurationError
-from kgd.listening.listeners import CONSECUTIVE, Listeners, Listening, candidates
+from kgd.listening.listeners import CONSECUTIVE_PORTS, Listeners, OpenPort, candidate_ports
 from kgd.settings import Settings
 
 
@@ -31,18 +31,20 @@ class CandidateTests(SynchronousTestCase):
         """
         The wanted one first, then its neighbours, then others; all of them ports.
         """
-        tried = list(candidates(port, retries, chance))
+        tried = list(candidate_ports(port, retries, chance))
         self.assertEqual(tried[0], port)
         self.assertLessEqual(len(tried), retries + 1)
         self.assertTrue(all(0 < each < 65536 for each in tried))
-        near = [each for each in range(port, port + min(retries + 1, CONSECUTIVE)) if each < 65536]
+        near = [
+            each for each in range(port, port + min(retries + 1, CONSECUTIVE_PORTS)) if each < 65536
+        ]
         self.assertEqual(tried[: len(near)], near)
 
     def test_any(self) -> None:
         """
         Port 0 is tried once.
         """
-        self.assertEqual(list(candidates(0, 50, random.Random(1))), [0])
+        self.assertEqual(list(candidate_ports(0, 50, random.Random(1))), [0])
 
 
 class PortAt:
@@ -167,7 +169,7 @@ class ListenTests(SynchronousTestCase):
         given = Settings(**{"auth_token": "t", **settings})
         self.listeners = Listeners(self.system, given, self.system.bind)
 
-        async def listen() -> list[Listening]:
+        async def listen() -> list[OpenPort]:
             self.listeners.prepare(has_token=given.needs_token)
             await self.listeners.open(Factory())
             return self.listeners.opened
@@ -208,7 +210,7 @@ class ListenTests(SynchronousTestCase):
             except ConfigurationError as error:
                 self.assertIn("--listen=tcp:8888: ", str(error))
             self.assertEqual([each.state for each in system.sockets], states)
-            listeners.give_back()
+            listeners.release()
             self.assertEqual({each.state for each in system.sockets}, {"bound, closed"})
 
     def test_no_port(self) -> None:
@@ -338,7 +340,7 @@ class URLTests(SynchronousTestCase):
             (IPv4Address("TCP", "127.0.0.1", 80), False, "http://127.0.0.1:80/b"),
             (IPv6Address("TCP", "::1", 443), True, "https://[::1]:443/b"),
         ):
-            self.assertEqual(Listening(PortAt(address), is_secure).url("/b"), expected)
-        socket = Listening(PortAt(UNIXAddress("/run/x")))
-        self.assertEqual((socket.url("/b"), socket.place), ("unix:/run/x", "/run/x"))
-        self.assertEqual(Listening(PortAt(IPv4Address("TCP", "127.0.0.1", 80))).place, "80")
+            self.assertEqual(OpenPort(PortAt(address), is_secure).url("/b"), expected)
+        socket = OpenPort(PortAt(UNIXAddress("/run/x")))
+        self.assertEqual((socket.url("/b"), socket.port_or_path), ("unix:/run/x", "/run/x"))
+        self.assertEqual(OpenPort(PortAt(IPv4Address("TCP", "127.0.0.1", 80))).port_or_path, "80")

@@ -31,7 +31,7 @@ class PortFileTests(SynchronousTestCase):
         """
         self.path.write_text("1")
         file = PortFile(str(self.path))
-        file.clear()
+        file.remove_stale()
         self.assertFalse(self.path.exists())
         file.write(["8888", "/run/s"])
         self.assertEqual(self.path.read_text(), "8888\n/run/s\n")
@@ -47,7 +47,7 @@ class PortFileTests(SynchronousTestCase):
         """
         first, second = PortFile(str(self.path)), PortFile(str(self.path))
         first.write(["1"])
-        second.clear()
+        second.remove_stale()
         second.write(["2"])
         first.remove()
         self.assertEqual(self.path.read_text(), "2\n")
@@ -64,7 +64,7 @@ class PortFileTests(SynchronousTestCase):
         Nobody has to want one.
         """
         file = PortFile("")
-        file.clear()
+        file.remove_stale()
         file.write(["1"])
         file.remove()
         self.assertEqual(list(self.home.iterdir()), [])
@@ -75,6 +75,6 @@ class PortFileTests(SynchronousTestCase):
         """
         for path in (self.home / "no" / "port", self.home):
             file = PortFile(str(path))
-            error = self.assertRaises(ConfigurationError, file.clear)
+            error = self.assertRaises(ConfigurationError, file.remove_stale)
             self.assertIn(f"--port-file={path}", str(error))
             self.assertRaises(ConfigurationError, file.write, ["1"])

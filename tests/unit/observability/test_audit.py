@@ -16,7 +16,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import ConfigurationError
-from kgd.observability.audit import LONGEST, AuditLog
+from kgd.observability.audit import MAX_FIELD, AuditLog
 from kgd.observability.request_context import RequestContext
 from kgd.observability.scrubbing import Scrubber
 from kgd.protocol.messages import ClientMessage, read_header
@@ -77,14 +77,14 @@ class AuditTests(SynchronousTestCase):
         audit = AuditLog(str(self.path), True, Scrubber([secret]))
         audit.open()
         self.addCleanup(audit.close)
-        code = f"token=mine; {secret}" + "x" * LONGEST
+        code = f"token=mine; {secret}" + "x" * MAX_FIELD
         asker = RequestContext(quote(secret, safe=""), "1.2.3.4")
         audit.record("executed", asker, msg_type="token=x", msg_id="m" * 9999, code=code)
-        audit.record("sent", asker, session_id=secret, msg_type=f"{'m' * (LONGEST - 5)}{secret}")
+        audit.record("sent", asker, session_id=secret, msg_type=f"{'m' * (MAX_FIELD - 5)}{secret}")
         first, second = self.lines()
         self.assertEqual((first["request_id"], first["msg_type"]), ("***", "token=***"))
-        self.assertEqual(len(first["msg_id"]), LONGEST + 3)
-        self.assertEqual(first["code"], "token=mine; ***" + "x" * LONGEST)
+        self.assertEqual(len(first["msg_id"]), MAX_FIELD + 3)
+        self.assertEqual(first["code"], "token=mine; ***" + "x" * MAX_FIELD)
         self.assertEqual(second["session_id"], "***")
         self.assertNotIn("S3", second["msg_type"])
 

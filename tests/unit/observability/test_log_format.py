@@ -13,7 +13,7 @@ from twisted.logger import Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.observability.log_format import LONGEST_TEXT, LONGEST_TRACEBACK, LogWriter
+from kgd.observability.log_format import MAX_TEXT, MAX_TRACEBACK, LogWriter
 from kgd.observability.logs import make_logger
 from kgd.observability.request_context import CURRENT_REQUEST, RequestContext
 from kgd.observability.scrubbing import Scrubber
@@ -102,7 +102,7 @@ class TextTests(LogTestCase):
             self.writer(format_name)(
                 event("a {x}", x="//a@" * 3_000_000, y=["b"] * 1_000_000, log_failure=failure)
             )
-        self.assertLess(len(self.file.getvalue()), 4 * (LONGEST_TEXT + LONGEST_TRACEBACK))
+        self.assertLess(len(self.file.getvalue()), 4 * (MAX_TEXT + MAX_TRACEBACK))
 
     def test_deep(self) -> None:
         """
@@ -118,10 +118,10 @@ class TextTests(LogTestCase):
             fault(900)
         except ValueError:
             failure = Failure()
-        self.assertGreater(len(failure.getTraceback()), LONGEST_TRACEBACK)
+        self.assertGreater(len(failure.getTraceback()), MAX_TRACEBACK)
         self.writer("text")(event("a", log_failure=failure))
         text = self.file.getvalue()
-        self.assertLess(len(text), 2 * LONGEST_TRACEBACK)
+        self.assertLess(len(text), 2 * MAX_TRACEBACK)
         self.assertTrue(text.endswith("...\n\tbuiltins.ValueError: the reason\n"), text[-200:])
 
     def test_nothing(self) -> None:

@@ -8,7 +8,7 @@ from base64 import b64encode, urlsafe_b64encode
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.observability.scrubbing import Scrubber, escaped, passwords, scrubbed_uri, shortened
+from kgd.observability.scrubbing import Scrubber, escaped, passwords_in, scrubbed_uri, shortened
 
 
 class URITests(SynchronousTestCase):
@@ -116,7 +116,7 @@ class ScrubberTests(SynchronousTestCase):
         Passwords of URIs are known as they stand there and as they are meant.
         """
         uris = ["/home/me/a.ipynb", "https://host/x", "https://me:p%40w@host/x"]
-        self.assertEqual(passwords(uris), ["p%40w", "p@w"])
+        self.assertEqual(passwords_in(uris), ["p%40w", "p@w"])
 
 
 class EscapeTests(SynchronousTestCase):

@@ -4,6 +4,7 @@ From a name to a personality, and what every personality promises.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from klein import Klein
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import fail, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
@@ -24,6 +25,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Data
 from werkzeug.exceptions import NotFound
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 import kgd
 from kgd import options as readers
@@ -39,19 +41,24 @@ from kgd.interfaces import (
     IGateway,
     IPersonality,
     IPersonalityMaker,
+    IResourcePersonality,
     PersonalityOption,
 )
 from kgd.personalities import jupyter_websocket, loader, notebook_http
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
-from kgd.personalities.loader import called, load, resource_of
+from kgd.personalities.loader import load
+from kgd.personalities.resource_adapter import ResourceAdapter
+from kgd.protocol.outputs import Outputs
 from kgd.settings import MEBIBYTE, Settings
 from kgd.testing.personalities import MemoryGateway, PersonalityContract
 from kgd.testing.web import MemoryClient
-from kgd.web.operations.routes import operations
+from kgd.web.embedded import resource_of_application
 from tests.support.notebooks import KERNEL_API
-from tests.support.personalities import Maker, Plain
+from tests.support.personalities import Idle, Maker, Plain, PlainResource
 
 FAULT = (500, "Unknown server error")
+PUBLIC = Access.PUBLIC
+EXAMPLE = Path(kgd.__file__).parents[1] / "etc" / "personality_example"
 
 
 class LoaderTests(SynchronousTestCase):
@@ -152,8 +159,10 @@ class LoaderTests(SynchronousTestCase):
         """
         A personality that lacks something is refused, and what it lacks is named.
         """
-        members = {name: vars(Plain)[name] for name in ("start", "stop", "reload", "methods")}
-        lacking: Any = implementer(IPersonality)(type("Lacking", (), members))
+        lacking: Any = implementer(IPersonality)(type("Lacking", (Idle,), {}))
+        self.assertTrue(self.refusal(lacking()).endswith("fit: it has no match"))
+        older = {"methods": PlainResource.methods}
+        lacking = implementer(IResourcePersonality)(type("Lacking", (Idle,), older))
         self.assertTrue(
             self.refusal(lacking()).endswith("fit: it has no access; it has no resource")
         )
@@ -167,14 +176,18 @@ class LoaderTests(SynchronousTestCase):
         """
         So is one whose members are not what they should be, or that does not say what it is.
         """
-        members: dict[str, Any] = {
-            name: value for name, value in vars(Plain).items() if not name.startswith("__")
-        }
-        mute: Any = type("Mute", (), members)
+        mute: Any = type("Mute", (Idle,), {"match": Plain.match})
         self.assertIn("@implementer(IPersonality)", self.refusal(mute()))
-        deaf: Any = type("Deaf", (), members | {"access": lambda self: Access.PUBLIC})
+        deaf: Any = type("Deaf", (Idle,), {"match": lambda self: None})
         text = self.refusal(implementer(IPersonality)(deaf)())
-        self.assertIn("its access is not as in kgd.interfaces.IPersonality", text)
+        self.assertIn("its match is not as in kgd.interfaces.IPersonality", text)
+        for declared in (IPersonality, IResourcePersonality):
+            older: Any = type("Older", (Idle,), {
+                "resource": PlainResource.resource, "methods": PlainResource.methods,
+                "access": lambda self: Access.PUBLIC,
+            })  # fmt: skip
+            text = self.refusal(implementer(declared)(older)())
+            self.assertIn("its access is not as in kgd.interfaces.IResourcePersonality", text)
 
     def test_for_the_other_gateway(self) -> None:
         """
@@ -253,10 +266,19 @@ class LoaderTests(SynchronousTestCase):
         self.assertIn("no option 'c'; it has a, b", str(error))
 
 
-class CalledTests(SynchronousTestCase):
+class ResourceAdapterTests(SynchronousTestCase):
     """
-    What others have written may give a Deferred, a coroutine or a value.
+    Personalities of the older form, whose methods may give a Deferred, a coroutine or a value.
     """
+
+    def adapter(self, **members: Any) -> ResourceAdapter:
+        """
+        :return: An adapter for a personality with these members.
+        """
+        plain: Any = PlainResource()
+        for name, member in members.items():
+            setattr(plain, name, member)
+        return ResourceAdapter(plain, "it")
 
     def test_values(self) -> None:
         """
@@ -266,9 +288,11 @@ class CalledTests(SynchronousTestCase):
         async def coroutine() -> int:
             return await succeed(2)
 
-        self.assertEqual(self.successResultOf(called(lambda: 1)), 1)
-        self.assertEqual(self.successResultOf(called(coroutine)), 2)
-        self.assertEqual(self.successResultOf(called(lambda: succeed(3))), 3)
+        for method, expected in ((lambda: 1, 1), (coroutine, 2), (lambda: succeed(3), 3)):
+            adapter = self.adapter(stop=method, reload=method, start=method)
+            self.assertEqual(self.successResultOf(adapter.stop()), expected)
+            self.assertEqual(self.successResultOf(adapter.reload()), expected)
+            self.assertIsNone(self.successResultOf(adapter.start()))
 
     def test_failures(self) -> None:
         """
@@ -282,21 +306,48 @@ class CalledTests(SynchronousTestCase):
             raise ValueError
 
         for method in (coroutine, plain, lambda: fail(ValueError())):
-            self.failureResultOf(called(method), ValueError)
+            adapter = self.adapter(stop=method, reload=method, start=method)
+            for called in (adapter.start, adapter.stop, adapter.reload):
+                self.failureResultOf(called(), ValueError)
 
     def test_resources(self) -> None:
         """
         A Klein application is as good as a resource; anything else is refused.
         """
         for given, fits in ((Resource(), True), (Klein(), True), (7, False), (None, False)):
-            plain: Any = Plain()
-            plain.resource = lambda given=given: given
-            found = Deferred.fromCoroutine(resource_of(plain, "it"))
+            adapter = self.adapter(resource=lambda given=given: given, access=lambda _: PUBLIC)
             if fits:
-                self.assertTrue(IResource.providedBy(self.successResultOf(found)))
+                self.successResultOf(adapter.start())
+                self.assertIsNotNone(adapter.match("GET", "/"))
             else:
-                failure = self.failureResultOf(found, ConfigurationError)
+                failure = self.failureResultOf(adapter.start(), ConfigurationError)
                 self.assertIn(type(given).__name__, str(failure.value))
+
+    def test_no_access(self) -> None:
+        """
+        A path is not served when the personality does not know it. An answer that is no access is
+        an error, which lets nobody in.
+        """
+        self.assertIsNone(self.adapter().match("GET", "/"))
+        adapter = self.adapter(access=lambda _: None)
+        self.assertRaises(TypeError, adapter.match, "GET", "/")
+
+    def test_declared_either_way(self) -> None:
+        """
+        The older form is known by its members, whichever interface it declares.
+        """
+        gateway = MemoryGateway()
+        older: Any = type("Older", (PlainResource,), {"more": "an attribute of its own"})
+        for declared in (IPersonality, IResourcePersonality):
+            loaded: Any = loader.make(Maker(implementer(declared)(older)()), gateway)
+            self.assertIsInstance(loaded, ResourceAdapter)
+            self.assertTrue(verifyObject(IPersonality, loaded))
+            self.assertFalse(IDrainable.providedBy(loaded))
+            self.assertEqual(loaded.more, "an attribute of its own")
+        drained: Any = type("Drained", (PlainResource,), {"drain": lambda self: succeed("drained")})
+        loaded = loader.make(Maker(implementer(IDrainable)(drained)()), gateway)
+        self.assertTrue(verifyObject(IDrainable, loaded))
+        self.assertEqual(self.successResultOf(loaded.drain()), "drained")
 
 
 class ServingTests(SynchronousTestCase):
@@ -308,7 +359,7 @@ class ServingTests(SynchronousTestCase):
         """
         :return: A client of a personality that serves this everywhere.
         """
-        plain: Any = Plain()
+        plain: Any = PlainResource()
         plain.access = lambda path: access() if callable(access) else access
         plain.methods = lambda path: ("GET",)
         client = MemoryClient(Settings(**settings), plain, resource)
@@ -338,10 +389,10 @@ class ServingTests(SynchronousTestCase):
             (Access.UNKNOWN, {"/healthz": 200, "/readyz": 200, "/metrics": 401, "/a": 404}),
             (Access.PUBLIC, {"/healthz": 404, "/metrics": 404}),
         ):
-            plain: Any = Plain()
+            plain: Any = PlainResource()
             plain.access = lambda path, access=access: access
             plain.methods = lambda path: ()
-            client = MemoryClient(parts.settings, plain, Resource(), operations=operations(parts))
+            client = MemoryClient(parts.settings, plain, Resource(), operations=parts.operations)
             self.addCleanup(client.close)
             for path, code in answers.items():
                 self.assertEqual(client.request("GET", path).code, code, path)
@@ -371,9 +422,7 @@ class ServingTests(SynchronousTestCase):
         """
         :return: A client of a personality that has a Klein application.
         """
-        plain: Any = Plain()
-        plain.resource = lambda: app
-        return self.client(self.successResultOf(Deferred.fromCoroutine(resource_of(plain, "it"))))
+        return self.client(resource_of_application(app))
 
     def test_klein(self) -> None:
         """
@@ -720,8 +769,8 @@ class NotebookHTTPTests(PersonalityContract, SynchronousTestCase):
     The contract, and the other.
     """
 
-    served = ("/message", "/hello/x", "/_api/docs", "/healthz")
-    public = ("/healthz",)
+    served = ("/message", "/hello/x", "/_api/docs", "/_api/docs/docs.js")
+    public = ("/_api/docs/docs.js",)
 
     def make_maker(self) -> IPersonalityMaker:
         """
@@ -737,3 +786,67 @@ class NotebookHTTPTests(PersonalityContract, SynchronousTestCase):
         path.mkdir()
         (path / "n.ipynb").write_bytes(KERNEL_API)
         return Settings(seed_uri=(str(path / "n.ipynb"),), **more)
+
+
+class HelloTests(PersonalityContract, SynchronousTestCase):
+    """
+    The contract, and the personality of the example.
+    """
+
+    served = ("/", "/run")
+    public = ("/",)
+
+    def make_maker(self) -> IPersonalityMaker:
+        """
+        :return: Its maker.
+        """
+        self.patch(sys, "path", [str(EXAMPLE), *sys.path])
+        maker: IPersonalityMaker = importlib.import_module("kgd_hello").maker
+        return maker
+
+    def test_requests(self) -> None:
+        """
+        It answers, and names the methods of its paths.
+        """
+        client = self.serve(auth_token="t", personality_options={"greeting": "Moin"})
+        self.assertEqual(client.request("GET", "/").body, b"Moin! Try /run?code=6*7\n")
+        self.gateway.outputs.append(Outputs(stdout="42"))
+        answer = client.request("GET", "/run?code=6*7&token=t")
+        self.assertEqual((answer.code, answer.json["printed"]), (200, "42"))
+        self.assertEqual(client.request("GET", "/run?token=t").code, 400)
+        response = client.request("POST", "/run?token=t")
+        self.assertEqual(
+            (response.code, response.headers["allow"], response.json["message"]),
+            (405, "GET, HEAD, OPTIONS", ""),
+        )
+
+
+class OlderHelloTests(HelloTests):
+    """
+    The same in the older form, as the example had it.
+    """
+
+    def make_maker(self) -> IPersonalityMaker:
+        """
+        :return: A maker of personalities that have ``resource``, ``access`` and ``methods``.
+        """
+        maker = super().make_maker()
+
+        @implementer(IPersonalityMaker)
+        class OlderMaker:
+            name = maker.name
+            options = getattr(maker, "options", ())
+
+            def make(self, gateway: IGateway) -> Any:
+                newer: Any = maker.make(gateway)
+                members = {name: value for name, value in vars(type(newer)).items()
+                           if not name.startswith("__") and name != "match"}  # fmt: skip
+                older: Any = type("Older", (), members | {
+                    "__init__": lambda self: self.__dict__.update(vars(newer)),
+                    "resource": lambda self: self._table.resource(),
+                    "access": lambda self, path: self._table.access(path),
+                    "methods": lambda self, path: self._table.methods(path),
+                })  # fmt: skip
+                return implementer(IPersonality, IDrainable)(older)()
+
+        return OlderMaker()

@@ -13,7 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kgd import errors
-from kgd.interfaces import SHUT_DOWN, IKernel, ISessions, Session, SessionRequest, StartRequest
+from kgd.interfaces import (
+    SHUT_DOWN_REASON,
+    IKernel,
+    ISessions,
+    Session,
+    SessionRequest,
+    StartRequest,
+)
 from kgd.sessions.store import SessionStore
 from kgd.settings import Settings
 from kgd.testing.kernels import MemoryKernels
@@ -42,7 +49,7 @@ class SlowKernels(MemoryKernels):
         self.starting.append((request, started))
         return started
 
-    def stop(self, kernel_id: str, reason: str = SHUT_DOWN) -> Deferred[None]:
+    def stop(self, kernel_id: str, reason: str = SHUT_DOWN_REASON) -> Deferred[None]:
         """
         Wait, or not.
         """
@@ -209,7 +216,7 @@ class KernelGoneTests(StoreTestCase):
         A session does not come back with another kernel of the same id, and leaves that alone.
         """
         session = self.create(kernel_id=KERNEL_ID)
-        self.kernels.lose(KERNEL_ID)
+        self.kernels.crash(KERNEL_ID)
         successor = self.create("b", kernel_id=KERNEL_ID)
         self.assertEqual(list(self.store.list()), [successor])
         self.assertRaises(errors.NoSuchSession, self.store.get, session.session_id)
@@ -219,7 +226,7 @@ class KernelGoneTests(StoreTestCase):
         Deleting a session whose kernel is gone does not stop another one of the same id.
         """
         session = self.create(kernel_id=KERNEL_ID)
-        self.kernels.lose(KERNEL_ID)
+        self.kernels.crash(KERNEL_ID)
         starting = self.kernels.start(StartRequest(kernel_id=KERNEL_ID))
         self.kernels.proceed()
         self.successResultOf(starting)
@@ -232,7 +239,7 @@ class KernelGoneTests(StoreTestCase):
         """
         kernel = weakref.ref(self.create().kernel)
         for kernel_id in self.kernel_ids():
-            self.kernels.lose(kernel_id)
+            self.kernels.crash(kernel_id)
         self.create("b")
         gc.collect()
         self.assertIsNone(kernel())
@@ -283,7 +290,7 @@ class ChangeTests(StoreTestCase):
         """
         session = self.create()
         changing = self.change(session, kernel_name="python3")
-        self.kernels.lose(session.kernel.kernel_id)
+        self.kernels.crash(session.kernel.kernel_id)
         self.kernels.proceed()
         after = self.successResultOf(changing)
         self.assertEqual(list(self.store.list()), [after])

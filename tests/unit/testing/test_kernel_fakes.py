@@ -74,7 +74,7 @@ class MemoryKernelsTests(KernelsContract, SynchronousTestCase):
         """
         kernels = MemoryKernels()
         kernel = self.successResultOf(kernels.start(StartRequest()))
-        kernels.lose(kernel.kernel_id)
+        kernels.crash(kernel.kernel_id)
         self.assertRaises(NoSuchKernel, kernels.get, kernel.kernel_id)
 
 

@@ -14,7 +14,7 @@ from kgd.gateway.context import GatewayContext
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
-from kgd.testing.web import ELSEWHERE, MemoryClient, Response
+from kgd.testing.web import EXAMPLE_ADDRESS, MemoryClient, Response
 
 HERE = IPv4Address("TCP", "127.0.0.1", 8888)
 OURS = ("localhost", "LOCALHOST:1", "localhost.", "127.0.0.1", "127.0.0.1:8888", "127.1.2.3",
@@ -122,7 +122,7 @@ class HostTests(SynchronousTestCase):
             (IPv6Address("TCP", "::1", 1), 403),
             (IPv6Address("TCP", "::ffff:127.0.0.1", 1), 403),
             (UNIXAddress("/run/s"), 200),
-            (ELSEWHERE, 200),
+            (EXAMPLE_ADDRESS, 200),
         ):
             self.assertEqual(self.ask(self.serve(address), "evil.org").code, code, address)
 

@@ -20,11 +20,11 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SkipTest, TestCase
 
 from kgd.errors import KernelStartFailed
-from kgd.interfaces import NO_LIMITS, Ended, IKernelLauncher, Limits
+from kgd.interfaces import NO_LIMITS, ExitStatus, IKernelLauncher, Limits
 from kgd.kernels.local import exec_kernel
 from kgd.kernels.local.launcher import LocalLauncher
 from kgd.kernels.local.oom import OUT_OF_MEMORY, OutOfMemoryKills
-from kgd.kernels.local.output import LINES_A_SECOND, LONGEST_LINE
+from kgd.kernels.local.output import MAX_LINE, MAX_LINES_PER_SECOND
 from kgd.kernels.local.process import LocalProcess, ProcessSpawner, find_executable
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.local.users import KernelUser
@@ -105,7 +105,7 @@ class ProcessSpawnerTests(TestCase):
         where = cwd or str(self.directory)
         process = await spawner.spawn(KERNEL_ID, argv, env, where, limits)
 
-        def end() -> Deferred[Ended]:
+        def end() -> Deferred[ExitStatus]:
             process.signal(signal.SIGKILL)
             return within("the end after SIGKILL", process.when_ended())
 
@@ -124,7 +124,7 @@ class ProcessSpawnerTests(TestCase):
         """
         return await self.launch(sys.executable, "-I", "-S", "-c", code, **kwargs)
 
-    async def end_of(self, process: LocalProcess) -> Ended:
+    async def end_of(self, process: LocalProcess) -> ExitStatus:
         """
         Wait for a process that ends by itself.
         """
@@ -147,13 +147,13 @@ class ProcessSpawnerTests(TestCase):
         A process that exits at once tells its exit code.
         """
         process = await self.launch("sh", "-c", "exit 3")
-        self.assertEqual(await self.end_of(process), Ended(exit_code=3))
+        self.assertEqual(await self.end_of(process), ExitStatus(exit_code=3))
 
     async def test_good_end(self) -> None:
         """
         Exit code 0 is an end like others.
         """
-        self.assertEqual(await self.end_of(await self.launch("true")), Ended(exit_code=0))
+        self.assertEqual(await self.end_of(await self.launch("true")), ExitStatus(exit_code=0))
 
     async def test_out_of_memory(self) -> None:
         """
@@ -210,7 +210,7 @@ class ProcessSpawnerTests(TestCase):
         script.write_text("#!/nonexistent/interpreter\n")
         script.chmod(0o755)
         process = await self.launch("./script")
-        self.assertEqual(await self.end_of(process), Ended(exit_code=127))
+        self.assertEqual(await self.end_of(process), ExitStatus(exit_code=127))
         self.assertEqual(len(self.lines()), 1, self.lines())
         self.assertIn("cannot run", self.lines()[0])
         self.assertIn("No such file", self.lines()[0])
@@ -220,7 +220,7 @@ class ProcessSpawnerTests(TestCase):
         So does a working directory that was removed in the last moment.
         """
         process = await self.launch("true", cwd=str(self.directory / "gone"))
-        self.assertEqual(await self.end_of(process), Ended(exit_code=127))
+        self.assertEqual(await self.end_of(process), ExitStatus(exit_code=127))
         self.assertIn("cannot enter the directory", self.lines()[0])
 
     async def test_relative_to_its_directory(self) -> None:
@@ -231,7 +231,7 @@ class ProcessSpawnerTests(TestCase):
         script.write_text("#!/bin/sh\nexit 7\n")
         script.chmod(0o755)
         process = await self.launch("./script")
-        self.assertEqual(await self.end_of(process), Ended(exit_code=7))
+        self.assertEqual(await self.end_of(process), ExitStatus(exit_code=7))
 
     async def test_own_session(self) -> None:
         """
@@ -276,7 +276,7 @@ class ProcessSpawnerTests(TestCase):
         """
         A process that reads its input finds its end at once.
         """
-        self.assertEqual(await self.end_of(await self.launch("cat")), Ended(exit_code=0))
+        self.assertEqual(await self.end_of(await self.launch("cat")), ExitStatus(exit_code=0))
 
     async def test_signals_are_as_usual(self) -> None:
         """
@@ -322,7 +322,7 @@ class ProcessSpawnerTests(TestCase):
         """
         code = "try: bytearray(2**29)\nexcept MemoryError: print('no')\nbytearray(2**20)"
         process = await self.python(code, limits=Limits(memory=2**28))
-        self.assertEqual(await self.end_of(process), Ended(exit_code=0))
+        self.assertEqual(await self.end_of(process), ExitStatus(exit_code=0))
         self.assertEqual(self.lines(), ["no"])
 
     async def test_too_much_work(self) -> None:
@@ -367,7 +367,7 @@ class ProcessSpawnerTests(TestCase):
         # It is that user who enters the directory.
         self.events.clear()
         process = await self.launch("true", runtime=runtime)
-        self.assertEqual(await self.end_of(process), Ended(exit_code=127))
+        self.assertEqual(await self.end_of(process), ExitStatus(exit_code=127))
         self.assertIn("Permission denied", self.lines()[0])
 
     async def test_effective_user(self) -> None:
@@ -432,7 +432,7 @@ class ProcessSpawnerTests(TestCase):
         first, *rest = self.lines()
         self.assertEqual(first, "\\x1b[31mred\\xff")
         self.assertEqual("".join(rest), 10000 * "x")
-        self.assertTrue(all(len(line) <= LONGEST_LINE for line in rest))
+        self.assertTrue(all(len(line) <= MAX_LINE for line in rest))
 
     async def test_flood(self) -> None:
         """
@@ -443,7 +443,7 @@ class ProcessSpawnerTests(TestCase):
         await self.end_of(await self.python(code))
         lines = self.lines()
         self.assertEqual(lines[:3], ["0", "1", "2"])
-        self.assertGreaterEqual(len(lines), LINES_A_SECOND)
+        self.assertGreaterEqual(len(lines), MAX_LINES_PER_SECOND)
         dropped = [event["count"] for event in self.events if "count" in event]
         self.assertEqual(len(lines) + sum(dropped), 200_000)
 
@@ -456,7 +456,7 @@ class ProcessSpawnerTests(TestCase):
         await until("the program's first line", self.lines)
         process.signal(signal.SIGTERM)
         process.signal(signal.SIGKILL)
-        self.assertEqual(await self.end_of(process), Ended(signal=signal.SIGKILL))
+        self.assertEqual(await self.end_of(process), ExitStatus(signal=signal.SIGKILL))
 
     async def test_signal_before_the_group_is_there(self) -> None:
         """
@@ -464,7 +464,7 @@ class ProcessSpawnerTests(TestCase):
         """
         process = await self.launch("sleep", "60")
         process.signal(signal.SIGTERM)
-        self.assertEqual(await self.end_of(process), Ended(signal=signal.SIGTERM))
+        self.assertEqual(await self.end_of(process), ExitStatus(signal=signal.SIGTERM))
 
     async def test_signals_go_to_the_group(self) -> None:
         """
@@ -482,7 +482,7 @@ class ProcessSpawnerTests(TestCase):
         When the leader exits, its children that hold its output are neither waited for nor left.
         """
         process = await self.launch("sh", "-c", "trap '' TERM HUP; sleep 60 & echo $!; exit 4")
-        self.assertEqual(await self.end_of(process), Ended(exit_code=4))
+        self.assertEqual(await self.end_of(process), ExitStatus(exit_code=4))
         child = int(self.lines()[0])
         await until("the end of the child", lambda: not is_alive(child))
 

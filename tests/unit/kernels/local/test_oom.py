@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.interfaces import Ended
+from kgd.interfaces import ExitStatus
 from kgd.kernels.local.oom import OUT_OF_MEMORY, OutOfMemoryKills
 
 V1 = "9:name=systemd:/x\n4:memory:/a/b\n1:cpu,cpuacct:/\n0::/\n"
@@ -193,8 +193,8 @@ class OutOfMemoryTests(SynchronousTestCase):
         """
         The close frame has room for the whole reason.
         """
-        ended = Ended(signal=9, cause=OUT_OF_MEMORY)
+        ended = ExitStatus(signal=9, cause=OUT_OF_MEMORY)
         self.assertEqual(str(ended), f"signal 9: {OUT_OF_MEMORY}")
-        self.assertEqual(str(Ended(exit_code=3, cause="why")), "exit code 3: why")
+        self.assertEqual(str(ExitStatus(exit_code=3, cause="why")), "exit code 3: why")
         reason = f"The kernel died: {ended} (restarted 1000 times)"
         self.assertLessEqual(len(reason.encode()), 123)

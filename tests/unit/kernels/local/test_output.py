@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.kernels.local.output import (
-    LINES_A_SECOND,
-    LONGEST_LINE,
+    MAX_LINE,
+    MAX_LINES_PER_SECOND,
     OutputLines,
     printable,
     split_line,
@@ -57,7 +57,7 @@ class PiecesTests(SynchronousTestCase):
         line = (text * times).encode()
         found = split_line(line)
         self.assertEqual(b"".join(found), line)
-        self.assertTrue(all(len(piece) <= LONGEST_LINE for piece in found))
+        self.assertTrue(all(len(piece) <= MAX_LINE for piece in found))
         for piece in found:
             piece.decode()
 
@@ -102,16 +102,16 @@ class OutputLinesTests(SynchronousTestCase):
         """
         for _ in range(10):
             self.lines.received(1, b"x" * 1000)
-        self.assertEqual([len(line) for line in self.said], [LONGEST_LINE, LONGEST_LINE])
+        self.assertEqual([len(line) for line in self.said], [MAX_LINE, MAX_LINE])
 
     def test_flood(self) -> None:
         """
         Of too many lines in one second the rest is counted, and said a second later although
         nothing more comes.
         """
-        self.lines.received(1, b"x\n" * (LINES_A_SECOND + 7))
+        self.lines.received(1, b"x\n" * (MAX_LINES_PER_SECOND + 7))
         self.lines.received(1, b"x\n" * 3)
-        self.assertEqual(len(self.said), LINES_A_SECOND)
+        self.assertEqual(len(self.said), MAX_LINES_PER_SECOND)
         self.assertEqual(self.dropped, [])
         self.clock.advance(1)
         self.assertEqual(self.dropped, [10])
@@ -123,17 +123,17 @@ class OutputLinesTests(SynchronousTestCase):
         A kernel that prints a lot in the course of time loses nothing.
         """
         for _ in range(5):
-            self.lines.received(1, b"x\n" * LINES_A_SECOND)
+            self.lines.received(1, b"x\n" * MAX_LINES_PER_SECOND)
             self.clock.advance(1)
         self.lines.finish()
-        self.assertEqual(len(self.said), 5 * LINES_A_SECOND)
+        self.assertEqual(len(self.said), 5 * MAX_LINES_PER_SECOND)
         self.assertEqual(self.dropped, [])
 
     def test_half_a_line_in_a_flood(self) -> None:
         """
         The beginning of a line that was not finished in time is not lost.
         """
-        self.lines.received(1, b"x\n" * (LINES_A_SECOND + 1) + b"be")
+        self.lines.received(1, b"x\n" * (MAX_LINES_PER_SECOND + 1) + b"be")
         self.clock.advance(1)
         self.lines.received(1, b"gin\n")
         self.assertEqual(self.said[-1], "begin")
@@ -142,7 +142,7 @@ class OutputLinesTests(SynchronousTestCase):
         """
         In the end everything is said, and no timer is left.
         """
-        self.lines.received(1, b"x\n" * (LINES_A_SECOND + 1))
+        self.lines.received(1, b"x\n" * (MAX_LINES_PER_SECOND + 1))
         self.lines.finish()
         self.assertEqual(self.dropped, [1])
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import ConfigurationError, KernelStartFailed
 from kgd.interfaces import NO_LIMITS, Limits
-from kgd.kernels.local.environment import as_user
-from kgd.kernels.local.rlimits import GRACE, exec_arguments, limits_of
-from kgd.kernels.local.users import KernelUser, find_user, own_environment
+from kgd.kernels.local.environment import adapt_to_user
+from kgd.kernels.local.rlimits import CPU_GRACE, exec_arguments, limits_of
+from kgd.kernels.local.users import KernelUser, find_user, gateway_user_environment
 from kgd.settings import Settings
 from kgd.testing.kernels import kernel_spec
 
@@ -109,7 +109,7 @@ class OrdersTests(SynchronousTestCase):
         Each is both a soft and a hard one; processor time has some grace between them.
         """
         limits = Limits(memory=GIB, cpu_seconds=10, nice=4)
-        expected = f"{resource.RLIMIT_DATA}:{GIB}:{GIB},{resource.RLIMIT_CPU}:10:{10 + GRACE}"
+        expected = f"{resource.RLIMIT_DATA}:{GIB}:{GIB},{resource.RLIMIT_CPU}:10:{10 + CPU_GRACE}"
         self.assertEqual(self.ordered(limits), {"nice": "4", "limits": expected})
 
     def test_not_more_than_the_gateway(self) -> None:
@@ -168,7 +168,7 @@ class UserTests(SynchronousTestCase):
         It finds its own home, and nothing that leads to ours.
         """
         ours = {"HOME": "/root", "XDG_RUNTIME_DIR": "/run/user/0", "PATH": "/bin"}
-        found = as_user(ours, USER.environment)
+        found = adapt_to_user(ours, USER.environment)
         self.assertEqual(found, {"HOME": "/home/jane", "PATH": "/bin"})
 
     def test_find(self) -> None:
@@ -187,6 +187,6 @@ class UserTests(SynchronousTestCase):
         """
         Programs of ours find a home and a shell that works.
         """
-        found = own_environment()
+        found = gateway_user_environment()
         self.assertTrue(os.path.isabs(found["HOME"]))
         self.assertFalse(found.get("SHELL", "").endswith("nologin"))

@@ -223,7 +223,7 @@ class KeptTests(SynchronousTestCase):
             Path(self.runtime.output_file(kernel_id)).touch()
             self.runtime.record(kernel_id, os.getpid(), name)
             (self.path / f"{name}-1").touch()
-        self.runtime.directory("uploads")
+        self.runtime.make_directory("uploads")
 
     def change(self, kernel_id: str, **changes: Any) -> None:
         """

@@ -12,7 +12,7 @@ import attrs
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.endpoints.addresses import LONGEST_PATH
+from kgd.endpoints.addresses import MAX_SOCKET_PATH
 from kgd.errors import ConfigurationError, KernelStartFailed
 from kgd.interfaces import StartRequest
 from kgd.kernels.local.transport import fits_socket_paths, prefers_ipc, supports_ipc, use_curve
@@ -85,8 +85,8 @@ class ChoiceTests(SynchronousTestCase):
         """
         It is the bytes of the path that count, with the dash and the number.
         """
-        self.assertTrue(fits_socket_paths(Path("/" + "x" * (LONGEST_PATH - 3))))
-        self.assertFalse(fits_socket_paths(Path("/" + "x" * (LONGEST_PATH - 2))))
+        self.assertTrue(fits_socket_paths(Path("/" + "x" * (MAX_SOCKET_PATH - 3))))
+        self.assertFalse(fits_socket_paths(Path("/" + "x" * (MAX_SOCKET_PATH - 2))))
         self.assertFalse(fits_socket_paths(Path("/" + "ä" * 60)))
         self.assertFalse(fits_socket_paths(Path("/\udcff")))
 

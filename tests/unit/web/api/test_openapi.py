@@ -35,7 +35,7 @@ class DescriptionTests(APITestCase):
         """
         The table from which requests are served.
         """
-        return list(self.personality._table.routes)
+        return list(self.personality._described())
 
     def operations(self) -> dict[tuple[str, str], Any]:
         """

@@ -365,10 +365,10 @@ class SessionsAPITests(APITestCase):
         self.assertError(self.request("GET", f"/api/sessions/{session['id']}"), 404)
         again = self.create()
         self.assertNotEqual(again["id"], session["id"])
-        self.kernels.lose(again["kernel"]["id"])
+        self.kernels.crash(again["kernel"]["id"])
         self.assertError(self.request("GET", f"/api/sessions/{again['id']}"), 404)
         third = self.create()
-        self.kernels.lose(third["kernel"]["id"])
+        self.kernels.crash(third["kernel"]["id"])
         self.assertEqual(self.request("DELETE", f"/api/sessions/{third['id']}").code, 204)
         self.assertError(self.request("DELETE", f"/api/sessions/{third['id']}"), 404)
 
@@ -445,7 +445,7 @@ class StatusTests(APITestCase):
         kernel_id = self.start()
         self.kernels.get(kernel_id).last_activity = 4_000_000_000.0
         self.assertTrue(last().startswith("2096-10-02T"))
-        self.kernels.lose(kernel_id)
+        self.kernels.crash(kernel_id)
         self.assertTrue(last().startswith("2096-10-02T"), "it does not go back")
 
     def test_refused_requests_are_no_activity(self) -> None:
@@ -521,7 +521,7 @@ class MetricsTests(APITestCase):
             self.start()
         first, second, _ = self.kernels.list()
         self.request("DELETE", f"/api/kernels/{first.kernel_id}")
-        self.kernels.lose(second.kernel_id)
+        self.kernels.crash(second.kernel_id)
         metrics = self.metrics()
         self.assertEqual(metrics['kernel_currently_running_total{type="python3"}'], 1)
         self.assertEqual(

@@ -14,7 +14,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import NoSuchKernel, Unavailable
-from kgd.interfaces import CULLED, Ended, StartRequest
+from kgd.interfaces import CULLED_PREFIX, ExitStatus, StartRequest
 from kgd.observability.counters import MOST_KINDS_OF_REQUESTS, OTHER, Counters, Histogram
 from kgd.observability.logs import set_level
 from kgd.observability.reactor_lag import INTERVAL, LagMeter
@@ -176,7 +176,7 @@ class RegistryTests(Case):
         )
         third = self.start()
         self.assertEqual(counters.revivals, {})
-        self.rig.process.end(Ended(signal=9))
+        self.rig.process.end(ExitStatus(signal=9))
         self.assertEqual(counters.revivals, {"python3": 1})
         self.rig.pass_time(1)
         for kernel in (first, third):
@@ -198,7 +198,7 @@ class RegistryTests(Case):
         self.kernels.start(StartRequest(kernel_id=ours))
         for method in (self.kernels.interrupt, self.kernels.restart, self.kernels.stop):
             self.failureResultOf(method(UNKNOWN), NoSuchKernel)
-        self.kernels.stop(ours, f"{CULLED}: it is old")
+        self.kernels.stop(ours, f"{CULLED_PREFIX}: it is old")
         self.failureResultOf(self.kernels.stop(ours), NoSuchKernel)
         other = self.start().kernel_id
         self.kernels.stop_all()
@@ -384,8 +384,8 @@ class MetricsTests(APITestCase):
         counters = self.parts.counters
         counters.to_clients.add(100)
         counters.slow.add(7)
-        counters.started("python3", 0.3)
-        counters.started("python3", 400.0)
+        counters.kernel_started("python3", 0.3)
+        counters.kernel_started("python3", 400.0)
         counters.failed_starts["python3"] += 1
         counters.lag.observe(0.004)
         self.request("POST", "/api/drain")
@@ -413,7 +413,7 @@ class MetricsTests(APITestCase):
         that there is none.
         """
         self.serve(prespawn_count=1, prespawn={"other": 2})
-        self.parts.counters.started("python3", 0.3)
+        self.parts.counters.kernel_started("python3", 0.3)
         metrics = self.metrics()
         for name in (
             'kernel_currently_running_total{type="python3"}',
@@ -432,7 +432,7 @@ class MetricsTests(APITestCase):
         and every metric of ours is asked for.
         """
         self.start()
-        self.parts.counters.started("python3", 1.0)
+        self.parts.counters.kernel_started("python3", 1.0)
         self.request("GET", "/api")
         served = self.request("GET", "/metrics").body.decode()
         labels: dict[str, set[str]] = {}
@@ -486,7 +486,7 @@ class TallyTests(SynchronousTestCase):
         """
         counters = Counters()
         for number in range(2 * MOST_KINDS_OF_REQUESTS):
-            counters.answered("GET", f"/{number}", 200, 0.1)
+            counters.request_answered("GET", f"/{number}", 200, 0.1)
         self.assertEqual(len(counters.requests), MOST_KINDS_OF_REQUESTS + 1)
         others = counters.requests[OTHER, OTHER, 0]
         self.assertEqual(sum(others.counts), MOST_KINDS_OF_REQUESTS)

@@ -18,7 +18,7 @@ from kgd.personalities.jupyter_websocket import JupyterWebsocket
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels
 from kgd.testing.web import MemoryClient
-from kgd.web.root import GatewayResource
+from kgd.web.root import RootResource
 from kgd.web.server.deadlines import place_of
 from kgd.web.server.site import LINGER
 
@@ -245,7 +245,7 @@ class LastRequestTests(ConnectionsTestCase):
         What nobody has thought of is JSON, too, and logged.
         """
         client = self.serve()
-        self.patch(GatewayResource, "render", lambda *_: 1 / 0)
+        self.patch(RootResource, "render", lambda *_: 1 / 0)
         response = client.request("GET", "/api")
         self.assertEqual((response.code, response.json["message"]), (500, "Unknown server error"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
