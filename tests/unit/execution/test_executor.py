@@ -226,12 +226,18 @@ class ExecutorTests(SynchronousTestCase):
         """
         run = self.run_code("a")
         request = self.script.take()
-        client = self.script.attachment.client
-        assert client is not None
-        client.deliver(make_kernel_message("stream", b'{"text":"x"}', "k", time.time()))
+        attachment = self.script.attachment
+        self.executor.deliver(make_kernel_message("stream", b'{"text":"x"}', "k", time.time()))
         self.assertNoResult(run.settled)
         self.executor.detach()
-        self.assertIsNone(self.script.attachment.client)
-        self.script.end(request)
+        self.assertIsNone(attachment.client)
+        for msg_type, channel, content in (
+            ("execute_reply", "shell", b'{"status":"ok"}'),
+            ("status", "iopub", b'{"execution_state":"idle"}'),
+        ):
+            parent = request.parts[0]
+            self.executor.deliver(
+                make_kernel_message(msg_type, content, "k", time.time(), parent, channel)
+            )
         self.assertNoResult(run.answered)
         self.successResultOf(run.settled)

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from kgd.interfaces import IAttachment, IClient
@@ -20,6 +19,7 @@ from kgd.relay.attachment import Attachment
 from kgd.relay.connection import ClientSockets
 from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 from kgd.settings import Settings
+from kgd.testing.kernel_channels import FakeClient
 
 
 def request(msg_id: str, channel: str = "shell", size: int = 0) -> ClientMessage:
@@ -38,45 +38,6 @@ def message(msg_type: str, size: int = 10, channel: str = "iopub") -> KernelMess
     parent = b'{"msg_id": "r"}'
     header = Header(msg_type="execute_request", msg_id="r")
     return KernelMessage(channel, read_header(raw), (raw, parent, b"{}", b"x" * size), (), header)
-
-
-@implementer(IClient)
-class RecordingClient:
-    """
-    Remembers what it got.
-    """
-
-    unsent = 0
-
-    def __init__(self) -> None:
-        self.got: list[KernelMessage] = []
-        self.closed: list[tuple[int, str]] = []
-        self.undelivered: list[KernelMessage] = []
-
-    def deliver(self, message: KernelMessage) -> None:
-        """
-        Keep the message.
-        """
-        self.got.append(message)
-
-    def take_undelivered(self) -> list[KernelMessage]:
-        """
-        Give back what has not arrived: nothing, unless a test says so.
-        """
-        return self.undelivered
-
-    def close(self, code: int, reason: str) -> None:
-        """
-        Keep the reason.
-        """
-        self.closed.append((code, reason))
-
-    @property
-    def types(self) -> list[str]:
-        """
-        What kinds of messages came.
-        """
-        return [each.header.msg_type for each in self.got]
 
 
 class RecordingSockets:
@@ -101,7 +62,7 @@ class AttachmentTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.client = RecordingClient()
+        self.client = FakeClient()
         self.forgotten: list[Attachment] = []
         self.away: list[Attachment] = []
         self.is_lagging: list[bool] = []
@@ -200,7 +161,7 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.publish(message("status"))
         self.connect()
         self.attachment.publish(message("stream"))
-        self.assertEqual(self.client.types, ["stream"])
+        self.assertEqual(self.client.types(), ["stream"])
 
     def test_published_during_a_restart(self) -> None:
         """
@@ -209,7 +170,7 @@ class AttachmentTests(SynchronousTestCase):
         self.connect()
         self.attachment.disconnect()
         self.attachment.publish(message("status"))
-        self.assertEqual(self.client.types, ["status"])
+        self.assertEqual(self.client.types(), ["status"])
 
     def test_paused(self) -> None:
         """
@@ -219,10 +180,10 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.pause()
         for kind in ("status", "stream", "error"):
             self.attachment.publish(message(kind))
-        self.assertEqual(self.client.types, [])
+        self.assertEqual(self.client.types(), [])
         self.attachment.resume()
         self.attachment.publish(message("comm_msg"))
-        self.assertEqual(self.client.types, ["status", "stream", "error", "comm_msg"])
+        self.assertEqual(self.client.types(), ["status", "stream", "error", "comm_msg"])
 
     def test_paused_again_while_resuming(self) -> None:
         """
@@ -240,9 +201,9 @@ class AttachmentTests(SynchronousTestCase):
 
         cast(Any, self.client).deliver = full
         self.attachment.resume()
-        self.assertEqual(len(self.client.got), 1)
+        self.assertEqual(len(self.client.messages), 1)
         self.attachment.resume()
-        self.assertEqual(len(self.client.got), 2)
+        self.assertEqual(len(self.client.messages), 2)
 
     def test_username(self) -> None:
         """
@@ -251,7 +212,7 @@ class AttachmentTests(SynchronousTestCase):
         for settings, expected in ((Settings(), "kgd"), (Settings(username="them"), "them")):
             self.make(username=settings.username)
             self.attachment.deliver_from_gateway("status", {"execution_state": "dead"})
-            header = json.loads(bytes(self.client.got[-1].parts[0]))
+            header = json.loads(bytes(self.client.messages[-1].parts[0]))
             self.assertEqual(header["username"], expected)
 
     def test_output_beyond_the_bound_is_dropped_and_said(self) -> None:
@@ -269,16 +230,16 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.deliver(message("execute_reply", channel="shell"))
         self.attachment.resume()
         self.assertEqual(
-            self.client.types, ["stream", "stream", "stream", "status", "error", "execute_reply"]
+            self.client.types(), ["stream", "stream", "stream", "status", "error", "execute_reply"]
         )
-        notice = self.client.got[2]
+        notice = self.client.messages[2]
         content = json.loads(bytes(notice.parts[3]))
         self.assertEqual(content["name"], "stderr")
         self.assertIn("3 messages", content["text"])
         self.assertEqual(bytes(notice.parts[1]), b'{"msg_id": "r"}', "it is about that request")
         self.attachment.pause()
         self.attachment.resume()
-        self.assertEqual(len(self.client.got), 6, "it is said once")
+        self.assertEqual(len(self.client.messages), 6, "it is said once")
 
     def test_what_must_not_be_dropped_is_bounded_too(self) -> None:
         """
@@ -313,9 +274,9 @@ class AttachmentTests(SynchronousTestCase):
         self.connect()
         self.attachment.pause()
         self.attachment.publish(message("stream"))
-        newcomer = RecordingClient()
+        newcomer = FakeClient()
         self.attachment.replace(newcomer)
-        self.assertEqual(newcomer.types, ["stream"])
+        self.assertEqual(newcomer.types(), ["stream"])
         self.assertEqual(self.client.closed, [(1000, "Replaced by a newer connection")])
         self.attachment.detach(self.client)
         self.assertEqual((self.away, self.forgotten), ([], []))
@@ -330,7 +291,7 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.pause()
         self.attachment.publish(message("stream"))
         self.attachment.close(1000, "Kernel shut down")
-        self.assertEqual(self.client.types, ["stream"])
+        self.assertEqual(self.client.types(), ["stream"])
         self.assertEqual(self.client.closed, [(1000, "Kernel shut down")])
 
     # --- away ---
@@ -347,11 +308,11 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.publish(message("stream"))
         self.attachment.deliver_reply(message("execute_reply", channel="shell"))
         self.attachment.publish(message("status"))
-        newcomer = RecordingClient()
+        newcomer = FakeClient()
         self.attachment.replace(newcomer)
         self.attachment.publish(message("error"))
-        self.assertEqual(newcomer.types, ["stream", "execute_reply", "status", "error"])
-        self.assertEqual((self.client.types, self.client.closed), ([], []))
+        self.assertEqual(newcomer.types(), ["stream", "execute_reply", "status", "error"])
+        self.assertEqual((self.client.types(), self.client.closed), ([], []))
         self.clock.advance(1000)
         self.assertEqual(self.forgotten, [], "nobody is away")
 
@@ -361,18 +322,18 @@ class AttachmentTests(SynchronousTestCase):
         whether another takes its place or it comes back.
         """
         for gone in (False, True):
-            self.client = RecordingClient()
+            self.client = FakeClient()
             self.make()
             self.connect()
             self.attachment.publish(message("stream"))
             self.attachment.pause()
             self.attachment.publish(message("error"))
-            self.client.undelivered = [self.client.got[0]]
+            self.client.undelivered = [self.client.messages[0]]
             if gone:
                 self.attachment.detach(self.client)
-            newcomer = RecordingClient()
+            newcomer = FakeClient()
             self.attachment.replace(newcomer)
-            self.assertEqual(newcomer.types, ["stream", "error"], f"{gone=}")
+            self.assertEqual(newcomer.types(), ["stream", "error"], f"{gone=}")
 
     def test_away_for_too_long(self) -> None:
         """
@@ -409,18 +370,18 @@ class AttachmentTests(SynchronousTestCase):
         """
         bounds: dict[str, Any]
         for bounds in ({"replay_messages": 4}, {"replay_bytes": 3000}):
-            self.client = RecordingClient()
+            self.client = FakeClient()
             self.make(**cast(Any, bounds))
             self.connect()
             self.attachment.detach(self.client)
             for _ in range(10):
                 self.attachment.publish(message("stream", 600))
             self.attachment.publish(message("status"))
-            newcomer = RecordingClient()
+            newcomer = FakeClient()
             self.attachment.replace(newcomer)
-            self.assertEqual(newcomer.types[-2:], ["stream", "status"])
-            kept = len(newcomer.got) - 2
-            text = json.loads(bytes(newcomer.got[-2].parts[3]))["text"]
+            self.assertEqual(newcomer.types()[-2:], ["stream", "status"])
+            kept = len(newcomer.messages) - 2
+            text = json.loads(bytes(newcomer.messages[-2].parts[3]))["text"]
             self.assertIn(f"kgd: {10 - kept} messages", text)
             self.assertIn("--replay-bytes", text)
             self.assertEqual(self.forgotten, [])
@@ -461,8 +422,8 @@ class AttachmentTests(SynchronousTestCase):
         for _ in range(5):
             self.attachment.publish(message("stream"))
         self.attachment.publish(message("status"))
-        self.assertEqual(self.client.types, ["stream"] * 3 + ["status"])
-        warning = self.client.got[2]
+        self.assertEqual(self.client.types(), ["stream"] * 3 + ["status"])
+        warning = self.client.messages[2]
         text = json.loads(bytes(warning.parts[3]))["text"]
         self.assertTrue(text.startswith("IOPub message rate exceeded."))
         self.assertEqual(bytes(warning.parts[1]), b'{"msg_id": "r"}')
@@ -476,9 +437,9 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.detach(self.client)
         for _ in range(5):
             self.attachment.publish(message("stream"))
-        newcomer = RecordingClient()
+        newcomer = FakeClient()
         self.attachment.replace(newcomer)
-        self.assertEqual(newcomer.types, ["stream"] * 5)
+        self.assertEqual(newcomer.types(), ["stream"] * 5)
 
     # --- requests without an answer ---
 
@@ -494,7 +455,7 @@ class AttachmentTests(SynchronousTestCase):
         self.assertEqual(len(self.attachment.pending_requests), 1)
         self.attachment.deliver_reply(message("execute_reply", channel="shell"))
         self.assertEqual(len(self.attachment.pending_requests), 0)
-        self.assertEqual(self.client.types, ["input_request", "execute_reply"])
+        self.assertEqual(self.client.types(), ["input_request", "execute_reply"])
 
 
 class ReconnectionProperties(SynchronousTestCase):
@@ -514,7 +475,7 @@ class ReconnectionProperties(SynchronousTestCase):
         """
         received: list[str] = []
 
-        class Client(RecordingClient):
+        class Client(FakeClient):
             def deliver(self, each: KernelMessage) -> None:
                 received.append(each.header.msg_id)
 
