@@ -136,7 +136,7 @@ class ExecutionBatch:
     @property
     def loss_reason(self) -> str:
         """
-        Why the kernel can do no more for it, or an empty string.
+        Why the kernel cannot finish it, or an empty string.
         """
         if self.was_aborted:
             return "it aborts every request"

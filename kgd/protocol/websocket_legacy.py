@@ -2,7 +2,7 @@
 The legacy WebSocket framing: one JSON object per message, with an offset table before it when
 there are binary buffers.
 
-Format: ``serialize_binary_message`` of jupyter_server, which is all the specification there is.
+Format: ``serialize_binary_message`` of jupyter_server; no other specification exists.
 A text frame is an object with the keys ``header``, ``parent_header``, ``metadata``, ``content``,
 ``buffers`` and ``channel``. A binary frame holds big-endian unsigned 32-bit integers: the number
 of parts, then the offset of each part from the start of the frame; the first part is the JSON
@@ -29,9 +29,9 @@ from kgd.protocol.messages import (
 )
 from kgd.protocol.rfc6455 import BINARY, TEXT, frame_head
 
-# These stand for an escaped backslash and an escaped quote for a moment; no JSON has them in it.
+# Stand for an escaped backslash and an escaped quote for a moment. JSON cannot contain them.
 _MARKS_BACKSLASH, _MARKS_QUOTE = b"\0", b"\1"
-# Up to this size, in bytes, clients may write words that JSON does not know: it takes up to 30 ms.
+# Up to this size, in bytes, clients may write NaN and the like: to replace it takes up to 30 ms.
 MAX_NAN_REPLACED = 512 * 1024
 _EMPTY = b"{}"
 _quote = msgspec.json.encode
@@ -67,8 +67,8 @@ def replace_nan(raw: Buffer) -> Buffer:
         or _MARKS_QUOTE in raw
     ):
         return raw
-    # This takes time in proportion to the length, whatever somebody makes up: no step runs Python
-    # for each string or word.
+    # The time is proportional to the length, whatever a client sends: no step runs Python code for
+    # each string or word.
     marked = raw.replace(b"\\\\", _MARKS_BACKSLASH).replace(b'\\"', _MARKS_QUOTE)
     pieces = marked.split(b'"')
     outside = b'"'.join(pieces[::2])
@@ -112,7 +112,7 @@ def encode(message: KernelMessage) -> Frame:
 
 def _utf8(payload: bytes) -> bytes:
     """
-    A text frame must be UTF-8; one wrong byte would make a client close the connection.
+    Make a text frame valid UTF-8, for one wrong byte would make a client close the connection.
     """
     try:
         payload.decode("utf-8")
@@ -133,7 +133,7 @@ def _binary(text: bytes, buffers: Sequence[Buffer]) -> Frame:
 
 def _with_time_zone(header: bytes, date: str | None) -> bytes:
     """
-    Some kernels write local-looking dates, which JavaScript would read as local time.
+    Add a time zone to a date without one, which JavaScript would take for local time.
     """
     if date is None or date.endswith("Z") or len(date) < 19 or date[10:11] != "T":
         return header
@@ -174,7 +174,7 @@ def _read_frame(text: bytes) -> _Message:
         return _decode_frame(text)
     except JSON_ERRORS as error:
         wrong = error
-    # Python's own json writes NaN, and accepts it: so did every gateway before us.
+    # Python's json module writes NaN and accepts it, and so did every earlier gateway.
     if len(text) > MAX_NAN_REPLACED:
         raise MalformedMessage(
             f"not a message in JSON, where NaN is taken up to {MAX_NAN_REPLACED // 1024} KiB only: "
@@ -200,7 +200,7 @@ def _object(name: str, raw: msgspec.Raw) -> bytes:
 
 def _with_version(raw: bytes, header: Header) -> bytes:
     """
-    A kernel takes a header without a version for protocol 4, which nobody means any more.
+    Add a version to a header without one, which a kernel would take for protocol 4.
     """
     if bytes(header.version):
         return raw
@@ -209,7 +209,9 @@ def _with_version(raw: bytes, header: Header) -> bytes:
 
 def _split(payload: bytes) -> tuple[bytes, list[Buffer]]:
     if len(payload) < 8:
-        raise MalformedMessage("a binary frame starts with a table of offsets; this is too short")
+        raise MalformedMessage(
+            f"a binary frame starts with a table of offsets; {len(payload)} bytes are too short"
+        )
     (count,) = struct.unpack_from("!I", payload)
     head = 4 * (count + 1)
     if not 1 <= count <= MAX_PARTS or head > len(payload):

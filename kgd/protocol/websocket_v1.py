@@ -1,6 +1,6 @@
 """
 The WebSocket framing ``v1.kernel.websocket.jupyter.org``: the parts of a message as they are,
-behind a table of offsets.
+after a table of offsets.
 
 Format: https://jupyter-server.readthedocs.io/en/latest/developers/websocket-protocols.html
 All integers are little-endian unsigned 64-bit: the number of offsets, then the offsets from the
