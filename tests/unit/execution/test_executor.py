@@ -175,7 +175,7 @@ class ExecutorTests(SynchronousTestCase):
 
     def test_too_much(self) -> None:
         """
-        Whoever runs code that says too much is told once.
+        Output beyond the limit is reported once.
         """
         run = self.run_code("a", "b", limit=100)
         first, second = self.script.take(), self.script.take()

@@ -83,7 +83,7 @@ class ProbeTests(SynchronousTestCase):
 
     def test_others_do_not_count(self) -> None:
         """
-        What belongs to somebody else's request proves nothing.
+        What belongs to a client's request proves nothing.
         """
         self.reply("other")
         self.publish("other", "idle")
@@ -91,7 +91,7 @@ class ProbeTests(SynchronousTestCase):
 
     def test_cancel(self) -> None:
         """
-        A cancelled probe asks no more.
+        A probe that was cancelled sends nothing.
         """
         self.reply(self.asked[0].msg_id)
         self.probe.cancel()

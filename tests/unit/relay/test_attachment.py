@@ -314,7 +314,7 @@ class AttachmentTests(SynchronousTestCase):
         self.assertEqual(newcomer.types(), ["stream", "execute_reply", "status", "error"])
         self.assertEqual((self.client.types(), self.client.closed), ([], []))
         self.clock.advance(1000)
-        self.assertEqual(self.forgotten, [], "nobody is away")
+        self.assertEqual(self.forgotten, [], "no client is away")
 
     def test_what_did_not_arrive(self) -> None:
         """
@@ -337,7 +337,7 @@ class AttachmentTests(SynchronousTestCase):
 
     def test_away_for_too_long(self) -> None:
         """
-        After a while nobody expects the client any more.
+        After a while the client is not expected any more.
         """
         self.make(replay_seconds=60.0)
         self.attachment.detach(self.client)
@@ -357,7 +357,7 @@ class AttachmentTests(SynchronousTestCase):
 
     def test_nothing_is_kept_unless_wanted(self) -> None:
         """
-        So is everybody when the operator does not want messages to be kept.
+        So is every client when the operator does not want messages to be kept.
         """
         self.make(buffer_offline_messages=False)
         self.attachment.detach(self.client)

@@ -44,7 +44,7 @@ class PendingRequestsTests(SynchronousTestCase):
         self.pending.replied(message("execute_reply", parent="same", channel="shell"))
         self.assertEqual(len(self.pending), 2)
 
-    def test_what_nobody_answers(self) -> None:
+    def test_without_a_reply(self) -> None:
         """
         Comm messages and answers to prompts have no replies to wait for.
         """
@@ -54,8 +54,8 @@ class PendingRequestsTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """
-        Nobody can make the gateway remember any number of requests, nor any that kernels may never
-        answer.
+        The number of requests that are remembered has a limit, and those that kernels may never
+        reply to are not remembered.
         """
         self.pending = PendingRequests(RelayLimits(max_pending=10))
         self.pending.sent(request("x", "nonsense_request"))
@@ -70,7 +70,7 @@ class PendingRequestsTests(SynchronousTestCase):
 
     def test_large(self) -> None:
         """
-        Nor can anybody with large headers; the last request is always remembered.
+        So has the size of their headers; the last request is always remembered.
         """
         each = request("x" * 1000)
         size = len(each.parts[0])

@@ -74,7 +74,7 @@ class RedactionTests(SynchronousTestCase):
 
     def test_unreadable_reply(self) -> None:
         """
-        Nor does a reply show one that Python can read and JSON cannot, or that nobody can.
+        Nor does a reply show one that only Python can read as JSON, or one that cannot be read.
         """
         failed = {"status": "error", "evalue": "secret"}
         odd = json.dumps({"status": "ok", "x": float("nan"), "user_expressions": {"a": failed}})

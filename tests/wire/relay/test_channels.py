@@ -317,7 +317,7 @@ class ChannelsTests(TestCase):
 
     async def test_fan_out(self) -> None:
         """
-        Everybody sees what is published; a reply goes to who asked.
+        All clients get what is published; a reply goes to the client that sent the request.
         """
         self.channels.connect(self.info)
         self.kernel()
@@ -353,7 +353,7 @@ class ChannelsTests(TestCase):
 
     async def test_own_requests(self) -> None:
         """
-        Shutdown and interrupt travel on control; their replies are nobody's.
+        Shutdown and interrupt travel on control; their replies go to no client.
         """
         self.channels.request_interrupt()
         self.channels.connect(self.info)
@@ -494,7 +494,7 @@ class ChannelsTests(TestCase):
 
     async def test_failing_seed(self) -> None:
         """
-        The first piece that fails is the last one, and nobody is let in.
+        The first cell that fails is the last one, and clients get nothing.
         """
         self.channels.connect(self.info, ("a", "b"))
         kernel = self.kernel()
@@ -509,7 +509,7 @@ class ChannelsTests(TestCase):
 
     async def test_most_away(self) -> None:
         """
-        Nobody can make the gateway keep something for any number of clients.
+        The number of clients that messages are kept for has a limit.
         """
         self.open(RelayLimits(max_away_clients=2))
         self.channels.connect(self.info)
@@ -614,7 +614,7 @@ class ChannelsTests(TestCase):
 
     async def test_a_client_that_does_not_read_is_not_waited_for(self) -> None:
         """
-        After a moment output is taken again, though nobody has caught up.
+        After a moment output is taken again, though no client has caught up.
         """
         self.channels.connect(self.info)
         kernel = self.kernel()

@@ -91,7 +91,7 @@ class SocketCase(TestCase):
 
     def new_address(self) -> str:
         """
-        :return: Where nobody listens yet.
+        :return: An address where no process listens yet.
         """
         # Not one of those that the system hands out: trying such a port again and again, a socket
         # would one day meet itself.
@@ -213,7 +213,7 @@ class SocketTests(SocketCase):
 
     async def test_send_before_the_kernel_listens(self) -> None:
         """
-        What is sent to where nobody listens yet arrives when somebody does, soon.
+        What is sent before the kernel listens arrives soon after it does.
         """
         address = self.new_address()
         socket, connected = self.dealer(address)
@@ -399,7 +399,7 @@ class CurveUnixSocketTests(CurveTests, UnixSocketTests):
 
 class EavesdropperTests(SocketCase):
     """
-    Somebody who reads what goes over the wire.
+    An attacker who reads the connection.
     """
 
     async def test_nothing_in_the_clear(self) -> None:
