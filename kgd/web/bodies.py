@@ -1,70 +1,66 @@
 """
-The JSON that clients send.
+Reads the JSON bodies of requests.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+import re
+from collections.abc import Set
+from typing import Any, TypeVar
 
 import msgspec
 
 from kgd.errors import JSON_ERRORS, BodyTooLarge, InvalidRequest
 
-# In bytes. What is read here is small; decoded, it may need many times its size.
-MOST_JSON = 4 * 1024 * 1024
+# In bytes. The bodies that are read here are small; decoded, they may need many times their size.
+MAX_JSON_BODY = 4 * 1024 * 1024
+
+# How msgspec says that a value has the wrong type.
+_WRONG_TYPE = re.compile(r"Expected `(\w+)(?: \| null)?`, got `\w+`(?: - at `\$\.?(.*)`)?")
+_TYPES = {"str": "a string", "object": "an object"}
+T = TypeVar("T", bound=msgspec.Struct)
 
 
-def read_object(request: Any) -> dict[str, Any]:
+def read_body(request: Any, kind: type[T], untold: Set[str] = frozenset()) -> T | None:
     """
-    As :py:func:`read_object_or_none`, but nothing is an empty object.
-    """
-    return read_object_or_none(request) or {}
+    Read the body as a JSON object, regardless of its ``Content-Type``: old clients send that of a
+    form.
 
-
-def read_object_or_none(request: Any) -> dict[str, Any] | None:
+    :param kind: What the object holds; other fields are ignored.
+    :param untold: Fields of whose wrong type the error says nothing, as in the Jupyter Kernel
+        Gateway.
+    :return: The object, or ``None`` for a body that is missing or ``null``.
+    :raises kgd.errors.InvalidRequest: for any other body; the text names the field that is wrong.
+    :raises kgd.errors.BodyTooLarge: for more than :py:data:`MAX_JSON_BODY`.
     """
-    Read the body as a JSON object, whatever its ``Content-Type`` claims; old clients claim a form.
-
-    :return: The object, or ``None`` when there is no body, or ``null``.
-    :raises InvalidRequest: when it is something else.
-    :raises BodyTooLarge: when no client can mean it.
-    """
-    if request.content.seek(0, os.SEEK_END) > MOST_JSON:
-        raise BodyTooLarge(f"JSON like this may have at most {MOST_JSON} bytes")
+    if request.content.seek(0, os.SEEK_END) > MAX_JSON_BODY:
+        raise BodyTooLarge(f"JSON like this may have at most {MAX_JSON_BODY} bytes")
     request.content.seek(0)
     raw = request.content.read()
     if not raw:
         return None
     try:
+        # All of it has to be JSON, also fields that are ignored.
         value = msgspec.json.decode(raw)
     except JSON_ERRORS:
         raise InvalidRequest("Invalid JSON in body of request") from None
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise InvalidRequest("JSON body must be an object")
-    return value
+    try:
+        return msgspec.convert(value, kind | None)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(_describe(error, untold)) from None
 
 
-def text_or_none(body: dict[str, Any], key: str) -> str | None:
+def _describe(error: msgspec.ValidationError, untold: Set[str]) -> str:
     """
-    :raises InvalidRequest: when the field is there and is no string.
+    :return: Which field must have which type.
     """
-    value = body.get(key)
-    if value is not None and not isinstance(value, str):
-        raise InvalidRequest(f"{key} must be a string")
-    return value
-
-
-def object_or_empty(body: dict[str, Any], key: str) -> dict[str, Any]:
-    """
-    :return: The field; an empty object when it is not there, or ``null``.
-    :raises InvalidRequest: when it is something else.
-    """
-    value = body.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"{key} must be an object")
-    return value
+    found = _WRONG_TYPE.fullmatch(str(error))
+    if found is None or found[1] not in _TYPES:
+        return str(error)
+    field = found[2] or "JSON body"
+    if field in untold:
+        return ""
+    if field.endswith("[...]"):
+        field = f"each value in {field.removesuffix('[...]')}"
+    return f"{field} must be {_TYPES[found[1]]}"

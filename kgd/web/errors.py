@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from kgd import errors
 from kgd.observability.logs import make_logger
+from kgd.web import models
 
 STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
@@ -57,10 +58,11 @@ def error_body(status: HTTPStatus, message: str, short_message: str | None = Non
     """
     :return: The canonical JSON: ``reason`` is the status's phrase, ``message`` a detail or empty.
     """
-    body = {"reason": status.phrase, "message": message}
-    if short_message is not None:
-        body["short_message"] = short_message
-    return msgspec.json.encode(body)
+    return msgspec.json.encode(
+        models.Error(
+            status.phrase, message, msgspec.UNSET if short_message is None else short_message
+        )
+    )
 
 
 def refuse(request: Any, error: Exception) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from kgd import __version__
+from kgd.web import models
 from kgd.web.responses import json_answer
 from kgd.web.routes import Route
 
@@ -33,4 +34,4 @@ class AboutAPI:
         """
         ``GET /api``.
         """
-        return json_answer(request, {"version": JUPYTER_SERVER_VERSION, "kgd": __version__})
+        return json_answer(request, models.ApiInfo(JUPYTER_SERVER_VERSION, __version__))

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+from msgspec import UNSET
 
 from kgd import errors
 from kgd.interfaces import IKernels, StartRequest
 from kgd.settings import Settings
 from kgd.shutdown import Draining
-from kgd.web.bodies import read_object, text_or_none
-from kgd.web.models import kernel_model
+from kgd.web.bodies import read_body
+from kgd.web.models import StartKernel, kernel_model
 from kgd.web.mounted import base_url
 from kgd.web.responses import empty_answer, json_answer
 from kgd.web.routes import Route
@@ -62,7 +63,9 @@ class KernelsAPI:
         # Whoever is refused because of draining is told so by whom the kernels belong to.
         if not self._kernels.has_room() and not self._draining.is_on:
             raise errors.KernelLimitReached("Resource Limit")
-        kernel = await self._kernels.start(_start_request(read_object(request)))
+        kernel = await self._kernels.start(
+            _start_request(read_body(request, StartKernel, {"env"}) or StartKernel())
+        )
         location = f"{base_url(request)}/api/kernels/{kernel.kernel_id}"
         request.setHeader(b"Location", location.encode("utf-8"))
         return json_answer(request, kernel_model(kernel), 201)
@@ -100,20 +103,10 @@ def _route(method: str, rule: str, handler: Callable[..., Any], summary: str) ->
     return Route(rule, (method,), handler, summary=summary, scope=scope)
 
 
-def _start_request(body: dict[str, Any]) -> StartRequest:
-    """
-    :raises errors.InvalidRequest: when a field has the wrong type.
-    """
-    env = body.get("env")
-    if "env" in body:
-        if not isinstance(env, dict):
-            raise errors.InvalidRequest("")
-        wrong = next((name for name, value in env.items() if not isinstance(value, str)), None)
-        if wrong is not None:
-            raise errors.InvalidRequest(f"the value of {wrong} in env must be a string")
+def _start_request(body: StartKernel) -> StartRequest:
     return StartRequest(
-        name=text_or_none(body, "name") or None,
-        path=text_or_none(body, "path"),
-        env=env,
-        kernel_id=text_or_none(body, "kernel_id") or None,
+        name=body.name or None,
+        path=body.path,
+        env=None if body.env is UNSET else body.env,
+        kernel_id=body.kernel_id or None,
     )

@@ -14,7 +14,7 @@ from kgd import errors
 from kgd.interfaces import Access, IKernelSpecs, KernelSpec
 from kgd.settings import Settings
 from kgd.web.files import file_resource
-from kgd.web.models import kernelspec_model
+from kgd.web.models import KernelSpecs, kernelspec_model
 from kgd.web.mounted import base_url
 from kgd.web.responses import json_answer
 from kgd.web.routes import Route
@@ -65,12 +65,11 @@ class KernelSpecsAPI:
         ``GET /api/kernelspecs``.
         """
         specs = self._specs.all()
-        model = {
-            "default": self._settings.default_kernel_name,
-            "kernelspecs": {
-                name: kernelspec_model(spec, base_url(request)) for name, spec in specs.items()
-            },
-        }
+        base = base_url(request)
+        model = KernelSpecs(
+            default=self._settings.default_kernel_name,
+            kernelspecs={name: kernelspec_model(spec, base) for name, spec in specs.items()},
+        )
         return json_answer(request, model)
 
     def show(self, request: Any, spec_name: str) -> bytes:

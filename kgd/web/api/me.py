@@ -8,18 +8,16 @@ from typing import Any
 
 import msgspec
 
+from kgd.auth.identities import ANONYMOUS
 from kgd.errors import JSON_ERRORS, InvalidRequest, NotSupported
+from kgd.web import models
 from kgd.web.responses import json_answer
 from kgd.web.routes import Route
 
-_IDENTITY = {
-    "username": "anonymous",
-    "name": "Anonymous",
-    "display_name": "Anonymous",
-    "initials": "An",
-    "avatar_url": None,
-    "color": None,
-}
+# Jupyter Server names clients without an account like this, too.
+_USER = models.User(
+    username=ANONYMOUS.name, name="Anonymous", display_name="Anonymous", initials="An"
+)
 _decode_permissions = msgspec.json.Decoder(dict[str, list[str]]).decode
 
 
@@ -57,8 +55,7 @@ class MeAPI:
                     'permissions should be a JSON dict of {"resource": ["action",]}, '
                     f"got {asked[0].decode('utf-8', 'replace')!r}"
                 ) from None
-        answer = {"identity": _IDENTITY, "permissions": {**permissions, "updatable_fields": []}}
-        return json_answer(request, answer)
+        return json_answer(request, models.Me(_USER, {**permissions, "updatable_fields": []}))
 
     def change(self, request: Any) -> bytes:
         """

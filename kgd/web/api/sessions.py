@@ -12,8 +12,8 @@ import attrs
 from kgd import errors
 from kgd.interfaces import ISessions, SessionRequest
 from kgd.settings import Settings
-from kgd.web.bodies import object_or_empty, read_object_or_none, text_or_none
-from kgd.web.models import session_model
+from kgd.web.bodies import read_body
+from kgd.web.models import AnySessionBody, KernelChoice, NotebookName, session_model
 from kgd.web.mounted import base_url
 from kgd.web.responses import empty_answer, json_answer
 from kgd.web.routes import Route
@@ -90,28 +90,28 @@ def _route(method: str, rule: str, handler: Callable[..., Any], summary: str) ->
 
 def _read(request: Any, *, creating: bool) -> SessionRequest:
     """
-    Read a body in today's form, or in the old one in which a session was a notebook's. There a new
-    notebook's ``name``, if it has one, is its path. Bodies may hold both, for our models do; then
-    what is said in today's form counts.
+    Read a body in today's form, in the older one in which a session was a notebook's, or in both,
+    as our responses have it; then today's form takes precedence. In the older form, a new
+    notebook's ``name``, if there is one, is its path.
 
-    :raises errors.InvalidRequest: when there is none, or a field has the wrong type.
+    :raises kgd.errors.InvalidRequest: when there is none, or a field has the wrong type.
     """
-    body = read_object_or_none(request)
+    body = read_body(request, AnySessionBody)
     if body is None:
         raise errors.InvalidRequest("No JSON data provided")
-    path, kind = text_or_none(body, "path"), text_or_none(body, "type")
-    notebook = object_or_empty(body, "notebook")
-    old_path = text_or_none(notebook, "path")
+    path, kind = body.path, body.type
+    notebook = body.notebook or NotebookName()
+    old_path = notebook.path
     if creating:
-        old_path = text_or_none(notebook, "name") or old_path
+        old_path = notebook.name or old_path
     if old_path is not None:
         path = old_path if path is None else path
         kind = kind or "notebook"
-    kernel = object_or_empty(body, "kernel")
+    kernel = body.kernel or KernelChoice()
     return SessionRequest(
         path=path,
         type=kind,
-        name=text_or_none(body, "name"),
-        kernel_id=text_or_none(kernel, "id") or None,
-        kernel_name=text_or_none(kernel, "name") or None,
+        name=body.name,
+        kernel_id=kernel.id or None,
+        kernel_name=kernel.name or None,
     )

@@ -10,6 +10,7 @@ import attrs
 
 from kgd.interfaces import IKernels
 from kgd.shutdown import Draining
+from kgd.web import models
 from kgd.web.responses import json_answer
 from kgd.web.routes import Route
 
@@ -35,4 +36,6 @@ class DrainAPI:
         ``POST /api/drain``.
         """
         self._draining.ask()
-        return json_answer(request, {"draining": True, "kernels": len(self._kernels.list())}, 202)
+        return json_answer(
+            request, models.Drain(draining=True, kernels=len(self._kernels.list())), 202
+        )

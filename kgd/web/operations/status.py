@@ -9,6 +9,7 @@ from typing import Any
 
 from kgd.interfaces import IKernels
 from kgd.protocol.timestamps import timestamp
+from kgd.web import models
 from kgd.web.responses import json_answer
 from kgd.web.routes import Route
 
@@ -84,10 +85,10 @@ class StatusAPI:
         kernels = self._kernels.list()
         return json_answer(
             request,
-            {
-                "connections": sum(each.connections for each in kernels),
-                "kernels": len(kernels),
-                "last_activity": timestamp(self.last_activity()),
-                "started": timestamp(self.started),
-            },
+            models.Status(
+                connections=sum(each.connections for each in kernels),
+                kernels=len(kernels),
+                last_activity=timestamp(self.last_activity()),
+                started=timestamp(self.started),
+            ),
         )

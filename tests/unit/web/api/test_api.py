@@ -483,9 +483,16 @@ class KernelsTests(APITestCase):
         others = ["text", None, [], 5]
         for env in others:
             self.assertError(self.request("POST", "/api/kernels", {"env": env}), 400, "")
-        others = [{"env": {"A": 1}}, {"name": 5}, {"path": []}, {"kernel_id": {}}]
-        for body in others:
-            self.assertError(self.request("POST", "/api/kernels", body), 400)
+        for body, text in (
+            ({"env": {"A": 1}}, "each value in env must be a string"),
+            ({"name": 5}, "name must be a string"),
+            ({"path": []}, "path must be a string"),
+            ({"kernel_id": {}}, "kernel_id must be a string"),
+        ):
+            self.assertError(self.request("POST", "/api/kernels", body), 400, text)
+        # Also what nobody reads has to be JSON.
+        response = self.request("POST", "/api/kernels", b'{"other": "\xff"}')
+        self.assertError(response, 400, "Invalid JSON in body of request")
         self.assertEqual(list(self.kernels.list()), [])
 
     def test_failures(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kgd.interfaces import Access
 from kgd.testing.web import Response
-from kgd.web.models import ANSWERS, BODIES
+from kgd.web.api.openapi import BODIES, RESPONSES
 from kgd.web.routes import Route
 from tests.support.api import UNKNOWN, APITestCase
 
@@ -82,7 +82,7 @@ class DescriptionTests(APITestCase):
         What is known of bodies and answers is known of routes that there are.
         """
         served = {(method, route.rule) for route in self.routes() for method in route.methods}
-        self.assertLessEqual({*ANSWERS, *BODIES}, served)
+        self.assertLessEqual({*RESPONSES, *BODIES}, served)
 
     def test_operations(self) -> None:
         """

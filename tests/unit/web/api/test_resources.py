@@ -241,12 +241,17 @@ class SessionsAPITests(APITestCase):
         )
         self.assertError(self.request(*post, b"{"), 400, "Invalid JSON in body of request")
         self.assertError(self.request(*post, []), 400)
-        wrong: tuple[dict[str, Any], ...] = (
-            {"path": 1}, {"type": []}, {"name": {}}, {"kernel": "x"}, {"kernel": {"id": 1}},
-            {"kernel": {"name": 1}}, {"path": None, "notebook": "x"},
-        )  # fmt: skip
-        for fields in wrong:
-            self.assertError(self.request(*post, NOTEBOOK | fields), 400)
+        wrong: tuple[tuple[dict[str, Any], str], ...] = (
+            ({"path": 1}, "path must be a string"),
+            ({"type": []}, "type must be a string"),
+            ({"name": {}}, "name must be a string"),
+            ({"kernel": "x"}, "kernel must be an object"),
+            ({"kernel": {"id": 1}}, "kernel.id must be a string"),
+            ({"kernel": {"name": 1}}, "kernel.name must be a string"),
+            ({"path": None, "notebook": "x"}, "notebook must be an object"),
+        )
+        for fields, text in wrong:
+            self.assertError(self.request(*post, NOTEBOOK | fields), 400, text)
         self.assertEqual(self.kernel_ids(), [])
 
     def test_change(self) -> None:
