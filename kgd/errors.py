@@ -260,3 +260,4 @@ class BadSignature(MalformedMessage):
 # Older names.
 TooSlow = RequestTimedOut
 TookTooLong = ExecutionTimedOut
+UNREADABLE = JSON_ERRORS

@@ -9,38 +9,12 @@ from typing import Any
 
 import attrs
 
+from kgd.protocol.message_types import UNTRACKED
 from kgd.protocol.messages import USERNAME
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
 MAX_SIZE = 2**62
-# Messages that do not count as use of a kernel: questions about it, and the output of running code,
-# during which the kernel counts as used because it is busy.
-UNTRACKED = frozenset(
-    {
-        "comm_info_request",
-        "comm_info_reply",
-        "kernel_info_request",
-        "kernel_info_reply",
-        "shutdown_request",
-        "shutdown_reply",
-        "interrupt_request",
-        "interrupt_reply",
-        "debug_request",
-        "debug_reply",
-        "stream",
-        "display_data",
-        "update_display_data",
-        "execute_input",
-        "execute_result",
-        "error",
-        "status",
-        "clear_output",
-        "debug_event",
-        "input_request",
-        "input_reply",
-    }
-)
 
 
 def normalized_base_url(text: str) -> str:

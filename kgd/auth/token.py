@@ -152,7 +152,8 @@ class AuthToken:
             )
         if name in (".", "..") or os.sep in name:
             raise ConfigurationError(
-                f"--auth-token-credential={name} is not the name of a credential; use one without slashes"
+                f"--auth-token-credential={name} is not the name of a credential; use one without "
+                "slashes"
             )
         return Path(directory) / name
 

@@ -1,5 +1,5 @@
 """
-Running code in a kernel for the gateway itself, and collecting what comes of it.
+Runs code in a kernel for the gateway itself, and returns its outputs.
 """
 
 from __future__ import annotations
@@ -8,112 +8,141 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
+import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from kgd.errors import KernelLost, ResponseTooLarge
-from kgd.execution.outputs import LOST, CodeCell, Execution
-from kgd.interfaces import IChannels, IClient, IKernel
-from kgd.protocol.messages import USERNAME, KernelMessage, own_code
+from kgd.execution.execution import KERNEL_GONE_ENAMES, Execution, ExecutionTracker
+from kgd.execution.outputs import OutputCollector
+from kgd.interfaces import IClient, IKernel, IKernelChannels
+from kgd.protocol.messages import USERNAME, KernelMessage, make_execute_request
 from kgd.protocol.outputs import Outputs
 
-# A kernel that has just reported an error still throws away what comes next for a moment.
-_ATTEMPTS = 50
+# A kernel that has just reported an error still aborts what comes next for a moment.
+_MAX_ATTEMPTS = 50
+
+
+@attrs.frozen
+class CodeCell:
+    """
+    Some code to run.
+
+    :ivar metadata: The metadata of the request: a JSON object.
+    :ivar on_stdout: Called with what the code prints, which is not kept then.
+    """
+
+    source: str
+    metadata: bytes = b"{}"
+    on_stdout: Callable[[str], None] | None = None
 
 
 class ExecutionBatch:
     """
-    Code that runs piece by piece. All pieces are sent at once; when one fails, the kernel
-    throws away those that follow.
+    Cells that run one after the other. All are sent at once; when one fails, the kernel aborts
+    those that follow.
 
-    :ivar answered: Fires with the outputs of the pieces up to the one that failed, or of all. Never
+    :ivar executions: Those of the cells, in order.
+    :ivar attempts: How many times they were sent.
+    :ivar answered: Fires with the outputs of the cells up to the one that failed, or of all. Never
         fails.
-    :ivar settled: Fires when the kernel has nothing of this left to do, or has been left.
-    :param too_much: Called once when the outputs are more than ``limit`` bytes.
+    :ivar settled: Fires when the kernel has nothing of this left to do, or the executor has
+        detached.
+    :ivar is_settled: Whether the kernel has nothing of this left to do. It is set before
+        ``answered`` fires, for the code that gets the answer may lend the kernel again at once.
+    :param limit: How many bytes of output there may be.
+    :param output_exceeded: Called once when there are more.
     """
 
     def __init__(
-        self,
-        codes: Sequence[CodeCell],
-        limit: int,
-        too_much: Callable[[], None],
+        self, cells: Sequence[CodeCell], limit: int, output_exceeded: Callable[[], None]
     ) -> None:
-        self.codes = codes
-        self.pieces: list[Execution] = []
+        self.cells = cells
+        self.executions: list[Execution] = []
         self.attempts = 0
         self.answered: Deferred[list[Outputs]] = Deferred()
         self.settled: Deferred[None] = Deferred()
         self.is_settled = False
+        self._collectors: list[OutputCollector] = []
         self._limit = limit
-        self._too_much: Callable[[], None] | None = too_much
+        self._output_exceeded: Callable[[], None] | None = output_exceeded
 
-    def begin(self) -> list[Execution]:
+    def begin(
+        self, make_execution: Callable[[CodeCell, OutputCollector], Execution]
+    ) -> Sequence[Execution]:
         """
         Begin, or begin again.
 
-        :return: The pieces to be sent.
+        :return: The executions to be started.
         """
         self.attempts += 1
-        self.pieces = [Execution(code.printed) for code in self.codes]
-        return self.pieces
+        self._collectors = [OutputCollector(cell.on_stdout) for cell in self.cells]
+        self.executions = list(map(make_execution, self.cells, self._collectors))
+        return self.executions
+
+    @property
+    def is_done(self) -> bool:
+        """
+        Whether nothing more will come of it.
+        """
+        return all(execution.is_done for execution in self.executions)
 
     @property
     def size(self) -> int:
         """
-        How many bytes have come of it.
+        How many bytes of output there are.
         """
-        return sum(piece.size for piece in self.pieces)
+        return sum(collector.size for collector in self._collectors)
 
-    def advance(self, changed: Execution) -> None:
+    def execution_changed(self, changed: Execution) -> None:
         """
-        Something has come of a piece: see what follows.
+        Take into account what has come of an execution.
         """
-        if self._too_much is not None and self.size > self._limit:
-            too_much, self._too_much = self._too_much, None
-            too_much()
+        if self._output_exceeded is not None and self.size > self._limit:
+            output_exceeded, self._output_exceeded = self._output_exceeded, None
+            output_exceeded()
         if not changed.is_done:
             return
-        # Whoever gets the answer may give the kernel to somebody else at once.
-        self.is_settled = all(piece.is_done for piece in self.pieces)
+        self.is_settled = self.is_done
         if not self.answered.called:
             self._answer()
         if self.is_settled:
-            self.abandon()
+            self.settle()
 
-    def abandon(self) -> None:
+    def settle(self) -> None:
         """
-        Nothing more of this is of interest; what it needed can go.
+        Let go of everything that the batch needed.
         """
         if not self.settled.called:
             self.settled.callback(None)
 
     def _answer(self) -> None:
         outputs = []
-        for piece in self.pieces:
-            if not piece.is_done:
+        for execution, collector in zip(self.executions, self._collectors, strict=True):
+            if not execution.is_done:
                 return
-            outputs.append(piece.outputs)
-            if piece.status != "ok":
+            outputs.append(collector.outputs(execution.error))
+            if execution.status != "ok":
                 break
         self.answered.callback(outputs)
 
     @property
-    def was_thrown_away(self) -> bool:
+    def was_aborted(self) -> bool:
         """
         Whether none of it has run, because of an error in what came before.
         """
-        return self.pieces[0].status == "aborted"
+        return self.executions[0].status == "aborted"
 
     @property
-    def lost(self) -> str:
+    def loss_reason(self) -> str:
         """
-        Why the kernel can do no more for it, or the empty string.
+        Why the kernel cannot finish it, or an empty string.
         """
-        if self.was_thrown_away:
-            return "it throws away whatever it is to run"
-        for piece in self.pieces:
-            error = piece.error
-            if error is not None and error.ename in LOST:
+        if self.was_aborted:
+            return "it aborts every request"
+        for execution in self.executions:
+            error = execution.error
+            if error is not None and error.ename in KERNEL_GONE_ENAMES:
                 return error.evalue or error.ename
         return ""
 
@@ -127,55 +156,61 @@ class Executor:
     """
 
     unsent: int = 0
+    # An attribute, so that each message of the kernel takes one call.
+    deliver: Callable[[KernelMessage], None]
 
     def __init__(
-        self, channels: IChannels, gone: Callable[[], None], username: str = USERNAME
+        self, channels: IKernelChannels, gone: Callable[[], None], username: str = USERNAME
     ) -> None:
         self._gone = gone
         self._username = username
         self._session = os.urandom(16).hex()
-        self._waiting: dict[str, tuple[ExecutionBatch, Execution]] = {}
-        self._attachment = channels.attach(None, self, is_ours=True)
+        self._unsettled: list[ExecutionBatch] = []
+        self._is_closed = False
+        self._attachment = channels.attach(None, self, is_internal=True)
+        self._tracker = ExecutionTracker(self._attachment.send)
+        self.deliver = self._tracker.received
 
     def run(
-        self, codes: Sequence[CodeCell], limit: int, too_much: Callable[[], None]
+        self, cells: Sequence[CodeCell], limit: int, output_exceeded: Callable[[], None]
     ) -> ExecutionBatch:
         """
         Run some code.
 
         :param limit: How many bytes of output there may be.
-        :param too_much: Called when there are more.
+        :param output_exceeded: Called when there are more.
         """
-        run = ExecutionBatch(codes, limit, too_much)
-        self._send(run)
-        return run
+        batch = ExecutionBatch(cells, limit, output_exceeded)
+        self._unsettled.append(batch)
+        batch.settled.addCallback(lambda _: self._unsettled.remove(batch))
+        self._start(batch)
+        return batch
 
-    def _send(self, run: ExecutionBatch) -> None:
+    def _start(self, batch: ExecutionBatch) -> None:
         now = time.time()
-        for code, piece in zip(run.codes, run.begin(), strict=True):
-            request = own_code(code.source, self._session, now, code.metadata, self._username)
-            piece.msg_id = request.msg_id
-            self._waiting[request.msg_id] = run, piece
-            self._attachment.send(request)
 
-    def deliver(self, message: KernelMessage) -> None:
-        """
-        The kernel said something; what is not about our code is for others.
-        """
-        found = self._waiting.get(message.parent.msg_id)
-        if found is None:
-            return
-        run, piece = found
-        piece.received(message)
-        if piece.is_done:
-            del self._waiting[piece.msg_id]
-            if run.was_thrown_away and run.attempts < _ATTEMPTS:
-                if all(each.is_done for each in run.pieces):
-                    self._send(run)
+        def changed(execution: Execution) -> None:
+            if (
+                execution.is_done
+                and batch.was_aborted
+                and batch.attempts < _MAX_ATTEMPTS
+                and not self._is_closed
+            ):
+                if batch.is_done:
+                    self._start(batch)
                 return
-        run.advance(piece)
+            batch.execution_changed(execution)
 
-    def surrender(self) -> Sequence[KernelMessage]:
+        def make_execution(cell: CodeCell, collector: OutputCollector) -> Execution:
+            request = make_execute_request(
+                cell.source, self._session, now, cell.metadata, self._username
+            )
+            return Execution(request, changed, collector)
+
+        for execution in batch.begin(make_execution):
+            self._tracker.start(execution)
+
+    def take_undelivered(self) -> Sequence[KernelMessage]:
         """
         :return: Nothing: what is delivered has arrived.
         """
@@ -183,41 +218,41 @@ class Executor:
 
     def close(self, code: int, reason: str) -> None:
         """
-        The kernel is gone, or the gateway ends.
+        Fail what the kernel has not done.
         """
-        waiting, self._waiting = self._waiting, {}
-        for run, piece in waiting.values():
-            piece.lose(reason)
-            run.advance(piece)
+        self._is_closed = True
+        for execution in self._tracker.take_all():
+            execution.fail(reason)
+            execution.changed(execution)
         self._gone()
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         """
-        Have nothing to do with the kernel any more.
+        Leave the kernel, which may still be busy.
         """
-        waiting, self._waiting = self._waiting, {}
+        self._tracker.take_all()
         self._attachment.detach(self)
-        for run, _ in waiting.values():
-            run.abandon()
+        for batch in tuple(self._unsettled):
+            batch.settle()
 
 
-def run(kernel: IKernel, source: str, limit: int) -> Deferred[Outputs]:
+def execute_once(kernel: IKernel, source: str, limit: int) -> Deferred[Outputs]:
     """
-    As :py:meth:`kgd.interfaces.IGateway.run`.
+    Run some code in a kernel; as :py:meth:`kgd.interfaces.IGateway.run`.
 
     :param limit: How many bytes of output there may be.
     """
-    return Deferred.fromCoroutine(_run(kernel, source, limit))
+    return Deferred.fromCoroutine(_execute_once(kernel, source, limit))
 
 
-async def _run(kernel: IKernel, source: str, limit: int) -> Outputs:
+async def _execute_once(kernel: IKernel, source: str, limit: int) -> Outputs:
     _check(kernel)
     await kernel.when_ready()
     _check(kernel)
     executor = Executor(kernel.channels, lambda: None)
     answered: Deferred[Outputs] = Deferred()
 
-    def too_much() -> None:
+    def output_exceeded() -> None:
         answered.errback(
             ResponseTooLarge(
                 f"the code gave more than {limit} bytes of output; it has to print less, or the "
@@ -225,19 +260,19 @@ async def _run(kernel: IKernel, source: str, limit: int) -> Outputs:
             )
         )
 
-    running = executor.run([CodeCell(source)], limit, too_much)
+    batch = executor.run([CodeCell(source)], limit, output_exceeded)
 
     def done(outputs: list[Outputs]) -> None:
         if not answered.called:
             answered.callback(outputs[0])
 
-    running.answered.addCallback(done)
+    batch.answered.addCallback(done)
     try:
         outputs = await answered
     finally:
-        executor.leave()
-    if running.lost:
-        raise KernelLost(f"the kernel ended before it had answered: {running.lost}")
+        executor.detach()
+    if batch.loss_reason:
+        raise KernelLost(f"the kernel ended before it had answered: {batch.loss_reason}")
     return outputs
 
 

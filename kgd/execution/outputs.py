@@ -1,26 +1,22 @@
 """
-Code that the gateway has run, and what comes of it.
+Collects what code prints, displays and returns, from the messages of the kernel that runs it.
 
-Format: https://jupyter-client.readthedocs.io/en/stable/messaging.html#execute
+Format: https://jupyter-client.readthedocs.io/en/stable/messaging.html#messages-on-the-iopub-pub-sub-channel
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import attrs
 import msgspec
 
-from kgd.errors import JSON_ERRORS
-from kgd.protocol.json import read_almost_json
-from kgd.protocol.messages import Buffer, KernelMessage, read_state
+from kgd.execution.execution import read_content
+from kgd.protocol.messages import Buffer, KernelMessage
 from kgd.protocol.outputs import Failed, Outputs
 
 #: Displayed under this type, an object says how to answer the HTTP request.
 RESPONSE_TYPE = "application/vnd.kgd.response+json"
-#: The errors with which the gateway answers for a process that is no more.
-LOST = ("KernelDied", "KernelRestarted")
 
 
 class _Stream(msgspec.Struct):
@@ -28,117 +24,62 @@ class _Stream(msgspec.Struct):
     name: str = "stdout"
 
 
-class _Error(msgspec.Struct):
-    status: str = "error"
-    ename: str = "Error"
-    evalue: str = ""
-
-
 class _Data(msgspec.Struct):
     data: Any = None
 
 
-_Form = TypeVar("_Form")
 _STREAM = msgspec.json.Decoder(_Stream)
-_ERROR = msgspec.json.Decoder(_Error)
 _DATA = msgspec.json.Decoder(_Data)
 
 
-def _read(decoder: msgspec.json.Decoder[_Form], content: Buffer, otherwise: _Form) -> _Form:
+def _mime_bundle(content: Buffer) -> dict[str, Any]:
     """
-    :param otherwise: What to take a content for that nobody can read.
+    :return: The MIME bundle of a result or a display; an empty one if it cannot be read.
     """
-    try:
-        return decoder.decode(content)
-    except JSON_ERRORS:
-        pass
-    try:
-        return msgspec.convert(read_almost_json(content), type(otherwise))
-    except (ValueError, *JSON_ERRORS):
-        return otherwise
-
-
-def _bundle(content: Buffer) -> dict[str, Any]:
-    """
-    :return: The MIME bundle of a result or a display; what cannot be read is empty.
-    """
-    value = _read(_DATA, content, _Data()).data
+    value = read_content(_DATA, content, _Data()).data
     return value if isinstance(value, dict) else {}
 
 
-@attrs.frozen
-class CodeCell:
+class OutputCollector:
     """
-    Some code to run.
+    The outputs of one execution so far.
 
-    :ivar metadata: That of the request: a JSON object.
-    :ivar printed: Called with what it prints, which is not kept then.
-    """
-
-    source: str
-    metadata: bytes = b"{}"
-    printed: Callable[[str], None] | None = None
-
-
-class Execution:
-    """
-    Some code that was sent to the kernel, and what has come of it so far.
-
-    :ivar msg_id: Of its request.
-    :ivar status: ``ok``, ``error`` or ``aborted``, or empty until it is known.
+    :ivar size: How many bytes of output came, whether or not they were kept.
+    :param on_stdout: Called with what the code prints, which is not kept then, nor counted.
     """
 
-    __slots__ = (
-        "_displayed", "_error", "_response", "_result", "_stdout", "is_idle", "msg_id", "printed",
-        "size", "status",
-    )  # fmt: skip
+    __slots__ = ("_displayed", "_on_stdout", "_response", "_result", "_stdout", "size")
 
-    def __init__(self, printed: Callable[[str], None] | None) -> None:
-        self.msg_id = ""
-        self.status = ""
-        self.is_idle = False
+    def __init__(self, on_stdout: Callable[[str], None] | None = None) -> None:
         self.size = 0
-        self.printed = printed
+        self._on_stdout = on_stdout
         self._stdout: list[str] = []
         self._result: dict[str, Any] | None = None
         self._displayed: dict[str, Any] | None = None
         self._response: Any = None
-        self._error: Failed | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """
-        Whether nothing more will come of it.
-        """
-        return self.status == "aborted" or (self.is_idle and bool(self.status))
 
     def received(self, message: KernelMessage) -> None:
         """
-        The kernel said something about it.
+        Take a message from iopub.
         """
         msg_type = message.header.msg_type
-        content = message.parts[3]
-        if msg_type == "status":
-            self.is_idle = self.is_idle or read_state(content) == "idle"
-        elif msg_type == "stream":
-            self._print(content)
+        if msg_type == "stream":
+            self._print(message.parts[3])
         elif msg_type in ("execute_result", "display_data", "update_display_data"):
-            self._show(msg_type, content)
-        elif msg_type in ("error", "execute_reply"):
-            self._report(msg_type, content)
+            self._show(msg_type, message.parts[3])
 
     def _print(self, content: Buffer) -> None:
-        stream = _read(_STREAM, content, _Stream())
+        stream = read_content(_STREAM, content, _Stream())
         if stream.name != "stdout":
             return
-        if self.printed is not None:
-            self.printed(stream.text)
+        if self._on_stdout is not None:
+            self._on_stdout(stream.text)
             return
         self.size += len(content)
         self._stdout.append(stream.text)
 
     def _show(self, msg_type: str, content: Buffer) -> None:
-        bundle = _bundle(content)
+        bundle = _mime_bundle(content)
         if RESPONSE_TYPE in bundle:
             self._response = bundle.pop(RESPONSE_TYPE)
             if not bundle:
@@ -147,41 +88,18 @@ class Execution:
             self._result = bundle
         else:
             self._displayed = bundle
-        # Of several only the last is kept, but they are not to be had without limit, either.
+        # Only the last of several is kept, but all of them count against the limit.
         self.size += len(content)
 
-    def _report(self, msg_type: str, content: Buffer) -> None:
-        report = _read(_ERROR, content, _Error(evalue="what the kernel said cannot be read"))
-        if msg_type == "execute_reply":
-            self.status = report.status
-            if self.status == "aborted":
-                report.ename = "Aborted"
-        if report.status != "ok" and self._error is None:
-            self._error = Failed(ename=report.ename, evalue=report.evalue)
-
-    def lose(self, reason: str) -> None:
+    def outputs(self, error: Failed | None = None) -> Outputs:
         """
-        Nothing more will come of it.
-        """
-        self.status, self.is_idle = "error", True
-        self._error = Failed(ename=LOST[0], evalue=reason)
-
-    @property
-    def error(self) -> Failed | None:
-        """
-        What went wrong.
-        """
-        return self._error
-
-    @property
-    def outputs(self) -> Outputs:
-        """
-        What came of it.
+        :param error: The error of the execution, if it has one.
+        :return: What came so far.
         """
         return Outputs(
             stdout="".join(self._stdout),
             result=self._result,
             displayed=self._displayed,
             response=self._response,
-            error=self._error,
+            error=error,
         )

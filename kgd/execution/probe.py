@@ -1,5 +1,5 @@
 """
-Finding out when a kernel's process answers.
+Finds out when a kernel's process answers, and its output arrives.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
-from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, own_request
+from kgd.execution.execution import Execution, ExecutionTracker
+from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_client_message
 
-PATIENCE = 0.1  # seconds between the reply and another try
+# Seconds between a reply without an idle status and another request.
+RETRY_DELAY = 0.1
 
 
 class Probe:
     """
-    Asks ``kernel_info_request`` until the reply *and*, on iopub, the idle status of such a request
-    have come: from then on no output can be missed, and nothing that was published on behalf of the
-    probe is still under way.
+    Sends ``kernel_info_request`` until one has both its reply and, on iopub, its idle status. After
+    that no output can be missed, and no output of the probe is still under way.
+
+    :param succeeded: Called then, once.
     """
 
     def __init__(
@@ -29,23 +32,23 @@ class Probe:
         send: Callable[[ClientMessage], None],
         succeeded: Callable[[], None],
         username: str = USERNAME,
+        retry_delay: float = RETRY_DELAY,
     ) -> None:
         self._username = username
         self._reactor = reactor
         self._session = session
-        self._send = send
         self._succeeded = succeeded
-        self._asked: set[str] = set()
-        self._replied = False
-        self._idle = False
-        self._again: IDelayedCall | None = None
+        self._retry_delay = retry_delay
+        self._tracker = ExecutionTracker(send)
+        self._latest: Execution | None = None
+        self._retry: IDelayedCall | None = None
 
-    def ask(self) -> None:
+    def start(self) -> None:
         """
         Send a request; it leaves as soon as the kernel has opened its port.
         """
-        self._again = None
-        request = own_request(
+        self._retry = None
+        request = make_client_message(
             "shell",
             "kernel_info_request",
             b"{}",
@@ -53,39 +56,34 @@ class Probe:
             time.time(),
             username=self._username,
         )
-        self._asked.add(request.msg_id)
-        self._send(request)
+        self._latest = Execution(request, self._changed)
+        self._tracker.start(self._latest)
 
-    def replied(self, message: KernelMessage) -> None:
+    def hides(self, message: KernelMessage) -> bool:
         """
-        A message came on shell.
+        :return: ``False``: clients may see what belongs to the probe.
         """
-        if message.parent.msg_id not in self._asked:
-            return
-        self._replied = True
-        if not self._finished() and self._again is None:
+        return False
+
+    def received(self, message: KernelMessage) -> None:
+        """
+        Take a message of the kernel.
+        """
+        self._tracker.received(message)
+
+    def _changed(self, execution: Execution) -> None:
+        if execution.is_done:
+            self.cancel()
+            self._succeeded()
+        elif execution is self._latest and execution.reply is not None and self._retry is None:
             # The kernel answered before it saw our subscription.
-            self._again = self._reactor.callLater(PATIENCE, self.ask)
-
-    def published(self, message: KernelMessage, execution_state: str | None) -> None:
-        """
-        A message came on iopub.
-        """
-        if execution_state == "idle" and message.parent.msg_id in self._asked:
-            self._idle = True
-            self._finished()
-
-    def _finished(self) -> bool:
-        if not (self._replied and self._idle):
-            return False
-        self.cancel()
-        self._succeeded()
-        return True
+            self._retry = self._reactor.callLater(self._retry_delay, self.start)
 
     def cancel(self) -> None:
         """
-        Stop asking.
+        Stop, and expect nothing more.
         """
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        self._tracker.take_all()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None

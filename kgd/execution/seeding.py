@@ -1,5 +1,5 @@
 """
-Running code in a kernel before any client is let in.
+Runs the cells of a kernel's seed before clients can use the kernel.
 """
 
 from __future__ import annotations
@@ -7,32 +7,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-import msgspec
-
-from kgd.errors import JSON_ERRORS
-from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, own_code
-
-
-class _Reply(msgspec.Struct):
-    status: str = "error"
-    ename: str = "Error"
-    evalue: str = ""
-
-
-_decode = msgspec.json.Decoder(_Reply).decode
+from kgd.execution.execution import Execution, ExecutionTracker
+from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_execute_request
 
 
 class SeedRun:
     """
-    Runs pieces of code one after the other. Each is done when its reply *and*, on iopub, its idle
-    status have come: then nothing that it printed is still under way.
+    Runs cells one after the other, each when the last is done.
 
-    :param failed: Called with the number of a piece and with its error.
+    :param sources: The code of the cells.
+    :param succeeded: Called when all are done.
+    :param failed: Called with the index and the error of a cell that fails; no other runs then.
     """
 
     def __init__(
         self,
-        pieces: Sequence[str],
+        sources: Sequence[str],
         session: str,
         send: Callable[[ClientMessage], None],
         succeeded: Callable[[], None],
@@ -40,54 +30,54 @@ class SeedRun:
         username: str = USERNAME,
     ) -> None:
         self._username = username
-        self._pieces = pieces
+        self._sources = sources
         self._session = session
-        self._send = send
         self._succeeded = succeeded
         self._failed = failed
-        self._at = -1
-        #: The ids of all the requests, to tell what they lead to from what is for clients.
-        self.asked: set[str] = set()
+        self._tracker = ExecutionTracker(send)
+        self._index = -1
+        self._msg_ids: set[str] = set()
 
-    def proceed(self) -> None:
+    def start(self) -> None:
         """
-        Run the next piece, the first one at first.
+        Run the first cell.
         """
-        self._at += 1
-        if self._at == len(self._pieces):
+        self._run_next()
+
+    def _run_next(self) -> None:
+        self._index += 1
+        if self._index == len(self._sources):
             self._succeeded()
             return
-        code = self._pieces[self._at]
-        request = own_code(code, self._session, time.time(), username=self._username)
-        self._replied = self._idle = False
-        self._current = request.msg_id
-        self.asked.add(request.msg_id)
-        self._send(request)
+        source = self._sources[self._index]
+        request = make_execute_request(source, self._session, time.time(), username=self._username)
+        self._msg_ids.add(request.msg_id)
+        self._tracker.start(Execution(request, self._changed))
 
-    def replied(self, message: KernelMessage) -> None:
+    def hides(self, message: KernelMessage) -> bool:
         """
-        A message came on shell.
+        :return: Whether a message belongs to the seed. Clients do not see those, not even clients
+            that were there before a restart.
         """
-        if message.parent.msg_id != self._current or self._replied:
-            return
-        try:
-            reply = _decode(message.parts[3])
-        except JSON_ERRORS:
-            reply = _Reply(evalue="the kernel's reply cannot be read")
-        if reply.status != "ok":
-            self._failed(self._at, f"{reply.ename}: {reply.evalue}")
-            return
-        self._replied = True
-        self._advance()
+        return message.parent.msg_id in self._msg_ids
 
-    def published(self, message: KernelMessage, execution_state: str | None) -> None:
+    def received(self, message: KernelMessage) -> None:
         """
-        A message came on iopub.
+        Take a message of the kernel.
         """
-        if execution_state == "idle" and message.parent.msg_id == self._current:
-            self._idle = True
-            self._advance()
+        self._tracker.received(message)
 
-    def _advance(self) -> None:
-        if self._replied and self._idle:
-            self.proceed()
+    def _changed(self, execution: Execution) -> None:
+        if execution.status not in ("", "ok"):
+            error = execution.error
+            assert error is not None
+            self.cancel()
+            self._failed(self._index, f"{error.ename}: {error.evalue}")
+        elif execution.is_done:
+            self._run_next()
+
+    def cancel(self) -> None:
+        """
+        Stop, and expect nothing more.
+        """
+        self._tracker.take_all()

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from kgd.auth.token import AuthToken
-from kgd.execution.executor import run
+from kgd.execution.executor import execute_once
 from kgd.interfaces import IGateway, IKernel, IKernels, IKernelSpecs
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
@@ -65,7 +65,7 @@ class GatewayContext:
         self.runtime.hand_over(*paths)
 
     def run(self, kernel: IKernel, source: str) -> Deferred[Outputs]:
-        return run(kernel, source, self.settings.max_response_size)
+        return execute_once(kernel, source, self.settings.max_response_size)
 
 
 _RUNTIME_DIR_VARIABLE = "JUPYTER_RUNTIME_DIR"

@@ -348,7 +348,7 @@ class Gateway(Service):
         components.lag.stop()
         context = components.context
         for kernel in context.kernels.list():
-            kernel.channels.dismiss(GOING_AWAY, GATEWAY_SHUTDOWN_REASON)
+            kernel.channels.close_clients(GOING_AWAY, GATEWAY_SHUTDOWN_REASON)
         if personality is not None:
             await self._stop_part("stopping the personality", personality.stop)
         await self._stop_part("stopping the kernels", context.kernels.stop_all)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 
-from kgd.settings import UNTRACKED
+from kgd.protocol.message_types import UNTRACKED
 
 # The states that kernels publish themselves.
 _PUBLISHED = frozenset({"starting", "idle", "busy"})

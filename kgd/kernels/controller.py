@@ -16,9 +16,9 @@ from kgd.errors import KernelStartFailed, NoSuchKernel, RestartFailed
 from kgd.interfaces import (
     GATEWAY_SHUTDOWN_REASON,
     SHUT_DOWN_REASON,
-    IChannels,
-    IChannelsObserver,
+    IKernelChannels,
     IKernelLauncher,
+    IKernelObserver,
     IRelay,
     LaunchSpec,
 )
@@ -32,7 +32,7 @@ from kgd.protocol.rfc6455 import GOING_AWAY, INTERNAL_ERROR, NORMAL
 from kgd.settings import Settings
 
 
-@implementer(IChannelsObserver)
+@implementer(IKernelObserver)
 class KernelController:
     """
     Provides :py:class:`kgd.kernels.lifecycle.KernelEffects`, and feeds the events that follow.
@@ -97,7 +97,7 @@ class KernelController:
         self._was_ready = False
         self._seeding = False
         self._suspended = False
-        self.channels: IChannels = relay.open(launch_spec.kernel_id, self)
+        self.channels: IKernelChannels = relay.open(launch_spec.kernel_id, self)
 
     # --- starting a process ---
 
@@ -163,9 +163,9 @@ class KernelController:
     def began_seeding(self) -> None:
         self.supervisor.after_launch(self.events.began_seeding)
 
-    def seeding_failed(self, piece: int, error: str) -> None:
+    def seeding_failed(self, index: int, error: str) -> None:
         assert self._launch_spec.seed is not None
-        cell, _ = self._launch_spec.seed.cells[piece]
+        cell, _ = self._launch_spec.seed.cells[index]
         reason = f"cell {cell} of the seed notebook failed: {error}"
         self.supervisor.after_launch(lambda: self.events.seeding_failed(reason))
 

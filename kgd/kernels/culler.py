@@ -68,7 +68,7 @@ def _is_in_use(kernel: IKernel, settings: Settings) -> bool:
     """
     Whether a kernel counts as used, however long it has been silent.
     """
-    executes = kernel.execution_state == "busy" or kernel.channels.outstanding > 0
+    executes = kernel.execution_state == "busy" or kernel.channels.pending_executions > 0
     return (executes and not settings.cull_busy) or (
         kernel.connections > 0 and not settings.cull_connected
     )

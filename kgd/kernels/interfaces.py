@@ -308,7 +308,7 @@ class IKernel(Interface):
     stopping: bool = Attribute("Whether it is being stopped, which cannot be undone.")
     connections: int = Attribute("How many WebSockets are open on it.")
     reason: str = Attribute("Why it failed or was culled, or the empty string.")
-    channels: Any = Attribute("Its IChannels.")
+    channels: Any = Attribute("Its IKernelChannels.")
 
     def when_ready() -> Deferred[None]:
         """

@@ -14,8 +14,8 @@ from zope.interface import implementer
 from kgd.errors import NoSuchKernel
 from kgd.interfaces import (
     SHUT_DOWN_REASON,
-    IChannels,
     IKernel,
+    IKernelChannels,
     IKernelLauncher,
     IRelay,
     KernelSpec,
@@ -64,7 +64,7 @@ class Kernel:
         self._controller = KernelController(
             reactor, launch_spec, settings, launcher, relay, self._activity, on_crashed, on_ended
         )
-        self.channels: IChannels = self._controller.channels
+        self.channels: IKernelChannels = self._controller.channels
 
     @property
     def execution_state(self) -> str:

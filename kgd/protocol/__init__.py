@@ -1,3 +1,3 @@
 """
-Jupyter's wire formats: bytes to values and back, without any I/O.
+Jupyter's message formats: parsing and encoding, without any I/O.
 """

@@ -1,5 +1,5 @@
 """
-A kernel's connection file.
+Connection files, which tell kernels where to listen and with which keys.
 
 Format: https://jupyter-client.readthedocs.io/en/stable/kernels.html#connection-files
 """
@@ -11,15 +11,15 @@ from collections.abc import Mapping
 
 import attrs
 
-_EVERYWHERE = "0.0.0.0"  # noqa: S104
+_ALL_INTERFACES = "0.0.0.0"  # noqa: S104
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
 @attrs.frozen
 class CurveKeys:
     """
-    A key pair of CurveZMQ, in Z85. Whoever knows the public one can talk to the kernel, so that is
-    not printed either.
+    A key pair of CurveZMQ, in Z85. The public key is enough to talk to the kernel, so it is not
+    printed either.
     """
 
     public: bytes = attrs.field(repr=False)
@@ -29,12 +29,12 @@ class CurveKeys:
 @attrs.frozen(kw_only=True)
 class ConnectionInfo:
     """
-    Where a kernel listens, and the key that signs what is said there.
+    Where a kernel listens, and the key that signs its messages.
 
     :ivar ports: One for each of :py:data:`CHANNELS`.
-    :ivar ip: With the transport ``ipc``, what the paths of the sockets begin with.
+    :ivar ip: With the transport ``ipc``, the beginning of the sockets' paths.
     :ivar signature_scheme: ``hmac-`` and the name of a hash.
-    :ivar curve: The kernel's keys, if what is said is encrypted.
+    :ivar curve: The kernel's keys, if messages are encrypted.
     """
 
     ports: Mapping[str, int]
@@ -50,13 +50,13 @@ class ConnectionInfo:
         :return: The ZeroMQ address of a channel.
         """
         separator = "-" if self.transport == "ipc" else ":"
-        # Whoever listens on all addresses is reached on the nearest.
-        ip = "127.0.0.1" if self.ip == _EVERYWHERE else self.ip
+        # A kernel that listens on all addresses is reached on loopback.
+        ip = "127.0.0.1" if self.ip == _ALL_INTERFACES else self.ip
         return f"{self.transport}://{ip}{separator}{self.ports[channel]}"
 
     def to_json(self) -> bytes:
         """
-        :return: The connection file's content; it holds the keys.
+        :return: The content of the connection file, which includes the keys.
         """
         keys = {}
         if self.curve is not None:

@@ -1,5 +1,5 @@
 """
-What kernels send in place of JSON.
+Reads JSON: strictly, as notebooks have it, or leniently, as kernels send it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 from kgd.protocol.messages import Buffer
 
 
-def read_almost_json(content: Buffer) -> Any:
+def read_lenient_json(content: Buffer) -> Any:
     """
-    Read JSON in which there may be Python's NaN, bytes that are not UTF-8, as in names of files,
-    and, from JavaScript, halves of characters. That takes longer than to read JSON.
+    Read JSON that may contain Python's NaN, bytes that are not UTF-8, as in names of files, and
+    unpaired surrogates, as from JavaScript. This is slower than reading strict JSON.
 
-    :return: A value whose texts can be written, whatever they were.
+    :return: A value whose texts can be encoded as UTF-8.
     :raises ValueError: when it is something else.
     :raises RecursionError: when it is nested too deeply.
     """

@@ -1,5 +1,7 @@
 """
-Jupyter messages as they travel: four parts of JSON that stay the bytes they were, and buffers.
+Jupyter messages in wire format: parsing, signing and making them.
+
+A message is four parts of JSON, which are passed on as the bytes they are, and any buffers.
 
 Format: https://jupyter-client.readthedocs.io/en/stable/messaging.html#the-wire-protocol
 """
@@ -16,27 +18,28 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kgd.errors import JSON_ERRORS, BadSignature, MalformedMessage
+from kgd.protocol.message_types import EXECUTE_REQUEST
 from kgd.protocol.timestamps import timestamp
 
 DELIMITER = b"<IDS|MSG>"
 PROTOCOL_VERSION = "5.4"
-# Who says what the gateway itself has to say, unless --username says otherwise.
+# The username in the gateway's own messages; --username changes it.
 USERNAME = "kgd"
-# Above this many bytes it is cheaper to feed the parts to the hash one after the other than to
-# join them first.
+# With a content of this many bytes or more it is cheaper to feed the parts to the hash one by one
+# than to join them first.
 _JOIN_LIMIT = 32 * 1024
-# Of the parts of a client's message, nearly all of which are buffers: each takes some time.
-MOST_PARTS = 10_000
+# How many parts a client's message may have, nearly all of them buffers: each takes some time.
+MAX_PARTS = 10_000
 
 Buffer = bytes | memoryview
-# A WebSocket frame: its head and its payload. Joining them would copy large messages once more.
+# The head and the payload of a WebSocket frame. To join them would copy large messages once more.
 Frame = tuple[bytes, bytes]
 Parts = tuple[bytes, Buffer, Buffer, Buffer]
 
 
 class Header(msgspec.Struct):
     """
-    What we read of a header. The rest passes through unseen.
+    The fields of a header that the gateway reads; the others are passed on unread.
     """
 
     msg_type: str
@@ -67,7 +70,7 @@ class _Status(msgspec.Struct):
 _decode_status: Callable[[Buffer], _Status] = msgspec.json.Decoder(_Status).decode
 
 
-def read_state(status: Buffer) -> str | None:
+def read_execution_state(status: Buffer) -> str | None:
     """
     :param status: The content of a ``status`` message.
     :return: The state that it tells, or ``None`` if it cannot be read.
@@ -106,10 +109,10 @@ class ClientMessage:
 
 class KernelMessage:
     """
-    A message on its way to clients. It is encoded once for each framing, however many clients
-    there are.
+    A message on its way to clients. It is encoded once for each framing, however many clients get
+    it.
 
-    :ivar header: The header, parsed as far as we need it.
+    :ivar header: The header, as far as it is parsed.
     :ivar parent: The header of the request that the message belongs to; its ``msg_type`` is
         empty when there is none.
     :ivar size: In bytes.
@@ -147,21 +150,21 @@ class KernelMessage:
 
     def forget_frames(self) -> None:
         """
-        Keep only the message itself, for it may have to wait for long.
+        Drop the encoded frames, because the message may be queued for long.
         """
         self._encoded.clear()
 
 
 class Signer:
     """
-    Signs and verifies with one kernel's key.
+    Signs and verifies messages with one kernel's key.
 
-    This is HMAC (RFC 2104) from two hashes that know the key already. Python's own looks the hash
-    up by its name for every message, which takes longer than to hash a small one.
+    This is HMAC (RFC 2104) from two hashes that were fed the key beforehand. Python's own looks up
+    the hash by its name for each message, which takes longer than to hash a small message.
 
-    :param key: Empty switches signing off, as the protocol has it.
+    :param key: An empty one switches signing off, as the protocol says.
     :param scheme: ``hmac-`` and the name of a hash.
-    :raises ValueError: when there is no such scheme.
+    :raises ValueError: when the scheme is not known.
     """
 
     def __init__(self, key: bytes, scheme: str = "hmac-sha256") -> None:
@@ -195,7 +198,7 @@ class Signer:
 
     def verify(self, signature: bytes, parts: Parts) -> None:
         """
-        :raises BadSignature: unless ``parts`` were signed with our key.
+        :raises BadSignature: unless ``parts`` were signed with this key.
         """
         if self._key and not hmac.compare_digest(self.sign(parts), signature):
             raise BadSignature("a message from the kernel does not carry our signature")
@@ -211,7 +214,7 @@ def wire_frames(signer: Signer, parts: Parts, buffers: Sequence[Buffer] = ()) ->
 def new_header(msg_type: str, session: str, now: float, username: str = USERNAME) -> bytes:
     """
     :param now: Seconds since the epoch.
-    :return: The header of a message of our own, with a fresh ``msg_id``.
+    :return: The header of a new message, with a ``msg_id`` of its own.
     """
     return json.dumps(
         {
@@ -225,7 +228,7 @@ def new_header(msg_type: str, session: str, now: float, username: str = USERNAME
     ).encode()
 
 
-def own_request(
+def make_client_message(
     channel: str,
     msg_type: str,
     content: bytes,
@@ -235,13 +238,15 @@ def own_request(
     username: str = USERNAME,
 ) -> ClientMessage:
     """
-    A request that the gateway makes itself.
+    Make a request of the gateway's own.
+
+    :param now: Seconds since the epoch.
     """
     header = new_header(msg_type, session, now, username)
     return ClientMessage(channel, read_header(header), (header, b"{}", metadata, content))
 
 
-def own_code(
+def make_execute_request(
     source: str,
     session: str,
     now: float,
@@ -249,22 +254,24 @@ def own_code(
     username: str = USERNAME,
 ) -> ClientMessage:
     """
-    A request of the gateway's own to run code, with nobody there to be asked for input.
+    Make a request of the gateway's own to run code, which cannot ask for input.
+
+    :param now: Seconds since the epoch.
     """
     content = {
         "code": source,
         "silent": False,
-        # A kernel keeps all of its history for ever.
+        # A kernel never forgets its history, so it would grow.
         "store_history": False,
         "user_expressions": {},
         "allow_stdin": False,
         "stop_on_error": True,
     }
     encoded = msgspec.json.encode(content)
-    return own_request("shell", "execute_request", encoded, session, now, metadata, username)
+    return make_client_message("shell", EXECUTE_REQUEST, encoded, session, now, metadata, username)
 
 
-def own_message(
+def make_kernel_message(
     msg_type: str,
     content: bytes,
     session: str,
@@ -274,15 +281,16 @@ def own_message(
     username: str = USERNAME,
 ) -> KernelMessage:
     """
-    A message to clients that the gateway makes itself, as if it came from a channel.
+    Make a message of the gateway's own to clients, as if it came from the kernel.
 
-    :param parent: The header of the request to which it belongs.
+    :param now: Seconds since the epoch.
+    :param parent: The header of the request that it belongs to.
     """
     header = new_header(msg_type, session, now, username)
-    belongs_to = NO_PARENT
+    parent_header = NO_PARENT
     if parent != b"{}":
         with contextlib.suppress(MalformedMessage):
-            belongs_to = read_header(parent)
+            parent_header = read_header(parent)
     return KernelMessage(
-        channel, read_header(header), (header, parent, b"{}", content), (), belongs_to
+        channel, read_header(header), (header, parent, b"{}", content), (), parent_header
     )

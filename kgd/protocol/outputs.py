@@ -1,5 +1,7 @@
 """
-The outputs of code that a kernel has run.
+The outputs of code that a kernel has run, as values.
+
+They lie below the executor, which makes them, because notebooks' responses are made of them, too.
 """
 
 from __future__ import annotations
@@ -23,14 +25,14 @@ class Failed:
 @attrs.frozen(kw_only=True)
 class Outputs:
     """
-    What came of running some code.
+    The outputs of some code.
 
-    :ivar stdout: All of it.
-    :ivar result: The last ``execute_result``'s MIME bundle (media type to data; JSON types to any
-        JSON value, binary ones to base64), or ``None``.
-    :ivar displayed: The last ``display_data``'s or ``update_display_data``'s.
-    :ivar response: What was displayed as ``application/vnd.kgd.response+json``; the last one.
-    :ivar error: Set when the code did not run to its end.
+    :ivar stdout: All that it printed.
+    :ivar result: The MIME bundle of the last ``execute_result`` (media type to data; JSON types to
+        any JSON value, binary ones to base64), or ``None``.
+    :ivar displayed: The MIME bundle of the last ``display_data`` or ``update_display_data``.
+    :ivar response: The last object displayed as ``application/vnd.kgd.response+json``.
+    :ivar error: The error, if the code did not run to its end.
     """
 
     stdout: str = ""

@@ -1,7 +1,7 @@
 """
-The head of a WebSocket frame that a server sends: RFC 6455, section 5.2.
+Frame heads and close codes of the WebSocket protocol: RFC 6455, sections 5.2 and 7.4.1.
 
-Such a frame is not masked, so that one encoding serves every client.
+Frames that a server sends are not masked, so that one encoding serves every client.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _LONG = struct.Struct("!BBQ").pack
 
 def frame_head(kind: int, length: int) -> bytes:
     """
+    Make the head of a frame that a server sends.
+
     :param kind: :py:data:`TEXT` or :py:data:`BINARY`.
     :param length: Of the payload, in bytes.
     """
@@ -28,9 +30,10 @@ def frame_head(kind: int, length: int) -> bytes:
     return _LONG(kind, 127, length)
 
 
+# Close codes.
 NORMAL = 1000
 GOING_AWAY = 1001
-CANNOT_ACCEPT = 1003
+UNSUPPORTED_DATA = 1003
 INVALID_PAYLOAD = 1007
 POLICY_VIOLATION = 1008
 MESSAGE_TOO_BIG = 1009

@@ -1,5 +1,5 @@
 """
-Jupyter's way to write a time: UTC, always with six digits of a second, and a ``Z``.
+Timestamps in Jupyter's format: UTC, always with six digits of a second, and a ``Z``.
 """
 
 from __future__ import annotations

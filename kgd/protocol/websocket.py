@@ -1,5 +1,5 @@
 """
-The two ways in which a WebSocket carries Jupyter messages.
+Jupyter's two framings of messages on a WebSocket, and how one is chosen.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from kgd.protocol.messages import ClientMessage, Frame, KernelMessage
 @attrs.frozen
 class Framing:
     """
-    :ivar subprotocol: The WebSocket subprotocol that stands for it, if one does.
-    :ivar encode: Makes a whole WebSocket frame of a message.
-    :ivar decode: Takes a frame's payload, and whether it is binary, apart; raises
+    One way to carry messages in WebSocket frames.
+
+    :ivar subprotocol: The WebSocket subprotocol that selects it, or ``None``.
+    :ivar encode: Encodes a message as a WebSocket frame.
+    :ivar decode: Parses the payload of a frame, given whether it is binary; raises
         :py:exc:`kgd.errors.MalformedMessage`.
     """
 
@@ -31,9 +33,11 @@ LEGACY = Framing(None, legacy.encode, legacy.decode)
 V1 = Framing(v1.SUBPROTOCOL, v1.encode, v1.decode)
 
 
-def choose(offered: Iterable[str], wanted: str | None = None) -> Framing:
+def choose_framing(offered: Iterable[str], wanted: str | None = None) -> Framing:
     """
+    Choose the framing of a connection.
+
     :param offered: The subprotocols that the client offers, in any order.
-    :param wanted: The one that the operator wants; ``""`` agrees to none, ``None`` to any.
+    :param wanted: The one that the operator wants; ``""`` accepts none, ``None`` any.
     """
     return V1 if v1.SUBPROTOCOL in offered and wanted != "" else LEGACY

@@ -2,7 +2,7 @@
 The legacy WebSocket framing: one JSON object per message, with an offset table before it when
 there are binary buffers.
 
-Format: ``serialize_binary_message`` of jupyter_server, which is all the specification there is.
+Format: ``serialize_binary_message`` of jupyter_server; no other specification exists.
 A text frame is an object with the keys ``header``, ``parent_header``, ``metadata``, ``content``,
 ``buffers`` and ``channel``. A binary frame holds big-endian unsigned 32-bit integers: the number
 of parts, then the offset of each part from the start of the frame; the first part is the JSON
@@ -19,7 +19,7 @@ import msgspec
 
 from kgd.errors import JSON_ERRORS, MalformedMessage
 from kgd.protocol.messages import (
-    MOST_PARTS,
+    MAX_PARTS,
     Buffer,
     ClientMessage,
     Frame,
@@ -29,10 +29,10 @@ from kgd.protocol.messages import (
 )
 from kgd.protocol.rfc6455 import BINARY, TEXT, frame_head
 
-# These stand for an escaped backslash and an escaped quote for a moment; no JSON has them in it.
+# Stand for an escaped backslash and an escaped quote for a moment. JSON cannot contain them.
 _MARKS_BACKSLASH, _MARKS_QUOTE = b"\0", b"\1"
-# Up to this size, in bytes, clients may write words that JSON does not know: it takes up to 30 ms.
-MOST_MENDED = 512 * 1024
+# Up to this size, in bytes, clients may write NaN and the like: to replace it takes up to 30 ms.
+MAX_NAN_REPLACED = 512 * 1024
 _EMPTY = b"{}"
 _quote = msgspec.json.encode
 _skip: Callable[[Buffer], msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw).decode
@@ -50,7 +50,7 @@ class _Message(msgspec.Struct):
 _decode_frame: Callable[[Buffer], _Message] = msgspec.json.Decoder(_Message).decode
 
 
-def without_bare_words(raw: Buffer) -> Buffer:
+def replace_nan(raw: Buffer) -> Buffer:
     """
     Replace every ``NaN``, ``Infinity`` and ``-Infinity`` outside of strings by ``null``.
     """
@@ -67,8 +67,8 @@ def without_bare_words(raw: Buffer) -> Buffer:
         or _MARKS_QUOTE in raw
     ):
         return raw
-    # This takes time in proportion to the length, whatever somebody makes up: no step runs Python
-    # for each string or word.
+    # The time is proportional to the length, whatever a client sends: no step runs Python code for
+    # each string or word.
     marked = raw.replace(b"\\\\", _MARKS_BACKSLASH).replace(b'\\"', _MARKS_QUOTE)
     pieces = marked.split(b'"')
     outside = b'"'.join(pieces[::2])
@@ -86,7 +86,7 @@ def encode(message: KernelMessage) -> Frame:
     header, parent, metadata, content = message.parts
     fields = [
         b'{"header": ',
-        _with_zone(header, message.header.date),
+        _with_time_zone(header, message.header.date),
         b', "msg_id": ',
         _quote(message.header.msg_id),
         b', "msg_type": ',
@@ -94,9 +94,9 @@ def encode(message: KernelMessage) -> Frame:
         b', "parent_header": ',
         parent,
         b', "metadata": ',
-        without_bare_words(metadata),
+        replace_nan(metadata),
         b', "content": ',
-        without_bare_words(content),
+        replace_nan(content),
         b', "channel": "',
         message.channel.encode("ascii"),
     ]
@@ -112,7 +112,7 @@ def encode(message: KernelMessage) -> Frame:
 
 def _utf8(payload: bytes) -> bytes:
     """
-    A text frame must be UTF-8; one wrong byte would make a client close the connection.
+    Make a text frame valid UTF-8, for one wrong byte would make a client close the connection.
     """
     try:
         payload.decode("utf-8")
@@ -131,9 +131,9 @@ def _binary(text: bytes, buffers: Sequence[Buffer]) -> Frame:
     return frame_head(BINARY, length), b"".join((table, text, *buffers))
 
 
-def _with_zone(header: bytes, date: str | None) -> bytes:
+def _with_time_zone(header: bytes, date: str | None) -> bytes:
     """
-    Some kernels write local-looking dates, which JavaScript would read as local time.
+    Add a time zone to a date without one, which JavaScript would take for local time.
     """
     if date is None or date.endswith("Z") or len(date) < 19 or date[10:11] != "T":
         return header
@@ -149,11 +149,11 @@ def decode(payload: bytes, is_binary: bool) -> ClientMessage:
     """
     if is_binary:
         text, buffers = _split(payload)
-        return _request(text, buffers)
-    return _request(payload, None)
+        return _client_message(text, buffers)
+    return _client_message(payload, None)
 
 
-def _request(text: bytes, buffers: Sequence[Buffer] | None) -> ClientMessage:
+def _client_message(text: bytes, buffers: Sequence[Buffer] | None) -> ClientMessage:
     frame = _read_frame(text)
     header = read_header(frame.header)
     if buffers is None:
@@ -174,16 +174,16 @@ def _read_frame(text: bytes) -> _Message:
         return _decode_frame(text)
     except JSON_ERRORS as error:
         wrong = error
-    # Python's own json writes NaN, and accepts it: so did every gateway before us.
-    if len(text) > MOST_MENDED:
+    # Python's json module writes NaN and accepts it, and so did every earlier gateway.
+    if len(text) > MAX_NAN_REPLACED:
         raise MalformedMessage(
-            f"not a message in JSON, where NaN is taken up to {MOST_MENDED // 1024} KiB only: "
+            f"not a message in JSON, where NaN is taken up to {MAX_NAN_REPLACED // 1024} KiB only: "
             f"{wrong}"
         )
-    mended = without_bare_words(text)
-    if mended != text:
+    replaced = replace_nan(text)
+    if replaced != text:
         try:
-            return _decode_frame(mended)
+            return _decode_frame(replaced)
         except JSON_ERRORS as error:
             wrong = error
     raise MalformedMessage(f"not a message in JSON: {wrong}")
@@ -200,7 +200,7 @@ def _object(name: str, raw: msgspec.Raw) -> bytes:
 
 def _with_version(raw: bytes, header: Header) -> bytes:
     """
-    A kernel takes a header without a version for protocol 4, which nobody means any more.
+    Add a version to a header without one, which a kernel would take for protocol 4.
     """
     if bytes(header.version):
         return raw
@@ -209,10 +209,12 @@ def _with_version(raw: bytes, header: Header) -> bytes:
 
 def _split(payload: bytes) -> tuple[bytes, list[Buffer]]:
     if len(payload) < 8:
-        raise MalformedMessage("a binary frame starts with a table of offsets; this is too short")
+        raise MalformedMessage(
+            f"a binary frame starts with a table of offsets; {len(payload)} bytes are too short"
+        )
     (count,) = struct.unpack_from("!I", payload)
     head = 4 * (count + 1)
-    if not 1 <= count <= MOST_PARTS or head > len(payload):
+    if not 1 <= count <= MAX_PARTS or head > len(payload):
         raise MalformedMessage(f"a frame of {len(payload)} bytes cannot hold {count} parts")
     offsets = [*struct.unpack_from(f"!{count}I", payload, 4), len(payload)]
     if offsets[0] < head or any(a > b for a, b in itertools.pairwise(offsets)):

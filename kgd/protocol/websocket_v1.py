@@ -1,6 +1,6 @@
 """
 The WebSocket framing ``v1.kernel.websocket.jupyter.org``: the parts of a message as they are,
-behind a table of offsets.
+after a table of offsets.
 
 Format: https://jupyter-server.readthedocs.io/en/latest/developers/websocket-protocols.html
 All integers are little-endian unsigned 64-bit: the number of offsets, then the offsets from the
@@ -15,7 +15,7 @@ import struct
 
 from kgd.errors import MalformedMessage
 from kgd.protocol.messages import (
-    MOST_PARTS,
+    MAX_PARTS,
     Buffer,
     ClientMessage,
     Frame,
@@ -26,8 +26,8 @@ from kgd.protocol.rfc6455 import BINARY, frame_head
 
 SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
 
-_pack_plain = struct.Struct("<7Q").pack
-_PLAIN = 56  # where the parts start when there are no buffers
+_pack_offsets = struct.Struct("<7Q").pack
+_PARTS_START = 56  # where the parts start when there are no buffers
 
 
 def encode(message: KernelMessage) -> Frame:
@@ -38,12 +38,12 @@ def encode(message: KernelMessage) -> Frame:
     header, parent, metadata, content = message.parts
     if message.buffers:
         return _with_buffers(channel, message)
-    a = _PLAIN + len(channel)
+    a = _PARTS_START + len(channel)
     b = a + len(header)
     c = b + len(parent)
     d = c + len(metadata)
     e = d + len(content)
-    table = _pack_plain(6, _PLAIN, a, b, c, d, e)
+    table = _pack_offsets(6, _PARTS_START, a, b, c, d, e)
     return frame_head(BINARY, e), b"".join((table, channel, header, parent, metadata, content))
 
 
@@ -62,10 +62,10 @@ def decode(payload: bytes, is_binary: bool) -> ClientMessage:
     """
     if not is_binary:
         raise MalformedMessage(f"a message of {SUBPROTOCOL} is a binary frame")
-    if len(payload) < _PLAIN:
+    if len(payload) < _PARTS_START:
         raise MalformedMessage("the frame is too short to hold a message")
     (count,) = struct.unpack_from("<Q", payload)
-    if not 6 <= count <= MOST_PARTS or 8 * (count + 1) > len(payload):
+    if not 6 <= count <= MAX_PARTS or 8 * (count + 1) > len(payload):
         raise MalformedMessage(f"a frame of {len(payload)} bytes cannot hold {count} offsets")
     offsets = struct.unpack_from(f"<{count}Q", payload, 8)
     if (

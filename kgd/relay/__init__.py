@@ -1,3 +1,3 @@
 """
-The relay: a kernel's ZeroMQ sockets, and the clients that share them.
+The relay: kernels' ZeroMQ sockets, and the clients that share them.
 """

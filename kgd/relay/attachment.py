@@ -1,5 +1,5 @@
 """
-One client's hold on a kernel.
+Connects one client to a kernel, and queues messages while the client is slow or away.
 """
 
 from __future__ import annotations
@@ -17,23 +17,20 @@ from kgd.interfaces import IAttachment, IClient
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
 from kgd.observability.scrubbing import shortened
-from kgd.protocol.messages import ClientMessage, KernelMessage, own_message
+from kgd.protocol.messages import ClientMessage, KernelMessage, make_kernel_message
 from kgd.protocol.rfc6455 import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
-from kgd.relay.backlog import OVERHEAD, Backlog
+from kgd.relay.backlog import MESSAGE_OVERHEAD, Backlog
 from kgd.relay.connection import ClientSockets
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 from kgd.relay.pending import PendingRequests
 from kgd.relay.rate_limit import RateLimiter
 from kgd.settings import Settings
 
-# How much may wait for a kernel that does not listen.
-INCOMING_BOUND = 32 * 1024 * 1024
-# Characters of what clients call something, in a log; it may have megabytes.
-LONGEST_NAME = 100
-# With more than this waiting, a client counts as lagging, until it is down to half of it.
-LAG = 4 * 1024 * 1024
+# Characters of a name that a client has chosen, in a log. It may have megabytes.
+MAX_LOGGED_NAME = 100
 
-_SLOW = "this client did not read them in time"
-_AWAY = (
+_SLOW_CLIENT = "this client did not read them in time"
+_AWAY_CLIENT = (
     "they were more than is kept for a client that is away, "
     "which --replay-bytes and --replay-messages of the gateway decide"
 )
@@ -42,18 +39,18 @@ _AWAY = (
 @implementer(IAttachment)
 class Attachment:
     """
-    Routes one client's requests to the kernel, and keeps what the client does not take at once or
-    what comes while it is away.
+    Passes one client's requests to the kernel and the kernel's messages to the client; queues what
+    the client does not take at once, and what comes while it is away.
 
     :ivar session_id: The name under which the client may come back.
-    :ivar outstanding: The requests that the kernel's present process has not answered.
-    :ivar lags: Whether much is waiting for the client.
-    :ivar kept: How large the latest message is that had to wait, in bytes.
-    :ivar is_ours: Whether the client is a part of the gateway.
-    :param durable: Whether the client knows the name.
-    :param left: Called when the client has gone, and may come back.
-    :param forget: Called when it will not come back.
-    :param lag_changed: Called when ``lags`` has changed.
+    :ivar pending_requests: The requests that the kernel's present process has not replied to.
+    :ivar is_lagging: Whether much is waiting for the client.
+    :ivar last_queued_size: How large the latest message is that had to wait, in bytes.
+    :ivar is_internal: Whether the client is a part of the gateway.
+    :param durable: Whether the client knows the name, so that it can come back.
+    :param on_detached: Called when the client has left and may come back.
+    :param on_removed: Called when it cannot come back.
+    :param on_lag_changed: Called when ``is_lagging`` has changed.
     """
 
     _log = make_logger()
@@ -66,59 +63,62 @@ class Attachment:
         client: IClient,
         *,
         durable: bool,
-        is_ours: bool = False,
-        left: Callable[[Attachment], None],
-        forget: Callable[[Attachment], None],
-        lag_changed: Callable[[], None],
+        is_internal: bool = False,
+        on_detached: Callable[[Attachment], None],
+        on_removed: Callable[[Attachment], None],
+        on_lag_changed: Callable[[], None],
         counters: Counters | None = None,
+        limits: RelayLimits = RELAY_LIMITS,
     ) -> None:
         self.session_id = session_id
-        self.outstanding = PendingRequests()
-        self.lags = False
-        self.kept = 0
+        self.pending_requests = PendingRequests(limits)
+        self.is_lagging = False
+        self.last_queued_size = 0
         self._delivered = 0
         self._reactor = reactor
         self._settings = settings
-        self.is_ours = is_ours
+        self.is_internal = is_internal
         self._counters = counters or Counters()
+        self._max_unsent_requests = limits.max_unsent_requests
+        self._lag_threshold = limits.lag_threshold
         self._durable = durable and settings.buffer_offline_messages
-        self._left = left
-        self._forget = forget
-        self._lag_changed = lag_changed
-        self._wires: ClientSockets | None = None
-        self._admitted = False
-        self._ended = False
-        self._pending: deque[ClientMessage] = deque()
-        self._pending_size = 0
+        self._on_detached = on_detached
+        self._on_removed = on_removed
+        self._on_lag_changed = on_lag_changed
+        self._client_sockets: ClientSockets | None = None
+        self._receives_iopub = False
+        self._closed = False
+        self._unsent_requests: deque[ClientMessage] = deque()
+        self._unsent_size = 0
         self._backlog = Backlog(session_id, settings.username)
-        self._absence: IDelayedCall | None = None
+        self._replay_timeout: IDelayedCall | None = None
         self._client: IClient | None
-        self._welcome(client)
+        self._set_client(client)
 
     @property
     def is_present(self) -> bool:
         """
-        Whether there is a client at the moment.
+        Whether the client is connected.
         """
         return self._client is not None
 
     @property
     def queued(self) -> int:
         """
-        How many messages wait for the client, or for its coming back.
+        How many messages wait until the client can take them or comes back.
         """
         return len(self._backlog)
 
     @property
     def queued_size(self) -> int:
         """
-        How many bytes do, those included that wait in its connection.
+        How many bytes wait, including those in the client's connection.
         """
         unsent = self._client.unsent if self._client is not None else 0
         return self._backlog.size + unsent
 
     @property
-    def taken(self) -> int:
+    def taken_size(self) -> int:
         """
         How many bytes of what had to wait the client has taken, counted as the backlog counts them.
         """
@@ -127,203 +127,202 @@ class Attachment:
     # --- from the client to the kernel ---
 
     def send(self, request: ClientMessage) -> None:
-        """
-        Pass a client's message on; without a kernel that listens, keep it.
-        """
         if not self._may_pass(request):
             return
-        if self._wires is None:
-            self._pending.append(request)
-            self._pending_size += request.size
-            backlog = self._pending_size
+        if self._client_sockets is None:
+            self._unsent_requests.append(request)
+            self._unsent_size += request.size
+            backlog = self._unsent_size
         else:
-            self.outstanding.sent(request)
-            self._wires.send(request)
-            backlog = self._wires.backlog
-        if backlog > INCOMING_BOUND:
-            self.end(TRY_AGAIN_LATER, "more requests than the kernel takes")
+            self.pending_requests.sent(request)
+            self._client_sockets.send(request)
+            backlog = self._client_sockets.backlog
+        if backlog > self._max_unsent_requests:
+            self.close(TRY_AGAIN_LATER, "more requests than the kernel takes")
 
     def _may_pass(self, request: ClientMessage) -> bool:
         if request.channel not in ("shell", "control", "stdin"):
             self._log.warn(
                 "ignoring a {msg_type} on channel {channel!r}, which takes no requests",
-                msg_type=shortened(request.msg_type, LONGEST_NAME),
-                channel=shortened(request.channel, LONGEST_NAME),
+                msg_type=shortened(request.msg_type, MAX_LOGGED_NAME),
+                channel=shortened(request.channel, MAX_LOGGED_NAME),
             )
             return False
         allowed = self._settings.allowed_message_types
-        if allowed and request.msg_type not in allowed and not self.is_ours:
+        if allowed and request.msg_type not in allowed and not self.is_internal:
             self._log.warn(
                 "ignoring a {msg_type}, which is not among --allowed-message-types",
-                msg_type=shortened(request.msg_type, LONGEST_NAME),
+                msg_type=shortened(request.msg_type, MAX_LOGGED_NAME),
             )
             return False
         return True
 
-    def connect(self, wires: ClientSockets) -> None:
+    def connect(self, client_sockets: ClientSockets) -> None:
         """
-        The kernel listens: send it what has been waiting.
+        Send the process everything that has been waiting for it.
         """
-        self._wires = wires
-        self._admitted = True
-        while self._pending:
-            request = self._pending.popleft()
-            self.outstanding.sent(request)
-            wires.send(request)
-        self._pending_size = 0
+        self._client_sockets = client_sockets
+        self._receives_iopub = True
+        while self._unsent_requests:
+            request = self._unsent_requests.popleft()
+            self.pending_requests.sent(request)
+            client_sockets.send(request)
+        self._unsent_size = 0
 
     def disconnect(self) -> ClientSockets | None:
         """
-        The kernel's process is gone. Requests wait for the next one.
+        Let requests wait for the next process.
 
-        :return: The wires, for the caller to close.
+        :return: The sockets to the last one, for the caller to close.
         """
-        wires, self._wires = self._wires, None
-        return wires
+        client_sockets, self._client_sockets = self._client_sockets, None
+        return client_sockets
 
     # --- from the kernel to the client ---
 
     def publish(self, message: KernelMessage) -> None:
         """
-        Deliver a message from iopub, unless it is older than the client's first request could be.
+        Deliver a message from iopub, unless it came before any request of this client could have
+        reached the kernel.
         """
-        if self._admitted and (self._limiter is None or self._is_within_limits(message)):
+        if self._receives_iopub and (self._limiter is None or self._is_within_rate(message)):
             self.deliver(message)
 
-    def _is_within_limits(self, message: KernelMessage) -> bool:
+    def _is_within_rate(self, message: KernelMessage) -> bool:
         assert self._limiter is not None
-        within, warning = self._limiter.judge(message)
+        within, warning = self._limiter.check(message)
         if not within:
             self._counters.too_fast.add(message.size)
         if warning:
-            self.tell("stream", {"name": "stderr", "text": warning}, bytes(message.parts[1]))
+            self.deliver_from_gateway(
+                "stream", {"name": "stderr", "text": warning}, bytes(message.parts[1])
+            )
         return within
 
-    def answer(self, message: KernelMessage) -> None:
+    def deliver_reply(self, message: KernelMessage) -> None:
         """
-        Deliver a message from a channel of requests.
+        Deliver a message from shell, control or stdin.
         """
-        self.outstanding.answered(message)
+        self.pending_requests.replied(message)
         self.deliver(message)
 
     def deliver(self, message: KernelMessage) -> None:
         """
-        Deliver a message now, or when the client can take it.
+        Deliver a message now, or queue it until the client can take it.
         """
         if self._paused:
-            self._keep(message)
+            self._enqueue(message)
         else:
             assert self._client is not None
             self._client.deliver(message)
 
-    def tell(self, msg_type: str, content: dict[str, str], parent: bytes = b"{}") -> None:
+    def deliver_from_gateway(
+        self, msg_type: str, content: dict[str, str], parent: bytes = b"{}"
+    ) -> None:
         """
-        Deliver a message of the gateway's own.
+        Deliver a message that the gateway makes itself.
         """
         encoded = msgspec.json.encode(content)
         username = self._settings.username
         self.deliver(
-            own_message(msg_type, encoded, self.session_id, time.time(), parent, username=username)
+            make_kernel_message(
+                msg_type, encoded, self.session_id, time.time(), parent, username=username
+            )
         )
 
-    def _keep(self, message: KernelMessage) -> None:
-        if self._ended:
+    def _enqueue(self, message: KernelMessage) -> None:
+        if self._closed:
             return
-        self.kept = message.size
+        self.last_queued_size = message.size
         if not self._backlog.add(message):
-            self.end(POLICY_VIOLATION, "the client does not read what it is sent")
-        elif self._backlog.size > LAG and not self.lags and self.is_present:
-            self.lags = True
-            self._lag_changed()
+            self.close(POLICY_VIOLATION, "the client does not read what it is sent")
+        elif self._backlog.size > self._lag_threshold and not self.is_lagging and self.is_present:
+            self.is_lagging = True
+            self._on_lag_changed()
 
     def pause(self) -> None:
-        """
-        The client cannot take more.
-        """
         self._paused = True
 
     def resume(self) -> None:
-        """
-        The client can take more, of what has been waiting first.
-        """
         self._paused = False
         assert self._client is not None
         while self._backlog and not self._paused:
             message = self._backlog.pop()
-            self._delivered += message.size + OVERHEAD
+            self._delivered += message.size + MESSAGE_OVERHEAD
             self._client.deliver(message)
-        if self.lags and self._backlog.size < LAG // 2:
-            self.lags = False
-            self._lag_changed()
+        if self.is_lagging and self._backlog.size < self._lag_threshold // 2:
+            self.is_lagging = False
+            self._on_lag_changed()
 
     # --- coming and going ---
 
-    def _welcome(self, client: IClient) -> None:
+    def _set_client(self, client: IClient) -> None:
         self._client = client
         self._paused = False
         settings = self._settings
         self._limiter = (
             RateLimiter(settings, self._reactor.seconds)
-            if settings.limit_rate and not self.is_ours
+            if settings.limit_rate and not self.is_internal
             else None
         )
-        self._backlog.limit(settings.max_client_backlog, None, _SLOW, self._counters.slow)
+        self._backlog.set_limits(
+            settings.max_client_backlog, None, _SLOW_CLIENT, self._counters.slow
+        )
 
     def replace(self, client: IClient) -> None:
         """
-        A client takes the place of the present one, or of one that went; it gets what that one had
-        not yet taken.
+        Give the attachment to another client, which gets what the last one has not taken. If the
+        last one is still connected, it is closed.
         """
-        self._end_absence()
+        self._cancel_replay_timeout()
         if self._client is not None:
-            self._backlog.put_back(self._client.surrender())
+            self._backlog.put_back(self._client.take_undelivered())
             self._client.close(NORMAL, "Replaced by a newer connection")
-        self._welcome(client)
+        self._set_client(client)
         self.resume()
 
     def detach(self, client: IClient) -> None:
-        """
-        The client went.
-        """
-        if client is not self._client or self._ended:
+        if client is not self._client or self._closed:
             return
         if not self._durable:
-            self._forget(self)
+            self._on_removed(self)
             return
         settings = self._settings
-        self._backlog.put_back(client.surrender())
+        self._backlog.put_back(client.take_undelivered())
         self._client = None
         self._paused = True
-        # What is kept is limited in other ways.
+        # The queue has limits of its own.
         self._limiter = None
-        self._backlog.limit(
-            settings.replay_bytes, settings.replay_messages, _AWAY, self._counters.away
+        self._backlog.set_limits(
+            settings.replay_bytes, settings.replay_messages, _AWAY_CLIENT, self._counters.away
         )
-        self.lags = False
-        self._absence = self._reactor.callLater(settings.replay_seconds, self._give_up)
-        self._left(self)
+        self.is_lagging = False
+        self._replay_timeout = self._reactor.callLater(
+            settings.replay_seconds, self._replay_timed_out
+        )
+        self._on_detached(self)
 
-    def _give_up(self) -> None:
-        self._absence = None
-        self.end(POLICY_VIOLATION, "")
+    def _replay_timed_out(self) -> None:
+        self._replay_timeout = None
+        self.close(POLICY_VIOLATION, "")
 
-    def _end_absence(self) -> None:
-        absence, self._absence = self._absence, None
-        if absence is not None:
-            absence.cancel()
+    def _cancel_replay_timeout(self) -> None:
+        timeout, self._replay_timeout = self._replay_timeout, None
+        if timeout is not None:
+            timeout.cancel()
 
-    def end(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str) -> None:
         """
-        Close the client, after what is queued for it, and keep nothing.
+        Close the client, after what is queued for it. If it is away, discard that.
         """
-        if self._ended:
+        if self._closed:
             return
-        self._ended = True
-        self._end_absence()
-        self._forget(self)
+        self._closed = True
+        self._cancel_replay_timeout()
+        self._on_removed(self)
         if self._client is not None:
             while self._backlog:
                 self._client.deliver(self._backlog.pop())
             self._client.close(code, reason)
         else:
-            self._backlog.give_up()
+            self._backlog.discard()

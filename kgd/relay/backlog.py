@@ -1,5 +1,5 @@
 """
-What waits for a client, within bounds.
+A bounded queue of messages for one client, which drops output when it is full.
 """
 
 from __future__ import annotations
@@ -11,43 +11,44 @@ from collections.abc import Sequence
 import msgspec
 
 from kgd.observability.counters import Traffic
-from kgd.protocol.messages import USERNAME, Buffer, KernelMessage, own_message
+from kgd.protocol.message_types import DROPPABLE
+from kgd.protocol.messages import USERNAME, Buffer, KernelMessage, make_kernel_message
 
-# What a client can do without. Everything else (status, replies, errors, prompts, comms) it needs.
-DROPPABLE = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
-# What a message costs beside its bytes.
-OVERHEAD = 1024
+# What a message costs in addition to its bytes, in bytes.
+MESSAGE_OVERHEAD = 1024
 
 
 class _Gap:
     """
-    Where output is missing, and how much of it.
+    A place in the queue where output was dropped, and how much.
 
-    :ivar parent: The header of the request whose output was the first to be dropped.
-    :ivar why: To go after "because".
+    :ivar parent: The header of the request whose output was dropped first.
+    :ivar reason: Goes after "because".
     """
 
-    def __init__(self, parent: Buffer, why: str) -> None:
+    def __init__(self, parent: Buffer, reason: str) -> None:
         self.parent = parent
-        self.why = why
+        self.reason = reason
         self.messages = 0
         self.size = 0
 
     def notice(self, session: str, username: str) -> KernelMessage:
         text = (
             f"kgd: {self.messages} messages ({self.size} bytes) of output were dropped here, "
-            f"because {self.why}.\n"
+            f"because {self.reason}.\n"
         )
         content = msgspec.json.encode({"name": "stderr", "text": text})
         parent = bytes(self.parent)
-        return own_message("stream", content, session, time.time(), parent, username=username)
+        return make_kernel_message(
+            "stream", content, session, time.time(), parent, username=username
+        )
 
 
 class Backlog:
     """
-    A queue that drops output when it is full, and says so in its place: one notice, with counts.
+    Drops output when it is full, and puts one notice in its place that says how much.
 
-    :ivar size: In bytes, including what the messages cost by themselves.
+    :ivar size: In bytes, with :py:data:`MESSAGE_OVERHEAD` for each message.
     """
 
     def __init__(self, session: str, username: str = USERNAME) -> None:
@@ -57,49 +58,50 @@ class Backlog:
         self._gap: _Gap | None = None
         self._dropping = False
         self.size = 0
-        self.limit(0, 0, "", Traffic())
+        self.set_limits(0, 0, "", Traffic())
 
-    def limit(self, size: int, messages: int | None, why: str, dropped: Traffic) -> None:
+    def set_limits(self, size: int, messages: int | None, reason: str, dropped: Traffic) -> None:
         """
-        Set the bounds.
+        Set the limits.
 
-        :param messages: ``None`` is no limit.
-        :param why: What it means that they are exceeded, to go after "because".
-        :param dropped: Where to count what is dropped then.
+        :param size: In bytes.
+        :param messages: How many messages; ``None`` is no limit.
+        :param reason: Why output is dropped when they are exceeded; goes after "because".
+        :param dropped: Counts what is dropped.
         """
         self._dropped = dropped
-        self._most_bytes = size
-        self._most_messages = messages
-        self._why = why
+        self._max_bytes = size
+        self._max_messages = messages
+        self._reason = reason
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def _exceeds(self, times: float) -> bool:
-        return self.size > times * self._most_bytes or (
-            self._most_messages is not None and len(self._queue) > times * self._most_messages
+    def _exceeds_limits(self, factor: float) -> bool:
+        return self.size > factor * self._max_bytes or (
+            self._max_messages is not None and len(self._queue) > factor * self._max_messages
         )
 
     def add(self, message: KernelMessage) -> bool:
         """
-        Keep a message, or drop it if it can be done without.
+        Queue a message, or drop it if the queue is full and the client can do without it.
 
-        :return: Whether things can go on like that; not so when even what the client needs is
-            twice what it may cost.
+        :return: ``False`` when the queue has twice its limits, though only what the client needs
+            was added.
         """
-        if self._dropping and not self._exceeds(0.5):
+        if self._dropping and not self._exceeds_limits(0.5):
             self._dropping = False
-        self._dropping = self._dropping or self._exceeds(1)
+        self._dropping = self._dropping or self._exceeds_limits(1)
         if self._dropping and message.channel == "iopub" and message.header.msg_type in DROPPABLE:
             self._drop(message)
             return True
         self._queue.append(message)
-        self.size += message.size + OVERHEAD
-        return not self._exceeds(2)
+        self.size += message.size + MESSAGE_OVERHEAD
+        return not self._exceeds_limits(2)
 
     def _drop(self, message: KernelMessage) -> None:
         if self._gap is None:
-            self._gap = _Gap(message.parts[1], self._why)
+            self._gap = _Gap(message.parts[1], self._reason)
             self._queue.append(self._gap)
         self._dropped.add(message.size)
         self._gap.messages += 1
@@ -107,18 +109,18 @@ class Backlog:
 
     def pop(self) -> KernelMessage:
         """
-        :return: The oldest message, or the notice that is due.
+        :return: The oldest message, or the notice that takes its place.
         """
         first = self._queue.popleft()
         if isinstance(first, _Gap):
             self._gap = None
             return first.notice(self._session, self._username)
-        self.size -= first.size + OVERHEAD
+        self.size -= first.size + MESSAGE_OVERHEAD
         return first
 
-    def give_up(self) -> None:
+    def discard(self) -> None:
         """
-        Drop everything: nobody will take it.
+        Drop and count everything, because the client does not come back.
         """
         for waiting in self._queue:
             if isinstance(waiting, KernelMessage):
@@ -129,7 +131,7 @@ class Backlog:
 
     def put_back(self, messages: Sequence[KernelMessage]) -> None:
         """
-        Have messages delivered once more, before everything else.
+        Queue messages before all others, because they did not arrive.
         """
         self._queue.extendleft(reversed(messages))
-        self.size += sum(message.size + OVERHEAD for message in messages)
+        self.size += sum(message.size + MESSAGE_OVERHEAD for message in messages)

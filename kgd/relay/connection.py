@@ -1,5 +1,5 @@
 """
-The gateway's side of one process of a kernel.
+The gateway's connection to one process of a kernel: its sockets, and the check of its messages.
 """
 
 from __future__ import annotations
@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -14,6 +16,7 @@ from kgd.errors import JSON_ERRORS, MalformedMessage
 from kgd.execution.probe import Probe
 from kgd.execution.seeding import SeedRun
 from kgd.protocol.connection_file import ConnectionInfo
+from kgd.protocol.message_types import QUERIES
 from kgd.protocol.messages import (
     DELIMITER,
     NO_PARENT,
@@ -25,160 +28,14 @@ from kgd.protocol.messages import (
     read_header,
     wire_frames,
 )
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 from kgd.relay.missing_idle import MissingIdle
 from kgd.relay.sockets import KernelSocket, SocketFactory
 
 
-class _Sender(msgspec.Struct):
-    session: str = ""
-
-
-_decode_sender: Callable[[Buffer], _Sender] = msgspec.json.Decoder(_Sender).decode
-
-
-class ProcessConnection:
-    """
-    All that belongs to one process of the kernel.
-
-    :ivar session: What the process writes into its messages' headers, once it has answered.
-    """
-
-    def __init__(self, connection: ConnectionInfo) -> None:
-        self.connection = connection
-        self.signer = Signer(connection.key, connection.signature_scheme)
-        self.reader = MessageVerifier(self.signer)
-        self.iopub: KernelSocket
-        self.own: ClientSockets
-        self.ends: MissingIdle
-        self.probe: Probe | None = None
-        self.seeding: SeedRun | None = None
-        self.session: str | None = None
-        self.ready = False
-
-    def is_from_this_process(self, message: KernelMessage) -> bool:
-        """
-        Whether a message can be from the process that this line was made for. When it has ended,
-        its sockets connect to whoever listens in its place.
-        """
-        return self.session in (None, sender(message))
-
-
-def sender(message: KernelMessage) -> str:
-    """
-    :return: What the process that sent it writes into its messages' headers as its session.
-    """
-    try:
-        return _decode_sender(message.parts[0]).session
-    except JSON_ERRORS:
-        return ""
-
-
-# What a kernel answers without running code that could ask for input.
-_NO_CODE = frozenset(
-    {
-        "kernel_info_request",
-        "complete_request",
-        "inspect_request",
-        "history_request",
-        "is_complete_request",
-        "comm_info_request",
-    }
-)
-
-
-class ClientSockets:
-    """
-    Carries requests to the kernel's present process, and what is answered back. Sockets are opened
-    when something is sent on them: each takes memory here and a connection in the kernel, and many
-    clients only look on.
-
-    A kernel sends ``input_request`` to the identity of the shell request, on another socket, and
-    silently drops it when that identity has not connected there. So no code leaves on shell before
-    stdin is connected, and nothing that follows it.
-    """
-
-    def __init__(
-        self,
-        sockets: SocketFactory,
-        connection: ConnectionInfo,
-        signer: Signer,
-        received: Callable[[str, Sequence[Buffer]], None],
-    ) -> None:
-        self._factory = sockets
-        self._connection = connection
-        self._signer = signer
-        self._received = received
-        # Random, because a ROUTER ignores a second peer under an identity that it knows.
-        self._identity = os.urandom(16).hex().encode()
-        self._sockets: dict[str, KernelSocket] = {}
-        self._waiting: deque[ClientMessage] = deque()
-        self._may_run_code = False
-        self._closed = False
-
-    def send(self, request: ClientMessage) -> None:
-        """
-        :param request: On shell, control or stdin.
-        """
-        if request.channel == "shell" and not self._may_run_code:
-            if request.msg_type not in _NO_CODE:
-                self._may_run_code = self._socket("stdin").is_connected
-            if self._waiting or not (self._may_run_code or request.msg_type in _NO_CODE):
-                # Have the other connection made meanwhile, too.
-                self._socket("shell")
-                self._waiting.append(request)
-                return
-        self._send(request)
-
-    def _send(self, request: ClientMessage) -> None:
-        frames = wire_frames(self._signer, request.parts, request.buffers)
-        self._socket(request.channel).send(frames)
-
-    def _socket(self, channel: str) -> KernelSocket:
-        socket = self._sockets.get(channel)
-        if socket is None:
-            socket = self._sockets[channel] = self._factory.deal(
-                self._connection.url(channel),
-                self._identity,
-                lambda frames: self._received(channel, frames),
-                self._connected,
-                self._connection.curve,
-            )
-        return socket
-
-    def _connected(self) -> None:
-        stdin = self._sockets.get("stdin")
-        if stdin is not None and stdin.is_connected and not self._closed:
-            self._may_run_code = True
-            while self._waiting:
-                self._send(self._waiting.popleft())
-
-    @property
-    def backlog(self) -> int:
-        """
-        How many bytes wait for the kernel to take them.
-        """
-        waiting = sum(request.size for request in self._waiting) if self._waiting else 0
-        return waiting + sum(socket.backlog for socket in self._sockets.values())
-
-    def drain(self) -> None:
-        """
-        Hand over everything that has arrived.
-        """
-        for socket in tuple(self._sockets.values()):
-            socket.drain()
-
-    def close(self, *, linger: bool) -> None:
-        """
-        :param linger: Whether what is under way to the kernel may still leave.
-        """
-        self._closed = True
-        for socket in self._sockets.values():
-            socket.close(linger=linger)
-
-
 class MessageVerifier:
     """
-    Takes the messages of one kernel process apart and verifies them.
+    Verifies and parses the messages of one process.
     """
 
     def __init__(self, signer: Signer) -> None:
@@ -212,3 +69,170 @@ class MessageVerifier:
             self._parent = NO_PARENT if bytes(part).strip() == b"{}" else read_header(part)
             self._parent_part = part
         return self._parent
+
+
+class ClientSockets:
+    """
+    The DEALER sockets of one client, all under one identity: they carry its requests to a process,
+    and the replies back. A socket is opened when something is sent on it: each takes memory here
+    and a connection in the kernel, and many clients only watch.
+
+    A kernel sends ``input_request`` to the identity of the shell request, on another socket, and
+    silently drops it when that identity has not connected there. So no code leaves on shell before
+    stdin is connected, and nothing that follows it.
+
+    :param received: Called with the channel and the frames of each message that arrives.
+    """
+
+    def __init__(
+        self,
+        sockets: SocketFactory,
+        connection: ConnectionInfo,
+        signer: Signer,
+        received: Callable[[str, Sequence[Buffer]], None],
+    ) -> None:
+        self._factory = sockets
+        self._connection = connection
+        self._signer = signer
+        self._received = received
+        # Random, because a ROUTER ignores a second peer under an identity that it knows.
+        self._identity = os.urandom(16).hex().encode()
+        self._sockets: dict[str, KernelSocket] = {}
+        self._waiting: deque[ClientMessage] = deque()
+        self._stdin_is_connected = False
+        self._closed = False
+
+    def send(self, request: ClientMessage) -> None:
+        """
+        :param request: On shell, control or stdin.
+        """
+        if request.channel == "shell" and not self._stdin_is_connected:
+            if request.msg_type not in QUERIES:
+                self._stdin_is_connected = self._socket("stdin").is_connected
+            if self._waiting or not (self._stdin_is_connected or request.msg_type in QUERIES):
+                # Let shell connect meanwhile, too.
+                self._socket("shell")
+                self._waiting.append(request)
+                return
+        self._send(request)
+
+    def _send(self, request: ClientMessage) -> None:
+        frames = wire_frames(self._signer, request.parts, request.buffers)
+        self._socket(request.channel).send(frames)
+
+    def _socket(self, channel: str) -> KernelSocket:
+        socket = self._sockets.get(channel)
+        if socket is None:
+            socket = self._sockets[channel] = self._factory.connect_dealer(
+                self._connection.url(channel),
+                self._identity,
+                partial(self._received, channel),
+                self._connected,
+                self._connection.curve,
+            )
+        return socket
+
+    def _connected(self) -> None:
+        stdin = self._sockets.get("stdin")
+        if stdin is not None and stdin.is_connected and not self._closed:
+            self._stdin_is_connected = True
+            while self._waiting:
+                self._send(self._waiting.popleft())
+
+    @property
+    def backlog(self) -> int:
+        """
+        How many bytes wait for the kernel to take them.
+        """
+        waiting = sum(request.size for request in self._waiting) if self._waiting else 0
+        return waiting + sum(socket.backlog for socket in self._sockets.values())
+
+    def drain(self) -> None:
+        """
+        Pass on everything that has arrived.
+        """
+        for socket in tuple(self._sockets.values()):
+            socket.drain()
+
+    def close(self, *, linger: bool) -> None:
+        """
+        Close all sockets.
+
+        :param linger: Whether to finish sending first.
+        """
+        self._closed = True
+        for socket in self._sockets.values():
+            socket.close(linger=linger)
+
+
+class _SessionHeader(msgspec.Struct):
+    session: str = ""
+
+
+_decode_session: Callable[[Buffer], _SessionHeader] = msgspec.json.Decoder(_SessionHeader).decode
+
+
+def session_of(message: KernelMessage) -> str:
+    """
+    :return: The ``session`` in a message's header, which is the same in all messages of a process.
+    """
+    try:
+        return _decode_session(message.parts[0]).session
+    except JSON_ERRORS:
+        return ""
+
+
+class ProcessConnection:
+    """
+    The connection to one process of a kernel.
+
+    :ivar gateway_sockets: Carry the gateway's own requests.
+    :ivar startup: What has to succeed before clients' requests are sent: first the probe, then the
+        seed; ``None`` after that.
+    :ivar kernel_session: The ``session`` of the process, once it has replied.
+    :ivar ready: Whether clients' requests are sent.
+    :param iopub_received: Called with this connection and the frames of each message on iopub.
+    :param reply_received: Called with this connection, the channel and the frames of each message
+        that comes on the gateway's own sockets.
+    :param idle_missing: Called with this connection and the header of a request that has a reply
+        and whose idle status does not come.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        sockets: SocketFactory,
+        connection: ConnectionInfo,
+        *,
+        iopub_received: Callable[[ProcessConnection, Sequence[Buffer]], None],
+        reply_received: Callable[[ProcessConnection, str, Sequence[Buffer]], None],
+        idle_missing: Callable[[ProcessConnection, bytes], None],
+        limits: RelayLimits = RELAY_LIMITS,
+    ) -> None:
+        self._factory = sockets
+        self._connection = connection
+        self._signer = Signer(connection.key, connection.signature_scheme)
+        self.verifier = MessageVerifier(self._signer)
+        self.iopub = sockets.subscribe(
+            connection.url("iopub"), partial(iopub_received, self), connection.curve
+        )
+        self.gateway_sockets = self.open_sockets(partial(reply_received, self))
+        self.missing_idle = MissingIdle(
+            reactor, self.iopub.drain, partial(idle_missing, self), limits
+        )
+        self.startup: Probe | SeedRun | None = None
+        self.kernel_session: str | None = None
+        self.ready = False
+
+    def open_sockets(self, received: Callable[[str, Sequence[Buffer]], None]) -> ClientSockets:
+        """
+        :return: Sockets for one client, under an identity of their own.
+        """
+        return ClientSockets(self._factory, self._connection, self._signer, received)
+
+    def is_from_this_process(self, message: KernelMessage) -> bool:
+        """
+        Whether a message can be from this process. When it has ended, the sockets connect to
+        whichever process listens in its place.
+        """
+        return self.kernel_session in (None, session_of(message))

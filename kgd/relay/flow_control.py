@@ -1,5 +1,8 @@
 """
-Waiting for clients that only lack the processor.
+Pauses a kernel's iopub for milliseconds while all of its clients lag.
+
+Clients lag when they are slow, or when they only have not got their share of the processor. For the
+latter, output waits in ZeroMQ for a moment instead of being dropped.
 """
 
 from __future__ import annotations
@@ -11,84 +14,86 @@ from twisted.internet.interfaces import IDelayedCall
 
 from kgd.relay.attachment import Attachment
 
-# How long output is left in ZeroMQ when every client lags, in seconds: the larger the messages, the
-# longer one of them takes.
-SHORTEST = 0.01
-LONGEST = 0.1
-LEAST_SPEED = 20e6
-# Whoever takes less than this in such a time is slow; then what is too much is dropped, and said.
-PROGRESS = 2 * 1024 * 1024
-# Meanwhile output piles up in the kernel, which keeps a number of messages and would drop the rest
-# without a word. So for a while this is done as often as it helps, then only in so much of the
-# time; it takes longer to send as many large messages.
-BUDGET = 1.0
-SHARE = 0.1
-LARGE = 64 * 1024
+# How long a pause is, in seconds: from MIN_PAUSE to MAX_PAUSE, the longer, the larger the messages
+# are, at so many bytes a second.
+MIN_PAUSE = 0.01
+MAX_PAUSE = 0.1
+MIN_BYTES_PER_SECOND = 20e6
+# A client that takes less than this during a pause is slow. Then output goes on, and what is too
+# much for the client is dropped with a notice.
+MIN_PROGRESS = 2 * 1024 * 1024
+# During a pause output piles up in the kernel, which keeps a number of messages and drops the rest
+# without a notice. So there is a budget for pauses, in seconds, which is refilled by this share of
+# the time. The kernel can keep its output for longer when messages are large, for it takes longer
+# to send as many of them.
+PAUSE_BUDGET = 1.0
+PAUSE_SHARE = 0.1
+LARGE_MESSAGE = 64 * 1024
 
 
 class IopubFlowControl:
     """
-    Pauses a kernel's output.
+    Decides when output pauses.
 
     :param pause: Called with whether to pause.
-    :param audience: Returns those who are waited for.
+    :param recipients: Returns the attachments whose clients are waited for.
     """
 
     def __init__(
         self,
         reactor: Any,
         pause: Callable[[bool], None],
-        audience: Callable[[], Sequence[Attachment]],
+        recipients: Callable[[], Sequence[Attachment]],
     ) -> None:
         self._reactor = reactor
         self._pause = pause
-        self._audience = audience
-        self._breath: IDelayedCall | None = None
-        self._budget = BUDGET
-        self._budgeted = reactor.seconds()
-        self._price = 1.0
+        self._recipients = recipients
+        self._resume_call: IDelayedCall | None = None
+        self._budget = PAUSE_BUDGET
+        self._refilled_at = reactor.seconds()
+        self._cost = 1.0
 
-    def lag_changed(self, everyone_lags: bool) -> None:
+    def lag_changed(self, all_lagging: bool) -> None:
         """
-        Begin or end to wait.
+        Begin a pause when all clients lag, and end it when one does not.
         """
-        if everyone_lags and self._breath is None:
-            self._take_breath()
-        elif not everyone_lags and self._breath is not None:
-            self._breath.cancel()
-            self._end_breath()
+        if all_lagging and self._resume_call is None:
+            self._begin_pause()
+        elif not all_lagging and self._resume_call is not None:
+            self._resume_call.cancel()
+            self._end_pause()
 
-    def _take_breath(self) -> None:
-        self._earn()
-        audience = self._audience()
-        largest = max(attachment.kept for attachment in audience)
-        seconds = min(SHORTEST + largest / LEAST_SPEED, LONGEST)
-        self._price = min(1.0, LARGE / max(1, largest))
-        if self._budget < seconds * self._price:
+    def _begin_pause(self) -> None:
+        self._refill_budget()
+        recipients = self._recipients()
+        largest = max(attachment.last_queued_size for attachment in recipients)
+        seconds = min(MIN_PAUSE + largest / MIN_BYTES_PER_SECOND, MAX_PAUSE)
+        self._cost = min(1.0, LARGE_MESSAGE / max(1, largest))
+        if self._budget < seconds * self._cost:
             return
-        before = {attachment: attachment.taken for attachment in audience}
+        before = {attachment: attachment.taken_size for attachment in recipients}
 
-        def breathed() -> None:
-            self._end_breath()
+        def pause_over() -> None:
+            self._end_pause()
             if any(
-                attachment.taken - before.get(attachment, attachment.taken) > PROGRESS
-                for attachment in self._audience()
+                attachment.taken_size - before.get(attachment, attachment.taken_size) > MIN_PROGRESS
+                for attachment in self._recipients()
             ):
-                self._take_breath()
+                self._begin_pause()
 
         self._pause(True)
-        self._breath = self._reactor.callLater(seconds, breathed)
+        self._resume_call = self._reactor.callLater(seconds, pause_over)
 
-    def _end_breath(self) -> None:
-        self._breath = None
-        self._budget -= self._price * self._earn()
+    def _end_pause(self) -> None:
+        self._resume_call = None
+        self._budget -= self._cost * self._refill_budget()
         self._pause(False)
 
-    def _earn(self) -> float:
+    def _refill_budget(self) -> float:
         """
-        :return: How long ago it was done last, in seconds.
+        :return: The seconds since the last call.
         """
-        before, self._budgeted = self._budgeted, self._reactor.seconds()
-        passed: float = self._budgeted - before
-        self._budget = min(BUDGET, self._budget + SHARE * passed)
+        before, self._refilled_at = self._refilled_at, self._reactor.seconds()
+        passed: float = self._refilled_at - before
+        self._budget = min(PAUSE_BUDGET, self._budget + PAUSE_SHARE * passed)
         return passed

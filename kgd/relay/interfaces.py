@@ -1,5 +1,5 @@
 """
-Interfaces of the relay: a kernel's channels and the clients attached to them.
+The interfaces of the relay: a kernel's channels, their clients, and the kernel's side of both.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from zope.interface import Attribute, Interface
 from kgd.protocol.connection_file import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import ClientMessage, KernelMessage
 
-# --- relay ----------------------------------------------------------------------------------------
 
-
-class IChannelsObserver(Interface):
+class IKernelObserver(Interface):
     """
-    Whoever wants to know what a kernel is doing: the kernel itself.
+    The kernel, which the relay tells about its process and its messages.
     """
 
     def became_ready() -> None:
         """
-        The kernel's present process answers, its output reaches us, and it has run its seed.
+        The present process answers, its output arrives, and its seed has run.
         """
 
     def began_seeding() -> None:
@@ -30,11 +28,11 @@ class IChannelsObserver(Interface):
         The present process answers, and begins to run its seed.
         """
 
-    def seeding_failed(piece: int, error: str) -> None:
+    def seeding_failed(index: int, error: str) -> None:
         """
-        A piece of the seed has failed; clients are not let in.
+        A cell of the seed has failed. The kernel does not become ready.
 
-        :param piece: Which, counted from 0.
+        :param index: Of the cell, counted from 0.
         :param error: Name and value of the exception.
         """
 
@@ -49,7 +47,7 @@ class IChannelsObserver(Interface):
 
 class IClient(Interface):
     """
-    One WebSocket, as the relay sees it. None of these methods raises.
+    A client of a kernel: a WebSocket, or the gateway's own executor. None of its methods raises.
     """
 
     unsent: int = Attribute("How many bytes wait to be sent, as far as that is known.")
@@ -59,10 +57,10 @@ class IClient(Interface):
         Send a message to the client.
         """
 
-    def surrender() -> Sequence[KernelMessage]:
+    def take_undelivered() -> Sequence[KernelMessage]:
         """
-        Give back what was delivered and is known not to have arrived, in order. When there is any,
-        the connection is cut.
+        Give back the messages that are known not to have arrived, in order. If there are any, the
+        connection is cut.
         """
 
     def close(code: int, reason: str) -> None:
@@ -70,48 +68,48 @@ class IClient(Interface):
         Send what is still queued, then a close frame.
 
         :param code: A close code of RFC 6455.
-        :param reason: For the user, at most 123 bytes of it are sent.
+        :param reason: For the user; at most 123 bytes of it are sent.
         """
 
 
 class IAttachment(Interface):
     """
-    One client's durable hold on a kernel.
+    A client's connection to a kernel, which can outlast the client's WebSocket.
     """
 
     session_id: str = Attribute("The name under which the client may come back.")
 
     def send(request: ClientMessage) -> None:
         """
-        Pass a client's message on to the kernel, as soon as the kernel can take it, in order.
+        Pass a client's message on to the kernel, in order, as soon as the kernel can take it.
         """
 
     def pause() -> None:
         """
-        The client cannot take more at the moment; what arrives is queued up to the bound.
+        Stop delivering messages; those that arrive are queued, up to a bound.
         """
 
     def resume() -> None:
         """
-        The client can take more.
+        Deliver messages again, the queued ones first.
         """
 
     def detach(client: IClient) -> None:
         """
-        The client went; if it has a ``session_id`` of its own, it may come back. Nothing happens
-        if another has taken its place meanwhile.
+        Take note that the client has left. If it has a ``session_id`` of its own, it may come
+        back. Nothing happens if another client has taken its place.
         """
 
 
 @attrs.frozen(kw_only=True)
-class ChannelsFigures:
+class ClientStats:
     """
     The clients of a kernel, without those that are parts of the gateway.
 
-    :ivar present: How many are there.
-    :ivar away: How many may come back.
+    :ivar present: How many are connected.
+    :ivar away: How many have left and may come back.
     :ivar messages: How many messages wait for them.
-    :ivar size: How many bytes do.
+    :ivar size: How many bytes wait for them.
     """
 
     present: int = 0
@@ -120,31 +118,31 @@ class ChannelsFigures:
     size: int = 0
 
 
-class IChannels(Interface):
+class IKernelChannels(Interface):
     """
     A kernel's ZeroMQ sockets and the clients that use them, for as long as the kernel exists.
     """
 
-    connections: int = Attribute("How many clients are there at the moment.")
-    outstanding: int = Attribute("How many requests to run code the kernel has not answered.")
+    connections: int = Attribute("How many clients are connected, with parts of the gateway.")
+    pending_executions: int = Attribute("How many requests to run code have no reply yet.")
 
-    def figures() -> ChannelsFigures:
+    def client_stats() -> ClientStats:
         """
-        :return: How many clients there are at the moment, and what waits for them.
+        :return: How many clients there are, and how much waits for them.
         """
 
     def connect(connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
         """
-        Open the gateway's sockets to a process that is about to start, iopub first, find out when
-        it answers, and run the seed then. What clients send meanwhile is kept for it.
+        Open sockets to a process that is about to start, iopub first; find out when it answers, and
+        run the seed then. What clients send meanwhile is kept for it.
 
-        :param seed: Pieces of code, of which clients shall see nothing.
+        :param seed: Code to run first; clients do not see its output.
         """
 
     def disconnect(ename: str, evalue: str) -> None:
         """
-        The process is gone: close all sockets. Requests that it has not answered are answered
-        with this error, and with an idle status.
+        Close the sockets, because the process has ended. Each request without a reply gets this
+        error as its reply, and an idle status.
 
         :param ename: A name as of an exception, like ``KernelDied``.
         :param evalue: What happened, and what the user can do.
@@ -162,21 +160,23 @@ class IChannels(Interface):
 
     def publish_status(execution_state: str) -> None:
         """
-        Tell every client a state that the kernel cannot tell itself (``restarting``, ``dead``).
+        Send a status to every client that the kernel itself cannot send (``restarting``, ``dead``).
         """
 
-    def attach(session_id: str | None, client: IClient, *, is_ours: bool = False) -> IAttachment:
+    def attach(
+        session_id: str | None, client: IClient, *, is_internal: bool = False
+    ) -> IAttachment:
         """
-        Give a client its hold on the kernel. If there is one already under the same
-        ``session_id``, the new client takes its place without a gap: the old one is closed if it
-        is still there, and what came while it was away is delivered first.
+        Connect a client to the kernel. If one with the same ``session_id`` exists, the new client
+        takes its place without a gap: the old client is closed if it is still connected, and what
+        came while it was away is delivered first.
 
         :param session_id: ``None`` for a client that has none, and so cannot come back.
-        :param is_ours: Whether the client is a part of the gateway, for which the limits do not
-            hold that the operator sets to users: types of messages, rates of output.
+        :param is_internal: Whether the client is a part of the gateway. The operator's limits do
+            not apply to it: types of messages, rates of output.
         """
 
-    def dismiss(code: int, reason: str) -> None:
+    def close_clients(code: int, reason: str) -> None:
         """
         Close every client, and leave the gateway's own sockets open.
         """
@@ -189,27 +189,30 @@ class IChannels(Interface):
 
 class IRelay(Interface):
     """
-    Opens kernels' channels; owner of the ZeroMQ context.
+    Opens kernels' channels, and owns the ZeroMQ context.
     """
 
-    def open(kernel_id: str, observer: IChannelsObserver) -> IChannels:
+    def open(kernel_id: str, observer: IKernelObserver) -> IKernelChannels:
         """
         Make the channels of a new kernel, not yet connected.
+
+        :raises RuntimeError: when the relay is not running.
         """
 
     def new_curve_keys() -> CurveKeys:
         """
-        Make keys for a new kernel, with which what goes to and from it is encrypted.
+        Make keys for a new kernel, to encrypt what is exchanged with it.
         """
 
     def start() -> None:
         """
-        Begin: create the context. Called after daemonizing.
+        Create the context. To be called after the process has become a daemon.
 
-        :raises kgd.errors.ConfigurationError: when encryption is asked for and not possible.
+        :raises kgd.errors.ConfigurationError: when ZeroMQ cannot encrypt, and the settings ask for
+            it.
         """
 
     def stop() -> None:
         """
-        Close everything that is open.
+        Close all channels and the context.
         """

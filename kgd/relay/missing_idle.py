@@ -1,120 +1,150 @@
 """
-Requests whose end a kernel has lost.
+Detects requests whose idle status a kernel has dropped, and makes that status in its place.
 
 A kernel that prints faster than its output can be sent keeps a thousand messages and drops the rest
-without a word: also the status ``idle`` that ends a request, for which clients wait for ever.
+without a notice, even the ``idle`` status that ends a request and for which clients wait for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import msgspec
 from twisted.internet.interfaces import IDelayedCall
 
-from kgd.protocol.messages import KernelMessage
-
-# A request that was answered has ended when iopub was silent so many times in a row, in seconds.
-PERIOD = 2.5
-SILENCES = 2
-# So many requests are remembered, if their headers are no longer than this, in bytes; several may
-# run at a time, with subshells and control.
-MOST = 100
-LONGEST_HEADER = 16 * 1024
+from kgd.protocol.message_types import INPUT_REQUEST
+from kgd.protocol.messages import KernelMessage, make_kernel_message
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 
 _Value = TypeVar("_Value")
 
 
 class MissingIdle:
     """
-    Watches one process of a kernel.
+    Watches one process of a kernel. An idle status is missing when its request has a reply, and
+    iopub has been silent for a number of periods since.
 
-    :param catch_up: Hands over what has come on iopub already.
-    :param lost: Called with the header of a request that was answered, and whose end did not come.
+    :param drain_iopub: Passes on what has arrived on iopub already.
+    :param idle_missing: Called with the header of a request whose idle status is missing.
     """
 
     def __init__(
-        self, reactor: Any, catch_up: Callable[[], None], lost: Callable[[bytes], None]
+        self,
+        reactor: Any,
+        drain_iopub: Callable[[], None],
+        idle_missing: Callable[[bytes], None],
+        limits: RelayLimits = RELAY_LIMITS,
     ) -> None:
         self._reactor = reactor
-        self._catch_up = catch_up
-        self._lost = lost
+        self._drain_iopub = drain_iopub
+        self._idle_missing = idle_missing
+        self._period = limits.idle_check_period
+        self._max_silent_periods = limits.idle_silent_periods
+        self._max_remembered = limits.max_idle_awaited
+        self._max_header = limits.max_idle_header
         # Headers of requests with a status "busy" and no "idle", by their ids.
         self._busy: dict[str, bytes] = {}
-        # Requests with a reply and no "idle", and the other way round: what comes on two sockets is
-        # read in any order, and some clients use one id for all of their requests.
-        self._answered: dict[str, None] = {}
-        self._ended: dict[str, None] = {}
-        self._heard = self._heard_before = 0
-        self._silences = 0
+        # Requests with a reply and no "idle", and the other way round: the order in which messages
+        # of two sockets are read is not fixed, and some clients use one id for all requests.
+        self._replied: dict[str, None] = {}
+        self._idle: dict[str, None] = {}
+        self._received = self._received_before = 0
+        self._silent_periods = 0
         self._timer: IDelayedCall | None = None
         self._cancelled = False
 
     def published(self, message: KernelMessage, state: str | None) -> None:
         """
-        Something came on iopub.
+        Take note of a message on iopub.
 
-        :param state: What it tells, if it is a status.
+        :param state: The state that it tells, if it is a status.
         """
-        self._heard += 1
-        if state not in ("busy", "idle") or len(message.parts[1]) > LONGEST_HEADER:
+        self._received += 1
+        if state not in ("busy", "idle") or len(message.parts[1]) > self._max_header:
             return
         msg_id = message.parent.msg_id
         if state == "busy":
-            _remember(self._busy, msg_id, bytes(message.parts[1]))
+            self._remember(self._busy, msg_id, bytes(message.parts[1]))
             return
         self._busy.pop(msg_id, None)
-        if msg_id in self._answered:
-            del self._answered[msg_id]
+        if msg_id in self._replied:
+            del self._replied[msg_id]
         else:
-            _remember(self._ended, msg_id, None)
+            self._remember(self._idle, msg_id, None)
 
     def replied(self, reply: KernelMessage) -> None:
         """
-        Something came on a channel of requests.
+        Take note of a message on shell, control or stdin.
         """
-        is_final = reply.header.msg_type != "input_request"
-        if self._cancelled or not is_final or len(reply.parts[1]) > LONGEST_HEADER:
+        is_final = reply.header.msg_type != INPUT_REQUEST
+        if self._cancelled or not is_final or len(reply.parts[1]) > self._max_header:
             return
         msg_id = reply.parent.msg_id
-        if msg_id in self._ended:
-            del self._ended[msg_id]
+        if msg_id in self._idle:
+            del self._idle[msg_id]
             return
-        _remember(self._answered, msg_id, None)
-        # It has the whole time from now on: the next look finds no silence.
-        self._heard_before = -1
+        self._remember(self._replied, msg_id, None)
+        # The silent periods count from now on: the next check must not find silence.
+        self._received_before = -1
         if self._timer is None:
-            self._timer = self._reactor.callLater(PERIOD, self._look)
+            self._timer = self._reactor.callLater(self._period, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
-        if self._heard == self._heard_before:
-            # Not while output comes, for that may have been paused.
-            self._catch_up()
-        if not self._answered:
+        if self._received == self._received_before:
+            # Not while output comes, for it may have been paused.
+            self._drain_iopub()
+        if not self._replied:
             return
-        self._silences = self._silences + 1 if self._heard == self._heard_before else 0
-        self._heard_before = self._heard
-        if self._silences < SILENCES:
-            self._timer = self._reactor.callLater(PERIOD, self._look)
+        is_silent = self._received == self._received_before
+        self._silent_periods = self._silent_periods + 1 if is_silent else 0
+        self._received_before = self._received
+        if self._silent_periods < self._max_silent_periods:
+            self._timer = self._reactor.callLater(self._period, self._check)
             return
-        answered, self._answered = self._answered, {}
-        for msg_id in answered:
+        replied_ids, self._replied = self._replied, {}
+        for msg_id in replied_ids:
             if msg_id in self._busy:
-                self._lost(self._busy.pop(msg_id))
+                self._idle_missing(self._busy.pop(msg_id))
 
     def cancel(self) -> None:
         """
-        The process has ended, and its last words count no more.
+        Stop, because the process has ended.
         """
         self._cancelled = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _remember(self, recent: dict[str, _Value], msg_id: str, value: _Value) -> None:
+        recent.pop(msg_id, None)
+        recent[msg_id] = value
+        if len(recent) > self._max_remembered:
+            del recent[next(iter(recent))]
 
-def _remember(recent: dict[str, _Value], msg_id: str, value: _Value) -> None:
-    recent.pop(msg_id, None)
-    recent[msg_id] = value
-    if len(recent) > MOST:
-        del recent[next(iter(recent))]
+
+# How much is missing is not known.
+LOST_OUTPUT_NOTICE = (
+    "kgd: the kernel has lost the end of this output, probably because it printed faster than the "
+    "output could be sent.\n"
+)
+
+
+def substitute_idle(
+    parent: bytes, session: str, username: str
+) -> Iterator[tuple[KernelMessage, str | None]]:
+    """
+    :param parent: The header of the request whose idle status is missing.
+    :return: The messages to send in the kernel's place on iopub, each with the state that it tells.
+    """
+    for msg_type, content, state in (
+        ("stream", {"name": "stderr", "text": LOST_OUTPUT_NOTICE}, None),
+        ("status", {"execution_state": "idle"}, "idle"),
+    ):
+        encoded = msgspec.json.encode(content)
+        yield (
+            make_kernel_message(msg_type, encoded, session, time.time(), parent, username=username),
+            state,
+        )

@@ -1,5 +1,5 @@
 """
-Requests that the kernel has not answered.
+Requests that a kernel has not replied to, and the replies in its place when it is gone.
 """
 
 from __future__ import annotations
@@ -12,46 +12,11 @@ from typing import NamedTuple
 import attrs
 import msgspec
 
-from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, own_message
+from kgd.protocol.message_types import EXECUTE_REQUEST, INPUT_REQUEST, REPLIED_TO
+from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_kernel_message
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 
-_REQUEST = "_request"
-_CODE = "execute_request"
-# What kernels answer, so that somebody may be waiting for it. Others may never be answered.
-_ANSWERED = frozenset(
-    {
-        _CODE,
-        "inspect_request",
-        "complete_request",
-        "history_request",
-        "is_complete_request",
-        "comm_info_request",
-        "kernel_info_request",
-        "connect_request",
-        "shutdown_request",
-        "interrupt_request",
-        "debug_request",
-        "create_subshell_request",
-        "delete_subshell_request",
-        "list_subshell_request",
-        "usage_request",
-    }
-)
-# Of so many requests of one client it is remembered that they wait for an answer, as long as their
-# headers have no more bytes than this together.
-MOST = 10_000
-MOST_BYTES = 8 * 1024 * 1024
-
-
-@attrs.frozen
-class KernelGone:
-    """
-    Why requests will not be answered any more.
-
-    :ivar ename: A name as of an exception: ``KernelDied`` or ``KernelRestarted``.
-    """
-
-    ename: str
-    evalue: str
+_REQUEST_SUFFIX = "_request"
 
 
 class PendingRequest(NamedTuple):
@@ -68,47 +33,50 @@ class PendingRequest(NamedTuple):
 
 class PendingRequests:
     """
-    One client's requests to one process of the kernel, until they are answered.
+    One client's requests to one process of a kernel that have no reply yet. When there are too
+    many, the oldest are forgotten.
 
-    :ivar code: How many of them are to run code.
+    :ivar executions: How many of them run code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: RelayLimits = RELAY_LIMITS) -> None:
+        self._max = limits.max_pending
+        self._max_headers = limits.max_pending_headers
         # Some clients use one id for all of their requests.
         self._requests: dict[str, deque[PendingRequest]] = {}
         self._count = 0
         self._size = 0
-        self.code = 0
+        self.executions = 0
 
     def __len__(self) -> int:
         return self._count
 
     def sent(self, request: ClientMessage) -> None:
         """
-        A request leaves for the kernel.
+        Remember a request that leaves for the kernel.
         """
         msg_type = request.msg_type
-        if msg_type not in _ANSWERED:
+        if msg_type not in REPLIED_TO:
             return
         header = request.parts[0]
         self._size += len(header)
-        while self._count and (self._count >= MOST or self._size > MOST_BYTES):
+        while self._count and (self._count >= self._max or self._size > self._max_headers):
             self._forget(next(iter(self._requests)))
-        waiting = PendingRequest(request.channel, msg_type, header)
+        pending = PendingRequest(request.channel, msg_type, header)
         with_this_id = self._requests.get(request.msg_id)
         if with_this_id is None:
-            self._requests[request.msg_id] = deque((waiting,))
+            self._requests[request.msg_id] = deque((pending,))
         else:
-            with_this_id.append(waiting)
+            with_this_id.append(pending)
         self._count += 1
-        self.code += msg_type == _CODE
+        self.executions += msg_type == EXECUTE_REQUEST
 
-    def answered(self, reply: KernelMessage) -> None:
+    def replied(self, reply: KernelMessage) -> None:
         """
-        A message came on a channel of requests.
+        Forget the request that a message from shell, control or stdin replies to.
         """
         msg_id = reply.parent.msg_id
-        if msg_id in self._requests and reply.header.msg_type != "input_request":
+        if msg_id in self._requests and reply.header.msg_type != INPUT_REQUEST:
             self._forget(msg_id)
 
     def _forget(self, msg_id: str) -> None:
@@ -118,64 +86,57 @@ class PendingRequests:
             del self._requests[msg_id]
         self._count -= 1
         self._size -= len(first.header)
-        self.code -= first.msg_type == _CODE
+        self.executions -= first.msg_type == EXECUTE_REQUEST
 
-    def lose(self) -> list[PendingRequest]:
+    def take_all(self) -> list[PendingRequest]:
         """
-        :return: Those that are not answered, in order; they are forgotten.
+        :return: All of them, in order; they are forgotten.
         """
-        lost, self._requests = self._requests, {}
-        self._count = self._size = self.code = 0
-        return [waiting for with_one_id in lost.values() for waiting in with_one_id]
+        requests, self._requests = self._requests, {}
+        self._count = self._size = self.executions = 0
+        return [pending for with_one_id in requests.values() for pending in with_one_id]
 
 
-def substitutes(
-    request: PendingRequest, loss: KernelGone, session: str, username: str = USERNAME
+@attrs.frozen
+class KernelGone:
+    """
+    The error of requests that a kernel cannot reply to.
+
+    :ivar ename: A name as of an exception: ``KernelDied`` or ``KernelRestarted``.
+    :ivar evalue: What happened.
+    """
+
+    ename: str
+    evalue: str
+
+
+def substitute_replies(
+    request: PendingRequest, gone: KernelGone, session: str, username: str = USERNAME
 ) -> Iterator[KernelMessage]:
     """
-    Answer a request in place of a kernel that cannot any more.
+    Reply to a request in place of a kernel that cannot.
 
-    :return: The reply, on the request's channel; then what goes to everybody on iopub.
+    :return: The reply, on the request's channel; then what goes to all clients on iopub.
     """
     error = {
-        "ename": loss.ename,
-        "evalue": loss.evalue,
-        "traceback": [f"{loss.ename}: {loss.evalue}"],
+        "ename": gone.ename,
+        "evalue": gone.evalue,
+        "traceback": [f"{gone.ename}: {gone.evalue}"],
     }
     parent = request.header
-    kind = request.msg_type.removesuffix(_REQUEST)
-    is_code = request.msg_type == _CODE
+    kind = request.msg_type.removesuffix(_REQUEST_SUFFIX)
+    is_code = request.msg_type == EXECUTE_REQUEST
     reply: dict[str, object] = {"status": "error", **error}
     if is_code:
         reply |= {"execution_count": 0, "user_expressions": {}, "payload": []}
 
     def message(channel: str, msg_type: str, content: dict[str, object]) -> KernelMessage:
         encoded = msgspec.json.encode(content)
-        return own_message(msg_type, encoded, session, time.time(), parent, channel, username)
+        return make_kernel_message(
+            msg_type, encoded, session, time.time(), parent, channel, username
+        )
 
     yield message(request.channel, f"{kind}_reply", reply)
     if is_code:
         yield message("iopub", "error", dict(error))
     yield message("iopub", "status", {"execution_state": "idle"})
-
-
-# Nobody knows how much is missing.
-NOTICE = (
-    "kgd: the kernel has lost the end of this output, probably because it printed faster than that "
-    "could be sent.\n"
-)
-
-
-def substitute_idle(
-    parent: bytes, session: str, username: str
-) -> Iterator[tuple[KernelMessage, str | None]]:
-    """
-    :param parent: The header of the request whose end is lost.
-    :return: What the kernel should have said on iopub, each with the state that it tells.
-    """
-    for msg_type, content, state in (
-        ("stream", {"name": "stderr", "text": NOTICE}, None),
-        ("status", {"execution_state": "idle"}, "idle"),
-    ):
-        encoded = msgspec.json.encode(content)
-        yield own_message(msg_type, encoded, session, time.time(), parent, username=username), state

@@ -1,5 +1,5 @@
 """
-Limits on how fast a client is sent output, as Jupyter's server has them.
+Limits the rate of output that one client gets, as Jupyter's server does.
 
 Behaviour: ``--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit`` and its neighbours.
 """
@@ -10,18 +10,17 @@ from collections import deque
 from collections.abc import Callable
 
 from kgd.observability.logs import make_logger
-from kgd.protocol.messages import KernelMessage, read_state
+from kgd.protocol.message_types import NOT_RATE_LIMITED
+from kgd.protocol.messages import KernelMessage, read_execution_state
 from kgd.settings import Settings
 
-# Neither counted nor ever dropped.
-_EXEMPT = frozenset({"status", "comm_open", "execute_input"})
-# A limit that was exceeded holds until the rate is so much of it again.
-_RELIEF = 0.8
+# Output is withheld until the rate is down to this share of the limit.
+_RESUME_RATIO = 0.8
 
 
 class _Rate:
     """
-    One rate, its limit, and whether output is withheld because of it.
+    One rate, its limit, and whether output is withheld because it was exceeded.
     """
 
     def __init__(self, what: str, limit: float, unit: str, option: str) -> None:
@@ -32,7 +31,7 @@ class _Rate:
         self.total = 0
         self.exceeded = False
 
-    def judge(self, window: float) -> bool:
+    def check(self, window: float) -> bool:
         """
         :return: Whether the limit has just been exceeded.
         """
@@ -40,7 +39,7 @@ class _Rate:
             return False
         rate = self.total / window
         if self.exceeded:
-            self.exceeded = rate >= _RELIEF * self.limit
+            self.exceeded = rate >= _RESUME_RATIO * self.limit
             return False
         self.exceeded = rate > self.limit
         return self.exceeded
@@ -58,9 +57,9 @@ class _Rate:
 
 class RateLimiter:
     """
-    Decides what one client is sent.
+    Decides which messages one client gets.
 
-    :param now: A monotonic clock.
+    :param now: A monotonic clock, in seconds.
     """
 
     _log = make_logger()
@@ -76,33 +75,32 @@ class RateLimiter:
         )
         self._recent: deque[tuple[float, int]] = deque()
 
-    def judge(self, message: KernelMessage) -> tuple[bool, str]:
+    def check(self, message: KernelMessage) -> tuple[bool, str]:
         """
         :param message: From iopub.
-        :return: Whether the client may have it, and what the client should be told before, if
-            anything.
+        :return: Whether the client gets it, and a warning to send to the client before, or "".
         """
         msg_type = message.header.msg_type
-        if msg_type == "status" and read_state(message.parts[3]) == "idle":
+        if msg_type == "status" and read_execution_state(message.parts[3]) == "idle":
             self._reset()
-        if msg_type in _EXEMPT:
+        if msg_type in NOT_RATE_LIMITED:
             return True, ""
         now = self._now()
         self._expire(now)
         size = message.size if msg_type == "stream" else 0
         self._messages.total += 1
         self._data.total += size
-        were = self._messages.exceeded or self._data.exceeded
+        was_exceeded = self._messages.exceeded or self._data.exceeded
         warnings = [
             rate.warning(self._window)
             for rate in (self._messages, self._data)
-            if rate.judge(self._window)
+            if rate.check(self._window)
         ]
         if self._messages.exceeded or self._data.exceeded:
             self._messages.total -= 1
             self._data.total -= size
             return False, "\n".join(warnings)
-        if were:
+        if was_exceeded:
             self._log.warn("iopub messages resumed")
         self._recent.append((now, size))
         return True, ""

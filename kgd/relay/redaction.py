@@ -1,5 +1,5 @@
 """
-Hiding what went wrong in a kernel from those who use it.
+Hides the names, values and tracebacks of errors in a kernel from its clients.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from kgd.errors import JSON_ERRORS
-from kgd.protocol.json import read_almost_json
+from kgd.protocol.json import read_lenient_json
 from kgd.protocol.messages import Buffer, KernelMessage
 
-# What a reply says of an error, and what it says instead.
+# What replies say in place of an error's name and value.
 _ENAME = "ExecutionError"
 _EVALUE = "Execution error"
 
@@ -21,7 +21,7 @@ class Redactor:
     """
     Replaces names, values and tracebacks of errors.
 
-    :param replacement: What the traceback says instead.
+    :param replacement: Takes the place of the traceback.
     """
 
     def __init__(self, replacement: str) -> None:
@@ -29,7 +29,7 @@ class Redactor:
 
     def redacted(self, message: KernelMessage) -> KernelMessage:
         """
-        :return: The message, or another one that does not say what the error was.
+        :return: The message itself if it tells no error, else one with the error replaced.
         """
         msg_type = message.header.msg_type
         if msg_type != "error" and not msg_type.endswith("_reply"):
@@ -47,9 +47,9 @@ class Redactor:
 
     def _redact(self, content: Any) -> bool:
         """
-        Replace what a reply's content says of errors: its own and those of ``user_expressions``.
+        Replace the errors in a reply's content: its own and those of ``user_expressions``.
 
-        :return: Whether there was any.
+        :return: Whether there were any.
         """
         if not isinstance(content, dict):
             return False
@@ -69,7 +69,7 @@ def _read(content: Buffer) -> Any:
     except JSON_ERRORS:
         pass
     try:
-        return read_almost_json(content)
+        return read_lenient_json(content)
     except (ValueError, RecursionError):
-        # A traceback could hide in what nobody can read.
+        # What cannot be read here could still hold a traceback.
         return {"status": "error"}

@@ -1,13 +1,14 @@
 """
-ZeroMQ sockets on the reactor: txZMQ, tamed.
+ZeroMQ sockets on the reactor, with bounded memory and a fair share of each reactor turn.
 
-What txZMQ does by itself would let one busy kernel starve the reactor, keep any amount of messages
-and send half of a message (its ``doRead`` and ``send``); it is overridden here, and nothing else
-of the gateway knows txZMQ or pyzmq.
+By itself, txZMQ would let one busy kernel starve the reactor, keep any amount of messages, and send
+half of a message (its ``doRead`` and ``send``). Both are overridden here. No other module of the
+gateway uses txZMQ or pyzmq.
 
 ZeroMQ signals *edges* on a socket's descriptor, and every operation on the socket may use one up.
-So after each of them somebody has to look whether there is more to do: :py:meth:`doRead
-<KernelSocket.doRead>` reads until the socket is empty or comes back, the others look afterwards.
+So each operation has to be followed by a check for more to do: :py:meth:`doRead
+<KernelSocket.doRead>` reads until the socket is empty or schedules itself again, the others call
+``_check_events``.
 """
 
 from __future__ import annotations
@@ -26,53 +27,55 @@ from kgd.observability.logs import make_logger
 from kgd.protocol.connection_file import CurveKeys
 from kgd.protocol.messages import Buffer
 
-# What one socket may take of a reactor turn.
+# The share of a reactor turn that one socket may take.
 TURN_MESSAGES = 128
 TURN_SECONDS = 0.002
 TURN_BYTES = 512 * 1024
 
-# Frames from this size on are handed over as a view of ZeroMQ's memory instead of a copy.
-BULK = 64 * 1024
+# Frames of this size, in bytes, and larger ones are passed on as views of ZeroMQ's memory; smaller
+# ones are copied.
+ZERO_COPY_SIZE = 64 * 1024
 # How many frames a message without buffers has.
-PLAIN = 6
+FRAMES_WITHOUT_BUFFERS = 6
 # Far above libzmq's 1023, which would be some 250 clients.
 MAX_SOCKETS = 65_000
-# A kernel that sends more than this at once loses its connection.
+# A kernel that sends a larger frame, in bytes, loses its connection.
 MAX_MESSAGE = 256 * 1024 * 1024
-# A kernel's port or socket file opens some time after we first tried it.
+# A kernel opens its port or socket file some time after the first attempt to connect.
 RECONNECT_MILLISECONDS = 10
 LINGER_MILLISECONDS = 1000
 SEND_HIGH_WATER = 1000
-# What ZeroMQ may hold back for us, in messages, as it counts them, whatever their size. (To change
-# this on a living socket can block it.)
+# How many messages ZeroMQ may queue for us, whatever their size. (To change this on an open socket
+# can block it.)
 RECEIVE_HIGH_WATER = 32
-# What is taken from ZeroMQ before its turn, in bytes, and in messages at a time; and after how many
-# messages that have been handed over. What does not fit in waits in the system's buffers, which are
-# small for Unix sockets, and with the kernel, which drops output when it has a thousand messages.
-AHEAD_BYTES = 16 * 1024 * 1024
-AHEAD_MESSAGES = 256
-AHEAD_EVERY = 8
+# Messages are read ahead from ZeroMQ up to this size, in bytes, so many at a time, and each time
+# that so many have been passed on. What does not fit in waits in the system's buffers, which are
+# small for Unix sockets, and in the kernel, which drops output when it has a thousand messages.
+READ_AHEAD_BYTES = 16 * 1024 * 1024
+READ_AHEAD_MESSAGES = 256
+READ_AHEAD_EVERY = 8
 
 Received = Callable[[Sequence[Buffer]], None]
 
 
 def can_encrypt() -> bool:
     """
-    Whether ZeroMQ was built with what it takes.
+    Whether ZeroMQ was built with CurveZMQ.
     """
     return bool(zmq.has("curve"))
 
 
 def new_curve_keys() -> CurveKeys:
     """
-    Make keys for a kernel.
+    Make a key pair for a kernel.
     """
     return CurveKeys(*zmq.curve_keypair())
 
 
 class SocketFactory(ZmqFactory):  # type: ignore[misc]
     """
-    Owns the ZeroMQ context. To be made after daemonizing: its threads do not survive a fork.
+    Owns the ZeroMQ context. To be made after the process has become a daemon, for the context's
+    threads do not survive a fork.
     """
 
     lingerPeriod = LINGER_MILLISECONDS
@@ -93,7 +96,7 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]
         """
         return KernelSocket(self, zmq.SUB, address, received, curve)
 
-    def deal(
+    def connect_dealer(
         self,
         address: str,
         identity: bytes,
@@ -102,17 +105,17 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]
         curve: CurveKeys | None = None,
     ) -> KernelSocket:
         """
-        Connect to a channel on which requests are answered.
+        Connect to a kernel's shell, control or stdin channel.
 
         :param identity: Unique to one client of the kernel, the same on all of its channels.
-        :param connected: Called once, when the kernel has taken the connection.
+        :param connected: Called once, when the kernel has accepted the connection.
         :param curve: The kernel's keys, if it has any.
         """
         return KernelSocket(self, zmq.DEALER, address, received, curve, identity, connected)
 
     def shutdown(self) -> None:
         """
-        Close every socket and the context, without waiting for anything unsent.
+        Close every socket and the context, without finishing to send.
         """
         for socket in tuple(self.connections):
             socket.close(linger=False)
@@ -140,21 +143,21 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         identity: bytes | None = None,
         connected: Callable[[], None] | None = None,
     ) -> None:
-        # The constructor of txZMQ reads from the socket already.
+        # txZMQ's constructor reads from the socket, so these come first.
         self.socketType = kind
         self._from_kernels = factory.counters.from_kernels
         self._to_kernels = factory.counters.to_kernels
         self._received = received
         self._connected = connected
         self._paused = False
-        # What has been taken from ZeroMQ, with its size, and has not been handed over.
+        # What has been read from ZeroMQ and not been passed on, with its size.
         self._ahead: deque[tuple[list[Buffer], int]] = deque()
         self._ahead_size = 0
         super().__init__(factory, identity=identity)
         try:
             self._configure(kind, curve)
             self.addEndpoints([ZmqEndpoint(ZmqEndpointType.connect, address)])
-            self._look()
+            self._check_events()
         except zmq.ZMQError:
             self.close(linger=False)
             raise
@@ -168,10 +171,10 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         if kind == zmq.SUB:
             socket.set(zmq.SUBSCRIBE, b"")
         else:
-            # Nothing is queued for a port that somebody else may open.
+            # Nothing is queued for a port that another process may open.
             socket.set(zmq.IMMEDIATE, 1)
         if curve is not None:
-            # As Jupyter's own clients do it, whose keys are the kernel's, too.
+            # Jupyter's own clients do the same: their keys are the kernel's.
             socket.set(zmq.CURVE_SERVERKEY, curve.public)
             socket.set(zmq.CURVE_PUBLICKEY, curve.public)
             socket.set(zmq.CURVE_SECRETKEY, curve.secret)
@@ -179,17 +182,17 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
     @property
     def is_connected(self) -> bool:
         """
-        Whether the kernel has taken the connection. Of a DEALER only.
+        Whether the kernel has accepted the connection. Only known of a DEALER.
         """
         return self._connected is None
 
     def doRead(self) -> None:
         """
-        Hand over what there is, but no more than a fair share of this reactor turn.
+        Pass on what has arrived, but no more than a fair share of this reactor turn.
         """
         if self.factory is None or self._is_scheduled():
             return
-        empty = self._hand_over_some()
+        empty = self._pass_on_some()
         if self.factory is None:
             return
         if self._paused:
@@ -197,18 +200,18 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         elif self._ahead or not empty:
             self._schedule()
         else:
-            self._look_for_room()
+            self._check_writable()
 
     def _read_ahead(self) -> bool:
         """
-        Take what has arrived, up to a bound.
+        Read what has arrived, up to a bound.
 
-        :return: Whether nothing is left.
+        :return: Whether ZeroMQ has no more.
         """
         ahead, before = len(self._ahead), self._ahead_size
         try:
-            for _ in range(AHEAD_MESSAGES):
-                if self._ahead_size >= AHEAD_BYTES:
+            for _ in range(READ_AHEAD_MESSAGES):
+                if self._ahead_size >= READ_AHEAD_BYTES:
                     break
                 frames = self._receive()
                 size = sum(map(len, frames))
@@ -222,25 +225,25 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
             flow.size += self._ahead_size - before
         return False
 
-    def _hand_over_some(self) -> bool:
+    def _pass_on_some(self) -> bool:
         """
-        :return: Whether ZeroMQ had no more.
+        :return: Whether ZeroMQ has no more.
         """
         clock = self.factory.reactor.seconds
         until = clock() + TURN_SECONDS
         total = 0
         empty = False
         for number in range(TURN_MESSAGES):
-            if number % AHEAD_EVERY == 0:
+            if number % READ_AHEAD_EVERY == 0:
                 empty = self._read_ahead()
             if not self._ahead or self._paused:
                 break
-            total += self._hand_over_next()
+            total += self._pass_on_next()
             if self.factory is None or total > TURN_BYTES or clock() > until:
                 break
         return empty
 
-    def _hand_over_next(self) -> int:
+    def _pass_on_next(self) -> int:
         frames, size = self._ahead.popleft()
         self._ahead_size -= size
         try:
@@ -250,23 +253,21 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         return size
 
     def _read_while_paused(self, empty: bool) -> None:
-        """
-        Come back for more as long as there is room.
-        """
-        if self._ahead_size >= AHEAD_BYTES:
+        # As long as there is room.
+        if self._ahead_size >= READ_AHEAD_BYTES:
             self.factory.reactor.removeReader(self)
         elif not empty:
             self._schedule()
 
     def pause(self) -> None:
         """
-        Hand over nothing until :py:meth:`resume`. What arrives is kept, as far as there is room.
+        Pass on nothing until :py:meth:`resume`. What arrives is kept, as far as there is room.
         """
         self._paused = True
 
     def resume(self) -> None:
         """
-        Go on where :py:meth:`pause` stopped.
+        Pass on messages again, those first that have been kept.
         """
         if self._paused and self.factory is not None:
             self._paused = False
@@ -275,43 +276,43 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
 
     def drain(self) -> None:
         """
-        Hand over everything that has arrived, however long that takes.
+        Pass on everything that has arrived, however long that takes.
         """
         empty = False
         while self.factory is not None and not empty:
             empty = self._read_ahead()
             while self._ahead:
-                self._hand_over_next()
+                self._pass_on_next()
 
     def _receive(self) -> list[Buffer]:
         receive = self.socket.recv
         frame = receive(zmq.NOBLOCK, False)
-        frames = [frame.bytes if len(frame) < BULK else frame.buffer]
+        frames = [frame.bytes if len(frame) < ZERO_COPY_SIZE else frame.buffer]
         while frame.more:
             frame = receive(zmq.NOBLOCK, False)
-            frames.append(frame.bytes if len(frame) < BULK else frame.buffer)
+            frames.append(frame.bytes if len(frame) < ZERO_COPY_SIZE else frame.buffer)
         return frames
 
     def send(self, message: Sequence[Buffer]) -> None:
         """
-        Send a message, or keep it until the kernel can take it.
+        Send a message, or queue it until the kernel can take it.
 
-        :param message: All of its frames; a view must not change afterwards.
+        :param message: All of its frames. What a view shows must not change afterwards.
         """
         if self.factory is None:
             return
         size = sum(map(len, message))
         self._to_kernels.messages += 1
         self._to_kernels.size += size
-        if self.queue or not self._sent(message):
+        if self.queue or not self._try_send(message):
             self.queue.append(message)
             self.backlog += size
-        self._look()
+        self._check_events()
 
-    def _sent(self, message: Sequence[Buffer]) -> bool:
+    def _try_send(self, message: Sequence[Buffer]) -> bool:
         try:
-            # To pass views on without copying them costs more than to copy small ones.
-            bulky = len(message) > PLAIN or len(message[-1]) >= BULK
+            # Small frames are copied, which costs less than to pass on views of them.
+            bulky = len(message) > FRAMES_WITHOUT_BUFFERS or len(message[-1]) >= ZERO_COPY_SIZE
             self.socket.send_multipart(message, zmq.NOBLOCK, copy=not bulky)
         except zmq.Again:
             return False
@@ -319,14 +320,14 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
 
     def _flush(self) -> None:
         queue = self.queue
-        while queue and self._sent(queue[0]):
+        while queue and self._try_send(queue[0]):
             self.backlog -= sum(map(len, queue.popleft()))
 
-    def _look_for_room(self) -> None:
+    def _check_writable(self) -> None:
         """
-        The socket is empty; has it become possible to send?
+        Send what is queued, if the socket takes it by now.
         """
-        if not self._wants_room():
+        if not self._wants_to_write():
             return
         if self.socket.get(zmq.EVENTS) & zmq.POLLOUT:
             connected, self._connected = self._connected, None
@@ -335,17 +336,18 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
             if self.factory is None:
                 return
             self._flush()
-        self._look()
+        self._check_events()
 
-    def _look(self) -> None:
+    def _check_events(self) -> None:
         """
-        The descriptor's signal may have been used up: come back if there is something to do.
+        Read and write in the next reactor turn if there is something to do, for the descriptor's
+        signal may have been used up.
         """
         events = self.socket.get(zmq.EVENTS)
-        if events & zmq.POLLIN or (events & zmq.POLLOUT and self._wants_room()):
+        if events & zmq.POLLIN or (events & zmq.POLLOUT and self._wants_to_write()):
             self._schedule()
 
-    def _wants_room(self) -> bool:
+    def _wants_to_write(self) -> bool:
         return bool(self.queue) or self._connected is not None
 
     def _is_scheduled(self) -> bool:
@@ -363,7 +365,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         """
         Close the socket. Calling it again does no harm.
 
-        :param linger: Whether what is under way to the kernel may still leave.
+        :param linger: Whether to finish sending first.
         """
         if self.factory is None:
             return
@@ -375,7 +377,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        The reactor gives up on the descriptor, which nothing but a defect makes it do.
+        Close the socket, because the reactor cannot read its descriptor. Only a defect causes that.
         """
         self._log.error("a kernel's socket was lost: {reason}", reason=reason.getErrorMessage())
         self.close(linger=False)

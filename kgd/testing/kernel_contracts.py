@@ -253,7 +253,7 @@ class KernelsContract(SynchronousTestCase):
         self.assertGreaterEqual(kernel.last_used, kernel.started)
         self.assertIsNone(kernel.busy_since)
         self.assertFalse(kernel.stopping)
-        self.assertEqual(kernel.channels.outstanding, 0)
+        self.assertEqual(kernel.channels.pending_executions, 0)
         self.assertEqual(kernel.connections, 0)
         self.assertEqual(kernel.reason, "")
         self.assertGreater(kernel.last_activity, 0)

@@ -37,7 +37,7 @@ from kgd.kernels.local.environment import check_client_environment
 from kgd.protocol.rfc6455 import NORMAL
 from kgd.settings import Settings
 from kgd.shutdown import Draining
-from kgd.testing.kernel_channels import FakeAttachment, FakeChannels, FakeRelay
+from kgd.testing.kernel_channels import FakeAttachment, FakeChannels, FakeClient, FakeRelay
 from kgd.testing.kernel_contracts import KernelsContract, LauncherContract
 from kgd.testing.kernel_fakes import (
     MISSING_EXECUTABLE,
@@ -51,6 +51,7 @@ __all__ = [
     "MISSING_EXECUTABLE",
     "FakeAttachment",
     "FakeChannels",
+    "FakeClient",
     "FakeKernelSpecs",
     "FakeLauncher",
     "FakeProcess",

@@ -275,7 +275,9 @@ class FirstLookTests(ConfigurationTestCase):
         One line says where the gateway is, and one how to try it; that command works. Twisted's own
         lines are there for debugging.
         """
-        gateway = await self.gateway("--default-kernel-name=tiny")
+        # Twisted and other libraries may print deprecation warnings of their own.
+        quiet = {"PYTHONWARNINGS": "ignore"}
+        gateway = await self.gateway("--default-kernel-name=tiny", env=quiet)
         self.assertIn("tiny", (await self.tried(gateway))["kernelspecs"])
         available, hint = gateway.output.splitlines()
         self.assertTrue(available.endswith(f" is available at {gateway.url}"), available)
@@ -300,7 +302,7 @@ class FirstLookTests(ConfigurationTestCase):
         """
         A Unix socket can be tried, too.
         """
-        gateway = self.launch("--listen=unix:s", "--base-url=/x")
+        gateway = self.launch(f"--listen=unix:{self.runtime}/s", "--base-url=/x")
         self.assertIn("tiny", (await self.tried(gateway))["kernelspecs"])
 
     async def test_help(self) -> None:

@@ -64,7 +64,7 @@ class PersonalityTests(GatewayTestCase):
         alone = environment | {"PYTHONPATH": os.pathsep.join([str(source), path])}
         self.assertIn("PASSED", await self.python(*suite, env=alone, path=str(source)))
         self.assertIn(
-            "--hello-greeting=", await self.python("-m", "kgd", "--help", env=environment)
+            "--hello-greeting=", await self.python("-m", "kgd", "--help-all", env=environment)
         )
         gateway = self.launch(
             "--port=0", "--api=hello", "--hello-greeting=Moin", "--auth-token=tok",

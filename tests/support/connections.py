@@ -1,5 +1,5 @@
 """
-Two ends of a TCP connection on loopback.
+Real TCP connections on loopback, with both ends in the test.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ from tests.support.gateway import until
 class End(Protocol):
     """
     One end of a connection.
+
+    :ivar received: How many bytes came.
+    :ivar pieces: What came, in the pieces in which it came.
+    :ivar made: Fires when there is a connection.
+    :ivar lost: Why the connection is gone, or ``None``.
     """
 
     transport: Any
@@ -30,28 +35,19 @@ class End(Protocol):
         self.lost: Failure | None = None
 
     def connectionMade(self) -> None:
-        """
-        Begin.
-        """
         self.made.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Keep, and count.
-        """
         self.received += len(data)
         self.pieces.append(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        The end.
-        """
         self.lost = reason
 
 
 async def joined(case: TestCase) -> tuple[End, End]:
     """
-    :return: Both ends of a new connection, which ends with the test.
+    :return: The server's and the client's end of a new connection, which ends with the test.
     """
     server, client = End(), End()
     factory = Factory.forProtocol(lambda: server)
@@ -66,7 +62,7 @@ async def joined(case: TestCase) -> tuple[End, End]:
         for end in (server, client):
             if not end.lost:
                 end.transport.abortConnection()
-        await until(lambda: server.lost and client.lost, "both are gone")
+        await until(lambda: server.lost and client.lost, "both ends are closed")
 
     case.addCleanup(part)
     return server, client

@@ -9,14 +9,12 @@ from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from kgd.errors import (
     NoSuchKernel,
 )
 from kgd.interfaces import (
     ExitStatus,
-    IClient,
     StartRequest,
 )
 from kgd.kernels.kernel import Kernel
@@ -27,7 +25,6 @@ from kgd.kernels.registry import KernelRegistry
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
 from kgd.observability.request_context import RequestContext
-from kgd.protocol.messages import KernelMessage
 from kgd.settings import Settings
 from kgd.testing.kernels import (
     FakeChannels,
@@ -37,36 +34,6 @@ from kgd.testing.kernels import (
     FakeRelay,
     kernel_spec,
 )
-
-
-@implementer(IClient)
-class RecordingClient:
-    """
-    Remembers how it was closed.
-    """
-
-    unsent = 0
-
-    def __init__(self) -> None:
-        self.closed: tuple[int, str] | None = None
-
-    def deliver(self, message: KernelMessage) -> None:
-        """
-        Nothing is delivered here.
-        """
-
-    def surrender(self) -> list[KernelMessage]:
-        """
-        Everything has arrived.
-        """
-        return []
-
-    def close(self, code: int, reason: str) -> None:
-        """
-        Remember.
-        """
-        self.closed = (code, reason)
-
 
 CRASH = ExitStatus(exit_code=1)
 
@@ -159,6 +126,7 @@ class Rig:
         self.clock = Clock()
         self.launcher = FakeLauncher()
         self.relay = FakeRelay()
+        self.relay.start()
         self.runtime = runtime or MemoryRuntime()
         self.settings = settings or Settings()
         self.ports = PortLeases(range(5000, 5200), lambda _port: True, self.settings.kernel_ip)

@@ -1,5 +1,5 @@
 """
-Kernels that answer what a test tells them to.
+A kernel that runs the gateway's own code as a test tells it to.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from kgd.protocol.messages import ClientMessage, own_message
+from kgd.protocol.messages import ClientMessage, make_kernel_message
 from kgd.testing.kernels import FakeAttachment, MemoryKernel
 
 
 class Script:
     """
-    Speaks for a kernel that runs code of the gateway's own.
+    Plays the part of a kernel that runs code of the gateway's own.
     """
 
     def __init__(self, kernel: MemoryKernel) -> None:
@@ -24,7 +24,7 @@ class Script:
     @property
     def attachment(self) -> FakeAttachment:
         """
-        The gateway's hold on it.
+        The attachment of the gateway's executor.
         """
         (attachment,) = self.kernel.channels.attachments.values()
         return attachment
@@ -32,7 +32,7 @@ class Script:
     @property
     def codes(self) -> list[str]:
         """
-        What it was asked to run, and has not been taken with :py:meth:`take`.
+        The code that it was asked to run and that was not taken with :py:meth:`take`.
         """
         return [msgspec.json.decode(each.parts[3])["code"] for each in self.attachment.requests]
 
@@ -46,18 +46,18 @@ class Script:
         self, request: ClientMessage, msg_type: str, channel: str = "iopub", **content: Any
     ) -> None:
         """
-        Send a message that belongs to a request.
+        Send a message that belongs to a request, if the executor has not detached.
         """
-        client = self.attachment.client
-        if client is not None:
-            encoded = msgspec.json.encode(content)
-            client.deliver(
-                own_message(msg_type, encoded, "k", time.time(), request.parts[0], channel)
+        encoded = msgspec.json.encode(content)
+        parent = request.parts[0]
+        for attachment in self.kernel.channels.attachments.values():
+            attachment.deliver(
+                make_kernel_message(msg_type, encoded, "k", time.time(), parent, channel)
             )
 
     def end(self, request: ClientMessage, status: str = "ok", **more: Any) -> None:
         """
-        Be done with a request.
+        Reply to a request, and be idle.
         """
         self.say(request, "execute_reply", "shell", status=status, **more)
         if status != "aborted":
@@ -72,7 +72,7 @@ class Script:
 
     def answer(self, text: str) -> None:
         """
-        Run the assignment, then print something for the cell.
+        Run the assignment of ``REQUEST``, then print something for the cell.
         """
         self.end(self.take())
         request = self.take()
@@ -81,7 +81,7 @@ class Script:
 
     def die(self) -> None:
         """
-        Be no more.
+        Close the executor, as a kernel's channels do when the kernel has died.
         """
         client = self.attachment.client
         assert client is not None

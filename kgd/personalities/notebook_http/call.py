@@ -17,8 +17,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from kgd import errors
-from kgd.execution.executor import ExecutionBatch
-from kgd.execution.outputs import CodeCell
+from kgd.execution.executor import CodeCell, ExecutionBatch
 from kgd.notebook.api import Handler, StoredFile
 from kgd.notebook.assignment import NAME, statement, with_metadata
 from kgd.notebook.media_types import acceptable
@@ -166,23 +165,23 @@ class Call:
             one that says how to answer.
         """
         context = self._context
-        printed: Callable[[str], None] | None = None
+        on_stdout: Callable[[str], None] | None = None
         if handler.streams:
             self._stream = Stream(self._request, handler.produces[0], self._hold)
-            printed = self._printed
+            on_stdout = self._printed
         source = with_metadata(handler.source) if context.by_metadata else None
         if source is not None:
             metadata = msgspec.json.encode({NAME: text})
-            codes = [CodeCell(source, metadata, printed)]
+            cells = [CodeCell(source, metadata, on_stdout)]
         else:
-            codes = [
+            cells = [
                 CodeCell(statement(context.language, text)),
-                CodeCell(handler.source, printed=printed),
+                CodeCell(handler.source, on_stdout=on_stdout),
             ]
-        self._main = len(codes) - 1
+        self._main = len(cells) - 1
         if handler.response is not None:
-            codes.append(CodeCell(handler.response))
-        return codes
+            cells.append(CodeCell(handler.response))
+        return cells
 
     async def _read_body(self) -> Body:
         raw = self._request.content.read()
@@ -213,7 +212,7 @@ class Call:
             self._lending = None
 
     async def _run(
-        self, worker: Worker, codes: Sequence[CodeCell], directory: Path | None, handler: Handler
+        self, worker: Worker, cells: Sequence[CodeCell], directory: Path | None, handler: Handler
     ) -> Sequence[Outputs]:
         """
         :return: The outputs of the code up to the piece that failed, or of all.
@@ -225,12 +224,14 @@ class Call:
         if timeout:
             self._deadline = self._context.reactor.callLater(timeout, self._time_out)
         try:
-            run = worker.run(codes, self._too_much)
+            run = worker.run(cells, self._output_exceeded)
             self._write_down(worker, run, handler)
             run.answered.addCallback(self._end)
             outputs = await self._ended
-            if run.lost:
-                raise errors.KernelLost(f"the kernel ended before it had answered: {run.lost}")
+            if run.loss_reason:
+                raise errors.KernelLost(
+                    f"the kernel ended before it had answered: {run.loss_reason}"
+                )
             return outputs
         finally:
             if self._deadline is not None and self._deadline.active():
@@ -257,8 +258,8 @@ class Call:
                 method=self._request.method.decode("latin-1"),
                 endpoint=self._home() + self._match.endpoint.path,
                 msg_type="execute_request",
-                msg_id=run.pieces[self._main].msg_id,
-                size=sum(len(code.source.encode()) + len(code.metadata) for code in run.codes),
+                msg_id=run.executions[self._main].msg_id,
+                size=sum(len(code.source.encode()) + len(code.metadata) for code in run.cells),
                 code=handler.source if audit.with_code else None,
             )
 
@@ -282,7 +283,7 @@ class Call:
             )
         )
 
-    def _too_much(self) -> None:
+    def _output_exceeded(self) -> None:
         self._break_off(
             errors.ResponseTooLarge(
                 f"the code gave more than {self._settings.max_response_size} bytes of output and "

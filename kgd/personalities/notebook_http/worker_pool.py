@@ -17,8 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from kgd.errors import GatewayError, NoSuchKernel, Unavailable
-from kgd.execution.executor import ExecutionBatch, Executor
-from kgd.execution.outputs import CodeCell
+from kgd.execution.executor import CodeCell, ExecutionBatch, Executor
 from kgd.interfaces import IKernel, IKernels, Seed, StartRequest
 from kgd.observability.logs import make_logger
 from kgd.protocol.messages import USERNAME
@@ -135,7 +134,7 @@ class Worker:
         kernel, self._kernel = self._kernel, None
         executor, self._executor = self._executor, None
         if executor is not None:
-            executor.leave()
+            executor.detach()
         stopping = self._stop_kernel(kernel) if kernel is not None else succeed(None)
         if self._kernels.has_room():
             self._start_later(0.0)
@@ -181,7 +180,7 @@ class Worker:
         """
         self._lent = True
 
-    def run(self, codes: Sequence[CodeCell], too_much: Callable[[], None]) -> ExecutionBatch:
+    def run(self, cells: Sequence[CodeCell], output_exceeded: Callable[[], None]) -> ExecutionBatch:
         """
         Run code; as :py:meth:`Executor.run`.
 
@@ -189,7 +188,7 @@ class Worker:
         """
         if self._executor is None:
             raise Unavailable("the kernel has just ended; try again", 1)
-        return self._executor.run(codes, self._options.response_limit, too_much)
+        return self._executor.run(cells, self._options.response_limit, output_exceeded)
 
     def interrupt(self) -> None:
         """
@@ -244,7 +243,7 @@ class Worker:
         self._lent = False
         if self._closed:
             self._leave()
-        elif self._kernel is None or (run is not None and (self._options.reset or run.lost)):
+        elif self._kernel is None or (run is not None and (self._options.reset or run.loss_reason)):
             self._replace()
         else:
             if run is not None:

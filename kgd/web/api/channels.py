@@ -19,9 +19,10 @@ from kgd.errors import JSON_ERRORS
 from kgd.interfaces import Access, IGateway, IKernel
 from kgd.observability.audit import AuditLog
 from kgd.observability.request_context import RequestContext
+from kgd.protocol.message_types import EXECUTE_REQUEST, QUERIES
 from kgd.protocol.messages import Buffer, ClientMessage
 from kgd.protocol.rfc6455 import POLICY_VIOLATION
-from kgd.protocol.websocket import choose
+from kgd.protocol.websocket import choose_framing
 from kgd.settings import Settings
 from kgd.web.access_log import request_log_of
 from kgd.web.routes import Route
@@ -102,7 +103,7 @@ class ChannelsAPI:
         protocol.prepare(
             kernel,
             session_id,
-            choose(offered, self._settings.kernel_ws_protocol),
+            choose_framing(offered, self._settings.kernel_ws_protocol),
             _handshake_headers(request),
             self._audit.recorder_for(request_log_of(request).requester, kernel, session_id),
         )
@@ -169,19 +170,6 @@ def _handshake_headers(request: Any) -> dict[str, str]:
     }
 
 
-# They change nothing, and clients send them all the time.
-_QUERIES = frozenset(
-    {
-        "kernel_info_request",
-        "complete_request",
-        "inspect_request",
-        "history_request",
-        "is_complete_request",
-        "comm_info_request",
-    }
-)
-
-
 class _Code(msgspec.Struct):
     code: str = ""
 
@@ -209,9 +197,9 @@ class MessageAudit:
             return None
 
         def record(request: ClientMessage) -> None:
-            if request.msg_type in _QUERIES:
+            if request.msg_type in QUERIES:
                 return
-            is_execution = request.msg_type == "execute_request"
+            is_execution = request.msg_type == EXECUTE_REQUEST
             is_refused = self._allowed and request.msg_type not in self._allowed
             self._audit.record(
                 "executed" if is_execution else "sent",

@@ -152,7 +152,7 @@ class MetricsAPI:
             yield counter(name, text, values, by_spec)
 
     def _of_clients(self) -> Families:
-        figures = [kernel.channels.figures() for kernel in self._gateway.kernels.list()]
+        figures = [kernel.channels.client_stats() for kernel in self._gateway.kernels.list()]
         present = sum(each.present for each in figures)
         yield gauge("kgd_websocket_connections", "Open WebSockets", {(): present})
         yield gauge(

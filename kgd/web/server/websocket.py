@@ -28,11 +28,11 @@ from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
 from kgd.protocol.messages import ClientMessage, KernelMessage
 from kgd.protocol.rfc6455 import (
-    CANNOT_ACCEPT,
     GOING_AWAY,
     INTERNAL_ERROR,
     INVALID_PAYLOAD,
     MESSAGE_TOO_BIG,
+    UNSUPPORTED_DATA,
 )
 from kgd.protocol.websocket import Framing
 from kgd.settings import Settings
@@ -134,7 +134,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
             self._attachment.send(request)
         except errors.MalformedMessage as error:
             text_in_v1 = self.framing.subprotocol is not None and not isBinary
-            self.close(CANNOT_ACCEPT if text_in_v1 else INVALID_PAYLOAD, error.reason)
+            self.close(UNSUPPORTED_DATA if text_in_v1 else INVALID_PAYLOAD, error.reason)
         except Exception:
             self._log.failure("cannot relay a client's message")
             self.close(INTERNAL_ERROR, "the gateway failed to relay a message; see its log")
@@ -303,7 +303,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
         """
         return self._unflushed + unsent_size(self.transport)
 
-    def surrender(self) -> list[KernelMessage]:
+    def take_undelivered(self) -> list[KernelMessage]:
         """
         Take the messages that have not arrived, and abort the connection if it is dead.
         """

@@ -10,10 +10,10 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kgd.execution.executor import ExecutionBatch, Executor
-from kgd.execution.outputs import RESPONSE_TYPE, CodeCell
+from kgd.execution.executor import CodeCell, ExecutionBatch, Executor
+from kgd.execution.outputs import RESPONSE_TYPE
 from kgd.interfaces import IClient, StartRequest
-from kgd.protocol.messages import own_message
+from kgd.protocol.messages import make_kernel_message
 from kgd.protocol.outputs import Failed, Outputs
 from kgd.testing.kernels import MemoryKernel, MemoryKernels
 from tests.support.scripted import Script
@@ -36,15 +36,15 @@ class ExecutorTests(SynchronousTestCase):
     def _gone(self) -> None:
         self.gone += 1
 
-    def _too_much(self) -> None:
+    def _output_exceeded(self) -> None:
         self.too_much += 1
 
     def run_code(self, *sources: str, limit: int = 1000) -> ExecutionBatch:
         """
         Run code.
         """
-        codes = [CodeCell(source) for source in sources]
-        return self.executor.run(codes, limit, self._too_much)
+        cells = [CodeCell(source) for source in sources]
+        return self.executor.run(cells, limit, self._output_exceeded)
 
     def outputs(self, run: ExecutionBatch) -> list[Outputs]:
         """
@@ -57,7 +57,7 @@ class ExecutorTests(SynchronousTestCase):
         It is a client.
         """
         verifyObject(IClient, self.executor)
-        self.assertEqual(self.executor.surrender(), ())
+        self.assertEqual(self.executor.take_undelivered(), ())
 
     def test_all_at_once(self) -> None:
         """
@@ -82,7 +82,7 @@ class ExecutorTests(SynchronousTestCase):
         self.script.say(second, "status", execution_state="idle")
         self.assertEqual(self.outputs(run), [Outputs(), Outputs(stdout="xy")])
         self.successResultOf(run.settled)
-        self.assertEqual((run.lost, run.is_settled), ("", True))
+        self.assertEqual((run.loss_reason, run.is_settled), ("", True))
 
     def test_bundles(self) -> None:
         """
@@ -119,8 +119,10 @@ class ExecutorTests(SynchronousTestCase):
             request = self.script.take()
             client = self.script.attachment.client
             assert client is not None
-            client.deliver(own_message("execute_result", raw, "k", time.time(), request.parts[0]))
-            client.deliver(own_message("stream", b"{", "k", time.time(), request.parts[0]))
+            client.deliver(
+                make_kernel_message("execute_result", raw, "k", time.time(), request.parts[0])
+            )
+            client.deliver(make_kernel_message("stream", b"{", "k", time.time(), request.parts[0]))
             self.script.end(request)
             (outputs,) = self.outputs(run)
             self.assertEqual(list(outputs.result or {}), [expected] if expected else [])
@@ -169,11 +171,11 @@ class ExecutorTests(SynchronousTestCase):
         (outputs,) = self.outputs(run)
         assert outputs.error is not None
         self.assertEqual(outputs.error.ename, "Aborted")
-        self.assertIn("throws away", run.lost)
+        self.assertIn("aborts every request", run.loss_reason)
 
     def test_too_much(self) -> None:
         """
-        Whoever runs code that says too much is told once.
+        Output beyond the limit is reported once.
         """
         run = self.run_code("a", "b", limit=100)
         first, second = self.script.take(), self.script.take()
@@ -190,8 +192,8 @@ class ExecutorTests(SynchronousTestCase):
         metadata.
         """
         seen: list[str] = []
-        codes = (CodeCell("a"), CodeCell("b", b'{"x":1}', seen.append))
-        run = self.executor.run(codes, 50, self._too_much)
+        cells = (CodeCell("a"), CodeCell("b", b'{"x":1}', seen.append))
+        run = self.executor.run(cells, 50, self._output_exceeded)
         first, second = self.script.take(), self.script.take()
         self.assertEqual((first.parts[2], second.parts[2]), (b"{}", b'{"x":1}'))
         self.script.say(first, "stream", name="stdout", text="no")
@@ -210,11 +212,11 @@ class ExecutorTests(SynchronousTestCase):
         self.script.end(first)
         self.script.fail(second, "KernelDied", "the kernel died: signal 9")
         self.outputs(run)
-        self.assertEqual((run.lost, run.is_settled), ("the kernel died: signal 9", True))
+        self.assertEqual((run.loss_reason, run.is_settled), ("the kernel died: signal 9", True))
         other = self.run_code("c", "d")
         self.script.die()
         self.assertEqual(len(self.outputs(other)), 1)
-        self.assertIn("signal 9", other.lost)
+        self.assertIn("signal 9", other.loss_reason)
         self.successResultOf(other.settled)
         self.assertEqual(self.gone, 1)
 
@@ -224,12 +226,18 @@ class ExecutorTests(SynchronousTestCase):
         """
         run = self.run_code("a")
         request = self.script.take()
-        client = self.script.attachment.client
-        assert client is not None
-        client.deliver(own_message("stream", b'{"text":"x"}', "k", time.time()))
+        attachment = self.script.attachment
+        self.executor.deliver(make_kernel_message("stream", b'{"text":"x"}', "k", time.time()))
         self.assertNoResult(run.settled)
-        self.executor.leave()
-        self.assertIsNone(self.script.attachment.client)
-        self.script.end(request)
+        self.executor.detach()
+        self.assertIsNone(attachment.client)
+        for msg_type, channel, content in (
+            ("execute_reply", "shell", b'{"status":"ok"}'),
+            ("status", "iopub", b'{"execution_state":"idle"}'),
+        ):
+            parent = request.parts[0]
+            self.executor.deliver(
+                make_kernel_message(msg_type, content, "k", time.time(), parent, channel)
+            )
         self.assertNoResult(run.answered)
         self.successResultOf(run.settled)

@@ -7,8 +7,9 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.execution.probe import PATIENCE, Probe
-from kgd.protocol.messages import ClientMessage, Header, KernelMessage
+from kgd.execution.probe import RETRY_DELAY, Probe
+from kgd.protocol.messages import ClientMessage
+from tests.support.jupyter_messages import message
 
 
 class ProbeTests(SynchronousTestCase):
@@ -21,7 +22,7 @@ class ProbeTests(SynchronousTestCase):
         self.asked: list[ClientMessage] = []
         self.ready = 0
         self.probe = Probe(self.clock, "s", self.asked.append, self.succeed)
-        self.probe.ask()
+        self.probe.start()
 
     def succeed(self) -> None:
         """
@@ -29,24 +30,27 @@ class ProbeTests(SynchronousTestCase):
         """
         self.ready += 1
 
-    def answer(self, request: ClientMessage) -> KernelMessage:
+    def reply(self, msg_id: str) -> None:
         """
-        Something that the kernel sends because of a request.
+        Reply to a request.
         """
-        parent = Header(msg_type=request.msg_type, msg_id=request.msg_id)
-        return KernelMessage(
-            "shell", Header(msg_type="x"), (b"{}", b"{}", b"{}", b"{}"), (), parent
-        )
+        self.probe.received(message("kernel_info_reply", {"status": "ok"}, msg_id, "shell"))
+
+    def publish(self, msg_id: str, execution_state: str) -> None:
+        """
+        Publish a status that belongs to a request.
+        """
+        self.probe.received(message("status", {"execution_state": execution_state}, msg_id))
 
     def test_reply_then_idle(self) -> None:
         """
         Either order will do: here the reply comes first.
         """
-        self.probe.replied(self.answer(self.asked[0]))
+        self.reply(self.asked[0].msg_id)
         self.assertEqual(self.ready, 0)
-        self.probe.published(self.answer(self.asked[0]), "busy")
+        self.publish(self.asked[0].msg_id, "busy")
         self.assertEqual(self.ready, 0)
-        self.probe.published(self.answer(self.asked[0]), "idle")
+        self.publish(self.asked[0].msg_id, "idle")
         self.assertEqual(self.ready, 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -54,9 +58,9 @@ class ProbeTests(SynchronousTestCase):
         """
         Here the status comes first.
         """
-        self.probe.published(self.answer(self.asked[0]), "idle")
+        self.publish(self.asked[0].msg_id, "idle")
         self.assertEqual(self.ready, 0)
-        self.probe.replied(self.answer(self.asked[0]))
+        self.reply(self.asked[0].msg_id)
         self.assertEqual(self.ready, 1)
 
     def test_asks_again_when_the_status_was_missed(self) -> None:
@@ -64,10 +68,10 @@ class ProbeTests(SynchronousTestCase):
         A kernel that answered before it saw the subscription is asked again, not only once.
         """
         for times in (2, 3):
-            self.probe.replied(self.answer(self.asked[-1]))
-            self.clock.advance(PATIENCE)
+            self.reply(self.asked[-1].msg_id)
+            self.clock.advance(RETRY_DELAY)
             self.assertEqual(len(self.asked), times)
-        self.probe.published(self.answer(self.asked[1]), "idle")
+        self.publish(self.asked[1].msg_id, "idle")
         self.assertEqual(self.ready, 1)
 
     def test_not_asked_again_without_a_reply(self) -> None:
@@ -79,18 +83,17 @@ class ProbeTests(SynchronousTestCase):
 
     def test_others_do_not_count(self) -> None:
         """
-        What belongs to somebody else's request proves nothing.
+        What belongs to a client's request proves nothing.
         """
-        other = ClientMessage("shell", Header(msg_type="x", msg_id="other"), (b"", b"", b"", b""))
-        self.probe.replied(self.answer(other))
-        self.probe.published(self.answer(other), "idle")
+        self.reply("other")
+        self.publish("other", "idle")
         self.assertEqual((self.ready, self.clock.getDelayedCalls()), (0, []))
 
     def test_cancel(self) -> None:
         """
-        A cancelled probe asks no more.
+        A probe that was cancelled sends nothing.
         """
-        self.probe.replied(self.answer(self.asked[0]))
+        self.reply(self.asked[0].msg_id)
         self.probe.cancel()
-        self.clock.advance(PATIENCE)
+        self.clock.advance(RETRY_DELAY)
         self.assertEqual(len(self.asked), 1)

@@ -16,8 +16,9 @@ from kgd.errors import NoSuchKernel
 from kgd.interfaces import StartRequest
 from kgd.kernels.culler import Culler, cull_reason
 from kgd.settings import Settings
+from kgd.testing.kernel_channels import FakeClient
 from kgd.testing.kernels import FakeKernelSpecs, MemoryKernel, MemoryKernels, kernel_spec
-from tests.support.kernel_rig import NOTHING, RecordingClient, Rig
+from tests.support.kernel_rig import NOTHING, Rig
 
 UNUSED = "it was unused for 600 s"
 
@@ -89,10 +90,10 @@ class WhyCullTests(SynchronousTestCase):
         """
         for busy, owing, connected, cull_busy, cull_connected in product((False, True), repeat=5):
             self.kernel.execution_state = "busy" if busy else "idle"
-            self.kernel.channels.outstanding = 2 if owing else 0
+            self.kernel.channels.pending_executions = 2 if owing else 0
             self.kernel.channels.attachments.clear()
             if connected:
-                self.kernel.channels.attach("s", RecordingClient())
+                self.kernel.channels.attach("s", FakeClient())
             reason = self.why(
                 1601.0,
                 cull_idle_timeout=600.0,
@@ -110,7 +111,7 @@ class WhyCullTests(SynchronousTestCase):
         """
         A hold on the kernel whose client went is no open WebSocket.
         """
-        client = RecordingClient()
+        client = FakeClient()
         self.kernel.channels.attach("s", client).detach(client)
         self.assertEqual(self.why(1601.0, cull_idle_timeout=600.0), UNUSED)
 
@@ -118,7 +119,7 @@ class WhyCullTests(SynchronousTestCase):
         """
         Idleness counts from the last use, not from when the last WebSocket was closed.
         """
-        client = RecordingClient()
+        client = FakeClient()
         attachment = self.kernel.channels.attach("s", client)
         self.assertIsNone(self.why(5000.0, cull_idle_timeout=600.0))
         attachment.detach(client)
@@ -138,8 +139,8 @@ class WhyCullTests(SynchronousTestCase):
         """
         self.kernel.execution_state = "busy"
         self.kernel.busy_since = self.kernel.last_used = 1599.0
-        self.kernel.channels.outstanding = 1
-        self.kernel.channels.attach("s", RecordingClient())
+        self.kernel.channels.pending_executions = 1
+        self.kernel.channels.attach("s", FakeClient())
         self.assertIsNone(self.why(1600.0, cull_max_age=600.0))
         self.assertEqual(self.why(1600.1, cull_max_age=600.0), "it is older than 600 s")
 
@@ -147,8 +148,8 @@ class WhyCullTests(SynchronousTestCase):
         """
         A kernel that is busy for too long is culled, also when it prints or has clients.
         """
-        self.kernel.channels.attach("s", RecordingClient())
-        self.kernel.channels.outstanding = 1
+        self.kernel.channels.attach("s", FakeClient())
+        self.kernel.channels.pending_executions = 1
         self.assertIsNone(self.why(9999.0, cull_busy_limit=600.0))
         self.kernel.execution_state = "busy"
         self.kernel.busy_since = 2000.0
@@ -162,7 +163,7 @@ class WhyCullTests(SynchronousTestCase):
         A dead kernel is removed at once.
         """
         self.kernel.execution_state = "dead"
-        self.kernel.channels.attach("s", RecordingClient())
+        self.kernel.channels.attach("s", FakeClient())
         for settings in ({"cull_idle_timeout": 600.0}, {"cull_max_age": 600.0}):
             self.assertEqual(self.why(1000.0, **settings), "it is dead")
 
@@ -199,10 +200,10 @@ class WhyCullTests(SynchronousTestCase):
         A kernelspec changes the idle timeout and nothing else.
         """
         self.override(10)
-        self.kernel.channels.outstanding = 1
+        self.kernel.channels.pending_executions = 1
         self.assertIsNone(self.why(1011.0))
-        self.kernel.channels.outstanding = 0
-        self.kernel.channels.attach("s", RecordingClient())
+        self.kernel.channels.pending_executions = 0
+        self.kernel.channels.attach("s", FakeClient())
         self.assertIsNone(self.why(1011.0))
         self.assertEqual(self.why(1011.0, cull_connected=True), "it was unused for 10 s")
         self.override(0)

@@ -34,7 +34,9 @@ class OtherLauncherContractTests(KernelsContract, SynchronousTestCase):
         A registry on the fake launcher itself.
         """
         specs = FakeKernelSpecs(*SPECS)
-        return KernelRegistry(Clock(), settings, specs, FakeLauncher(), FakeRelay())
+        relay = FakeRelay()
+        relay.start()
+        return KernelRegistry(Clock(), settings, specs, FakeLauncher(), relay)
 
 
 class LateConnectionTests(SynchronousTestCase):
@@ -50,6 +52,7 @@ class LateConnectionTests(SynchronousTestCase):
         self.launcher = FakeLauncher()
         self.launcher.announces = False
         self.relay = FakeRelay()
+        self.relay.start()
         self.kernels = KernelRegistry(
             self.clock,
             Settings(restart_limit=1),

@@ -18,8 +18,8 @@ from kgd.protocol.connection_file import CHANNELS, ConnectionInfo, CurveKeys
 from kgd.protocol.messages import (
     DELIMITER,
     Signer,
-    own_message,
-    own_request,
+    make_client_message,
+    make_kernel_message,
     read_header,
     wire_frames,
 )
@@ -118,7 +118,9 @@ class OwnMessageTests(SynchronousTestCase):
         """
         A message to a client has all header fields that validators ask for.
         """
-        message = own_message("status", b'{"execution_state": "dead"}', "their-session", 0.0)
+        message = make_kernel_message(
+            "status", b'{"execution_state": "dead"}', "their-session", 0.0
+        )
         header = json.loads(bytes(message.parts[0]))
         self.assertEqual(
             {key: header[key] for key in ("msg_type", "session", "date", "version")},
@@ -136,7 +138,9 @@ class OwnMessageTests(SynchronousTestCase):
         """
         No two requests have the same id.
         """
-        ids = {own_request("shell", "x_request", b"{}", "s", 0.0).msg_id for _ in range(100)}
+        ids = {
+            make_client_message("shell", "x_request", b"{}", "s", 0.0).msg_id for _ in range(100)
+        }
         self.assertEqual(len(ids), 100)
 
 

@@ -17,7 +17,7 @@ from kgd.errors import MalformedMessage
 from kgd.protocol import websocket_legacy as legacy
 from kgd.protocol import websocket_v1 as v1
 from kgd.protocol.messages import ClientMessage, Frame, KernelMessage, read_header
-from kgd.protocol.websocket import LEGACY, V1, choose
+from kgd.protocol.websocket import LEGACY, V1, choose_framing
 
 HEADER = {"msg_id": "m-1", "msg_type": "stream", "username": "u", "session": "s", "version": "5.3"}
 
@@ -120,9 +120,9 @@ class ChooseTests(SynchronousTestCase):
         """
         The subprotocol is chosen wherever it stands; without it, legacy is spoken.
         """
-        self.assertIs(choose(["x", v1.SUBPROTOCOL]), V1)
-        self.assertIs(choose(["x"]), LEGACY)
-        self.assertIs(choose([]), LEGACY)
+        self.assertIs(choose_framing(["x", v1.SUBPROTOCOL]), V1)
+        self.assertIs(choose_framing(["x"]), LEGACY)
+        self.assertIs(choose_framing([]), LEGACY)
 
 
 class LegacyEncodeTests(SynchronousTestCase):
@@ -267,7 +267,7 @@ class LegacyDecodeTests(SynchronousTestCase):
         request = self.decode(content={"x": float("nan"), "y": "NaN"})
         self.assertEqual(json.loads(bytes(request.parts[3])), {"x": None, "y": "NaN"})
         # In long messages finding them would take too long.
-        long = "x" * legacy.MOST_MENDED
+        long = "x" * legacy.MAX_NAN_REPLACED
         self.assertEqual(len(self.decode(content={"x": 1, "y": long}).parts), 4)
         with self.assertRaises(MalformedMessage) as caught:
             self.decode(content={"x": float("nan"), "y": long})

@@ -1,5 +1,5 @@
 """
-An attachment: what it keeps, drops and says.
+A client's attachment to a kernel: what it passes on, queues, drops and logs.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from kgd.interfaces import IAttachment, IClient
 from kgd.protocol.messages import ClientMessage, Header, KernelMessage, read_header
-from kgd.relay import attachment as module
 from kgd.relay.attachment import Attachment
 from kgd.relay.connection import ClientSockets
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 from kgd.settings import Settings
+from kgd.testing.kernel_channels import FakeClient
 
 
 def request(msg_id: str, channel: str = "shell", size: int = 0) -> ClientMessage:
@@ -40,46 +40,7 @@ def message(msg_type: str, size: int = 10, channel: str = "iopub") -> KernelMess
     return KernelMessage(channel, read_header(raw), (raw, parent, b"{}", b"x" * size), (), header)
 
 
-@implementer(IClient)
-class RecordingClient:
-    """
-    Remembers what it got.
-    """
-
-    unsent = 0
-
-    def __init__(self) -> None:
-        self.got: list[KernelMessage] = []
-        self.closed: list[tuple[int, str]] = []
-        self.undelivered: list[KernelMessage] = []
-
-    def deliver(self, message: KernelMessage) -> None:
-        """
-        Keep the message.
-        """
-        self.got.append(message)
-
-    def surrender(self) -> list[KernelMessage]:
-        """
-        Give back what has not arrived: nothing, unless a test says so.
-        """
-        return self.undelivered
-
-    def close(self, code: int, reason: str) -> None:
-        """
-        Keep the reason.
-        """
-        self.closed.append((code, reason))
-
-    @property
-    def types(self) -> list[str]:
-        """
-        What kinds of messages came.
-        """
-        return [each.header.msg_type for each in self.got]
-
-
-class RecordingWires:
+class RecordingSockets:
     """
     Remembers what was sent to the kernel.
     """
@@ -101,15 +62,17 @@ class AttachmentTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.client = RecordingClient()
+        self.client = FakeClient()
         self.forgotten: list[Attachment] = []
         self.away: list[Attachment] = []
-        self.lags: list[bool] = []
+        self.is_lagging: list[bool] = []
         self.clock = Clock()
         self.make()
-        self.wires = RecordingWires()
+        self.client_sockets = RecordingSockets()
 
-    def make(self, *, durable: bool = True, **settings: Any) -> None:
+    def make(
+        self, *, durable: bool = True, limits: RelayLimits = RELAY_LIMITS, **settings: Any
+    ) -> None:
         """
         Make another attachment, with other settings.
         """
@@ -119,16 +82,17 @@ class AttachmentTests(SynchronousTestCase):
             "s",
             self.client,
             durable=durable,
-            left=self.away.append,
-            forget=self.forgotten.append,
-            lag_changed=lambda: self.lags.append(self.attachment.lags),
+            on_detached=self.away.append,
+            on_removed=self.forgotten.append,
+            on_lag_changed=lambda: self.is_lagging.append(self.attachment.is_lagging),
+            limits=limits,
         )
 
     def connect(self) -> None:
         """
         The kernel begins to listen.
         """
-        self.attachment.connect(cast(ClientSockets, self.wires))
+        self.attachment.connect(cast(ClientSockets, self.client_sockets))
 
     def test_interfaces(self) -> None:
         """
@@ -145,19 +109,19 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.send(request("b", "control"))
         self.connect()
         self.attachment.send(request("c", "stdin"))
-        self.assertEqual(self.wires.sent, ["a", "b", "c"])
+        self.assertEqual(self.client_sockets.sent, ["a", "b", "c"])
 
     def test_requests_wait_during_a_restart(self) -> None:
         """
         Between two processes requests wait for the second.
         """
         self.connect()
-        self.assertIs(self.attachment.disconnect(), self.wires)
+        self.assertIs(self.attachment.disconnect(), self.client_sockets)
         self.assertIsNone(self.attachment.disconnect())
         self.attachment.send(request("a"))
-        self.wires = RecordingWires()
+        self.client_sockets = RecordingSockets()
         self.connect()
-        self.assertEqual(self.wires.sent, ["a"])
+        self.assertEqual(self.client_sockets.sent, ["a"])
 
     def test_channels_without_requests(self) -> None:
         """
@@ -166,13 +130,13 @@ class AttachmentTests(SynchronousTestCase):
         self.connect()
         for channel in ("iopub", "foo", "", "hb"):
             self.attachment.send(request("a", channel))
-        self.assertEqual((self.wires.sent, self.client.closed), ([], []))
+        self.assertEqual((self.client_sockets.sent, self.client.closed), ([], []))
 
     def test_waiting_requests_are_bounded(self) -> None:
         """
         A client that sends and sends to a kernel that does not run is closed and told why.
         """
-        self.patch(module, "INCOMING_BOUND", 1000)
+        self.make(limits=RelayLimits(max_unsent_requests=1000))
         for _ in range(3):
             self.attachment.send(request("a", size=400))
         ((code, reason),) = self.client.closed
@@ -184,9 +148,9 @@ class AttachmentTests(SynchronousTestCase):
         """
         So is one whose requests pile up before a kernel that runs.
         """
-        self.patch(module, "INCOMING_BOUND", 1000)
+        self.make(limits=RelayLimits(max_unsent_requests=1000))
         self.connect()
-        self.wires.backlog = 1001
+        self.client_sockets.backlog = 1001
         self.attachment.send(request("a"))
         self.assertEqual([code for code, _ in self.client.closed], [1013])
 
@@ -197,7 +161,7 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.publish(message("status"))
         self.connect()
         self.attachment.publish(message("stream"))
-        self.assertEqual(self.client.types, ["stream"])
+        self.assertEqual(self.client.types(), ["stream"])
 
     def test_published_during_a_restart(self) -> None:
         """
@@ -206,7 +170,7 @@ class AttachmentTests(SynchronousTestCase):
         self.connect()
         self.attachment.disconnect()
         self.attachment.publish(message("status"))
-        self.assertEqual(self.client.types, ["status"])
+        self.assertEqual(self.client.types(), ["status"])
 
     def test_paused(self) -> None:
         """
@@ -216,10 +180,10 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.pause()
         for kind in ("status", "stream", "error"):
             self.attachment.publish(message(kind))
-        self.assertEqual(self.client.types, [])
+        self.assertEqual(self.client.types(), [])
         self.attachment.resume()
         self.attachment.publish(message("comm_msg"))
-        self.assertEqual(self.client.types, ["status", "stream", "error", "comm_msg"])
+        self.assertEqual(self.client.types(), ["status", "stream", "error", "comm_msg"])
 
     def test_paused_again_while_resuming(self) -> None:
         """
@@ -237,9 +201,9 @@ class AttachmentTests(SynchronousTestCase):
 
         cast(Any, self.client).deliver = full
         self.attachment.resume()
-        self.assertEqual(len(self.client.got), 1)
+        self.assertEqual(len(self.client.messages), 1)
         self.attachment.resume()
-        self.assertEqual(len(self.client.got), 2)
+        self.assertEqual(len(self.client.messages), 2)
 
     def test_username(self) -> None:
         """
@@ -247,8 +211,8 @@ class AttachmentTests(SynchronousTestCase):
         """
         for settings, expected in ((Settings(), "kgd"), (Settings(username="them"), "them")):
             self.make(username=settings.username)
-            self.attachment.tell("status", {"execution_state": "dead"})
-            header = json.loads(bytes(self.client.got[-1].parts[0]))
+            self.attachment.deliver_from_gateway("status", {"execution_state": "dead"})
+            header = json.loads(bytes(self.client.messages[-1].parts[0]))
             self.assertEqual(header["username"], expected)
 
     def test_output_beyond_the_bound_is_dropped_and_said(self) -> None:
@@ -266,16 +230,16 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.deliver(message("execute_reply", channel="shell"))
         self.attachment.resume()
         self.assertEqual(
-            self.client.types, ["stream", "stream", "stream", "status", "error", "execute_reply"]
+            self.client.types(), ["stream", "stream", "stream", "status", "error", "execute_reply"]
         )
-        notice = self.client.got[2]
+        notice = self.client.messages[2]
         content = json.loads(bytes(notice.parts[3]))
         self.assertEqual(content["name"], "stderr")
         self.assertIn("3 messages", content["text"])
         self.assertEqual(bytes(notice.parts[1]), b'{"msg_id": "r"}', "it is about that request")
         self.attachment.pause()
         self.attachment.resume()
-        self.assertEqual(len(self.client.got), 6, "it is said once")
+        self.assertEqual(len(self.client.messages), 6, "it is said once")
 
     def test_what_must_not_be_dropped_is_bounded_too(self) -> None:
         """
@@ -293,14 +257,14 @@ class AttachmentTests(SynchronousTestCase):
         """
         A client with much waiting lags, until about half of it is gone.
         """
-        self.patch(module, "LAG", 5000)
+        self.make(limits=RelayLimits(lag_threshold=5000))
         self.connect()
         self.attachment.pause()
         for _ in range(4):
             self.attachment.publish(message("stream", 400))
-        self.assertEqual(self.lags, [True])
+        self.assertEqual(self.is_lagging, [True])
         self.attachment.resume()
-        self.assertEqual(self.lags, [True, False])
+        self.assertEqual(self.is_lagging, [True, False])
 
     def test_replaced(self) -> None:
         """
@@ -310,9 +274,9 @@ class AttachmentTests(SynchronousTestCase):
         self.connect()
         self.attachment.pause()
         self.attachment.publish(message("stream"))
-        newcomer = RecordingClient()
+        newcomer = FakeClient()
         self.attachment.replace(newcomer)
-        self.assertEqual(newcomer.types, ["stream"])
+        self.assertEqual(newcomer.types(), ["stream"])
         self.assertEqual(self.client.closed, [(1000, "Replaced by a newer connection")])
         self.attachment.detach(self.client)
         self.assertEqual((self.away, self.forgotten), ([], []))
@@ -326,8 +290,8 @@ class AttachmentTests(SynchronousTestCase):
         self.connect()
         self.attachment.pause()
         self.attachment.publish(message("stream"))
-        self.attachment.end(1000, "Kernel shut down")
-        self.assertEqual(self.client.types, ["stream"])
+        self.attachment.close(1000, "Kernel shut down")
+        self.assertEqual(self.client.types(), ["stream"])
         self.assertEqual(self.client.closed, [(1000, "Kernel shut down")])
 
     # --- away ---
@@ -342,15 +306,15 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.detach(self.client)
         self.assertFalse(self.attachment.is_present)
         self.attachment.publish(message("stream"))
-        self.attachment.answer(message("execute_reply", channel="shell"))
+        self.attachment.deliver_reply(message("execute_reply", channel="shell"))
         self.attachment.publish(message("status"))
-        newcomer = RecordingClient()
+        newcomer = FakeClient()
         self.attachment.replace(newcomer)
         self.attachment.publish(message("error"))
-        self.assertEqual(newcomer.types, ["stream", "execute_reply", "status", "error"])
-        self.assertEqual((self.client.types, self.client.closed), ([], []))
+        self.assertEqual(newcomer.types(), ["stream", "execute_reply", "status", "error"])
+        self.assertEqual((self.client.types(), self.client.closed), ([], []))
         self.clock.advance(1000)
-        self.assertEqual(self.forgotten, [], "nobody is away")
+        self.assertEqual(self.forgotten, [], "no client is away")
 
     def test_what_did_not_arrive(self) -> None:
         """
@@ -358,22 +322,22 @@ class AttachmentTests(SynchronousTestCase):
         whether another takes its place or it comes back.
         """
         for gone in (False, True):
-            self.client = RecordingClient()
+            self.client = FakeClient()
             self.make()
             self.connect()
             self.attachment.publish(message("stream"))
             self.attachment.pause()
             self.attachment.publish(message("error"))
-            self.client.undelivered = [self.client.got[0]]
+            self.client.undelivered = [self.client.messages[0]]
             if gone:
                 self.attachment.detach(self.client)
-            newcomer = RecordingClient()
+            newcomer = FakeClient()
             self.attachment.replace(newcomer)
-            self.assertEqual(newcomer.types, ["stream", "error"], f"{gone=}")
+            self.assertEqual(newcomer.types(), ["stream", "error"], f"{gone=}")
 
     def test_away_for_too_long(self) -> None:
         """
-        After a while nobody expects the client any more.
+        After a while the client is not expected any more.
         """
         self.make(replay_seconds=60.0)
         self.attachment.detach(self.client)
@@ -393,7 +357,7 @@ class AttachmentTests(SynchronousTestCase):
 
     def test_nothing_is_kept_unless_wanted(self) -> None:
         """
-        So is everybody when the operator does not want messages to be kept.
+        So is every client when the operator does not want messages to be kept.
         """
         self.make(buffer_offline_messages=False)
         self.attachment.detach(self.client)
@@ -406,18 +370,18 @@ class AttachmentTests(SynchronousTestCase):
         """
         bounds: dict[str, Any]
         for bounds in ({"replay_messages": 4}, {"replay_bytes": 3000}):
-            self.client = RecordingClient()
+            self.client = FakeClient()
             self.make(**cast(Any, bounds))
             self.connect()
             self.attachment.detach(self.client)
             for _ in range(10):
                 self.attachment.publish(message("stream", 600))
             self.attachment.publish(message("status"))
-            newcomer = RecordingClient()
+            newcomer = FakeClient()
             self.attachment.replace(newcomer)
-            self.assertEqual(newcomer.types[-2:], ["stream", "status"])
-            kept = len(newcomer.got) - 2
-            text = json.loads(bytes(newcomer.got[-2].parts[3]))["text"]
+            self.assertEqual(newcomer.types()[-2:], ["stream", "status"])
+            kept = len(newcomer.messages) - 2
+            text = json.loads(bytes(newcomer.messages[-2].parts[3]))["text"]
             self.assertIn(f"kgd: {10 - kept} messages", text)
             self.assertIn("--replay-bytes", text)
             self.assertEqual(self.forgotten, [])
@@ -443,11 +407,11 @@ class AttachmentTests(SynchronousTestCase):
         self.make(allowed_message_types=frozenset({"kernel_info_request"}))
         self.connect()
         self.attachment.send(request("a"))
-        self.assertEqual((self.wires.sent, self.client.closed), ([], []))
+        self.assertEqual((self.client_sockets.sent, self.client.closed), ([], []))
         self.make(allowed_message_types=frozenset({"execute_request"}))
         self.connect()
         self.attachment.send(request("a"))
-        self.assertEqual(self.wires.sent, ["a"])
+        self.assertEqual(self.client_sockets.sent, ["a"])
 
     def test_rate_limit(self) -> None:
         """
@@ -458,8 +422,8 @@ class AttachmentTests(SynchronousTestCase):
         for _ in range(5):
             self.attachment.publish(message("stream"))
         self.attachment.publish(message("status"))
-        self.assertEqual(self.client.types, ["stream"] * 3 + ["status"])
-        warning = self.client.got[2]
+        self.assertEqual(self.client.types(), ["stream"] * 3 + ["status"])
+        warning = self.client.messages[2]
         text = json.loads(bytes(warning.parts[3]))["text"]
         self.assertTrue(text.startswith("IOPub message rate exceeded."))
         self.assertEqual(bytes(warning.parts[1]), b'{"msg_id": "r"}')
@@ -473,9 +437,9 @@ class AttachmentTests(SynchronousTestCase):
         self.attachment.detach(self.client)
         for _ in range(5):
             self.attachment.publish(message("stream"))
-        newcomer = RecordingClient()
+        newcomer = FakeClient()
         self.attachment.replace(newcomer)
-        self.assertEqual(newcomer.types, ["stream"] * 5)
+        self.assertEqual(newcomer.types(), ["stream"] * 5)
 
     # --- requests without an answer ---
 
@@ -484,14 +448,14 @@ class AttachmentTests(SynchronousTestCase):
         Requests count as outstanding from when they leave until they are answered.
         """
         self.attachment.send(request("r"))
-        self.assertEqual(len(self.attachment.outstanding), 0)
+        self.assertEqual(len(self.attachment.pending_requests), 0)
         self.connect()
-        self.assertEqual(len(self.attachment.outstanding), 1)
-        self.attachment.answer(message("input_request", channel="stdin"))
-        self.assertEqual(len(self.attachment.outstanding), 1)
-        self.attachment.answer(message("execute_reply", channel="shell"))
-        self.assertEqual(len(self.attachment.outstanding), 0)
-        self.assertEqual(self.client.types, ["input_request", "execute_reply"])
+        self.assertEqual(len(self.attachment.pending_requests), 1)
+        self.attachment.deliver_reply(message("input_request", channel="stdin"))
+        self.assertEqual(len(self.attachment.pending_requests), 1)
+        self.attachment.deliver_reply(message("execute_reply", channel="shell"))
+        self.assertEqual(len(self.attachment.pending_requests), 0)
+        self.assertEqual(self.client.types(), ["input_request", "execute_reply"])
 
 
 class ReconnectionProperties(SynchronousTestCase):
@@ -511,7 +475,7 @@ class ReconnectionProperties(SynchronousTestCase):
         """
         received: list[str] = []
 
-        class Client(RecordingClient):
+        class Client(FakeClient):
             def deliver(self, each: KernelMessage) -> None:
                 received.append(each.header.msg_id)
 
@@ -523,11 +487,11 @@ class ReconnectionProperties(SynchronousTestCase):
             "s",
             client,
             durable=True,
-            left=lambda _: None,
-            forget=lambda _: None,
-            lag_changed=lambda: None,
+            on_detached=lambda _: None,
+            on_removed=lambda _: None,
+            on_lag_changed=lambda: None,
         )
-        attachment.connect(cast(ClientSockets, RecordingWires()))
+        attachment.connect(cast(ClientSockets, RecordingSockets()))
         sent: list[str] = []
         for step in steps:
             if step in ("publish", "answer"):
@@ -536,7 +500,7 @@ class ReconnectionProperties(SynchronousTestCase):
                 raw = json.dumps({"msg_type": "stream", "msg_id": msg_id}).encode()
                 channel = "iopub" if step == "publish" else "shell"
                 each = KernelMessage(channel, read_header(raw), (raw, b"{}", b"{}", b"{}"))
-                attachment.publish(each) if step == "publish" else attachment.answer(each)
+                attachment.publish(each) if step == "publish" else attachment.deliver_reply(each)
             elif step == "leave":
                 attachment.detach(client)
             elif step == "come":

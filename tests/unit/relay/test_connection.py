@@ -1,5 +1,5 @@
 """
-Messages from a kernel, taken apart and verified.
+Verifying and parsing the messages of a kernel.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ HEADER = b'{"msg_type": "stream", "msg_id": "k-1"}'
 PARENT = b'{"msg_type": "execute_request", "msg_id": "c-1"}'
 
 
-class ReaderTests(SynchronousTestCase):
+class MessageVerifierTests(SynchronousTestCase):
     """
     From frames to messages.
     """
 
     def setUp(self) -> None:
         self.signer = Signer(b"key")
-        self.reader = MessageVerifier(self.signer)
+        self.verifier = MessageVerifier(self.signer)
 
     def frames(self, *buffers: bytes, parent: bytes = PARENT) -> list[Buffer]:
         """
@@ -34,7 +34,7 @@ class ReaderTests(SynchronousTestCase):
         The parts, the buffers and both headers are found behind any number of topics.
         """
         for prefix in ([], [b"topic"], [b"a", b"b"]):
-            message = self.reader.read("iopub", [*prefix, *self.frames(b"one", b"")])
+            message = self.verifier.read("iopub", [*prefix, *self.frames(b"one", b"")])
             self.assertEqual(message.parts, (HEADER, PARENT, b"{}", b"{}"))
             self.assertEqual(list(message.buffers), [b"one", b""])
             self.assertEqual(message.header.msg_type, "stream")
@@ -52,7 +52,7 @@ class ReaderTests(SynchronousTestCase):
             (other, "comm_msg"),
             (PARENT, "execute_request"),
         ):
-            message = self.reader.read("iopub", self.frames(parent=parent))
+            message = self.verifier.read("iopub", self.frames(parent=parent))
             self.assertEqual(message.parent.msg_type, expected)
 
     def test_forged(self) -> None:
@@ -60,13 +60,13 @@ class ReaderTests(SynchronousTestCase):
         A message that another key signed is not passed on.
         """
         frames = wire_frames(Signer(b"other"), (HEADER, PARENT, b"{}", b"{}"))
-        self.assertRaises(BadSignature, self.reader.read, "iopub", frames)
+        self.assertRaises(BadSignature, self.verifier.read, "iopub", frames)
 
     def test_malformed(self) -> None:
         """
         Too few frames, no delimiter, no header: malformed.
         """
         for frames in ([], [b"x"], self.frames()[:5], self.frames()[1:]):
-            self.assertRaises(MalformedMessage, self.reader.read, "iopub", frames)
+            self.assertRaises(MalformedMessage, self.verifier.read, "iopub", frames)
         frames = wire_frames(self.signer, (b"[]", PARENT, b"{}", b"{}"))
-        self.assertRaises(MalformedMessage, self.reader.read, "iopub", frames)
+        self.assertRaises(MalformedMessage, self.verifier.read, "iopub", frames)

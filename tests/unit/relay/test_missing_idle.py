@@ -1,5 +1,5 @@
 """
-Requests whose end a kernel has lost.
+Idle statuses that a kernel has dropped.
 """
 
 from __future__ import annotations
@@ -8,20 +8,23 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.protocol.messages import KernelMessage, new_header, read_header
-from kgd.relay import missing_idle as module
-from kgd.relay.missing_idle import PERIOD, SILENCES, MissingIdle
+from kgd.relay.limits import RelayLimits
+from kgd.relay.missing_idle import MissingIdle
+
+LIMITS = RelayLimits()
+SILENT_PERIODS = LIMITS.idle_silent_periods
 
 
 def message(msg_type: str, parent: bytes) -> KernelMessage:
     """
-    What belongs to a request.
+    :return: A message on iopub that belongs to a request.
     """
     header = new_header(msg_type, "kernel", 0.0)
     parts = (header, parent, b"{}", b"{}")
     return KernelMessage("iopub", read_header(header), parts, (), read_header(parent))
 
 
-class LostEndsTests(SynchronousTestCase):
+class MissingIdleTests(SynchronousTestCase):
     """
     One kernel's process.
     """
@@ -31,42 +34,49 @@ class LostEndsTests(SynchronousTestCase):
         self.lost: list[bytes] = []
         self.late: list[KernelMessage] = []
         self.caught_up = 0
-        self.ends = MissingIdle(self.clock, self.catch_up, self.lost.append)
+        self.make(LIMITS)
         self.request = new_header("execute_request", "client", 0.0)
 
-    def catch_up(self) -> None:
+    def make(self, limits: RelayLimits) -> None:
         """
-        Hand over what had come.
+        Watch with these limits.
+        """
+        self.missing = MissingIdle(self.clock, self.drain_iopub, self.lost.append, limits)
+
+    def drain_iopub(self) -> None:
+        """
+        Pass on what has arrived.
         """
         self.caught_up += 1
         while self.late:
-            self.ends.published(self.late.pop(), "idle")
+            self.missing.published(self.late.pop(), "idle")
 
     def status(self, state: str, request: bytes | None = None) -> None:
         """
-        The kernel tells a state.
+        Publish a state.
         """
-        self.ends.published(message("status", request or self.request), state)
+        self.missing.published(message("status", request or self.request), state)
 
     def reply(self, msg_type: str = "execute_reply", request: bytes | None = None) -> None:
         """
-        The kernel answers.
+        Reply to a request.
         """
-        self.ends.replied(message(msg_type, request or self.request))
+        self.missing.replied(message(msg_type, request or self.request))
 
     def wait(self, periods: int) -> None:
         """
         Let time pass.
         """
-        self.clock.pump([PERIOD] * periods)
+        self.clock.pump([LIMITS.idle_check_period] * periods)
 
     def test_lost(self) -> None:
         """
-        When nothing comes for a while after the reply, the end is lost, once.
+        When nothing comes for a while after the reply, the idle status is missing; this is reported
+        once.
         """
         self.status("busy")
         self.reply()
-        self.wait(SILENCES)
+        self.wait(SILENT_PERIODS)
         self.assertEqual(self.lost, [])
         self.wait(1)
         self.assertEqual(self.lost, [self.request])
@@ -76,16 +86,17 @@ class LostEndsTests(SynchronousTestCase):
 
     def test_reply_first(self) -> None:
         """
-        What comes on two sockets is read in any order.
+        The reply may be read before the busy status.
         """
         self.reply()
         self.status("busy")
-        self.wait(SILENCES + 1)
+        self.wait(SILENT_PERIODS + 1)
         self.assertEqual(self.lost, [self.request])
 
     def test_not_lost(self) -> None:
         """
-        Whichever of the two comes first; requests that run, and those that ask for input, wait.
+        It is not missing if it comes before or after the reply, nor while a request runs or asks
+        for input.
         """
         self.status("busy")
         self.reply()
@@ -102,56 +113,57 @@ class LostEndsTests(SynchronousTestCase):
 
     def test_output(self) -> None:
         """
-        As long as something comes, the end may come, too; so may what waits to be read.
+        As long as something comes, the idle status may still come, and it may be waiting to be
+        read.
         """
         self.status("busy")
         self.reply()
         for _ in range(10):
-            self.ends.published(message("stream", self.request), None)
-            self.wait(SILENCES - 1)
+            self.missing.published(message("stream", self.request), None)
+            self.wait(SILENT_PERIODS - 1)
         self.assertEqual(self.caught_up, 0, "what is paused stays so")
         self.late.append(message("status", self.request))
-        self.wait(SILENCES + 1)
+        self.wait(SILENT_PERIODS + 1)
         self.assertEqual(self.lost, [])
 
     def test_each_has_its_time(self) -> None:
         """
-        A request that is answered while another is waited for is not lost at once.
+        A request that gets its reply while another one's idle status is awaited has as much time.
         """
         other = new_header("execute_request", "client", 0.0)
         self.status("busy")
         self.status("busy", other)
         self.reply()
-        self.wait(SILENCES)
+        self.wait(SILENT_PERIODS)
         self.reply(request=other)
-        self.wait(SILENCES)
+        self.wait(SILENT_PERIODS)
         self.assertEqual(self.lost, [])
         self.wait(1)
         self.assertEqual(self.lost, [self.request, other])
 
     def test_many(self) -> None:
         """
-        A kernel that never ends anything does not fill the memory.
+        A kernel that never publishes idle does not fill the memory.
         """
-        self.patch(module, "MOST", 2)
+        self.make(RelayLimits(max_idle_awaited=2))
         requests = [new_header("execute_request", "client", 0.0) for _ in range(3)]
         for request in requests:
             self.status("busy", request)
             self.reply(request=request)
-        self.wait(SILENCES + 1)
+        self.wait(SILENT_PERIODS + 1)
         self.assertEqual(self.lost, requests[1:])
-        self.patch(module, "LONGEST_HEADER", len(self.request) - 1)
+        self.make(RelayLimits(max_idle_header=len(self.request) - 1))
         self.status("busy")
         self.reply()
-        self.wait(SILENCES + 1)
+        self.wait(SILENT_PERIODS + 1)
         self.assertEqual(self.lost, requests[1:])
 
     def test_cancel(self) -> None:
         """
-        When the process has ended, its last words begin nothing.
+        When the process has ended, its final output starts nothing.
         """
         self.status("busy")
         self.reply()
-        self.ends.cancel()
+        self.missing.cancel()
         self.reply()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -9,27 +9,20 @@ from zope.interface.verify import verifyObject
 
 from kgd.errors import KernelStartFailed, NoSuchKernel
 from kgd.interfaces import (
-    IAttachment,
-    IChannels,
     IKernelLauncher,
     IKernels,
     IKernelSpecs,
-    IRelay,
     StartRequest,
 )
-from kgd.protocol.messages import ClientMessage, read_header
 from kgd.settings import Settings
 from kgd.testing.kernels import (
-    FakeChannels,
     FakeKernelSpecs,
     FakeLauncher,
-    FakeRelay,
     KernelsContract,
     LauncherContract,
     MemoryKernels,
     kernel_spec,
 )
-from tests.support.kernel_rig import RecordingClient
 
 
 class FakeLauncherTests(LauncherContract, TestCase):
@@ -78,60 +71,13 @@ class MemoryKernelsTests(KernelsContract, SynchronousTestCase):
         self.assertRaises(NoSuchKernel, kernels.get, kernel.kernel_id)
 
 
-class FakeChannelsTests(SynchronousTestCase):
+class FakeKernelSpecsTests(SynchronousTestCase):
     """
-    What the fake relay opens.
+    Kernelspecs in memory.
     """
 
-    def test_interfaces(self) -> None:
+    def test_interface(self) -> None:
         """
-        The fakes provide what they stand for.
+        They provide what they stand for.
         """
         verifyObject(IKernelSpecs, FakeKernelSpecs())
-        verifyObject(IRelay, FakeRelay())
-        channels = FakeChannels()
-        verifyObject(IChannels, channels)
-        verifyObject(IAttachment, channels.attach("s", RecordingClient()))
-
-    def test_replacement(self) -> None:
-        """
-        A second client of the same session takes the place of the first, which is told.
-        """
-        channels = FakeChannels()
-        first, second = RecordingClient(), RecordingClient()
-        hold = channels.attach("s", first)
-        self.assertIs(channels.attach("s", second), hold)
-        self.assertEqual(first.closed, (1000, "Replaced by a newer connection"))
-        hold.detach(first)
-        self.assertEqual(channels.connections, 1)
-        hold.detach(second)
-        self.assertEqual(channels.connections, 0)
-
-    def test_requests(self) -> None:
-        """
-        What a client sends is remembered.
-        """
-        channels = FakeChannels()
-        hold = channels.attach("s", RecordingClient())
-        raw = b'{"msg_type": "execute_request"}'
-        request = ClientMessage("shell", read_header(raw), (raw, b"{}", b"{}", b"{}"))
-        hold.pause()
-        hold.send(request)
-        self.assertEqual(channels.attachments["s"].requests, [request])
-        self.assertTrue(channels.attachments["s"].paused)
-        hold.resume()
-        self.assertFalse(channels.attachments["s"].paused)
-
-    def test_close(self) -> None:
-        """
-        Every client is closed, once.
-        """
-        relay = FakeRelay()
-        relay.start()
-        channels = FakeChannels()
-        client = RecordingClient()
-        channels.attach("s", client)
-        channels.close(1000, "first")
-        channels.close(1011, "second")
-        self.assertEqual(client.closed, (1000, "first"))
-        self.assertEqual(channels.connections, 0)

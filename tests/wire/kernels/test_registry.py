@@ -54,6 +54,7 @@ class RegistryTests(TestCase):
         self.runtime.open()
         self.addCleanup(self.runtime.close)
         self.relay = FakeRelay()
+        self.relay.start()
         self.specs = FakeKernelSpecs(
             kernel_spec("patient", argv=PATIENT),
             kernel_spec("stubborn", argv=STUBBORN),

@@ -1,51 +1,36 @@
 """
-A kernel's channels, with a kernel that is all ZeroMQ and no Python behind it.
+A kernel's channels, with a kernel that is only ZeroMQ sockets.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, cast
 
 import zmq
 from twisted.internet import reactor
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import TestCase
-from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 from kgd.errors import ConfigurationError
-from kgd.interfaces import IAttachment, IChannels, IChannelsObserver, IClient, IRelay
+from kgd.interfaces import IAttachment, IKernelChannels, IKernelObserver, IRelay
 from kgd.kernels.local.ports import PortLeases
 from kgd.protocol.connection_file import CHANNELS, ConnectionInfo
 from kgd.protocol.messages import (
     DELIMITER,
     ClientMessage,
-    KernelMessage,
     Signer,
     new_header,
     read_header,
     wire_frames,
 )
-from kgd.relay import channels as channels_module
-from kgd.relay import missing_idle as lost_ends_module
-from kgd.relay import relay as relay_module
+from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 from kgd.relay.relay import Relay
 from kgd.settings import Settings
-
-TIMEOUT = 20
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    """
-    Let the reactor run until something is the case.
-    """
-    deadline = reactor.seconds() + TIMEOUT
-    while not condition():
-        assert reactor.seconds() < deadline, f"waited {TIMEOUT} s until {what}"
-        await deferLater(reactor, 0)
+from kgd.testing.kernel_channels import FakeClient, FakeObserver
+from kgd.testing.relay_contracts import ChannelsContract, RelayContract, until
 
 
 class PretendKernel:
@@ -53,13 +38,16 @@ class PretendKernel:
     Answers every request on shell and control: busy, the reply, idle.
 
     :ivar silent: Whether it does not.
+    :ivar quiet: Whether it replies to ``kernel_info_request`` only.
+    :ivar executions: The ids of ``execute_request``, in order.
     :ivar failing: Whether code fails.
     :ivar forgetful: Whether it does not say when it is idle again.
     """
 
     def __init__(self, info: ConnectionInfo, *, deaf_to_subscribers: bool = False) -> None:
         self._session = os.urandom(4).hex()
-        self.silent = False
+        self.silent = self.quiet = False
+        self.executions: list[str] = []
         self.failing = self.forgetful = False
         self.signer = Signer(info.key)
         self.requests: list[tuple[str, str]] = []
@@ -104,7 +92,10 @@ class PretendKernel:
         self.signer.verify(frames[at + 1], parts)
         self.requests.append((channel, parsed["msg_type"]))
         self.identities[parsed["msg_id"]] = frames[0]
-        if channel == "stdin" or self.silent:
+        if parsed["msg_type"] == "execute_request":
+            self.executions.append(parsed["msg_id"])
+        is_quiet = self.quiet and parsed["msg_type"] != "kernel_info_request"
+        if channel == "stdin" or self.silent or is_quiet:
             return
         self.publish("status", header, {"execution_state": "busy"})
         reply = parsed["msg_type"].replace("request", "reply")
@@ -157,80 +148,46 @@ class PretendKernel:
             self._context.destroy(linger=0)
 
 
-@implementer(IChannelsObserver)
-class Observer:
+def connection_info() -> ConnectionInfo:
     """
-    Remembers what the kernel would learn.
+    :return: Free ports for a kernel.
     """
-
-    def __init__(self) -> None:
-        self.ready = 0
-        self.seeding = False
-        self.failed: tuple[int, str] | None = None
-        self.seen: list[tuple[str, str, str | None]] = []
-
-    def became_ready(self) -> None:
-        """
-        Count.
-        """
-        self.ready += 1
-
-    def began_seeding(self) -> None:
-        """
-        Remember it.
-        """
-        self.seeding = True
-
-    def seeding_failed(self, piece: int, error: str) -> None:
-        """
-        Keep the error.
-        """
-        self.failed = (piece, error)
-
-    def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
-        """
-        Keep.
-        """
-        self.seen.append((msg_type, parent_type, execution_state))
+    ports = PortLeases().lease(len(CHANNELS))
+    return ConnectionInfo(ports=dict(zip(CHANNELS, ports, strict=True)), key=b"key")
 
 
-@implementer(IClient)
-class Client:
+class RelayContractTests(RelayContract, TestCase):
     """
-    A client in memory.
+    The relay is one.
     """
 
-    unsent = 0
+    def make_relay(self) -> IRelay:
+        return Relay(reactor, Settings())
 
-    def __init__(self) -> None:
-        self.got: list[KernelMessage] = []
-        self.closed: list[tuple[int, str]] = []
-        self.undelivered: list[KernelMessage] = []
 
-    def deliver(self, message: KernelMessage) -> None:
-        """
-        Keep.
-        """
-        assert not self.closed, "delivered after the end"
-        self.got.append(message)
+class ChannelsContractTests(ChannelsContract, TestCase):
+    """
+    The channels that it opens are a kernel's channels.
+    """
 
-    def surrender(self) -> list[KernelMessage]:
-        """
-        Give back what has not arrived: nothing, unless a test says so.
-        """
-        return self.undelivered
+    def open_channels(self, observer: IKernelObserver) -> IKernelChannels:
+        relay = Relay(reactor, Settings())
+        relay.start()
+        self.addCleanup(relay.stop)
+        return relay.open("the-kernel", observer)
 
-    def close(self, code: int, reason: str) -> None:
-        """
-        Keep.
-        """
-        self.closed.append((code, reason))
+    def connection_info(self) -> ConnectionInfo:
+        return connection_info()
 
-    def types(self, channel: str | None = None) -> list[str]:
-        """
-        The types of what came, on one channel or on all.
-        """
-        return [m.header.msg_type for m in self.got if channel in (None, m.channel)]
+    async def start_kernel(self, channels: IKernelChannels, info: ConnectionInfo) -> None:
+        channels.connect(info)
+        self.kernel = PretendKernel(info)
+        self.addCleanup(self.kernel.stop)
+        self.kernel.quiet = True
+        await until(lambda: self.observer.ready, "the kernel is ready")
+
+    def received(self, channels: IKernelChannels) -> Sequence[str]:
+        return self.kernel.executions
 
 
 class ChannelsTests(TestCase):
@@ -239,13 +196,18 @@ class ChannelsTests(TestCase):
     """
 
     def setUp(self) -> None:
-        self.relay = Relay(reactor, Settings())
+        self.observer = FakeObserver()
+        self.open()
+        self.info = connection_info()
+
+    def open(self, limits: RelayLimits = RELAY_LIMITS) -> None:
+        """
+        Open channels in a relay of their own.
+        """
+        self.relay = Relay(reactor, Settings(), limits=limits)
         self.relay.start()
         self.addCleanup(self.relay.stop)
-        self.observer = Observer()
         self.channels = self.relay.open("the-kernel", self.observer)
-        ports = PortLeases().lease(len(CHANNELS))
-        self.info = ConnectionInfo(ports=dict(zip(CHANNELS, ports, strict=True)), key=b"key")
 
     def kernel(self, **options: bool) -> PretendKernel:
         """
@@ -272,40 +234,25 @@ class ChannelsTests(TestCase):
         attachment.send(request)
         return request.msg_id
 
-    async def answered(self, client: Client, times: int = 1) -> None:
+    async def answered(self, client: FakeClient, times: int = 1) -> None:
         """
         Wait until a client has so many replies and idle statuses.
         """
         await until(
             lambda: (
                 client.types().count("execute_reply") >= times
-                and sum(b"idle" in bytes(m.parts[3]) for m in client.got) >= times
+                and sum(b"idle" in bytes(m.parts[3]) for m in client.messages) >= times
             ),
             f"{times} requests are answered; came: {client.types()}",
         )
-
-    def test_interfaces(self) -> None:
-        """
-        They provide what they promise.
-        """
-        verifyObject(IRelay, self.relay)
-        verifyObject(IChannels, self.channels)
-        verifyObject(IAttachment, self.channels.attach("s", Client()))
-        verifyObject(IChannelsObserver, self.observer)
-
-    def test_not_started(self) -> None:
-        """
-        Without a context no channels can be opened.
-        """
-        self.assertRaises(RuntimeError, Relay(reactor, Settings()).open, "k", self.observer)
 
     def test_encryption(self) -> None:
         """
         Where encryption is asked for and not possible, nothing begins; otherwise there are keys.
         """
-        self.patch(relay_module, "can_encrypt", lambda: False)
         for wanted in ("auto", "required"):
-            relay = Relay(reactor, Settings(transport_encryption=wanted))
+            settings = Settings(transport_encryption=wanted)
+            relay = Relay(reactor, settings, is_encryption_possible=lambda: False)
             error = self.assertRaises(ConfigurationError, relay.start)
             self.assertIn(f"--transport-encryption={wanted} is not possible", str(error))
         self.assertNotEqual(self.relay.new_curve_keys(), self.relay.new_curve_keys())
@@ -319,26 +266,26 @@ class ChannelsTests(TestCase):
         await self.ready()
         self.assertEqual(kernel.requests[0], ("shell", "kernel_info_request"))
         self.assertEqual(self.observer.ready, 1)
-        self.assertIn(("status", "kernel_info_request", "idle"), self.observer.seen)
+        self.assertIn(("status", "kernel_info_request", "idle"), self.observer.messages)
 
     async def test_lost_end(self) -> None:
         """
         When a kernel has dropped the status that ends a request, we send it, and say what happened.
         """
-        self.patch(lost_ends_module, "PERIOD", 0.01)
+        self.open(RelayLimits(idle_check_period=0.01))
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
-        client = Client()
+        client = FakeClient()
         attachment = self.channels.attach("s", client)
         kernel.forgetful = True
         msg_id = self.request(attachment)
         await self.answered(client)
         self.assertEqual(client.types("iopub"), ["status", "stream", "status"])
-        notice, idle = client.got[-2:]
+        notice, idle = client.messages[-2:]
         self.assertEqual((notice.parent.msg_id, idle.parent.msg_id), (msg_id, msg_id))
         self.assertIn(b"kgd: the kernel has lost the end", bytes(notice.parts[3]))
-        self.assertEqual(self.observer.seen[-1], ("status", "execute_request", "idle"))
+        self.assertEqual(self.observer.messages[-1], ("status", "execute_request", "idle"))
         kernel.forgetful = False
         self.request(attachment)
         await self.answered(client, 2)
@@ -359,7 +306,7 @@ class ChannelsTests(TestCase):
         A request that is sent before the kernel even listens gets every output, exactly once, and
         the client sees nothing that was not for it.
         """
-        client = Client()
+        client = FakeClient()
         attachment = self.channels.attach("s", client)
         self.channels.connect(self.info)
         self.request(attachment)
@@ -370,12 +317,12 @@ class ChannelsTests(TestCase):
 
     async def test_fan_out(self) -> None:
         """
-        Everybody sees what is published; a reply goes to who asked.
+        All clients get what is published; a reply goes to the client that sent the request.
         """
         self.channels.connect(self.info)
         self.kernel()
         await self.ready()
-        one, two = Client(), Client()
+        one, two = FakeClient(), FakeClient()
         first = self.channels.attach("1", one)
         second = self.channels.attach("2", two)
         self.assertEqual(self.channels.connections, 2)
@@ -395,7 +342,7 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
-        client = Client()
+        client = FakeClient()
         attachment = self.channels.attach("s", client)
         msg_id = self.request(attachment)
         await until(lambda: msg_id in kernel.identities, "the request arrives")
@@ -406,13 +353,13 @@ class ChannelsTests(TestCase):
 
     async def test_own_requests(self) -> None:
         """
-        Shutdown and interrupt travel on control; their replies are nobody's.
+        Shutdown and interrupt travel on control; their replies go to no client.
         """
         self.channels.request_interrupt()
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
-        client = Client()
+        client = FakeClient()
         self.channels.attach("s", client)
         self.channels.request_interrupt()
         self.channels.request_shutdown(True)
@@ -431,11 +378,11 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
-        client = Client()
+        client = FakeClient()
         self.channels.attach("s", client)
         kernel.forge()
         kernel.publish("stream", b"{}", {"text": "real"})
-        await until(lambda: client.got, "something arrives")
+        await until(lambda: client.messages, "something arrives")
         self.assertEqual(client.types(), ["stream"])
 
     async def test_another_process(self) -> None:
@@ -446,7 +393,7 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         first = self.kernel()
         await self.ready()
-        client = Client()
+        client = FakeClient()
         attachment = self.channels.attach("s", client)
         self.request(attachment)
         await self.answered(client)
@@ -454,10 +401,10 @@ class ChannelsTests(TestCase):
         self.channels.disconnect("KernelDied", "it ended")
         self.channels.publish_status("restarting")
         self.request(attachment)
-        await until(lambda: b"restarting" in bytes(client.got[-1].parts[3]), "it is said")
+        await until(lambda: b"restarting" in bytes(client.messages[-1].parts[3]), "it is said")
         self.assertEqual(client.types()[-2:], ["stream", "status"])
         self.assertEqual(
-            json.loads(bytes(client.got[-1].parts[3])), {"execution_state": "restarting"}
+            json.loads(bytes(client.messages[-1].parts[3])), {"execution_state": "restarting"}
         )
         first.stop()
         self.channels.connect(self.info)
@@ -475,7 +422,7 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
-        client, other = Client(), Client()
+        client, other = FakeClient(), FakeClient()
         attachment = self.channels.attach("s", client)
         self.channels.attach("o", other)
         self.request(attachment)
@@ -483,19 +430,19 @@ class ChannelsTests(TestCase):
         kernel.silent = True
         msg_id = self.request(attachment)
         await until(lambda: msg_id in kernel.identities, "the request arrives")
-        self.assertEqual(self.channels.outstanding, 1)
+        self.assertEqual(self.channels.pending_executions, 1)
         kernel.stop()
         self.channels.disconnect("KernelDied", "signal 9")
         self.channels.publish_status("restarting")
-        await until(lambda: b"restarting" in bytes(client.got[-1].parts[3]), "it is said")
-        reply, error, idle, _ = client.got[-4:]
+        await until(lambda: b"restarting" in bytes(client.messages[-1].parts[3]), "it is said")
+        reply, error, idle, _ = client.messages[-4:]
         for each in (reply, error, idle):
             self.assertEqual(json.loads(bytes(each.parts[1]))["msg_id"], msg_id)
         self.assertEqual(json.loads(bytes(reply.parts[3]))["ename"], "KernelDied")
         self.assertEqual((reply.channel, error.header.msg_type), ("shell", "error"))
         self.assertEqual(json.loads(bytes(idle.parts[3])), {"execution_state": "idle"})
         self.assertEqual(other.types()[-3:], ["error", "status", "status"])
-        self.assertEqual(self.channels.outstanding, 0)
+        self.assertEqual(self.channels.pending_executions, 0)
 
     async def test_coming_back(self) -> None:
         """
@@ -505,7 +452,7 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         self.kernel()
         await self.ready()
-        client, other, again = Client(), Client(), Client()
+        client, other, again = FakeClient(), FakeClient(), FakeClient()
         attachment = self.channels.attach("s", client)
         self.request(attachment)
         attachment.detach(client)
@@ -514,7 +461,7 @@ class ChannelsTests(TestCase):
         await self.answered(other)
         self.channels.attach("s", again)
         await self.answered(again)
-        self.assertEqual(client.got, [])
+        self.assertEqual(client.messages, [])
         self.assertEqual(self.channels.connections, 2)
 
     async def test_seed(self) -> None:
@@ -524,7 +471,7 @@ class ChannelsTests(TestCase):
         """
         self.channels.connect(self.info, ("a", "b"))
         kernel = self.kernel()
-        client = Client()
+        client = FakeClient()
         attachment = self.channels.attach("s", client)
         self.request(attachment)
         await self.ready()
@@ -535,45 +482,47 @@ class ChannelsTests(TestCase):
         self.assertEqual(client.types().count("execute_reply"), 1)
         self.channels.disconnect("KernelRestarted", "a user wanted it")
         kernel.stop()
-        count = len(client.got)
+        count = len(client.messages)
         self.channels.connect(self.info, ("a", "b"))
         again = self.kernel()
         await self.ready(2)
         self.assertEqual([msg_type for _, msg_type in again.requests][-2:], ["execute_request"] * 2)
-        of_seed = [each for each in client.got[count:] if each.parent.msg_type == "execute_request"]
+        of_seed = [
+            each for each in client.messages[count:] if each.parent.msg_type == "execute_request"
+        ]
         self.assertEqual([bytes(each.parts[1]) for each in of_seed], [])
 
     async def test_failing_seed(self) -> None:
         """
-        The first piece that fails is the last one, and nobody is let in.
+        The first cell that fails is the last one, and clients get nothing.
         """
         self.channels.connect(self.info, ("a", "b"))
         kernel = self.kernel()
         kernel.failing = True
         await until(lambda: self.observer.failed, "it fails")
         self.assertEqual(self.observer.failed, (0, "E: e"))
-        client = Client()
+        client = FakeClient()
         self.request(self.channels.attach("s", client))
         kinds = [msg_type for _, msg_type in kernel.requests]
         self.assertEqual(kinds.count("execute_request"), 1)
-        self.assertEqual((client.got, self.observer.ready), ([], 0))
+        self.assertEqual((client.messages, self.observer.ready), ([], 0))
 
     async def test_most_away(self) -> None:
         """
-        Nobody can make the gateway keep something for any number of clients.
+        The number of clients that messages are kept for has a limit.
         """
-        self.patch(channels_module, "MOST_AWAY", 2)
+        self.open(RelayLimits(max_away_clients=2))
         self.channels.connect(self.info)
         self.kernel()
         await self.ready()
         holds = []
         for name in ("a", "b", "c", "d"):
-            client = Client()
+            client = FakeClient()
             hold = self.channels.attach(name, client)
             holds.append(hold)
             hold.detach(client)
         for name, hold, kept in zip("abcd", holds, (False, False, True, True), strict=True):
-            self.assertEqual(self.channels.attach(name, Client()) is hold, kept, name)
+            self.assertEqual(self.channels.attach(name, FakeClient()) is hold, kept, name)
 
     async def test_leaving(self) -> None:
         """
@@ -582,7 +531,7 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
-        client = Client()
+        client = FakeClient()
         attachment = self.channels.attach(None, client)
         self.request(attachment)
         await self.answered(client)
@@ -599,14 +548,14 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         self.kernel()
         await self.ready()
-        old, new = Client(), Client()
+        old, new = FakeClient(), FakeClient()
         attachment = self.channels.attach("s", old)
         self.request(attachment)
         self.assertIs(self.channels.attach("s", new), attachment)
         self.assertEqual(self.channels.connections, 1)
         self.assertEqual([code for code, _ in old.closed], [1000])
         await self.answered(new)
-        self.assertEqual(old.got, [])
+        self.assertEqual(old.messages, [])
 
     async def test_dismiss(self) -> None:
         """
@@ -615,9 +564,9 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
-        client = Client()
+        client = FakeClient()
         self.channels.attach("s", client)
-        self.channels.dismiss(1001, "bye")
+        self.channels.close_clients(1001, "bye")
         self.assertEqual(client.closed, [(1001, "bye")])
         self.channels.request_shutdown(False)
         await until(lambda: len(kernel.requests) == 2, "the request arrives")
@@ -629,7 +578,7 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
-        client = Client()
+        client = FakeClient()
         attachment = self.channels.attach("s", client)
         kernel.publish("shutdown_reply", b"{}", {"restart": False})
         self.channels.close(1000, "Kernel shut down")
@@ -651,30 +600,30 @@ class ChannelsTests(TestCase):
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
-        client = Client()
+        client = FakeClient()
         attachment = self.channels.attach("s", client)
         attachment.pause()
         text = "x" * 1_000_000
         for _ in range(10):
             kernel.publish("stream", b"{}", {"text": text})
-        line = cast(Any, self.channels)._line
-        await until(lambda: line.iopub._paused, "output pauses")
+        process = cast(Any, self.channels)._process
+        await until(lambda: process.iopub._paused, "output pauses")
         attachment.resume()
-        await until(lambda: len(client.got) == 10, "everything arrives")
-        self.assertFalse(line.iopub._paused)
+        await until(lambda: len(client.messages) == 10, "everything arrives")
+        self.assertFalse(process.iopub._paused)
 
     async def test_a_client_that_does_not_read_is_not_waited_for(self) -> None:
         """
-        After a moment output is taken again, though nobody has caught up.
+        After a moment output is taken again, though no client has caught up.
         """
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
-        attachment = self.channels.attach("s", Client())
+        attachment = self.channels.attach("s", FakeClient())
         attachment.pause()
         text = "x" * 1_000_000
         for _ in range(10):
             kernel.publish("stream", b"{}", {"text": text})
         kernel.publish("status", b"{}", {"execution_state": "idle"})
-        count = len(self.observer.seen) + 11
-        await until(lambda: len(self.observer.seen) >= count, "everything is taken")
+        count = len(self.observer.messages) + 11
+        await until(lambda: len(self.observer.messages) >= count, "everything is taken")

@@ -23,9 +23,9 @@ from kgd.kernels.local.ports import PortLeases
 from kgd.protocol.connection_file import CurveKeys
 from kgd.protocol.messages import Buffer
 from kgd.relay.sockets import (
-    BULK,
     MAX_SOCKETS,
     TURN_MESSAGES,
+    ZERO_COPY_SIZE,
     KernelSocket,
     SocketFactory,
     new_curve_keys,
@@ -91,7 +91,7 @@ class SocketCase(TestCase):
 
     def new_address(self) -> str:
         """
-        :return: Where nobody listens yet.
+        :return: An address where no process listens yet.
         """
         # Not one of those that the system hands out: trying such a port again and again, a socket
         # would one day meet itself.
@@ -118,7 +118,7 @@ class SocketCase(TestCase):
         """
         connected: Deferred[None] = Deferred()
         connected.addTimeout(TIMEOUT, reactor)
-        socket = self.factory.deal(
+        socket = self.factory.connect_dealer(
             address, identity, self.inbox.received, lambda: connected.callback(None), self.ours
         )
         return socket, connected
@@ -164,7 +164,12 @@ class SocketTests(SocketCase):
         Large frames arrive whole, too.
         """
         publisher, _ = await self.subscribed()
-        message = [b"a", b"x" * (BULK - 1), b"y" * BULK, b"z" * (5 * BULK)]
+        message = [
+            b"a",
+            b"x" * (ZERO_COPY_SIZE - 1),
+            b"y" * ZERO_COPY_SIZE,
+            b"z" * (5 * ZERO_COPY_SIZE),
+        ]
         publisher.send_multipart(message)
         await self.inbox.when(1)
         self.assertEqual(self.inbox.messages, [message])
@@ -208,7 +213,7 @@ class SocketTests(SocketCase):
 
     async def test_send_before_the_kernel_listens(self) -> None:
         """
-        What is sent to where nobody listens yet arrives when somebody does, soon.
+        What is sent before the kernel listens arrives soon after it does.
         """
         address = self.new_address()
         socket, connected = self.dealer(address)
@@ -249,8 +254,10 @@ class SocketTests(SocketCase):
         kernel, address = self.kernel(zmq.ROUTER)
         socket, connected = self.dealer(address)
         await connected
-        socket.send([memoryview(b"abcdef")[2:4], b"", b"x" * (2 * BULK)])
-        self.assertEqual(await self.receive(kernel), [b"me", b"cd", b"", b"x" * (2 * BULK)])
+        socket.send([memoryview(b"abcdef")[2:4], b"", b"x" * (2 * ZERO_COPY_SIZE)])
+        self.assertEqual(
+            await self.receive(kernel), [b"me", b"cd", b"", b"x" * (2 * ZERO_COPY_SIZE)]
+        )
 
     async def test_a_receiver_that_fails(self) -> None:
         """
@@ -392,7 +399,7 @@ class CurveUnixSocketTests(CurveTests, UnixSocketTests):
 
 class EavesdropperTests(SocketCase):
     """
-    Somebody who reads what goes over the wire.
+    An attacker who reads the connection.
     """
 
     async def test_nothing_in_the_clear(self) -> None:

@@ -13,8 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import KernelStartFailed, Unavailable
-from kgd.execution.executor import ExecutionBatch
-from kgd.execution.outputs import CodeCell
+from kgd.execution.executor import CodeCell, ExecutionBatch
 from kgd.interfaces import Seed
 from kgd.personalities.notebook_http.worker_pool import (
     GRACE,
@@ -187,7 +186,7 @@ class WorkersTests(SynchronousTestCase):
         waiting = self.workers.lend()
         script.take()
         script.die()
-        self.assertIn("signal 9", run.lost)
+        self.assertIn("signal 9", run.loss_reason)
         worker.give_back(run)
         self.assertNoResult(waiting)
         self.clock.advance(0)

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from kgd import errors
 from kgd.interfaces import IKernel, StartRequest
+from kgd.testing.kernel_channels import FakeClient
 from tests.support.api import UNKNOWN, APITestCase
 
 NOTEBOOK = {"path": "a/b.ipynb", "type": "notebook", "name": "b"}
@@ -384,7 +385,7 @@ class SessionsAPITests(APITestCase):
         session = self.create()
         kernel_id = session["kernel"]["id"]
         channels = self.kernels.get(kernel_id).channels
-        client: Any = object()
+        client = FakeClient()
         attachment = channels.attach("a", client)
         self.assertEqual(self.sessions()[0]["kernel"]["connections"], 1)
         self.request("POST", f"/api/kernels/{kernel_id}/restart")

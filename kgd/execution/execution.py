@@ -1,0 +1,191 @@
+"""
+One request to a kernel and what comes back of it, up to its reply and its idle status.
+
+The probe, the seed and the executor all wait like this: a reply and the output of its request come
+on different sockets, so neither tells that the other has arrived.
+
+Format: https://jupyter-client.readthedocs.io/en/stable/messaging.html#execute
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from kgd.errors import JSON_ERRORS
+from kgd.protocol.json import read_lenient_json
+from kgd.protocol.message_types import INPUT_REQUEST
+from kgd.protocol.messages import Buffer, ClientMessage, KernelMessage, read_execution_state
+from kgd.protocol.outputs import Failed
+
+#: The names of errors in replies that the gateway gives in place of a process that has ended.
+KERNEL_GONE_ENAMES = ("KernelDied", "KernelRestarted")
+
+_Content = TypeVar("_Content")
+
+
+def read_content(
+    decoder: msgspec.json.Decoder[_Content], content: Buffer, default: _Content
+) -> _Content:
+    """
+    Read the content of a message, which may be JSON as Python writes it.
+
+    :return: ``default`` if it cannot be read.
+    """
+    try:
+        return decoder.decode(content)
+    except JSON_ERRORS:
+        pass
+    try:
+        return msgspec.convert(read_lenient_json(content), type(default))
+    except (ValueError, *JSON_ERRORS):
+        return default
+
+
+class Reply(msgspec.Struct):
+    """
+    What a reply or an ``error`` message says of how a request ended.
+
+    :ivar status: ``ok``, ``error`` or ``aborted``.
+    """
+
+    status: str = "error"
+    ename: str = "Error"
+    evalue: str = ""
+
+
+_REPLY = msgspec.json.Decoder(Reply)
+
+
+class OutputReceiver(Protocol):
+    """
+    Takes the output of one execution.
+    """
+
+    def received(self, message: KernelMessage) -> None:
+        """
+        Take a message from iopub that is not a status.
+        """
+
+
+class Execution:
+    """
+    A request that a kernel works on.
+
+    :ivar request: As it was sent.
+    :ivar reply: What the kernel replied, or ``None`` as long as it did not.
+    :ivar is_idle: Whether the kernel has published that it is done with the request.
+    :ivar error: The error that was published or replied first, if any.
+    :ivar changed: Called after each message that belongs to the request.
+    :param output: Takes what the request prints and displays; by default it is dropped.
+    """
+
+    __slots__ = ("_output", "changed", "error", "is_idle", "reply", "request")
+
+    def __init__(
+        self,
+        request: ClientMessage,
+        changed: Callable[[Execution], Any],
+        output: OutputReceiver | None = None,
+    ) -> None:
+        self.request = request
+        self.changed = changed
+        self.reply: Reply | None = None
+        self.is_idle = False
+        self.error: Failed | None = None
+        self._output = output
+
+    @property
+    def msg_id(self) -> str:
+        """
+        The id of the request.
+        """
+        return self.request.msg_id
+
+    @property
+    def status(self) -> str:
+        """
+        The status of the reply, or an empty string as long as there is none.
+        """
+        return self.reply.status if self.reply is not None else ""
+
+    @property
+    def is_done(self) -> bool:
+        """
+        Whether nothing more will come of it. Kernels do not publish that they are idle after a
+        request that they have aborted.
+        """
+        return self.reply is not None and (self.is_idle or self.reply.status == "aborted")
+
+    def received(self, message: KernelMessage) -> None:
+        """
+        Take a message that belongs to the request.
+        """
+        msg_type = message.header.msg_type
+        if message.channel != "iopub":
+            if msg_type != INPUT_REQUEST:
+                self.reply = self._report(message)
+        elif msg_type == "status":
+            if read_execution_state(message.parts[3]) == "idle":
+                self.is_idle = True
+        elif msg_type == "error":
+            self._report(message)
+        elif self._output is not None:
+            self._output.received(message)
+
+    def _report(self, message: KernelMessage) -> Reply:
+        unreadable = Reply(evalue="what the kernel replied cannot be read")
+        reply = read_content(_REPLY, message.parts[3], unreadable)
+        if reply.status == "aborted":
+            reply.ename = "Aborted"
+        if reply.status != "ok" and self.error is None:
+            self.error = Failed(ename=reply.ename, evalue=reply.evalue)
+        return reply
+
+    def fail(self, reason: str) -> None:
+        """
+        End it, because the kernel cannot.
+        """
+        self.reply = Reply(ename=KERNEL_GONE_ENAMES[0], evalue=reason)
+        self.is_idle = True
+        self.error = Failed(ename=self.reply.ename, evalue=reason)
+
+
+class ExecutionTracker:
+    """
+    Sends requests to a kernel, and gives each message to the execution that it belongs to.
+
+    :param send: Passes a request on to the kernel.
+    """
+
+    def __init__(self, send: Callable[[ClientMessage], None]) -> None:
+        self._send = send
+        self._running: dict[str, Execution] = {}
+
+    def start(self, execution: Execution) -> None:
+        """
+        Send the request of an execution.
+        """
+        self._running[execution.msg_id] = execution
+        self._send(execution.request)
+
+    def received(self, message: KernelMessage) -> None:
+        """
+        Take a message of the kernel; one that belongs to no execution is ignored.
+        """
+        execution = self._running.get(message.parent.msg_id)
+        if execution is None:
+            return
+        execution.received(message)
+        if execution.is_done:
+            del self._running[execution.msg_id]
+        execution.changed(execution)
+
+    def take_all(self) -> list[Execution]:
+        """
+        :return: The executions that are not done; they get no more messages.
+        """
+        running, self._running = self._running, {}
+        return list(running.values())
