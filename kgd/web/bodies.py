@@ -48,10 +48,10 @@ def read_body(request: Any, kind: type[T], untold: Set[str] = frozenset()) -> T 
     try:
         return msgspec.convert(value, kind | None)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(_describe(error, untold)) from None
+        raise InvalidRequest(_describe(error, value, untold)) from None
 
 
-def _describe(error: msgspec.ValidationError, untold: Set[str]) -> str:
+def _describe(error: msgspec.ValidationError, body: Any, untold: Set[str]) -> str:
     """
     :return: Which field must have which type.
     """
@@ -62,5 +62,10 @@ def _describe(error: msgspec.ValidationError, untold: Set[str]) -> str:
     if field in untold:
         return ""
     if field.endswith("[...]"):
-        field = f"each value in {field.removesuffix('[...]')}"
+        # msgspec does not say which value of an object has the wrong type.
+        field = field.removesuffix("[...]")
+        for segment in field.split("."):
+            body = body[segment]
+        name = next((name for name, value in body.items() if not isinstance(value, str)), "...")
+        field = f"the value of {name} in {field}"
     return f"{field} must be {_TYPES[found[1]]}"

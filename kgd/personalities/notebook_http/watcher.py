@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from kgd.observability.logs import make_logger
@@ -33,7 +33,7 @@ class Watcher:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         paths: Callable[[], Iterable[Path]],
         changed: Callable[[set[Path]], None],
     ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from kgd.errors import GatewayError, NoSuchKernel, Unavailable
@@ -75,7 +75,7 @@ class Worker:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         kernels: IKernels,
         options: WorkerOptions,
         ready: Callable[[Worker], None],
@@ -297,7 +297,7 @@ class Workers:
     All workers of a notebook, and the requests that wait for one.
     """
 
-    def __init__(self, reactor: Any, kernels: IKernels, options: WorkerOptions) -> None:
+    def __init__(self, reactor: IReactorTime, kernels: IKernels, options: WorkerOptions) -> None:
         self._reactor = reactor
         self._options = options
         self._all = [

@@ -152,18 +152,18 @@ class MetricsAPI:
             yield counter(name, text, values, by_spec)
 
     def _of_clients(self) -> Families:
-        figures = [kernel.channels.client_stats() for kernel in self._gateway.kernels.list()]
-        present = sum(each.present for each in figures)
+        stats = [kernel.channels.client_stats() for kernel in self._gateway.kernels.list()]
+        present = sum(each.present for each in stats)
         yield gauge("kgd_websocket_connections", "Open WebSockets", {(): present})
         yield gauge(
             "kgd_attachments",
             "Clients of kernels: connected ones, and those that may come back",
-            {("present",): present, ("away",): sum(each.away for each in figures)},
+            {("present",): present, ("away",): sum(each.away for each in stats)},
             ["state"],
         )
         for name, text, count in (
-            ("messages", "Messages that wait for clients", sum(each.messages for each in figures)),
-            ("bytes", "Bytes that wait for clients", sum(each.size for each in figures)),
+            ("messages", "Messages that wait for clients", sum(each.messages for each in stats)),
+            ("bytes", "Bytes that wait for clients", sum(each.size for each in stats)),
         ):
             yield gauge(f"kgd_queued_{name}", text, {(): count})
 

@@ -15,7 +15,12 @@ from enum import Enum, auto
 from io import BytesIO
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, ISSLTransport
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IReactorTime,
+    ISSLTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -526,7 +531,7 @@ class GatewaySite(Site):
         self,
         settings: Settings,
         root: RootResource,
-        reactor: Any,
+        reactor: IReactorTime,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from typing import Any
 import txaio
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import SWITCHING as SWITCHING_PROTOCOLS
@@ -375,7 +375,11 @@ class KernelWebSocketFactory(WebSocketServerFactory):
     noisy = False
 
     def __init__(
-        self, reactor: Any, settings: Settings, counters: Counters, open_sockets: OpenSockets
+        self,
+        reactor: IReactorTime,
+        settings: Settings,
+        counters: Counters,
+        open_sockets: OpenSockets,
     ) -> None:
         super().__init__(reactor=reactor, server="")  # type: ignore[no-untyped-call]
         self.counters = counters

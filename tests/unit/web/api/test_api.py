@@ -488,7 +488,7 @@ class KernelsTests(APITestCase):
         for env in others:
             self.assertError(self.request("POST", "/api/kernels", {"env": env}), 400, "")
         for body, text in (
-            ({"env": {"A": 1}}, "each value in env must be a string"),
+            ({"env": {"B": "1", "A": 1}}, "the value of A in env must be a string"),
             ({"name": 5}, "name must be a string"),
             ({"path": []}, "path must be a string"),
             ({"kernel_id": {}}, "kernel_id must be a string"),
