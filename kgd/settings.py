@@ -17,7 +17,7 @@ MEBIBYTE = 1024 * KIBIBYTE
 MAX_SIZE = 2**62
 
 
-def normalized_base_url(text: str) -> str:
+def normalize_base_url(text: str) -> str:
     """
     Normalize a base URL to the form that routing and links use.
 
@@ -83,7 +83,7 @@ class Settings:
     client_ca: str = ""
     tls_min: str = "1.2"
     tls_handshake_timeout: float = 10.0
-    base_url: str = attrs.field(default="", converter=normalized_base_url)
+    base_url: str = attrs.field(default="", converter=normalize_base_url)
     auth_token: str = attrs.field(default="", repr=False)
     auth_token_file: str = ""
     auth_token_env: str = ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 
-from kgd.auth.token import with_credential
+from kgd.auth.token import with_token_credential
 from kgd.config.plugin_options import options_with
 from kgd.daemon.log import log_writer
 from kgd.daemon.parent import ParentProcess
@@ -27,7 +27,7 @@ from kgd.fetching.notebooks import split_prefix
 from kgd.gateway.service import Gateway
 from kgd.observability.logs import make_logger, set_level
 from kgd.observability.scrubbing import Scrubber, passwords_in
-from kgd.personalities.loader import plugins
+from kgd.personalities.loader import plugin_makers
 
 if TYPE_CHECKING:
     from kgd.config.command_line import Options as CommandLine
@@ -42,7 +42,7 @@ def Options() -> CommandLine:
     """
     :return: The options after ``twistd kgd``.
     """
-    return options_with(plugins())
+    return options_with(plugin_makers())
 
 
 def makeService(options: CommandLine) -> IService:
@@ -54,7 +54,7 @@ def makeService(options: CommandLine) -> IService:
     # Twisted uses the wall clock. When that is set back, no timer fires until it has caught up;
     # when it is set forward, all timers fire at once.
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
-    settings = with_credential(options.settings, os.environ)
+    settings = with_token_credential(options.settings, os.environ)
     set_level(settings.log_level)
     for remark in options.remarks:
         _log.warn("{remark}", remark=remark)

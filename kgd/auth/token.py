@@ -18,21 +18,20 @@ from kgd.errors import ConfigurationError, describe_read_error
 from kgd.observability.scrubbing import Scrubber
 from kgd.settings import Settings
 
-CREDENTIALS = "CREDENTIALS_DIRECTORY"
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 #: The systemd credential that holds the token if no option names another source.
-CREDENTIAL = "kgd-auth-token"
-LARGEST_FILE = 64 * 1024  # bytes
+TOKEN_CREDENTIAL = "kgd-auth-token"  # noqa: S105 - its name, not the token
+MAX_TOKEN_FILE = 64 * 1024  # bytes
 
 
-def with_credential(settings: Settings, environ: Mapping[str, str]) -> Settings:
+def with_token_credential(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """
-    :return: The settings; if they have no token, and the credential :py:data:`CREDENTIAL` exists,
-        they name it.
+    :return: The settings; without a token, they name :py:data:`TOKEN_CREDENTIAL` if it exists.
     """
-    directory = environ.get(CREDENTIALS)
-    if settings.needs_token or not directory or not Path(directory, CREDENTIAL).exists():
+    directory = environ.get(CREDENTIALS_VARIABLE)
+    if settings.needs_token or not directory or not Path(directory, TOKEN_CREDENTIAL).exists():
         return settings
-    return attrs.evolve(settings, auth_token_credential=CREDENTIAL)
+    return attrs.evolve(settings, auth_token_credential=TOKEN_CREDENTIAL)
 
 
 class AuthToken:
@@ -58,7 +57,7 @@ class AuthToken:
         self._value = settings.auth_token.encode("utf-8")
         self.scrubber = Scrubber([settings.auth_token])
         self._on_secret = on_secret
-        self._changed: list[Callable[[], None]] = []
+        self._change_callbacks: list[Callable[[], None]] = []
 
     @property
     def is_needed(self) -> bool:
@@ -90,7 +89,7 @@ class AuthToken:
         """
         Call a function whenever the token changes.
         """
-        self._changed.append(callback)
+        self._change_callbacks.append(callback)
 
     def load(self) -> bool:
         """
@@ -111,7 +110,7 @@ class AuthToken:
             return False
         was_known, self._value = bool(self._value), value
         if was_known:
-            for callback in self._changed:
+            for callback in self._change_callbacks:
                 callback()
         return was_known
 
@@ -126,29 +125,29 @@ class AuthToken:
             "--auth-token-env": settings.auth_token_env,
             "--auth-token-credential": settings.auth_token_credential,
         }
-        given = [option for option, value in sources.items() if value]
-        if len(given) > 1:
+        options = [option for option, value in sources.items() if value]
+        if len(options) > 1:
             raise ConfigurationError(
-                f"{' and '.join(given)} exclude each other; give only one of them"
+                f"{' and '.join(options)} are all given; give only one of them"
             )
-        (option,) = given
+        (option,) = options
         if option == "--auth-token":
             return settings.auth_token
         if option == "--auth-token-env":
-            return _checked(
+            return _check_token(
                 self._environ.get(settings.auth_token_env, ""),
                 f"the variable {settings.auth_token_env}, which --auth-token-env names,",
             )
         if option == "--auth-token-file":
             return _read_file(Path(settings.auth_token_file), option)
-        return _read_file(self._credential(settings.auth_token_credential), option)
+        return _read_file(self._credential_path(settings.auth_token_credential), option)
 
-    def _credential(self, name: str) -> Path:
-        directory = self._environ.get(CREDENTIALS)
+    def _credential_path(self, name: str) -> Path:
+        directory = self._environ.get(CREDENTIALS_VARIABLE)
         if not directory:
             raise ConfigurationError(
-                f"--auth-token-credential={name} needs ${CREDENTIALS}, which is not set; add "
-                f"LoadCredential={name}:/path to the systemd unit"
+                f"--auth-token-credential={name} needs ${CREDENTIALS_VARIABLE}, which is not set; "
+                f"add LoadCredential={name}:/path to the systemd unit"
             )
         if name in (".", "..") or os.sep in name:
             raise ConfigurationError(
@@ -162,18 +161,18 @@ def _read_file(path: Path, option: str) -> str:
     where = f"{path}, which {option} names,"
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(MAX_TOKEN_FILE + 1)
     except OSError as error:
         raise ConfigurationError(f"{where} {describe_read_error(error)}") from None
-    if len(content) > LARGEST_FILE:
-        raise ConfigurationError(f"{where} has more than {LARGEST_FILE} bytes")
+    if len(content) > MAX_TOKEN_FILE:
+        raise ConfigurationError(f"{where} has more than {MAX_TOKEN_FILE} bytes")
     try:
-        return _checked(content.decode("utf-8"), where)
+        return _check_token(content.decode("utf-8"), where)
     except UnicodeDecodeError:
         raise ConfigurationError(f"{where} is not UTF-8") from None
 
 
-def _checked(text: str, where: str) -> str:
+def _check_token(text: str, where: str) -> str:
     """
     :raises kgd.errors.ConfigurationError: unless the text is a token that a client can send.
     """

@@ -4,7 +4,7 @@ The table of kgd's options: the command line, variables, files and the manual fo
 
 from __future__ import annotations
 
-from kgd.auth.token import CREDENTIAL
+from kgd.auth.token import TOKEN_CREDENTIAL
 from kgd.config.table import Option, Table, grouped
 from kgd.config.types import (
     counts,
@@ -133,7 +133,7 @@ _AUTHENTICATION = grouped(
     Option(
         "auth-token-credential",
         "Name of the systemd credential that holds the token. Without any of these options, a "
-        f"credential with the name {CREDENTIAL} is used if there is one.",
+        f"credential with the name {TOKEN_CREDENTIAL} is used if there is one.",
         text.with_metavar("NAME"),
     ),
     Option(

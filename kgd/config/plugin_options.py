@@ -22,13 +22,13 @@ from kgd.config.types import OptionType, hidden
 from kgd.endpoints.addresses import absolute_path
 from kgd.errors import ConfigurationError
 from kgd.interfaces import IPersonalityMaker
-from kgd.personalities.loader import option_rows, plugins
+from kgd.personalities.loader import get_options, plugin_makers
 from kgd.settings import Settings
 
 
 def _rows(maker: IPersonalityMaker) -> Iterator[Option]:
     prefix = maker.name.replace("_", "-")
-    for row in option_rows(maker) or ():
+    for row in get_options(maker) or ():
         yield Option(
             f"{prefix}-{row.name}",
             row.help,
@@ -102,7 +102,7 @@ def settings_from(
     :raises kgd.errors.ConfigurationError: for a value that is not valid; it names the value and its
         place.
     """
-    table = table_with(plugins())
+    table = table_with(plugin_makers())
     try:
         sources = [
             from_mapping(values or {}, table, "the settings have", "in the settings"),

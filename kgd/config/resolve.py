@@ -13,7 +13,7 @@ import attrs
 
 from kgd.config.sources import ON_COMMAND_LINE, ConfigSource, SourcedValue, value_error
 from kgd.config.table import Option, Table
-from kgd.personalities.loader import normalized
+from kgd.personalities.loader import normalize_api_name
 from kgd.settings import CORS, Settings
 
 _OPTION = re.compile(r"--([a-z][a-z-]*)")
@@ -81,7 +81,7 @@ def resolve(table: Table, *sources: ConfigSource) -> Resolution:
         del values["default_kernel_name"]
     values.setdefault("root_dir", os.getcwd())
     settings = Settings(cors=CORS(**cors), **values)
-    chosen = by_personality.get(normalized(settings.api), {})
+    chosen = by_personality.get(normalize_api_name(settings.api), {})
     effective = [
         (
             option,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kgd.observability.logs import is_logged
-from kgd.personalities.loader import normalized
+from kgd.personalities.loader import normalize_api_name
 from kgd.settings import Settings
 
 # Something to ask for that every personality has, and something more telling that some have.
@@ -32,7 +32,7 @@ def how_to_try(settings: Settings, url: str) -> str:
         base = f"http://localhost{settings.base_url}"
     if settings.client_ca and base.startswith("https:"):
         words += ["--cert", "YOUR_CERTIFICATE"]
-    api = normalized(settings.api)
+    api = normalize_api_name(settings.api)
     if api == "notebook_http" and not is_local:
         if settings.needs_token:
             return f"open {base}/_api/docs?token= in a browser, with the token at its end"

@@ -33,7 +33,7 @@ from kgd.listening.listeners import Listeners
 from kgd.listening.port_file import PortFile
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
-from kgd.personalities.loader import load
+from kgd.personalities.loader import load_personality
 from kgd.protocol.rfc6455 import GOING_AWAY
 from kgd.settings import Settings
 from kgd.web.mounted import MountedResource
@@ -210,7 +210,7 @@ class Gateway(Service):
             context.runtime.open()
             context.audit.open()
             components.relay.start()
-            self._personality = load(settings.api, context)
+            self._personality = load_personality(settings.api, context)
             await maybeDeferred(self._personality.start)
             root = RootResource(
                 settings,

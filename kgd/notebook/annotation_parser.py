@@ -21,9 +21,9 @@ from collections.abc import Iterator
 import attrs
 
 from kgd.notebook.api import VERBS, Cell, NotebookAPI, NotebookSource
-from kgd.notebook.endpoints import MEDIA_TYPE, Draft, make_endpoints, numbered
+from kgd.notebook.endpoints import MEDIA_TYPE_PATTERN, HandlerDraft, cell_label, make_endpoints
 from kgd.notebook.markdown import Description, read_description
-from kgd.notebook.prefixes import KNOWN, USUAL
+from kgd.notebook.prefixes import DEFAULT_PREFIX, KNOWN_PREFIXES
 
 _ANNOTATION = (
     rf"[ \t]+(?P<response>ResponseInfo[ \t]+)?(?P<verb>{'|'.join(VERBS)})[ \t]+(?P<target>/.*)"
@@ -31,7 +31,7 @@ _ANNOTATION = (
 _TARGET = re.compile(
     r"(?P<path>.*?)"
     r"(?P<streams>[ \t]+streamed)?"
-    rf"(?:[ \t]+as[ \t]+(?P<types>{MEDIA_TYPE}(?:[ \t]*,[ \t]*{MEDIA_TYPE})*))?"
+    rf"(?:[ \t]+as[ \t]+(?P<types>{MEDIA_TYPE_PATTERN}(?:[ \t]*,[ \t]*{MEDIA_TYPE_PATTERN})*))?"
 )
 # More than an annotation may have: other blanks, other cases, other languages' comments.
 _NEAR_MISS = (
@@ -54,17 +54,17 @@ class Annotation:
     streams: bool = False
 
 
-def read_annotation(source: str, prefix: str = USUAL) -> Annotation | None:
+def read_annotation(source: str, prefix: str = DEFAULT_PREFIX) -> Annotation | None:
     """
     :param source: Of a code cell.
     :param prefix: What a comment begins with.
     :return: ``None`` when the cell does not begin with an annotation.
     """
     found = re.match(re.escape(prefix) + _ANNOTATION, source)
-    return found and _annotation(found)
+    return found and _read_match(found)
 
 
-def _annotation(found: re.Match[str]) -> Annotation:
+def _read_match(found: re.Match[str]) -> Annotation:
     target = _TARGET.fullmatch(found["target"].strip())
     assert target is not None, "the path takes what nothing else takes"
     types = target["types"] or ""
@@ -72,12 +72,12 @@ def _annotation(found: re.Match[str]) -> Annotation:
         response=found["response"] is not None,
         verb=found["verb"],
         path=target["path"],
-        produces=tuple(re.findall(MEDIA_TYPE, types.lower())),
+        produces=tuple(re.findall(MEDIA_TYPE_PATTERN, types.lower())),
         streams=target["streams"] is not None,
     )
 
 
-def is_api_cell(source: str, prefix: str = USUAL) -> bool:
+def is_api_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
     """
     Whether a cell's output is the answer to requests.
     """
@@ -85,7 +85,7 @@ def is_api_cell(source: str, prefix: str = USUAL) -> bool:
     return annotation is not None and not annotation.response
 
 
-def is_response_cell(source: str, prefix: str = USUAL) -> bool:
+def is_response_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
     """
     Whether a cell makes the headers and the status of an answer.
     """
@@ -93,7 +93,9 @@ def is_response_cell(source: str, prefix: str = USUAL) -> bool:
     return annotation is not None and annotation.response
 
 
-def endpoint_and_verb(source: str, prefix: str = USUAL) -> tuple[str, str] | tuple[None, None]:
+def endpoint_and_verb(
+    source: str, prefix: str = DEFAULT_PREFIX
+) -> tuple[str, str] | tuple[None, None]:
     """
     :return: What a cell is the answer to, if it is.
     """
@@ -103,16 +105,16 @@ def endpoint_and_verb(source: str, prefix: str = USUAL) -> tuple[str, str] | tup
     return annotation.path, annotation.verb
 
 
-def near_miss(source: str, prefix: str = USUAL) -> str | None:
+def near_miss(source: str, prefix: str = DEFAULT_PREFIX) -> str | None:
     """
     :param source: Of a cell without an annotation.
     :return: The annotation that its author may have meant, as it should be written.
     """
-    prefixes = "|".join(map(re.escape, {prefix, *KNOWN}))
+    prefixes = "|".join(map(re.escape, {prefix, *KNOWN_PREFIXES}))
     found = re.match(_NEAR_MISS.format(prefixes), source, re.IGNORECASE)
     if found is None:
         return None
-    annotation = _annotation(found)
+    annotation = _read_match(found)
     verb = annotation.verb.upper()
     if verb not in (*VERBS, "HEAD"):
         return None
@@ -141,11 +143,11 @@ class AnnotationParser:
         :raises kgd.errors.InvalidNotebook: when one cannot be served as annotated.
         """
         prefix = source.comment_prefix
-        drafts: dict[tuple[str, str], Draft] = {}
+        drafts: dict[tuple[str, str], HandlerDraft] = {}
         responses: list[tuple[Annotation, Cell]] = []
         seed: list[tuple[int, str]] = []
         warnings: list[str] = []
-        for above, cell in zip((None, *source.cells), source.cells, strict=False):
+        for previous, cell in zip((None, *source.cells), source.cells, strict=False):
             if cell.kind != "code":
                 continue
             annotation = read_annotation(cell.source, prefix)
@@ -159,10 +161,10 @@ class AnnotationParser:
                 warnings += _path_warning(cell, annotation.path)
                 draft = drafts.setdefault(
                     (annotation.path, annotation.verb),
-                    Draft(
+                    HandlerDraft(
                         path=annotation.path,
                         verb=annotation.verb,
-                        description=_description(above),
+                        description=_description_in(previous),
                     ),
                 )
                 draft.cells.append(cell)
@@ -174,25 +176,25 @@ class AnnotationParser:
                 answered.responses.append(cell)
             else:
                 warnings.append(
-                    f"{numbered([cell])}: this ResponseInfo is not used, because no cell is "
+                    f"{cell_label([cell])}: this ResponseInfo is not used, because no cell is "
                     f"annotated with {annotation.verb} {annotation.path}"
                 )
         endpoints, more = make_endpoints(drafts.values())
         return NotebookAPI(endpoints=endpoints, seed=tuple(seed), warnings=(*warnings, *more))
 
 
-def _description(above: Cell | None) -> Description:
-    if above is None or above.kind != "markdown":
+def _description_in(previous: Cell | None) -> Description:
+    if previous is None or previous.kind != "markdown":
         return Description()
-    return read_description(above.source)
+    return read_description(previous.source)
 
 
 def _near_miss_warning(cell: Cell, prefix: str) -> Iterator[str]:
-    meant = near_miss(cell.source, prefix)
-    if meant is not None:
+    suggestion = near_miss(cell.source, prefix)
+    if suggestion is not None:
         yield (
-            f"{numbered([cell])} is no endpoint, and runs when a kernel starts; if it should be "
-            f'one, it has to begin with "{meant}" (nothing before it; HEAD comes with GET by '
+            f"{cell_label([cell])} is no endpoint, and runs when a kernel starts; if it should be "
+            f'one, it has to begin with "{suggestion}" (nothing before it; HEAD comes with GET by '
             "itself)"
         )
 
@@ -200,6 +202,6 @@ def _near_miss_warning(cell: Cell, prefix: str) -> Iterator[str]:
 def _path_warning(cell: Cell, path: str) -> Iterator[str]:
     if re.search(r"[\s?#]", path):
         yield (
-            f'{numbered([cell])}: all of "{path}" is the path; what does not belong to it, like '
+            f'{cell_label([cell])}: all of "{path}" is the path; what does not belong to it, like '
             "a remark or a query, has to go"
         )

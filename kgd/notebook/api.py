@@ -143,10 +143,10 @@ class Response:
 
     :ivar headers: ``Content-Type`` among them, without ``Content-Length``; the values are Latin-1,
         without line breaks.
-    :ivar fault: What the notebook's author should mend, if that is why it is answered like this.
+    :ivar author_error: A mistake of the notebook's author, if that is the reason for this response.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = attrs.field(repr=False)
-    fault: str = ""
+    author_error: str = ""

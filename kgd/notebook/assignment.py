@@ -12,24 +12,26 @@ import json
 from collections.abc import Callable
 
 #: The variable in which a cell finds its request; with IPython, also a key of the metadata.
-NAME = "REQUEST"
-_FROM_METADATA = f'{NAME} = get_ipython().get_parent()["metadata"]["{NAME}"]'
+REQUEST_VARIABLE = "REQUEST"
+_METADATA_ASSIGNMENT = (
+    f'{REQUEST_VARIABLE} = get_ipython().get_parent()["metadata"]["{REQUEST_VARIABLE}"]'
+)
 
 # Each of these makes a double-quoted string do something in some language; JSON does without them.
-_SUSPECT = str.maketrans({char: f"\\u{ord(char):04x}" for char in "!#$%&@`"})
+_ESCAPED_CHARACTERS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "!#$%&@`"})
 
 
-def statement(language: str, text: str) -> str:
+def assign_request(language: str, text: str) -> str:
     """
     :param language: As the notebook's ``language_info`` calls it; may be empty.
     :param text: JSON in printable ASCII.
     :return: What assigns a string to ``REQUEST`` that is ``text``, or the same JSON written
         otherwise.
     """
-    return _STATEMENTS.get(language.lower(), _cautious)(text)
+    return _BY_LANGUAGE.get(language.lower(), _escaped)(text)
 
 
-def with_metadata(source: str) -> str | None:
+def assign_from_metadata(source: str) -> str | None:
     """
     Let a cell of IPython's set ``REQUEST`` itself, from the metadata of the request that runs it.
     That takes half of the time that two executions take. A kernel also keeps the text of all code
@@ -41,17 +43,17 @@ def with_metadata(source: str) -> str | None:
     first, newline, rest = source.partition("\n")
     if not first.startswith("#") or "__future__" in rest:
         return None
-    return f"{_FROM_METADATA}{newline}{rest}"
+    return f"{_METADATA_ASSIGNMENT}{newline}{rest}"
 
 
-def _plain(text: str) -> str:
+def _double_quoted(text: str) -> str:
     # Nothing but \" and \\ is escaped in it, which all these languages understand alike.
     return "REQUEST = " + json.dumps(text)
 
 
-def _cautious(text: str) -> str:
+def _escaped(text: str) -> str:
     # We do not know the language: what may be special in it is written as JSON's escapes.
-    return _plain(text.translate(_SUSPECT))
+    return _double_quoted(text.translate(_ESCAPED_CHARACTERS))
 
 
 def _shell(text: str) -> str:
@@ -74,20 +76,20 @@ def _ruby(text: str) -> str:
     return f"REQUEST = {_single_quoted(text)}"
 
 
-def _doubled(text: str) -> str:
+def _quotes_doubled(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
 def _powershell(text: str) -> str:
-    return f"$REQUEST = {_doubled(text)}"
+    return f"$REQUEST = {_quotes_doubled(text)}"
 
 
 def _matlab(text: str) -> str:
-    return f"REQUEST = {_doubled(text)}"
+    return f"REQUEST = {_quotes_doubled(text)}"
 
 
 def _julia(text: str) -> str:
-    return _plain(text).replace("$", "\\$")
+    return _double_quoted(text).replace("$", "\\$")
 
 
 def _tcl(text: str) -> str:
@@ -102,8 +104,8 @@ _C_LIKE = (
     "lua", "swift",
 )  # fmt: skip
 
-_STATEMENTS: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys(_C_LIKE, _plain),
+_BY_LANGUAGE: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys(_C_LIKE, _double_quoted),
     **dict.fromkeys(("bash", "sh", "zsh", "ksh", "dash"), _shell),
     **dict.fromkeys(("perl", "raku", "perl6"), _perl),
     "php": _php,

@@ -11,17 +11,17 @@ import attrs
 from kgd.errors import InvalidNotebook
 from kgd.notebook.api import Cell, Endpoint, Handler, NotebookAPI
 from kgd.notebook.markdown import Description
-from kgd.notebook.routing import compile_path, ordered
+from kgd.notebook.routing import compile_path, sort_paths
 
 #: A media type, as a regular expression.
-MEDIA_TYPE = r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+"
+MEDIA_TYPE_PATTERN = r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+"
 
 #: What can be sent piece by piece as it is printed.
-STREAMABLE = ("text/plain", "text/event-stream")
+STREAMABLE_TYPES = ("text/plain", "text/event-stream")
 
 
 @attrs.define(kw_only=True)
-class Draft:
+class HandlerDraft:
     """
     What has been found of a handler so far.
 
@@ -38,7 +38,7 @@ class Draft:
     description: Description = attrs.Factory(Description)
 
 
-def make_endpoints(drafts: Iterable[Draft]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
+def make_endpoints(drafts: Iterable[HandlerDraft]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
     """
     :return: The endpoints in the order in which they are to be tried, and warnings.
     :raises kgd.errors.InvalidNotebook: when a draft cannot be served as it is; names its cells.
@@ -50,13 +50,13 @@ def make_endpoints(drafts: Iterable[Draft]) -> tuple[tuple[Endpoint, ...], tuple
     warnings += [
         f"{path} is never reached, since {other} takes the same requests and comes first; "
         "give their parameters the same names"
-        for path, other in shadowed(ordered(found)).items()
+        for path, other in find_shadowed(sort_paths(found)).items()
     ]
-    endpoints = tuple(Endpoint(path=path, handlers=found[path]) for path in ordered(found))
+    endpoints = tuple(Endpoint(path=path, handlers=found[path]) for path in sort_paths(found))
     return endpoints, tuple(warnings)
 
 
-def shadowed(paths: Iterable[str]) -> dict[str, str]:
+def find_shadowed(paths: Iterable[str]) -> dict[str, str]:
     """
     :param paths: In the order in which they are tried.
     :return: Those that are never reached, and what takes exactly the same requests before them.
@@ -66,8 +66,8 @@ def shadowed(paths: Iterable[str]) -> dict[str, str]:
     return {path: other for path, other in found.items() if other != path}
 
 
-def _make_handler(draft: Draft, warnings: list[str]) -> Handler:
-    where = numbered(draft.cells)
+def _make_handler(draft: HandlerDraft, warnings: list[str]) -> Handler:
+    where = cell_label(draft.cells)
     try:
         compile_path(draft.path)
     except InvalidNotebook as error:
@@ -77,19 +77,19 @@ def _make_handler(draft: Draft, warnings: list[str]) -> Handler:
     if draft.streams:
         produces = produces or ["text/plain"]
         for media_type in produces:
-            if media_type not in STREAMABLE:
+            if media_type not in STREAMABLE_TYPES:
                 raise InvalidNotebook(
-                    f"{where}: {media_type} cannot be streamed, only {' and '.join(STREAMABLE)} can"
+                    f"{where}: {media_type} cannot be streamed; use {' or '.join(STREAMABLE_TYPES)}"
                 )
         if responses:
             warnings.append(
-                f"{numbered(responses)}: this ResponseInfo is not used, because {draft.verb} "
+                f"{cell_label(responses)}: this ResponseInfo is not used, because {draft.verb} "
                 f"{draft.path} is streamed: its headers are sent before its code has run"
             )
             responses = []
     return Handler(
-        source=joined(draft.cells),
-        response=joined(responses) if responses else None,
+        source=join_sources(draft.cells),
+        response=join_sources(responses) if responses else None,
         cells=tuple(cell.number for cell in draft.cells),
         produces=tuple(produces),
         streams=draft.streams,
@@ -99,14 +99,14 @@ def _make_handler(draft: Draft, warnings: list[str]) -> Handler:
     )
 
 
-def joined(cells: Iterable[Cell]) -> str:
+def join_sources(cells: Iterable[Cell]) -> str:
     """
     :return: The sources, each followed by a newline.
     """
     return "".join(f"{cell.source}\n" for cell in cells)
 
 
-def numbered(cells: Sequence[Cell]) -> str:
+def cell_label(cells: Sequence[Cell]) -> str:
     """
     :return: What to call these cells in a message.
     """

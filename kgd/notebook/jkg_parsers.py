@@ -12,10 +12,10 @@ from kgd.errors import ConfigurationError, InvalidNotebook
 from kgd.notebook.api import VERBS, Endpoint, Handler, NotebookAPI, NotebookSource
 from kgd.notebook.routing import compile_path
 
-_METHODS = ("is_api_cell", "is_api_response_cell", "endpoints", "endpoint_responses")
+_REQUIRED_METHODS = ("is_api_cell", "is_api_response_cell", "endpoints", "endpoint_responses")
 
 
-class _LegacyCell(dict[str, Any]):
+class _NbformatCell(dict[str, Any]):
     """
     A cell as nbformat has it: some parsers ask for keys, others for attributes.
     """
@@ -27,7 +27,7 @@ class _LegacyCell(dict[str, Any]):
             raise AttributeError(name) from None
 
 
-class _Warnings(logging.Handler):
+class _WarningCollector(logging.Handler):
     """
     Keeps what a parser logs as a warning, or worse.
     """
@@ -40,7 +40,7 @@ class _Warnings(logging.Handler):
         self.texts.append(record.getMessage())
 
 
-class LegacyParser:
+class JKGParser:
     """
     Asks such a parser for what a parser of ours returns. Its endpoints are tried in its order.
 
@@ -66,7 +66,7 @@ class LegacyParser:
         :raises kgd.errors.InvalidNotebook: when the parser fails with this notebook, or finds a
             path that cannot be served.
         """
-        warnings = _Warnings()
+        warnings = _WarningCollector()
         # Not one of getLogger's, which would stay for ever and hand on to the root.
         log = logging.Logger(self._name)  # noqa: LOG001
         log.addHandler(warnings)
@@ -76,11 +76,11 @@ class LegacyParser:
             log=log,
             comment_prefix=source.comment_prefix,
             notebook_cells=[
-                _LegacyCell(cell_type=cell.kind, source=cell.source, metadata=_LegacyCell())
+                _NbformatCell(cell_type=cell.kind, source=cell.source, metadata=_NbformatCell())
                 for cell in source.cells
             ],
         )
-        for method in _METHODS:
+        for method in _REQUIRED_METHODS:
             if not callable(getattr(parser, method, None)):
                 raise ConfigurationError(
                     f"{self._name} is no cell parser: what create_parser() returns has no "
@@ -91,11 +91,11 @@ class LegacyParser:
         found = self._call(parser.endpoints, sources)
         responses = self._call(parser.endpoint_responses, sources)
         if not isinstance(responses, Mapping):
-            raise self._wrong("endpoint_responses", "a mapping of paths")
+            raise self._unusable("endpoint_responses", "a mapping of paths")
         api_cells = [cell for cell in code if self._call(parser.is_api_cell, cell.source)]
         endpoints = []
-        for path, handlers in self._pairs(found):
-            answers = self._sources("endpoint_responses", responses.get(path, {}))
+        for path, handlers in self._check_pairs(found):
+            answers = self._check_sources("endpoint_responses", responses.get(path, {}))
             endpoints.append(
                 Endpoint(
                     path=path,
@@ -105,7 +105,7 @@ class LegacyParser:
                             response=answers.get(verb),
                             cells=tuple(cell.number for cell in api_cells if cell.source in text),
                         )
-                        for verb, text in self._sources("endpoints", handlers).items()
+                        for verb, text in self._check_sources("endpoints", handlers).items()
                     },
                 )
             )
@@ -118,7 +118,7 @@ class LegacyParser:
                 and cell not in api_cells
                 and not self._call(parser.is_api_response_cell, cell.source)
             ),
-            document=self._document(parser),
+            document=self._swagger_document(parser),
             warnings=tuple(warnings.texts),
         )
 
@@ -131,41 +131,43 @@ class LegacyParser:
                 f"the cell parser {self._name} failed in {name}(): {type(error).__name__}: {error}"
             ) from error
 
-    def _wrong(self, method: str, expected: str) -> ConfigurationError:
+    def _unusable(self, method: str, expected: str) -> ConfigurationError:
         return ConfigurationError(
             f"the cell parser {self._name} is not usable: {method}() has to return {expected}"
         )
 
-    def _pairs(self, found: Any) -> Iterable[tuple[str, Any]]:
+    def _check_pairs(self, found: Any) -> Iterable[tuple[str, Any]]:
         """
         :return: Paths that can be served, and what there is for each.
         """
-        wrong = self._wrong("endpoints", "a list of pairs, a path and a mapping of verbs")
+        error = self._unusable("endpoints", "a list of pairs, a path and a mapping of verbs")
         try:
             pairs = [(path, handlers) for path, handlers in found]
         except (TypeError, ValueError):
-            raise wrong from None
+            raise error from None
         for path, _ in pairs:
             if not isinstance(path, str) or not path.startswith("/"):
-                raise wrong
+                raise error
             compile_path(path)
         return pairs
 
-    def _sources(self, method: str, handlers: Any) -> dict[str, str]:
+    def _check_sources(self, method: str, handlers: Any) -> dict[str, str]:
         """
         :return: Verb, in upper case, to source.
         """
-        wrong = self._wrong(method, f"a source for each verb, which is one of {', '.join(VERBS)}")
+        error = self._unusable(
+            method, f"a source for each verb, which is one of {', '.join(VERBS)}"
+        )
         if not isinstance(handlers, Mapping):
-            raise wrong
+            raise error
         sources = {}
         for verb, text in handlers.items():
             if not isinstance(verb, str) or verb.upper() not in VERBS or not isinstance(text, str):
-                raise wrong
+                raise error
             sources[verb.upper()] = text
         return sources
 
-    def _document(self, parser: Any) -> Mapping[str, Any] | None:
+    def _swagger_document(self, parser: Any) -> Mapping[str, Any] | None:
         """
         :return: The parser's own document. One without paths is only a frame for those that are
             found, and we have a frame.

@@ -56,7 +56,7 @@ def read_description(markdown: str) -> Description:
             prose.append(line)
             continue
         fence = opening["fence"]
-        block = _block(lines, fence)
+        block = _take_block(lines, fence)
         words = opening["info"].lower().split()
         role = next((word for word in words if word in examples), None)
         if role is None:
@@ -71,7 +71,7 @@ def read_description(markdown: str) -> Description:
     )
 
 
-def _block(lines: Iterator[str], fence: str) -> list[str]:
+def _take_block(lines: Iterator[str], fence: str) -> list[str]:
     """
     Take lines up to the closing fence, or all of them.
     """

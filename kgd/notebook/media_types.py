@@ -13,7 +13,7 @@ FORM = "application/x-www-form-urlencoded"
 MULTIPART_FORM = "multipart/form-data"
 
 # What is text although its name does not tell.
-_TEXTUAL = frozenset({
+_TEXTUAL_TYPES = frozenset({
     JSON, FORM, "application/ecmascript", "application/graphql", "application/javascript",
     "application/json-seq", "application/jsonl", "application/jsonlines", "application/ndjson",
     "application/sparql-query", "application/sql", "application/toml", "application/x-javascript",
@@ -42,17 +42,21 @@ def is_textual(kind: str) -> bool:
     """
     :param kind: As :py:func:`media_type` returns it.
     """
-    return kind.startswith("text/") or kind in _TEXTUAL or kind.endswith(("+json", "+xml", "+yaml"))
+    return (
+        kind.startswith("text/")
+        or kind in _TEXTUAL_TYPES
+        or kind.endswith(("+json", "+xml", "+yaml"))
+    )
 
 
-def best(offers: Sequence[str], accept: str | None) -> str | None:
+def negotiate(offers: Sequence[str], accept: str | None) -> str | None:
     """
     :param offers: Media types, the one that we like best first.
     :param accept: The client's ``Accept``; parameters in it do not count, and one that cannot be
         read is as good as none.
     :return: The offer that the client likes best, or ``None`` when it accepts none.
     """
-    qualities = _qualities(accept) if accept else {}
+    qualities = _parse_accept(accept) if accept else {}
     if not qualities:
         return offers[0] if offers else None
     chosen, highest = None, 0.0
@@ -67,15 +71,15 @@ def best(offers: Sequence[str], accept: str | None) -> str | None:
     return chosen
 
 
-def acceptable(produces: Sequence[str], accept: str | None) -> bool:
+def is_acceptable(produces: Sequence[str], accept: str | None) -> bool:
     """
     :param produces: What a handler promises; nothing is as good as anything.
     :return: Whether it is worth running the handler.
     """
-    return not produces or best(produces, accept) is not None
+    return not produces or negotiate(produces, accept) is not None
 
 
-def _qualities(accept: str) -> dict[str, float]:
+def _parse_accept(accept: str) -> dict[str, float]:
     """
     :return: Media range to weight; nothing when it cannot be read.
     """

@@ -12,11 +12,17 @@ from itertools import count
 from typing import Any
 
 from kgd.notebook.api import Example, Handler, NotebookAPI
-from kgd.notebook.endpoints import MEDIA_TYPE, shadowed
+from kgd.notebook.endpoints import MEDIA_TYPE_PATTERN, find_shadowed
 from kgd.notebook.media_types import is_json
-from kgd.notebook.routing import encoded, parameter_names, parameters, pieces, template
-from kgd.notebook.swagger_parser import Operation, operations, place
-from kgd.protocol.json import read_json
+from kgd.notebook.routing import (
+    parameter_names,
+    path_parameters,
+    percent_encode,
+    split_path,
+    swagger_template,
+)
+from kgd.notebook.swagger_parser import Operation, parameter_location, read_operations
+from kgd.protocol.json import read_strict_json
 
 _TEXT = {"schema": {"type": "string"}}
 
@@ -42,30 +48,34 @@ def openapi(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
     """
     document = api.document or {}
     info = document.get("info")
-    declared = {(operation.path, operation.verb): operation for operation in operations(document)}
-    hidden = shadowed(endpoint.path for endpoint in api.endpoints)
+    declared = {
+        (operation.path, operation.verb): operation for operation in read_operations(document)
+    }
+    hidden = find_shadowed(endpoint.path for endpoint in api.endpoints)
     taken: set[str] = set()
     paths: dict[str, Any] = {}
     for endpoint in api.endpoints:
         if endpoint.path in hidden:
             continue
-        path, parameters = _path(endpoint.path)
-        item: dict[str, Any] = {"parameters": parameters} if parameters else {}
+        path, path_parameters = _path(endpoint.path)
+        item: dict[str, Any] = {"parameters": path_parameters} if path_parameters else {}
         for verb, handler in endpoint.handlers.items():
             operation = declared.get((endpoint.path, verb))
             described = _operation(verb, handler)
-            name = _name(verb, endpoint.path)
+            name = _default_operation_id(verb, endpoint.path)
             if operation:
-                _translate(operation, document, described)
+                _add_swagger(operation, document, described)
                 name = operation.operation_id or name
-            item[verb.lower()] = {"operationId": _unique(name, taken), **described}
+            item[verb.lower()] = {"operationId": _take_unique(name, taken), **described}
         paths[path] = item
     return {
         "openapi": "3.1.0",
         "info": {
             "title": title,
             "version": "0.0.0",
-            **_texts(info if isinstance(info, dict) else {}, "title", "version", "description"),
+            **_string_items(
+                info if isinstance(info, dict) else {}, "title", "version", "description"
+            ),
         },
         "servers": [{"url": base_path.rstrip("/") or "/"}],
         "paths": paths,
@@ -77,26 +87,26 @@ def _path(path: str) -> tuple[str, list[dict[str, Any]]]:
     :return: The template, and its parameters. A wildcard is one as well.
     """
     taken = set(parameter_names(path))
-    template = ""
-    parameters = []
-    for piece in pieces(path):
-        if piece.kind == "text":
-            template += encoded(piece.text)
+    swagger_template = ""
+    path_parameters = []
+    for part in split_path(path):
+        if part.kind == "text":
+            swagger_template += percent_encode(part.text)
             continue
-        parameter = {"name": piece.text, "in": "path", "required": True, **_TEXT}
-        if piece.kind == "wildcard":
-            parameter["name"] = _unique("wildcard", taken)
+        parameter = {"name": part.text, "in": "path", "required": True, **_TEXT}
+        if part.kind == "wildcard":
+            parameter["name"] = _take_unique("wildcard", taken)
             parameter["description"] = "Any text, which may be empty and may have slashes in it."
-        template += f"{{{parameter['name']}}}"
-        parameters.append(parameter)
-    return template, parameters
+        swagger_template += f"{{{parameter['name']}}}"
+        path_parameters.append(parameter)
+    return swagger_template, path_parameters
 
 
-def _name(verb: str, path: str) -> str:
+def _default_operation_id(verb: str, path: str) -> str:
     return "_".join([verb.lower(), *re.findall(r"[A-Za-z0-9]+", path)])
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def _take_unique(name: str, taken: set[str]) -> str:
     """
     :return: The name, with a number if it is taken; now it is.
     """
@@ -154,13 +164,13 @@ def _media(media_type: str) -> dict[str, Any]:
 def _value(example: Example) -> Any:
     if is_json(example.media_type):
         try:
-            return read_json(example.text)
+            return read_strict_json(example.text)
         except ValueError:
             pass
     return example.text
 
 
-def _translate(
+def _add_swagger(
     operation: Operation, document: Mapping[str, Any], described: dict[str, Any]
 ) -> None:
     """
@@ -168,25 +178,26 @@ def _translate(
     out, since their dialects differ.
     """
     details = operation.details
-    described |= _texts(details, "summary", "description")
+    described |= _string_items(details, "summary", "description")
     if details.get("deprecated") is True:
         described["deprecated"] = True
     tags = details.get("tags")
     if isinstance(tags, list):
         described["tags"] = [tag for tag in tags if isinstance(tag, str)]
-    parameters = [
+    path_parameters = [
         {
             "name": parameter["name"],
-            "in": place(parameter),
-            "required": parameter.get("required") is True or place(parameter) == "path",
+            "in": parameter_location(parameter),
+            "required": parameter.get("required") is True
+            or parameter_location(parameter) == "path",
             "schema": _schema(parameter),
-            **_texts(parameter, "description"),
+            **_string_items(parameter, "description"),
         }
         for parameter in operation.parameters
-        if place(parameter) in ("query", "header", "path")
+        if parameter_location(parameter) in ("query", "header", "path")
     ]
-    if parameters:
-        described["parameters"] = parameters
+    if path_parameters:
+        described["parameters"] = path_parameters
     consumes = details.get("consumes", document.get("consumes"))
     if "requestBody" in described and isinstance(consumes, list):
         media_types = [entry for entry in consumes if _is_media_type(entry)]
@@ -199,16 +210,16 @@ def _translate(
                 described["responses"].setdefault(status, {})["description"] = text
 
 
-def _texts(values: Mapping[str, Any], *names: str) -> dict[str, str]:
+def _string_items(values: Mapping[str, Any], *names: str) -> dict[str, str]:
     return {name: values[name] for name in names if isinstance(values.get(name), str)}
 
 
 def _is_media_type(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(MEDIA_TYPE, value) is not None
+    return isinstance(value, str) and re.fullmatch(MEDIA_TYPE_PATTERN, value) is not None
 
 
 def _schema(values: Mapping[str, Any]) -> dict[str, Any]:
-    schema: dict[str, Any] = _texts(values, "format")
+    schema: dict[str, Any] = _string_items(values, "format")
     kind = values.get("type")
     if isinstance(kind, str) and kind in _SIMPLE_TYPES:
         schema["type"] = kind
@@ -241,7 +252,7 @@ def swagger(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
         if isinstance(info, dict):
             info = {"title": title, **info}
         return {**api.document, "info": info}
-    hidden = shadowed(endpoint.path for endpoint in api.endpoints)
+    hidden = find_shadowed(endpoint.path for endpoint in api.endpoints)
     paths: dict[str, Any] = {}
     for endpoint in api.endpoints:
         if endpoint.path in hidden:
@@ -250,12 +261,12 @@ def swagger(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
             verb.lower(): {"responses": {"200": {"description": "Success"}}}
             for verb in endpoint.handlers
         }
-        names = parameters(endpoint.path)
+        names = path_parameters(endpoint.path)
         if names:
             item["parameters"] = [
                 {"name": name, "in": "path", "required": True, "type": "string"} for name in names
             ]
-        paths.setdefault(template(endpoint.path), item)
+        paths.setdefault(swagger_template(endpoint.path), item)
     base = base_path.rstrip("/")
     return {
         "swagger": "2.0",

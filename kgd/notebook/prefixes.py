@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 #: For languages that are not listed.
-USUAL = "#"
+DEFAULT_PREFIX = "#"
 
 _LANGUAGES = {
     "//": (
@@ -23,7 +23,7 @@ _LANGUAGES = {
 _PREFIXES = {name: prefix for prefix, names in _LANGUAGES.items() for name in names.split()}
 
 #: Every prefix that is in use somewhere.
-KNOWN = (USUAL, *_LANGUAGES)
+KNOWN_PREFIXES = (DEFAULT_PREFIX, *_LANGUAGES)
 
 
 def comment_prefix(language: str, table: Mapping[str, str] = {}) -> str:
@@ -32,6 +32,12 @@ def comment_prefix(language: str, table: Mapping[str, str] = {}) -> str:
     :param table: What the operator says, language to prefix; it precedes what we know. The
         entry of the empty string, or of ``None`` written as text, is for all other languages.
     """
-    said = {name.lower(): prefix for name, prefix in table.items()}
+    configured = {name.lower(): prefix for name, prefix in table.items()}
     name = language.lower()
-    return said.get(name) or said.get("") or said.get("none") or _PREFIXES.get(name) or USUAL
+    return (
+        configured.get(name)
+        or configured.get("")
+        or configured.get("none")
+        or _PREFIXES.get(name)
+        or DEFAULT_PREFIX
+    )

@@ -24,13 +24,13 @@ from kgd.notebook.media_types import FORM, JSON, MULTIPART_FORM, is_textual, med
 _CHARSETS = frozenset(aliases) | frozenset(aliases.values())
 
 # What comes before the content of a part of a form has no reason to be longer, in bytes.
-_LONGEST_HEAD = 16 * 1024
+_MAX_PART_HEADERS = 16 * 1024
 # Skips over JSON without building anything, so a number of any size stays as it was sent.
-_skip = msgspec.json.Decoder(msgspec.Raw).decode
+_validate = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 @attrs.frozen(kw_only=True)
-class Body:
+class RequestBody:
     """
     A request's body, for a cell.
 
@@ -43,28 +43,28 @@ class Body:
 
 
 #: When there is none.
-EMPTY = Body(json='""')
+EMPTY_BODY = RequestBody(json='""')
 
 
-def read_body(content_type: str | None, body: bytes, *, max_parts: int = 1000) -> Body:
+def read_body(content_type: str | None, body: bytes, *, max_parts: int = 1000) -> RequestBody:
     """
     :param max_parts: How many parts a form may have.
     :raises kgd.errors.InvalidRequest: when it is not what ``content_type`` says.
     """
     if not body:
-        return EMPTY
+        return EMPTY_BODY
     kind = media_type(content_type or "")
     if kind == MULTIPART_FORM:
-        return _read_multipart(body, _parameter(content_type, "boundary"), max_parts)
+        return _read_multipart(body, _content_type_parameter(content_type, "boundary"), max_parts)
     if kind and not is_textual(kind):
         return _read_binary(kind, body)
-    charset = _parameter(content_type, "charset") or "utf-8"
+    charset = _content_type_parameter(content_type, "charset") or "utf-8"
     text = _decode(body, charset)
     if kind == JSON:
-        return Body(json=_as_sent(text))
+        return RequestBody(json=_printable_json(text))
     if kind == FORM:
-        return Body(json=json.dumps(_read_form(text, charset, max_parts)))
-    return Body(json=json.dumps(text))
+        return RequestBody(json=json.dumps(_read_form(text, charset, max_parts)))
+    return RequestBody(json=json.dumps(text))
 
 
 def read_arguments(text: str, charset: str = "utf-8") -> dict[str, list[str]]:
@@ -79,7 +79,7 @@ def read_arguments(text: str, charset: str = "utf-8") -> dict[str, list[str]]:
     return found
 
 
-def _parameter(content_type: str | None, name: str) -> str | None:
+def _content_type_parameter(content_type: str | None, name: str) -> str | None:
     if not content_type or ";" not in content_type:
         return None
     return parse_options_header(content_type)[1].get(name)
@@ -101,7 +101,7 @@ def _decode(body: bytes, charset: str) -> str:
     raise InvalidRequest(f"the charset {charset[:50]!r} is not known here; send utf-8")
 
 
-def _as_sent(text: str) -> str:
+def _printable_json(text: str) -> str:
     """
     :return: ``text`` itself, but in printable ASCII, or a string when it is not JSON.
     """
@@ -122,19 +122,19 @@ def _as_sent(text: str) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        _skip(text)
+        _validate(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
         if "\\u" not in text:
             return False
         # msgspec refuses one half of a pair of surrogates, which is JSON nevertheless.
         try:
-            json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)
+            json.loads(text, parse_constant=_reject_constant, parse_int=str, parse_float=str)
         except ValueError:
             return False
     return True
 
 
-def _refuse(constant: str) -> Any:
+def _reject_constant(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
@@ -154,18 +154,18 @@ def _too_many(max_parts: int) -> InvalidRequest:
     return InvalidRequest(f"the form has more than {max_parts} parts; send fewer in one request")
 
 
-def _read_binary(kind: str, body: bytes) -> Body:
+def _read_binary(kind: str, body: bytes) -> RequestBody:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         text = ""
-    return Body(
+    return RequestBody(
         json=json.dumps(text),
         uploads=(Upload(field="body", name="", type=kind, content=body),),
     )
 
 
-def _read_multipart(body: bytes, boundary: str | None, max_parts: int) -> Body:
+def _read_multipart(body: bytes, boundary: str | None, max_parts: int) -> RequestBody:
     if not boundary:
         raise InvalidRequest(
             f"{MULTIPART_FORM} needs a boundary in Content-Type; leave that header to your HTTP "
@@ -192,10 +192,10 @@ def _read_multipart(body: bytes, boundary: str | None, max_parts: int) -> Body:
             f"the body is not {MULTIPART_FORM}, or not whole ({error}); see that its boundary is "
             "that of Content-Type and that it ends with it"
         ) from None
-    return Body(json=json.dumps(fields), uploads=tuple(uploads))
+    return RequestBody(json=json.dumps(fields), uploads=tuple(uploads))
 
 
-def _check_heads(body: bytes, boundary: str, max_parts: int) -> None:
+def _check_part_headers(body: bytes, boundary: str, max_parts: int) -> None:
     """
     What comes before a part's content is read in one go, which takes long if it is large.
 
@@ -208,29 +208,29 @@ def _check_heads(body: bytes, boundary: str, max_parts: int) -> None:
         raise RequestEntityTooLarge
     at = -1
     while True:
-        head = body[at + len(delimiter) : at + len(delimiter) + _LONGEST_HEAD]
-        is_whole = b"\r\n\r\n" in head or b"\n\n" in head or len(head) < _LONGEST_HEAD
+        headers = body[at + len(delimiter) : at + len(delimiter) + _MAX_PART_HEADERS]
+        is_whole = b"\r\n\r\n" in headers or b"\n\n" in headers or len(headers) < _MAX_PART_HEADERS
         if not is_whole:
-            raise ValueError(f"the headers of a part have more than {_LONGEST_HEAD} bytes")
+            raise ValueError(f"the headers of a part have more than {_MAX_PART_HEADERS} bytes")
         at = body.find(delimiter, at + 1)
         if at < 0:
             return
 
 
 def _parts(body: bytes, boundary: str, max_parts: int) -> Any:
-    _check_heads(body, boundary, max_parts)
+    _check_part_headers(body, boundary, max_parts)
     decoder = MultipartDecoder(boundary.encode("latin-1"), max_parts=max_parts)
     decoder.receive_data(body)
     decoder.receive_data(None)
     part: Field | File | None = None
-    pieces: list[bytes] = []
+    chunks: list[bytes] = []
     while not isinstance(event := decoder.next_event(), Epilogue):
         if isinstance(event, (Field, File)):
-            part, pieces = event, []
+            part, chunks = event, []
         elif isinstance(event, Data):
-            pieces.append(event.data)
+            chunks.append(event.data)
             if not event.more_data:
-                yield part, b"".join(pieces)
+                yield part, b"".join(chunks)
 
 
 def _field_text(name: str, content: bytes) -> str:

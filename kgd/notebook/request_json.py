@@ -11,27 +11,27 @@ from functools import lru_cache
 from kgd.auth.in_requests import TOKEN_ARGUMENT, without_token
 from kgd.errors import InvalidRequest
 from kgd.notebook.api import StoredFile
-from kgd.notebook.request_body import Body, read_arguments
+from kgd.notebook.request_body import RequestBody, read_arguments
 
 _AUTHORIZATION = "Authorization"
 _REFERER = b"referer"
 
 
-def request_text(
+def request_json(
     *,
     method: str,
     url: bytes,
     headers: Sequence[tuple[bytes, bytes]],
     parameters: Mapping[str, str],
-    body: Body,
+    body: RequestBody,
     files: Sequence[StoredFile],
-    secret: bool,
+    hide_token: bool,
 ) -> str:
     """
     :param url: Path and query, as they were sent.
     :param parameters: What the endpoint's path has found in that of the request.
     :param files: The body's uploads, where they have been written.
-    :param secret: Whether requests need a token. A cell has no business with it.
+    :param hide_token: Whether requests need a token. A cell has no business with it.
     :return: JSON in printable ASCII.
     :raises kgd.errors.InvalidRequest: when the query is not text.
     """
@@ -40,24 +40,24 @@ def request_text(
         args = read_arguments(query.decode("utf-8")) if query else {}
     except UnicodeDecodeError:
         raise InvalidRequest("the query is not UTF-8; percent-encode its bytes as such") from None
-    if secret:
+    if hide_token:
         # A page that was opened with ?token= says so to whatever it asks for.
         headers = [
             (name, without_token(value) if name.lower() == _REFERER else value)
             for name, value in headers
         ]
-    named = _read_headers(headers)
-    if secret:
-        named.pop(_AUTHORIZATION, None)
+    decoded_headers = _read_headers(headers)
+    if hide_token:
+        decoded_headers.pop(_AUTHORIZATION, None)
         args.pop(TOKEN_ARGUMENT, None)
         url = without_token(url)
     rest = {
         "args": args,
         "path": dict(parameters),
-        "headers": named,
+        "headers": decoded_headers,
         "method": method,
-        "url": _text(url),
-        "files": _list_files(files),
+        "url": _decode(url),
+        "files": _files_by_field(files),
     }
     # The body is JSON already.
     return f'{{"body": {body.json}, {json.dumps(rest)[1:]}'
@@ -66,7 +66,7 @@ def request_text(
 def _read_headers(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str | list[str]]:
     found: dict[str, str | list[str]] = {}
     for raw_name, raw_value in headers:
-        name, value = _header_name(raw_name), _text(raw_value)
+        name, value = _header_name(raw_name), _decode(raw_value)
         known = found.get(name)
         if known is None:
             found[name] = value
@@ -82,7 +82,7 @@ def _header_name(name: bytes) -> str:
     return "-".join(word.capitalize() for word in name.decode("latin-1").split("-"))
 
 
-def _text(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     # Both may be sent. What is not UTF-8 is Latin-1, if anything.
     try:
         return raw.decode("utf-8")
@@ -90,7 +90,7 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _list_files(files: Sequence[StoredFile]) -> dict[str, list[dict[str, str | int]]]:
+def _files_by_field(files: Sequence[StoredFile]) -> dict[str, list[dict[str, str | int]]]:
     found: dict[str, list[dict[str, str | int]]] = {}
     for file in files:
         found.setdefault(file.field, []).append(

@@ -17,14 +17,21 @@ from typing import Any
 import attrs
 
 from kgd.notebook.api import Handler, Response
-from kgd.notebook.media_types import JSON, best, is_json, is_textual, media_type
-from kgd.notebook.response_info import Headers, NoAnswer, Said, encode_json, encode_text, read_said
+from kgd.notebook.media_types import JSON, is_json, is_textual, media_type, negotiate
+from kgd.notebook.response_info import (
+    Headers,
+    InvalidResponse,
+    ResponseInfo,
+    encode_json,
+    encode_text,
+    read_response_info,
+)
 from kgd.protocol.outputs import Outputs
 
-_PLAIN = "text/plain"
+_TEXT_PLAIN = "text/plain"
 
 #: What is preferred of a bundle when neither the author nor the client says.
-PREFERENCE = (
+PREFERRED_TYPES = (
     "text/html",
     "image/svg+xml",
     "image/png",
@@ -35,17 +42,17 @@ PREFERENCE = (
     JSON,
     "text/markdown",
     "text/latex",
-    _PLAIN,
+    _TEXT_PLAIN,
 )
 
-_RANK = {kind: rank for rank, kind in enumerate(PREFERENCE)}
+_TYPE_RANK = {kind: rank for rank, kind in enumerate(PREFERRED_TYPES)}
 
-_BODILESS = frozenset({204, 205, 304})
+_WITHOUT_BODY = frozenset({204, 205, 304})
 
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 
 
-def answer(
+def make_response(
     outputs: Outputs, info: Outputs | None, *, handler: Handler, accept: str | None, rich: bool
 ) -> Response:
     """
@@ -57,21 +64,25 @@ def answer(
     """
     failed = outputs.error or (info.error if info is not None else None)
     if failed is not None:
-        return _plain(500, f"Error {failed.ename}: {failed.evalue} \n")
+        return _text_response(500, f"Error {failed.ename}: {failed.evalue} \n")
     try:
-        said = read_said(outputs, info)
-        status = said.status or 200
-        if status in _BODILESS:
-            kind, content = _PLAIN, b""
+        response_info = read_response_info(outputs, info)
+        status = response_info.status or 200
+        if status in _WITHOUT_BODY:
+            kind, content = _TEXT_PLAIN, b""
         else:
-            kind, content = said.body or _content(outputs, said, status, handler, accept, rich)
-    except NoAnswer as error:
-        fault = str(error) if error.status == 500 else ""
-        return attrs.evolve(_plain(error.status, f"{error}\n"), fault=fault)
+            kind, content = response_info.body or _content(
+                outputs, response_info, status, handler, accept, rich
+            )
+    except InvalidResponse as error:
+        author_error = str(error) if error.status == 500 else ""
+        return attrs.evolve(_text_response(error.status, f"{error}\n"), author_error=author_error)
     headers: Headers = {"content-type": ("Content-Type", (kind,))}
-    if said.body is None and (len(handler.produces) > 1 or (rich and not handler.produces)):
+    if response_info.body is None and (
+        len(handler.produces) > 1 or (rich and not handler.produces)
+    ):
         headers["vary"] = ("Vary", ("Accept",))
-    headers |= said.headers
+    headers |= response_info.headers
     return Response(
         status=status,
         headers=tuple((name, value) for name, values in headers.values() for value in values),
@@ -79,13 +90,13 @@ def answer(
     )
 
 
-def _plain(status: int, text: str) -> Response:
-    return Response(status=status, headers=(("Content-Type", _PLAIN),), body=encode_text(text))
+def _text_response(status: int, text: str) -> Response:
+    return Response(status=status, headers=(("Content-Type", _TEXT_PLAIN),), body=encode_text(text))
 
 
 def _content(
     outputs: Outputs,
-    said: Said,
+    response_info: ResponseInfo,
     status: int,
     handler: Handler,
     accept: str | None,
@@ -95,37 +106,39 @@ def _content(
     :return: Media type and content.
     """
     # What is promised, and what the client wishes, is the answer that there is when all goes well.
-    fine = status < 300
-    wishes = _Wishes(accept=accept if fine else None, stated=said.media_type)
+    is_success = status < 300
+    negotiation = _Negotiation(
+        accept=accept if is_success else None, author_type=response_info.media_type
+    )
     if handler.produces:
-        kept = _promised(outputs, handler.produces, wishes)
-        if kept is not None:
-            return kept
-        if fine:
-            raise NoAnswer(_broken_promise(outputs, handler.produces))
+        produced = _choose_produced(outputs, handler.produces, negotiation)
+        if produced is not None:
+            return produced
+        if is_success:
+            raise InvalidResponse(_describe_missing_type(outputs, handler.produces))
     if outputs.stdout:
-        return _PLAIN, encode_text(outputs.stdout)
+        return _TEXT_PLAIN, encode_text(outputs.stdout)
     bundle = outputs.result or outputs.displayed
     if not bundle:
-        return _PLAIN, b""
+        return _TEXT_PLAIN, b""
     # A kernel may call its data anything, and this becomes a header.
     offers = [kind for kind in bundle if _MEDIA_TYPE.fullmatch(kind)] if rich else []
     if not offers:
-        return _PLAIN, encode_text(json.dumps(bundle))
+        return _TEXT_PLAIN, encode_text(json.dumps(bundle))
     # What has no rank comes last: most of it is for a notebook's own page.
-    offers.sort(key=lambda kind: _RANK.get(kind, len(_RANK)))
-    chosen = wishes.choose(offers)
-    return _labelled(chosen), _encode(chosen, bundle[chosen])
+    offers.sort(key=lambda kind: _TYPE_RANK.get(kind, len(_TYPE_RANK)))
+    chosen = negotiation.choose(offers)
+    return _with_charset(chosen), _encode(chosen, bundle[chosen])
 
 
 @attrs.frozen(kw_only=True)
-class _Wishes:
+class _Negotiation:
     """
-    :ivar stated: The media type of the ``Content-Type`` that the author has set, if any.
+    :ivar author_type: The media type of the ``Content-Type`` that the author has set, if any.
     """
 
     accept: str | None
-    stated: str
+    author_type: str
 
     def choose(self, offers: Sequence[str]) -> str:
         """
@@ -133,33 +146,33 @@ class _Wishes:
         """
         for offer in offers:
             # It would be sent under this name anyway.
-            if media_type(offer) == self.stated:
+            if media_type(offer) == self.author_type:
                 return offer
-        found = best(offers, self.accept)
+        found = negotiate(offers, self.accept)
         if found is None:
-            raise NoAnswer(
+            raise InvalidResponse(
                 f"There is {', '.join(offers)}, which is not what Accept asks for.", status=406
             )
         return found
 
 
-def _promised(
-    outputs: Outputs, produces: tuple[str, ...], wishes: _Wishes
+def _choose_produced(
+    outputs: Outputs, produces: tuple[str, ...], negotiation: _Negotiation
 ) -> tuple[str, bytes] | None:
     # A figure is displayed, and what the last line of its cell returns is hardly ever meant.
     for bundle in (outputs.result or {}, outputs.displayed or {}):
-        kept = tuple(kind for kind in produces if media_type(kind) in bundle)
-        if kept:
-            chosen = wishes.choose(kept)
+        available = tuple(kind for kind in produces if media_type(kind) in bundle)
+        if available:
+            chosen = negotiation.choose(available)
             kind = media_type(chosen)
-            return _labelled(chosen), _encode(kind, bundle[kind])
+            return _with_charset(chosen), _encode(kind, bundle[kind])
     textual = tuple(kind for kind in produces if is_textual(media_type(kind)))
     if outputs.stdout and textual:
-        return _labelled(wishes.choose(textual)), encode_text(outputs.stdout)
+        return _with_charset(negotiation.choose(textual)), encode_text(outputs.stdout)
     return None
 
 
-def _broken_promise(outputs: Outputs, produces: tuple[str, ...]) -> str:
+def _describe_missing_type(outputs: Outputs, produces: tuple[str, ...]) -> str:
     given = [*(outputs.result or ()), *(outputs.displayed or ())]
     if outputs.stdout:
         given.insert(0, "printed text")
@@ -169,7 +182,7 @@ def _broken_promise(outputs: Outputs, produces: tuple[str, ...]) -> str:
     )
 
 
-def _labelled(kind: str) -> str:
+def _with_charset(kind: str) -> str:
     if kind.startswith("text/") and "charset" not in kind.lower():
         return f"{kind}; charset=utf-8"
     return kind
@@ -189,5 +202,7 @@ def _encode(kind: str, data: Any) -> bytes:
         # Some kernels break the lines.
         with contextlib.suppress(ValueError):
             return base64.b64decode("".join(data.split()), validate=True)
-    due = "text" if is_textual(kind) else "base64"
-    raise NoAnswer(f"What the notebook gave as {kind} is not {due}, which it has to be.")
+    expected = "text" if is_textual(kind) else "base64"
+    raise InvalidResponse(
+        f"What the notebook gave as {kind} is not {expected}, which it has to be."
+    )

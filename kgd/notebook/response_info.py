@@ -21,14 +21,14 @@ from kgd.protocol.outputs import Outputs
 
 # These belong to the connection and to the length of the body, which are the gateway's; notebooks
 # that set them, and were right, keep working without.
-_NOT_THE_AUTHORS = frozenset({
+_GATEWAY_HEADERS = frozenset({
     "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade",
 })  # fmt: skip
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # What is not Latin-1 means something else to each client.
-_NOT_IN_HEADERS = re.compile("[^\\t\x20-\x7e\xa0-\xff]")
+_INVALID_IN_HEADERS = re.compile("[^\\t\x20-\x7e\xa0-\xff]")
 
 _EXAMPLE = '{"headers": {"Content-Type": "application/json"}, "status": 200}'
 
@@ -36,7 +36,7 @@ _EXAMPLE = '{"headers": {"Content-Type": "application/json"}, "status": 200}'
 Headers = dict[str, tuple[str, tuple[str, ...]]]
 
 
-class NoAnswer(Exception):
+class InvalidResponse(Exception):
     """
     There is an output, but no answer can be made of it.
 
@@ -49,7 +49,7 @@ class NoAnswer(Exception):
 
 
 @attrs.frozen(kw_only=True)
-class Said:
+class ResponseInfo:
     """
     What the author says.
 
@@ -69,80 +69,84 @@ class Said:
         return media_type(values[0])
 
 
-_NOTHING = Said()
+_NO_INFO = ResponseInfo()
 
 
-def read_said(outputs: Outputs, info: Outputs | None) -> Said:
+def read_response_info(outputs: Outputs, info: Outputs | None) -> ResponseInfo:
     """
     :param info: The output of the ResponseInfo cells, which have the last word.
-    :raises NoAnswer: when something in it cannot be sent.
+    :raises InvalidResponse: when something in it cannot be sent.
     """
-    said = _NOTHING
+    found = _NO_INFO
     if outputs.response is not None:
-        said = _read_head(outputs.response, "what is displayed as the response")
-        said = attrs.evolve(said, body=_read_body(outputs.response))
+        found = _read_status_and_headers(outputs.response, "what is displayed as the response")
+        found = attrs.evolve(found, body=_read_body(outputs.response))
     if info is not None:
-        later = _read_head(_printed_json(info.stdout), "what the ResponseInfo cell prints")
-        said = Said(
-            status=later.status or said.status,
-            headers=said.headers | later.headers,
-            body=said.body,
+        later = _read_status_and_headers(
+            _parse_printed(info.stdout), "what the ResponseInfo cell prints"
         )
-    return said
+        found = ResponseInfo(
+            status=later.status or found.status,
+            headers=found.headers | later.headers,
+            body=found.body,
+        )
+    return found
 
 
-def _printed_json(text: str) -> Any:
+def _parse_printed(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         what = "something that is not JSON" if text.strip() else "nothing"
-        raise NoAnswer(
+        raise InvalidResponse(
             f"The ResponseInfo cell printed {what}. It has to print one JSON object and nothing "
             f"else, for example {_EXAMPLE}.",
         ) from None
 
 
-def _read_head(value: Any, what: str) -> Said:
+def _read_status_and_headers(value: Any, what: str) -> ResponseInfo:
     """
     :param what: What to call it in an error.
     """
     if not isinstance(value, dict):
-        raise NoAnswer(f"In this notebook, {what} is no JSON object like {_EXAMPLE}.")
+        raise InvalidResponse(f"In this notebook, {what} is no JSON object like {_EXAMPLE}.")
     headers = value.get("headers", {})
     if not isinstance(headers, dict):
-        raise NoAnswer(f'In {what}, "headers" has to be an object like {_EXAMPLE}.')
+        raise InvalidResponse(f'In {what}, "headers" has to be an object like {_EXAMPLE}.')
     found: Headers = {}
     for name, given in headers.items():
         if not _HEADER_NAME.fullmatch(name):
-            raise NoAnswer(f"In {what}, {name!r} cannot be the name of a header.")
-        if name.lower() not in _NOT_THE_AUTHORS:
-            found[name.lower()] = (name, _header_values(name, given, what))
-    return Said(status=_status(value["status"], what) if "status" in value else None, headers=found)
+            raise InvalidResponse(f"In {what}, {name!r} cannot be the name of a header.")
+        if name.lower() not in _GATEWAY_HEADERS:
+            found[name.lower()] = (name, _read_header_values(name, given, what))
+    return ResponseInfo(
+        status=_read_status(value["status"], what) if "status" in value else None, headers=found
+    )
 
 
-def _status(given: Any, what: str) -> int:
+def _read_status(given: Any, what: str) -> int:
     if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) == 3:
         given = int(given)
     if type(given) is not int or not 200 <= given <= 599:
-        raise NoAnswer(
-            f'In {what}, "status" has to be a number from 200 to 599, not {_shown(given)}.'
+        raise InvalidResponse(
+            f'In {what}, "status" has to be a number from 200 to 599, not {_excerpt(given)}.'
         )
     return given
 
 
-def _header_values(name: str, given: Any, what: str) -> tuple[str, ...]:
+def _read_header_values(name: str, given: Any, what: str) -> tuple[str, ...]:
     values = given if isinstance(given, list) else [given]
     for value in values:
         if type(value) not in {str, int, float}:
-            raise NoAnswer(
+            raise InvalidResponse(
                 f"In {what}, the header {name} has to be a string, a number, or a list of these, "
-                f"not {_shown(given)}.",
+                f"not {_excerpt(given)}.",
             )
     if not values:
-        raise NoAnswer(f"In {what}, the header {name} has no value; leave it out instead.")
+        raise InvalidResponse(f"In {what}, the header {name} has no value; leave it out instead.")
     texts = tuple(str(value).strip(" \t") for value in values)
-    if any(_NOT_IN_HEADERS.search(text) for text in texts):
-        raise NoAnswer(
+    if any(_INVALID_IN_HEADERS.search(text) for text in texts):
+        raise InvalidResponse(
             f"In {what}, the header {name} holds a line break, another control character, or one "
             "that is not Latin-1, which cannot be sent; remove or encode it.",
         )
@@ -152,16 +156,16 @@ def _header_values(name: str, given: Any, what: str) -> tuple[str, ...]:
 def _read_body(value: Mapping[str, Any]) -> tuple[str, bytes] | None:
     if "json" in value:
         if "body" in value:
-            raise NoAnswer('The displayed response has "body" and "json"; choose one.')
+            raise InvalidResponse('The displayed response has "body" and "json"; choose one.')
         return JSON, encode_json(value["json"])
     if "body" not in value:
         return None
     if not isinstance(value["body"], str):
-        raise NoAnswer('The "body" of the displayed response is no string; use "json".')
+        raise InvalidResponse('The "body" of the displayed response is no string; use "json".')
     return "text/plain", encode_text(value["body"])
 
 
-def _shown(value: Any) -> str:
+def _excerpt(value: Any) -> str:
     return json.dumps(value)[:60]
 
 
@@ -174,9 +178,11 @@ def encode_text(text: str) -> bytes:
 
 def encode_json(value: Any) -> bytes:
     """
-    :raises NoAnswer: when there is a NaN in it, which JSON has no word for.
+    :raises InvalidResponse: when there is a NaN in it, which JSON has no word for.
     """
     try:
         return json.dumps(value, allow_nan=False).encode("ascii")
     except ValueError:
-        raise NoAnswer("What the notebook gave as JSON has a NaN or an infinity in it.") from None
+        raise InvalidResponse(
+            "What the notebook gave as JSON has a NaN or an infinity in it."
+        ) from None

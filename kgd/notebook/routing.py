@@ -19,16 +19,16 @@ from kgd.errors import InvalidNotebook, InvalidRequest
 from kgd.notebook.api import Endpoint
 
 # A dash belongs to a name when the name goes on after it, so that /:from-:to has two of them.
-_NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*"
-_SPECIAL = re.compile(rf"(:{_NAME}|\.\*)")
+_PARAMETER_NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*"
+_PARAMETER_OR_WILDCARD = re.compile(rf"(:{_PARAMETER_NAME}|\.\*)")
 
 # What a path may hold as it is (RFC 3986, section 3.3), besides letters, digits and "-._~".
-_PLAIN = "/%:@!$&'()*+,;="
-_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_UNENCODED = "/%:@!$&'()*+,;="
+_PERCENT_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 
 
 @attrs.frozen
-class Piece:
+class PathPart:
     """
     A part of a path.
 
@@ -39,27 +39,27 @@ class Piece:
     text: str
 
 
-def pieces(path: str) -> tuple[Piece, ...]:
+def split_path(path: str) -> tuple[PathPart, ...]:
     """
     Take a path apart. Blanks around it do not count.
     """
-    return tuple(_piece(text) for text in _SPECIAL.split(path.strip()) if text)
+    return tuple(_make_part(text) for text in _PARAMETER_OR_WILDCARD.split(path.strip()) if text)
 
 
-def _piece(text: str) -> Piece:
+def _make_part(text: str) -> PathPart:
     if text == ".*":
-        return Piece("wildcard", text)
-    if _SPECIAL.fullmatch(text):
-        return Piece("parameter", text[1:])
-    return Piece("text", text)
+        return PathPart("wildcard", text)
+    if _PARAMETER_OR_WILDCARD.fullmatch(text):
+        return PathPart("parameter", text[1:])
+    return PathPart("text", text)
 
 
-def parameters(path: str) -> tuple[str, ...]:
+def path_parameters(path: str) -> tuple[str, ...]:
     """
     :return: The parameters' names, in order.
     :raises kgd.errors.InvalidNotebook: when two of them are the same.
     """
-    names = [piece.text for piece in pieces(path) if piece.kind == "parameter"]
+    names = [part.text for part in split_path(path) if part.kind == "parameter"]
     for name in names:
         if names.count(name) > 1:
             raise InvalidNotebook(
@@ -73,14 +73,14 @@ def parameter_names(path: str) -> frozenset[str]:
     """
     :return: The parameters' names, each once.
     """
-    return frozenset(piece.text for piece in pieces(path) if piece.kind == "parameter")
+    return frozenset(part.text for part in split_path(path) if part.kind == "parameter")
 
 
-def is_constant(path: str) -> bool:
+def is_constant_path(path: str) -> bool:
     """
     Whether a path has neither parameters nor wildcards.
     """
-    return all(piece.kind == "text" for piece in pieces(path))
+    return all(part.kind == "text" for part in split_path(path))
 
 
 def first_parameter(path: str) -> float:
@@ -89,22 +89,22 @@ def first_parameter(path: str) -> float:
         is none.
     """
     for index, segment in enumerate(path.split("/")[1:]):
-        if any(piece.kind == "parameter" for piece in pieces(segment)):
+        if any(part.kind == "parameter" for part in split_path(segment)):
             return index
     return math.inf
 
 
-def precedence(path: str) -> tuple[float, float]:
+def path_precedence(path: str) -> tuple[float, float]:
     """
-    The usual key of :py:func:`ordered`: constant paths first, then those whose first parameter
+    The usual key of :py:func:`sort_paths`: constant paths first, then those whose first parameter
     comes late; among equals, those with more constant segments.
     """
-    if is_constant(path):
+    if is_constant_path(path):
         return math.inf, math.inf
-    return first_parameter(path), sum(map(is_constant, path.split("/")))
+    return first_parameter(path), sum(map(is_constant_path, path.split("/")))
 
 
-def ordered(paths: Iterable[str], key: Callable[[str], Any] = precedence) -> list[str]:
+def sort_paths(paths: Iterable[str], key: Callable[[str], Any] = path_precedence) -> list[str]:
     """
     :param key: The greatest comes first.
     :return: Paths in the order in which they are to be tried; equal ones stay as they were.
@@ -112,15 +112,17 @@ def ordered(paths: Iterable[str], key: Callable[[str], Any] = precedence) -> lis
     return sorted(paths, key=key, reverse=True)
 
 
-def encoded(text: str) -> str:
+def percent_encode(text: str) -> str:
     """
     Percent-encode what cannot be in a request's path as it is. What has been encoded already
     stays so; ``%c3`` and ``%C3`` are the same, and become alike.
     """
-    return _ENCODED.sub(lambda found: found[0].upper(), quote(text, safe=_PLAIN, errors="replace"))
+    return _PERCENT_ENCODED.sub(
+        lambda found: found[0].upper(), quote(text, safe=_UNENCODED, errors="replace")
+    )
 
 
-def decoded(text: str) -> str:
+def percent_decode(text: str) -> str:
     """
     Undo percent-encoding. A ``+`` stays, and so does a ``%`` that encodes nothing.
 
@@ -135,44 +137,44 @@ def compile_path(path: str) -> re.Pattern[str]:
     Therefore what may be found where it occurs first is not looked for elsewhere (``(?>...)``).
 
     :return: What a percent-encoded path has to match fully; a group for each of the
-        :py:func:`parameters`. Paths that match the same have the same pattern.
+        :py:func:`path_parameters`. Paths that match the same have the same pattern.
     :raises kgd.errors.InvalidNotebook: when two parameters have the same name.
     """
     # Groups cannot be called "a-b"; so they have no names at all.
-    parameters(path)
+    path_parameters(path)
     first, *others = _blocks(path)
     if not others:
-        return re.compile(_pattern(first, ends="path"))
+        return re.compile(_block_pattern(first, ends="path"))
     *middle, last = others
-    pattern = _pattern(first, ends="wildcard")
+    pattern = _block_pattern(first, ends="wildcard")
     for block in filter(None, middle):
-        pattern += f"(?>.*?{_pattern(block, ends='wildcard')})"
-    return re.compile(f"{pattern}.*{_pattern(last, ends='path')}")
+        pattern += f"(?>.*?{_block_pattern(block, ends='wildcard')})"
+    return re.compile(f"{pattern}.*{_block_pattern(last, ends='path')}")
 
 
-def _blocks(path: str) -> list[list[Piece]]:
+def _blocks(path: str) -> list[list[PathPart]]:
     """
     :return: What is between the wildcards.
     """
-    blocks: list[list[Piece]] = [[]]
-    for piece in pieces(path):
-        if piece.kind == "wildcard":
+    blocks: list[list[PathPart]] = [[]]
+    for part in split_path(path):
+        if part.kind == "wildcard":
             blocks.append([])
         else:
-            blocks[-1].append(piece)
+            blocks[-1].append(part)
     return blocks
 
 
-def _pattern(block: Sequence[Piece], ends: Literal["path", "wildcard"]) -> str:
+def _block_pattern(block: Sequence[PathPart], ends: Literal["path", "wildcard"]) -> str:
     """
     :param ends: What ends with the block, or comes after it.
     """
     rest = list(block)
     pattern = ""
     while rest:
-        piece = rest.pop(0)
-        if piece.kind == "text":
-            pattern += _literal(piece)
+        part = rest.pop(0)
+        if part.kind == "text":
+            pattern += _literal_pattern(part)
         elif not rest:
             # A wildcard takes what follows the first character, whatever that is.
             pattern += "([^/]+)" if ends == "path" else "(?=([^/]+))[^/]"
@@ -182,30 +184,30 @@ def _pattern(block: Sequence[Piece], ends: Literal["path", "wildcard"]) -> str:
             # Text at the end need not be where it occurs first.
             pattern += "([^/]+)"
         else:
-            pattern += f"(?>([^/]+?){_literal(rest.pop(0))})"
+            pattern += f"(?>([^/]+?){_literal_pattern(rest.pop(0))})"
     return pattern
 
 
-def _literal(piece: Piece) -> str:
-    return re.escape(encoded(piece.text))
+def _literal_pattern(part: PathPart) -> str:
+    return re.escape(percent_encode(part.text))
 
 
-def template(path: str) -> str:
+def swagger_template(path: str) -> str:
     """
     :return: A path for a Swagger document, with ``{name}`` for ``:name``.
     """
-    return "".join(_template(piece) for piece in pieces(path))
+    return "".join(_swagger_part(part) for part in split_path(path))
 
 
-def _template(piece: Piece) -> str:
-    if piece.kind == "parameter":
-        return f"{{{piece.text}}}"
+def _swagger_part(part: PathPart) -> str:
+    if part.kind == "parameter":
+        return f"{{{part.text}}}"
     # Not a parameter, so it must not look like one.
-    return piece.text.replace("{", "%7B").replace("}", "%7D")
+    return part.text.replace("{", "%7B").replace("}", "%7D")
 
 
 @attrs.frozen
-class Match:
+class EndpointMatch:
     """
     An endpoint, and what its path's parameters stand for in a request.
     """
@@ -224,31 +226,31 @@ class Router:
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self._constant: dict[str, Endpoint] = {}
-        self._variable: list[tuple[re.Pattern[str], tuple[str, ...], Endpoint]] = []
+        self._patterns: list[tuple[re.Pattern[str], tuple[str, ...], Endpoint]] = []
         for endpoint in endpoints:
             path = endpoint.path.strip()
-            if not is_constant(path):
-                self._variable.append((compile_path(path), parameters(path), endpoint))
-            elif not self._matches(encoded(path)):
+            if not is_constant_path(path):
+                self._patterns.append((compile_path(path), path_parameters(path), endpoint))
+            elif not self._matches(percent_encode(path)):
                 # Looking it up first is as good as its turn: nothing before it matches.
-                self._constant.setdefault(encoded(path), endpoint)
+                self._constant.setdefault(percent_encode(path), endpoint)
 
     def _matches(self, path: str) -> bool:
-        return any(pattern.fullmatch(path) for pattern, _, _ in self._variable)
+        return any(pattern.fullmatch(path) for pattern, _, _ in self._patterns)
 
-    def find(self, path: str) -> Match | None:
+    def find(self, path: str) -> EndpointMatch | None:
         """
         :param path: Percent-encoded as it came, with its leading slash, without the query.
         :raises kgd.errors.InvalidRequest: when what a parameter stands for is not UTF-8.
         """
-        path = encoded(path)
+        path = percent_encode(path)
         constant = self._constant.get(path)
         if constant is not None:
-            return Match(constant, {})
-        for pattern, names, endpoint in self._variable:
+            return EndpointMatch(constant, {})
+        for pattern, names, endpoint in self._patterns:
             found = pattern.fullmatch(path)
             if found:
-                return Match(endpoint, _values(names, found.groups()))
+                return EndpointMatch(endpoint, _values(names, found.groups()))
         return None
 
 
@@ -256,7 +258,7 @@ def _values(names: Sequence[str], texts: Sequence[str]) -> Mapping[str, str]:
     values = {}
     for name, text in zip(names, texts, strict=True):
         try:
-            values[name] = decoded(text)
+            values[name] = percent_decode(text)
         except UnicodeError:
             raise InvalidRequest(f"{name} in the path has to be percent-encoded UTF-8") from None
     return values

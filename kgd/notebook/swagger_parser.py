@@ -18,18 +18,18 @@ import attrs
 
 from kgd.errors import InvalidNotebook
 from kgd.notebook.api import VERBS, Cell, NotebookAPI, NotebookSource
-from kgd.notebook.endpoints import MEDIA_TYPE, Draft, make_endpoints, numbered
+from kgd.notebook.endpoints import MEDIA_TYPE_PATTERN, HandlerDraft, cell_label, make_endpoints
 from kgd.notebook.markdown import Description
-from kgd.notebook.prefixes import KNOWN, USUAL
+from kgd.notebook.prefixes import DEFAULT_PREFIX, KNOWN_PREFIXES
 from kgd.notebook.routing import parameter_names
-from kgd.protocol.json import read_json
+from kgd.protocol.json import read_strict_json
 
-_REFERENCE = r"(?:{})[ \t]*(?P<response>ResponseInfo[ \t]+)?operationId:[ \t]*(?P<id>.*)"
+_OPERATION_COMMENT = r"(?:{})[ \t]*(?P<response>ResponseInfo[ \t]+)?operationId:[ \t]*(?P<id>.*)"
 _NEAR_MISS = r"\s*(?:{})\s*(?P<response>ResponseInfo\s+)?operationId\s*:\s*(?P<id>\S.*)"
 
 
 @attrs.frozen(kw_only=True)
-class Reference:
+class OperationReference:
     """
     Which operation a cell is part of.
 
@@ -40,19 +40,21 @@ class Reference:
     operation_id: str
 
 
-def read_reference(source: str, prefix: str = USUAL) -> Reference | None:
+def read_reference(source: str, prefix: str = DEFAULT_PREFIX) -> OperationReference | None:
     """
     :param source: Of a code cell.
     :param prefix: What a comment begins with.
     :return: ``None`` when the cell does not begin with an ``operationId``.
     """
-    found = re.match(_REFERENCE.format(re.escape(prefix)), source)
+    found = re.match(_OPERATION_COMMENT.format(re.escape(prefix)), source)
     if found is None or not found["id"].strip():
         return None
-    return Reference(response=found["response"] is not None, operation_id=found["id"].strip())
+    return OperationReference(
+        response=found["response"] is not None, operation_id=found["id"].strip()
+    )
 
 
-def is_api_cell(source: str, prefix: str = USUAL) -> bool:
+def is_api_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
     """
     Whether a cell's output is the answer to requests.
     """
@@ -60,7 +62,7 @@ def is_api_cell(source: str, prefix: str = USUAL) -> bool:
     return reference is not None and not reference.response
 
 
-def is_response_cell(source: str, prefix: str = USUAL) -> bool:
+def is_response_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
     """
     Whether a cell makes the headers and the status of an answer.
     """
@@ -68,12 +70,12 @@ def is_response_cell(source: str, prefix: str = USUAL) -> bool:
     return reference is not None and reference.response
 
 
-def near_miss(source: str, prefix: str = USUAL) -> str | None:
+def near_miss(source: str, prefix: str = DEFAULT_PREFIX) -> str | None:
     """
     :param source: Of a cell without a reference.
     :return: The reference that its author may have meant, as it should be written.
     """
-    prefixes = "|".join(map(re.escape, {prefix, *KNOWN}))
+    prefixes = "|".join(map(re.escape, {prefix, *KNOWN_PREFIXES}))
     found = re.match(_NEAR_MISS.format(prefixes), source, re.IGNORECASE)
     if found is None:
         return None
@@ -101,14 +103,14 @@ class Operation:
     details: Mapping[str, Any]
 
 
-def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
+def read_operations(document: Mapping[str, Any]) -> Iterator[Operation]:
     """
     :return: A document's operations with an ``operationId``, in its order. What does not have the
         form that it should have is left out.
     """
-    for template, item in _object(document.get("paths")).items():
-        for verb, details in _object(item).items():
-            operation_id = _object(details).get("operationId")
+    for template, item in _as_object(document.get("paths")).items():
+        for verb, details in _as_object(item).items():
+            operation_id = _as_object(details).get("operationId")
             if verb.upper() not in VERBS or not isinstance(operation_id, str):
                 continue
             declared = _parameters(document, item, details)
@@ -123,7 +125,7 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
             )
 
 
-def _object(value: Any) -> Mapping[str, Any]:
+def _as_object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
@@ -133,20 +135,20 @@ def _parameters(
     """
     An operation's parameters replace those of its path, by place and name.
     """
-    shared = _object(document.get("parameters"))
+    shared = _as_object(document.get("parameters"))
     found = {}
     for declared in (item.get("parameters"), details.get("parameters")):
         for entry in declared if isinstance(declared, list) else ():
-            parameter = _object(entry)
+            parameter = _as_object(entry)
             if isinstance(parameter.get("$ref"), str):
                 name = parameter["$ref"].removeprefix("#/parameters/")
-                parameter = _object(shared.get(name))
+                parameter = _as_object(shared.get(name))
             if isinstance(parameter.get("name"), str):
-                found[place(parameter), parameter["name"]] = parameter
+                found[parameter_location(parameter), parameter["name"]] = parameter
     return tuple(found.values())
 
 
-def place(parameter: Mapping[str, Any]) -> str:
+def parameter_location(parameter: Mapping[str, Any]) -> str:
     """
     :return: Where a parameter is in a request; in the path if it does not say.
     """
@@ -164,13 +166,13 @@ def _path(template: str, declared: Iterable[Mapping[str, Any]]) -> tuple[str, fr
     names = set(re.findall(r"\{([^{}/]+)\}", template) or parameter_names(path))
     for parameter in declared:
         name = parameter["name"]
-        if place(parameter) == "path" and name not in names:
+        if parameter_location(parameter) == "path" and name not in names:
             path = f"{path.rstrip('/')}/:{name}"
             names.add(name)
     return path, frozenset(names)
 
 
-class OperationParser:
+class SwaggerParser:
     """
     The reader of notebooks that bring a Swagger document along.
     """
@@ -196,15 +198,15 @@ class OperationParser:
                 part.setdefault(reference.operation_id, []).append(cell)
             elif cell.source.strip():
                 seed.append((cell.number, cell.source))
-                meant = near_miss(cell.source, prefix)
-                if meant:
+                suggestion = near_miss(cell.source, prefix)
+                if suggestion:
                     warnings.append(
-                        f"{numbered([cell])} is part of no operation, and runs when a kernel "
-                        f'starts; if it should be, it has to begin with "{meant}"'
+                        f"{cell_label([cell])} is part of no operation, and runs when a kernel "
+                        f'starts; if it should be, it has to begin with "{suggestion}"'
                     )
 
-        declared = list(operations(document or {}))
-        drafts: dict[tuple[str, str], Draft] = {}
+        declared = list(read_operations(document or {}))
+        drafts: dict[tuple[str, str], HandlerDraft] = {}
         for operation in declared:
             key = operation.path, operation.verb
             implemented = cells.get(operation.operation_id)
@@ -222,7 +224,9 @@ class OperationParser:
                 drafts[key] = _draft(
                     operation, implemented, responses.get(operation.operation_id, [])
                 )
-        warnings += _strays(cells, responses, {operation.operation_id for operation in declared})
+        warnings += _unused_cells(
+            cells, responses, {operation.operation_id for operation in declared}
+        )
         endpoints, more = make_endpoints(drafts.values())
         return NotebookAPI(
             endpoints=endpoints,
@@ -240,17 +244,17 @@ def _read_document(cells: Iterable[Cell], warnings: list[str]) -> Mapping[str, A
     for cell in cells:
         if cell.kind != "markdown":
             continue
-        text = _fenced(cell.source)
+        text = _first_block(cell.source)
         try:
-            value = read_json(text)
+            value = read_strict_json(text)
         except ValueError as error:
             if '"swagger"' in text:
                 warnings.append(
-                    f"{numbered([cell])} seems to hold a Swagger document, but it is not JSON: "
+                    f"{cell_label([cell])} seems to hold a Swagger document, but it is not JSON: "
                     f"{error}"
                 )
             continue
-        if "swagger" in _object(value):
+        if "swagger" in _as_object(value):
             document |= value
     if not document:
         warnings.append(
@@ -258,12 +262,12 @@ def _read_document(cells: Iterable[Cell], warnings: list[str]) -> Mapping[str, A
             '"swagger": "2.0"'
         )
         return None
-    if not _object(document.get("paths")):
+    if not _as_object(document.get("paths")):
         warnings.append('the Swagger document has no "paths"')
     return document
 
 
-def _fenced(markdown: str) -> str:
+def _first_block(markdown: str) -> str:
     """
     :return: What is between the first fence and the next; everything where there is none.
     """
@@ -275,18 +279,18 @@ def _fenced(markdown: str) -> str:
     return "\n".join(lines[start + 1 : end])
 
 
-def _draft(operation: Operation, cells: list[Cell], responses: list[Cell]) -> Draft:
+def _draft(operation: Operation, cells: list[Cell], responses: list[Cell]) -> HandlerDraft:
     where = f"the operation {operation.operation_id}"
-    usable = parameter_names(operation.path)
-    odd = (operation.names - usable) or (usable - operation.names)
-    if odd:
+    path_parameters = parameter_names(operation.path)
+    unusable = (operation.names - path_parameters) or (path_parameters - operation.names)
+    if unusable:
         raise InvalidNotebook(
-            f"{where}: the path cannot have a parameter {{{min(odd)}}}; names consist of "
+            f"{where}: the path cannot have a parameter {{{min(unusable)}}}; names consist of "
             "letters, digits, _ and -, and the text between them must not look like a name"
         )
     produces = operation.details.get("x-kgd-produces", [])
     if not isinstance(produces, list) or not all(
-        isinstance(entry, str) and re.fullmatch(MEDIA_TYPE, entry) for entry in produces
+        isinstance(entry, str) and re.fullmatch(MEDIA_TYPE_PATTERN, entry) for entry in produces
     ):
         raise InvalidNotebook(f"{where}: x-kgd-produces has to be a list of media types")
     streams = operation.details.get("x-kgd-streamed", False)
@@ -294,7 +298,7 @@ def _draft(operation: Operation, cells: list[Cell], responses: list[Cell]) -> Dr
         raise InvalidNotebook(f"{where}: x-kgd-streamed has to be true or false")
     texts = (operation.details.get(key) for key in ("description", "summary"))
     description = next((text for text in texts if isinstance(text, str) and text), "")
-    return Draft(
+    return HandlerDraft(
         path=operation.path,
         verb=operation.verb,
         cells=cells,
@@ -305,7 +309,7 @@ def _draft(operation: Operation, cells: list[Cell], responses: list[Cell]) -> Dr
     )
 
 
-def _strays(
+def _unused_cells(
     cells: Mapping[str, list[Cell]], responses: Mapping[str, list[Cell]], declared: Set[str]
 ) -> Iterator[str]:
     """
@@ -315,8 +319,8 @@ def _strays(
         found = cells.get(operation_id, responses.get(operation_id, []))
         if operation_id not in declared:
             yield (
-                f"{numbered(found)}: the operation {operation_id} is not used, because the "
+                f"{cell_label(found)}: the operation {operation_id} is not used, because the "
                 f"document does not declare it for any of {', '.join(VERBS)}"
             )
         elif operation_id not in cells:
-            yield f"{numbered(found)}: this ResponseInfo is not used without a cell that answers"
+            yield f"{cell_label(found)}: this ResponseInfo is not used without a cell that answers"

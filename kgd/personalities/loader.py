@@ -36,9 +36,9 @@ from kgd.interfaces import (
 from kgd.personalities.resource_adapter import ResourceAdapter, is_older_form
 
 # Configurations of the Jupyter Kernel Gateway name its modules.
-_LEGACY_PREFIX = "kernel_gateway."
+_JKG_PREFIX = "kernel_gateway."
 # The function in modules that are personalities of that gateway.
-_LEGACY_MAKER = "create_personality"
+_JKG_MAKER = "create_personality"
 # Found without plug-ins, so that a gateway can be embedded even if kgd is not installed.
 _BUILT_IN = ("kgd.personalities.jupyter_websocket", "kgd.personalities.notebook_http")
 
@@ -46,23 +46,23 @@ _BUILT_IN = ("kgd.personalities.jupyter_websocket", "kgd.personalities.notebook_
 # --- finding --------------------------------------------------------------------------------------
 
 
-def plugins() -> Iterable[IPersonalityMaker]:
+def plugin_makers() -> Iterable[IPersonalityMaker]:
     """
     :return: The makers in plug-ins of other distributions.
     """
     yield from getPlugins(IPersonalityMaker)
 
 
-def makers() -> Iterable[IPersonalityMaker]:
+def all_makers() -> Iterable[IPersonalityMaker]:
     """
     :return: The makers of kgd, then those of plug-ins.
     """
     for module in _BUILT_IN:
         yield import_module(module).maker
-    yield from plugins()
+    yield from plugin_makers()
 
 
-def load(api: str, gateway: IGateway) -> IPersonality:
+def load_personality(api: str, gateway: IGateway) -> IPersonality:
     """
     Make the personality of a name.
 
@@ -72,9 +72,9 @@ def load(api: str, gateway: IGateway) -> IPersonality:
     :raises ConfigurationError: when there is no such personality, or it does not provide its
         interfaces.
     """
-    maker: Any = _find(api)
+    maker: Any = _find_maker(api)
     _verify(IPersonalityMaker, maker, f"the maker of --api={api}")
-    if option_rows(maker) is None:
+    if get_options(maker) is None:
         raise ConfigurationError(
             f"the maker of --api={api} does not fit: its options are not a sequence of "
             "kgd.interfaces.PersonalityOption"
@@ -84,13 +84,13 @@ def load(api: str, gateway: IGateway) -> IPersonality:
 
 def make(maker: IPersonalityMaker, gateway: IGateway) -> IPersonality:
     """
-    :param gateway: As for :py:func:`load`.
     Make a personality with the options in the settings.
 
+    :param gateway: As for :py:func:`load_personality`.
     :return: The personality, if necessary in an adapter.
     :raises ConfigurationError: when it does not provide its interfaces.
     """
-    options = options_of(maker, gateway.settings.personality_options)
+    options = option_values(maker, gateway.settings.personality_options)
     personality = maker.make(attrs.evolve(gateway, options=options))  # type: ignore[misc]
     what = f"what the personality {maker.name} makes"
     for optional in (IDrainable, IMonitored):
@@ -103,23 +103,23 @@ def make(maker: IPersonalityMaker, gateway: IGateway) -> IPersonality:
     return personality
 
 
-def normalized(api: str) -> str:
+def normalize_api_name(api: str) -> str:
     """
     :return: The name of a maker, which may be written in several ways.
     """
-    return api.removeprefix(_LEGACY_PREFIX).replace("-", "_")
+    return api.removeprefix(_JKG_PREFIX).replace("-", "_")
 
 
-def _find(api: str) -> Any:
-    name = normalized(api)
+def _find_maker(api: str) -> Any:
+    name = normalize_api_name(api)
     known: dict[str, list[Any]] = {}
-    for maker in makers():
-        named = known.setdefault(normalized(str(getattr(maker, "name", ""))), [])
+    for maker in all_makers():
+        named = known.setdefault(normalize_api_name(str(getattr(maker, "name", ""))), [])
         # Modules of plug-ins often have their maker under two names.
         if not any(maker is each for each in named):
             named.append(maker)
     if name in known:
-        return _the_one(api, known[name])
+        return _choose_maker(api, known[name])
     try:
         found = namedAny(api)  # type: ignore[no-untyped-call]
     except (Exception, SystemExit) as error:
@@ -133,9 +133,9 @@ def _find(api: str) -> Any:
         ) from None
     if hasattr(found, "maker"):
         return found.maker
-    if hasattr(found, _LEGACY_MAKER) or api.endswith(f".{_LEGACY_MAKER}"):
+    if hasattr(found, _JKG_MAKER) or api.endswith(f".{_JKG_MAKER}"):
         raise ConfigurationError(
-            f"--api={api} is a personality of the Jupyter Kernel Gateway ({_LEGACY_MAKER}), whose "
+            f"--api={api} is a personality of the Jupyter Kernel Gateway ({_JKG_MAKER}), whose "
             "handlers need Tornado; kgd cannot serve it. See docs/writing-a-personality.md to "
             "write it for kgd"
         )
@@ -147,7 +147,7 @@ def _find(api: str) -> Any:
     return found
 
 
-def _the_one(api: str, named: Sequence[Any]) -> Any:
+def _choose_maker(api: str, named: Sequence[Any]) -> Any:
     """
     :param named: Makers of the same name, kgd's first, which takes precedence.
     :raises ConfigurationError: when it is unclear which one is meant.
@@ -181,29 +181,29 @@ def _verify(
         verifyObject(interface, candidate, tentative=not is_declared)
     except Invalid as error:
         found = getattr(error, "exceptions", [error])
-        faults = sorted({_fault(each, interface) for each in found})
+        faults = sorted({_describe_fault(each, interface) for each in found})
         raise ConfigurationError(f"{what} does not fit: {'; '.join(faults)}") from None
 
 
-def _fault(error: Exception, interface: type[Interface]) -> str:
+def _describe_fault(error: Exception, interface: type[Interface]) -> str:
     name = interface.__name__
     if isinstance(error, BrokenMethodImplementation):
-        return f"its {_member(error.method)} is not as in kgd.interfaces.{name}: {error.mess}"
+        return f"its {_member_name(error.method)} is not as in kgd.interfaces.{name}: {error.mess}"
     if isinstance(error, BrokenImplementation):
-        return f"it has no {_member(error.name)}"
+        return f"it has no {_member_name(error.name)}"
     if isinstance(error, DoesNotImplement):
         return f"it is not declared with @implementer({name})"
     return " ".join(str(error).split())
 
 
-def _member(member: Any) -> str:
+def _member_name(member: Any) -> str:
     return str(getattr(member, "__name__", member))
 
 
 # --- options --------------------------------------------------------------------------------------
 
 
-def option_rows(maker: IPersonalityMaker) -> Sequence[PersonalityOption] | None:
+def get_options(maker: IPersonalityMaker) -> Sequence[PersonalityOption] | None:
     """
     :return: The options of a maker, or ``None`` if they are not options.
     """
@@ -212,13 +212,13 @@ def option_rows(maker: IPersonalityMaker) -> Sequence[PersonalityOption] | None:
     return tuple(rows) if fits else None
 
 
-def options_of(maker: IPersonalityMaker, given: Mapping[str, Any]) -> dict[str, Any]:
+def option_values(maker: IPersonalityMaker, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     :param given: Values by name.
     :return: The values of all options, with the defaults of those that are not given.
     :raises ConfigurationError: for a name that the maker does not have.
     """
-    defaults = {row.name: row.default for row in option_rows(maker) or ()}
+    defaults = {row.name: row.default for row in get_options(maker) or ()}
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise ConfigurationError(

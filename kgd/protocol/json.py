@@ -24,7 +24,7 @@ def read_lenient_json(content: Buffer) -> Any:
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
-def read_json(text: str) -> Any:
+def read_strict_json(text: str) -> Any:
     """
     :raises ValueError: when the text is not JSON.
     """

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from kgd.notebook.annotation_parser import AnnotationParser
 from kgd.notebook.api import NotebookSource
 from kgd.notebook.reading import all_cells, language
-from kgd.notebook.swagger_parser import OperationParser
+from kgd.notebook.swagger_parser import SwaggerParser
 from tests.support.gateway import ROOT, GatewayProcess, GatewayTestCase, Response, http
 
 EXAMPLES = ROOT / "etc" / "api_examples"
@@ -60,7 +60,7 @@ class FileTests(SynchronousTestCase):
                 if cell.cell_type == "code":
                     self.assertEqual((cell.outputs, cell.execution_count), ([], None), path)
             swagger = "--cell-parser=swagger" in command_for(path.name)
-            api = (OperationParser() if swagger else AnnotationParser()).parse(
+            api = (SwaggerParser() if swagger else AnnotationParser()).parse(
                 NotebookSource(
                     title=path.stem,
                     language=language(book),

@@ -19,18 +19,18 @@ from twisted.python.failure import Failure
 from kgd import errors
 from kgd.execution.executor import CodeCell, ExecutionBatch
 from kgd.notebook.api import Handler, StoredFile
-from kgd.notebook.assignment import NAME, statement, with_metadata
-from kgd.notebook.media_types import acceptable
-from kgd.notebook.request_body import Body, read_body
-from kgd.notebook.request_json import request_text
-from kgd.notebook.response import answer
-from kgd.notebook.routing import Match
+from kgd.notebook.assignment import REQUEST_VARIABLE, assign_from_metadata, assign_request
+from kgd.notebook.media_types import is_acceptable
+from kgd.notebook.request_body import RequestBody, read_body
+from kgd.notebook.request_json import request_json
+from kgd.notebook.response import make_response
+from kgd.notebook.routing import EndpointMatch
 from kgd.observability.audit import AuditLog
 from kgd.observability.logs import make_logger
-from kgd.personalities.notebook_http.sticky import caller_of
-from kgd.personalities.notebook_http.streaming import Stream, write_response
-from kgd.personalities.notebook_http.uploads import AT_ONCE, UploadDirectory
-from kgd.personalities.notebook_http.worker_pool import Worker, Workers
+from kgd.personalities.notebook_http.sticky import identify_caller
+from kgd.personalities.notebook_http.streaming import StreamedResponse, write_response
+from kgd.personalities.notebook_http.uploads import MAX_INLINE_SIZE, UploadDirectory
+from kgd.personalities.notebook_http.worker_pool import Worker, WorkerPool
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
 from kgd.web.errors import refuse
@@ -43,16 +43,16 @@ class CallContext:
     Where the calls of one notebook are served.
 
     :ivar language: The one that the notebook is written in.
-    :ivar by_metadata: Whether code can look into the metadata of its request.
+    :ivar reads_metadata: Whether code can look into the metadata of its request.
     :ivar prefix: The path before all of its endpoints, below the base URL.
     """
 
     reactor: Any
     settings: Settings
     language: str
-    by_metadata: bool
+    reads_metadata: bool
     prefix: str
-    workers: Workers
+    pool: WorkerPool
     uploads: UploadDirectory
     audit: AuditLog
 
@@ -66,44 +66,44 @@ class Call:
 
     _log = make_logger()
 
-    def __init__(self, context: CallContext, request: Any, match: Match) -> None:
+    def __init__(self, context: CallContext, request: Any, match: EndpointMatch) -> None:
         self._context = context
         self._settings = context.settings
         self._request = request
         self._match = match
         self._worker: Worker | None = None
-        self._lending: Deferred[Worker] | None = None
-        self._ended: Deferred[Sequence[Outputs]] = Deferred()
+        self._acquiring: Deferred[Worker] | None = None
+        self._outputs: Deferred[Sequence[Outputs]] = Deferred()
         self._deadline: IDelayedCall | None = None
-        self._stream: Stream | None = None
+        self._stream: StreamedResponse | None = None
         # Which piece of the code is the cell.
-        self._main = 0
-        self._has_left = False
+        self._cell_index = 0
+        self._is_disconnected = False
 
     async def serve(self) -> None:
         """
         Answer, whatever happens.
         """
         request = self._request
-        request.notifyFinish().addErrback(self._client_left)
+        request.notifyFinish().addErrback(self._client_disconnected)
         try:
-            await self._serve(self._handler())
+            await self._serve(self._find_handler())
         except Exception as error:
-            if self._has_left:
+            if self._is_disconnected:
                 return
             if self._stream is not None and self._stream.has_begun:
-                self._stream.cut()
+                self._stream.abort()
                 return
             request.write(refuse(request, error))
             request.finish()
 
-    def _handler(self) -> Handler:
+    def _find_handler(self) -> Handler:
         handlers = self._match.endpoint.handlers
         method = self._request.method.decode("latin-1")
         handler = handlers.get("GET" if method == "HEAD" else method)
         if handler is None:
             raise errors.NoSuchMethod([*handlers, *(["HEAD"] if "GET" in handlers else [])])
-        if not acceptable(handler.produces, self._accept):
+        if not is_acceptable(handler.produces, self._accept):
             raise errors.NotAcceptable(
                 f"there is {', '.join(handler.produces)} to be had; say in Accept that you take it"
             )
@@ -119,12 +119,12 @@ class Call:
         return value.decode("latin-1") if value is not None else None
 
     async def _serve(self, handler: Handler) -> None:
-        with self._context.workers.expecting():
+        with self._context.pool.expect_request():
             text, directory = await self._read_request()
             try:
-                worker = await self._lend(len(text))
+                worker = await self._acquire_worker(len(text))
             except BaseException:
-                self._remove(directory)
+                self._remove_uploads(directory)
                 raise
         outputs = await self._run(worker, self._codes(handler, text), directory, handler)
         self._answer(handler, outputs)
@@ -141,7 +141,7 @@ class Call:
         if body.uploads:
             directory, files = await self._context.uploads.store(body.uploads)
         try:
-            return request_text(
+            return request_json(
                 method=request.method.decode("latin-1"),
                 url=request.uri,
                 headers=[
@@ -152,10 +152,10 @@ class Call:
                 parameters=self._match.parameters,
                 body=body,
                 files=files,
-                secret=self._settings.needs_token,
+                hide_token=self._settings.needs_token,
             ), directory
         except BaseException:
-            self._remove(directory)
+            self._remove_uploads(directory)
             raise
 
     def _codes(self, handler: Handler, text: str) -> list[CodeCell]:
@@ -167,23 +167,23 @@ class Call:
         context = self._context
         on_stdout: Callable[[str], None] | None = None
         if handler.streams:
-            self._stream = Stream(self._request, handler.produces[0], self._hold)
-            on_stdout = self._printed
-        source = with_metadata(handler.source) if context.by_metadata else None
+            self._stream = StreamedResponse(self._request, handler.produces[0], self._hold)
+            on_stdout = self._on_stdout
+        source = assign_from_metadata(handler.source) if context.reads_metadata else None
         if source is not None:
-            metadata = msgspec.json.encode({NAME: text})
+            metadata = msgspec.json.encode({REQUEST_VARIABLE: text})
             cells = [CodeCell(source, metadata, on_stdout)]
         else:
             cells = [
-                CodeCell(statement(context.language, text)),
+                CodeCell(assign_request(context.language, text)),
                 CodeCell(handler.source, on_stdout=on_stdout),
             ]
-        self._main = len(cells) - 1
+        self._cell_index = len(cells) - 1
         if handler.response is not None:
             cells.append(CodeCell(handler.response))
         return cells
 
-    async def _read_body(self) -> Body:
+    async def _read_body(self) -> RequestBody:
         raw = self._request.content.read()
         self._request.content.close()
         reading = partial(
@@ -192,24 +192,24 @@ class Call:
             raw,
             max_parts=self._settings.max_parts,
         )
-        if len(raw) <= AT_ONCE:
+        if len(raw) <= MAX_INLINE_SIZE:
             return reading()
         reactor = self._context.reactor
         return await deferToThreadPool(reactor, reactor.getThreadPool(), reading)
 
-    def _remove(self, directory: Path | None) -> None:
+    def _remove_uploads(self, directory: Path | None) -> None:
         if directory is not None:
             self._context.uploads.remove(directory)
 
-    async def _lend(self, size: int) -> Worker:
-        if self._has_left:
+    async def _acquire_worker(self, size: int) -> Worker:
+        if self._is_disconnected:
             raise CancelledError
-        caller = caller_of(self._request, self._settings.sticky, self._home() or "/")
-        self._lending = self._context.workers.lend(caller, size)
+        caller = identify_caller(self._request, self._settings.sticky, self._notebook_url() or "/")
+        self._acquiring = self._context.pool.acquire(caller, size)
         try:
-            return await self._lending
+            return await self._acquiring
         finally:
-            self._lending = None
+            self._acquiring = None
 
     async def _run(
         self, worker: Worker, cells: Sequence[CodeCell], directory: Path | None, handler: Handler
@@ -225,9 +225,9 @@ class Call:
             self._deadline = self._context.reactor.callLater(timeout, self._time_out)
         try:
             run = worker.run(cells, self._output_exceeded)
-            self._write_down(worker, run, handler)
-            run.answered.addCallback(self._end)
-            outputs = await self._ended
+            self._record_audit(worker, run, handler)
+            run.answered.addCallback(self._finish)
+            outputs = await self._outputs
             if run.loss_reason:
                 raise errors.KernelLost(
                     f"the kernel ended before it had answered: {run.loss_reason}"
@@ -238,45 +238,45 @@ class Call:
                 self._deadline.cancel()
             self._worker = None
             if run is None:
-                self._remove(directory)
+                self._remove_uploads(directory)
             elif directory is not None:
-                run.settled.addCallback(lambda _: self._remove(directory))
-            worker.give_back(run)
+                run.settled.addCallback(lambda _: self._remove_uploads(directory))
+            worker.release(run)
 
-    def _home(self) -> str:
+    def _notebook_url(self) -> str:
         """
         :return: Where the notebook is, for whoever sent the request.
         """
         return base_url(self._request) + self._context.prefix
 
-    def _write_down(self, worker: Worker, run: ExecutionBatch, handler: Handler) -> None:
+    def _record_audit(self, worker: Worker, run: ExecutionBatch, handler: Handler) -> None:
         audit = self._context.audit
         if audit.is_on:
             audit.record(
                 "executed",
                 kernel_id=worker.kernel_id,
                 method=self._request.method.decode("latin-1"),
-                endpoint=self._home() + self._match.endpoint.path,
+                endpoint=self._notebook_url() + self._match.endpoint.path,
                 msg_type="execute_request",
-                msg_id=run.executions[self._main].msg_id,
+                msg_id=run.executions[self._cell_index].msg_id,
                 size=sum(len(code.source.encode()) + len(code.metadata) for code in run.cells),
                 code=handler.source if audit.with_code else None,
             )
 
-    def _end(self, result: Any) -> None:
-        if not self._ended.called:
-            self._ended.callback(result)
+    def _finish(self, result: Any) -> None:
+        if not self._outputs.called:
+            self._outputs.callback(result)
 
-    def _break_off(self, error: Exception) -> None:
+    def _abort(self, error: Exception) -> None:
         """
         Let the code end, and do not wait for that.
         """
-        if self._worker is not None and not self._ended.called:
+        if self._worker is not None and not self._outputs.called:
             self._worker.interrupt()
-            self._end(Failure(error))  # type: ignore[no-untyped-call]
+            self._finish(Failure(error))  # type: ignore[no-untyped-call]
 
     def _time_out(self) -> None:
-        self._break_off(
+        self._abort(
             errors.ExecutionTimedOut(
                 f"the code did not end within {self._settings.request_timeout:g} s and was "
                 "interrupted; if it needs longer, raise --request-timeout"
@@ -284,24 +284,24 @@ class Call:
         )
 
     def _output_exceeded(self) -> None:
-        self._break_off(
+        self._abort(
             errors.ResponseTooLarge(
                 f"the code gave more than {self._settings.max_response_size} bytes of output and "
                 "was interrupted; if it has to, raise --max-response-size"
             )
         )
 
-    def _client_left(self, _: Failure) -> None:
-        self._has_left = True
-        if self._lending is not None:
-            self._lending.cancel()
+    def _client_disconnected(self, _: Failure) -> None:
+        self._is_disconnected = True
+        if self._acquiring is not None:
+            self._acquiring.cancel()
         elif self._settings.interrupt_on_disconnect or self._stream is not None:
-            self._break_off(CancelledError())
+            self._abort(CancelledError())
 
     # --- answers as they are printed ---
 
-    def _printed(self, text: str) -> None:
-        if self._stream is None or self._ended.called:
+    def _on_stdout(self, text: str) -> None:
+        if self._stream is None or self._outputs.called:
             return
         if self._deadline is not None:
             # It is in time as long as something comes.
@@ -315,7 +315,7 @@ class Call:
     # --- whole answers ---
 
     def _answer(self, handler: Handler, outputs: Sequence[Outputs]) -> None:
-        if self._has_left:
+        if self._is_disconnected:
             return
         # Whatever failed comes last.
         last = outputs[-1]
@@ -323,21 +323,21 @@ class Call:
             self._stream.end()
             return
         if self._stream is not None and self._stream.has_begun:
-            self._stream.cut()
+            self._stream.abort()
             return
         if last.error is not None:
             main, info = last, None
         else:
-            main = outputs[self._main]
+            main = outputs[self._cell_index]
             info = last if last is not main else None
-        response = answer(
+        response = make_response(
             main, info, handler=handler, accept=self._accept, rich=self._settings.rich_responses
         )
-        if response.fault:
+        if response.author_error:
             self._log.warn(
                 "{prefix}{path}: {fault}",
                 prefix=self._context.prefix,
                 path=self._match.endpoint.path,
-                fault=response.fault,
+                fault=response.author_error,
             )
         write_response(self._request, response)

@@ -21,13 +21,13 @@ from kgd.kernels.specs import is_ipykernel
 from kgd.notebook.annotation_parser import AnnotationParser
 from kgd.notebook.api import NotebookAPI, NotebookSource
 from kgd.notebook.endpoints import require_endpoints
-from kgd.notebook.jkg_parsers import LegacyParser
+from kgd.notebook.jkg_parsers import JKGParser
 from kgd.notebook.openapi import title_of
 from kgd.notebook.prefixes import comment_prefix
 from kgd.notebook.reading import all_cells, kernel_name, language, read_notebook
-from kgd.notebook.swagger_parser import OperationParser
+from kgd.notebook.swagger_parser import SwaggerParser
 from kgd.observability.logs import make_logger
-from kgd.settings import Settings, normalized_base_url
+from kgd.settings import Settings, normalize_base_url
 
 _log = make_logger()
 
@@ -35,17 +35,17 @@ _log = make_logger()
 _PARSERS = {
     "cell": AnnotationParser,
     "kernel_gateway.notebook_http.cell.parser": AnnotationParser,
-    "swagger": OperationParser,
-    "kernel_gateway.notebook_http.swagger.parser": OperationParser,
+    "swagger": SwaggerParser,
+    "kernel_gateway.notebook_http.swagger.parser": SwaggerParser,
 }
 # They are pure, and so know no interface.
 classImplements(AnnotationParser, ICellParser)
-classImplements(OperationParser, ICellParser)
-classImplements(LegacyParser, ICellParser)
+classImplements(SwaggerParser, ICellParser)
+classImplements(JKGParser, ICellParser)
 
 
 @attrs.frozen
-class Source:
+class NotebookLocation:
     """
     Where a notebook is, and where it is served.
 
@@ -73,38 +73,38 @@ class Source:
 
 
 @attrs.frozen(kw_only=True)
-class Loaded:
+class LoadedNotebook:
     """
     A notebook that has been read.
 
     :ivar raw: The file.
     :ivar seed: What runs once in each of its kernels.
-    :ivar by_metadata: Whether its kernel's code can look into the metadata of its request.
+    :ivar reads_metadata: Whether its kernel's code can look into the metadata of its request.
     """
 
-    source: Source
+    location: NotebookLocation
     raw: bytes = attrs.field(repr=False)
     api: NotebookAPI = attrs.field(repr=False)
     language: str
     seed: Seed = attrs.field(repr=False)
-    by_metadata: bool
+    reads_metadata: bool
 
 
-def find_sources(seed_uris: Iterable[str]) -> list[Source]:
+def find_notebooks(seed_uris: Iterable[str]) -> list[NotebookLocation]:
     """
     :param seed_uris: Notebooks and directories of notebooks, each maybe after a prefix and ``=``.
     :return: What there is to serve at the moment.
     :raises kgd.errors.ConfigurationError: when there is nothing, or two are for the same prefix.
     """
-    found: dict[str, Source] = {}
-    for source in _all_sources(seed_uris):
-        if source.prefix in found:
+    found: dict[str, NotebookLocation] = {}
+    for location in _all_notebooks(seed_uris):
+        if location.prefix in found:
             raise ConfigurationError(
-                f"Both {found[source.prefix].title} and {source.title} would be served at "
-                f"{source.prefix or '/'}; give each a prefix of its own, like "
+                f"Both {found[location.prefix].title} and {location.title} would be served at "
+                f"{location.prefix or '/'}; give each a prefix of its own, like "
                 "--seed-uri=/reports=reports.ipynb"
             )
-        found[source.prefix] = source
+        found[location.prefix] = location
     if not found:
         raise ConfigurationError(
             "--api=notebook_http serves a notebook; say which one with --seed-uri"
@@ -112,20 +112,20 @@ def find_sources(seed_uris: Iterable[str]) -> list[Source]:
     return list(found.values())
 
 
-def _all_sources(seed_uris: Iterable[str]) -> Iterator[Source]:
+def _all_notebooks(seed_uris: Iterable[str]) -> Iterator[NotebookLocation]:
     for text in seed_uris:
         given, uri = split_prefix(text)
-        prefix = normalized_base_url(given or "")
-        source = Source(quote(prefix, safe="/%:@!$&'()*+,;=~"), uri)
-        path = source.path
+        prefix = normalize_base_url(given or "")
+        location = NotebookLocation(quote(prefix, safe="/%:@!$&'()*+,;=~"), uri)
+        path = location.path
         if path is None or not path.is_dir():
-            yield source
+            yield location
             continue
         notebooks = sorted(path.glob("*.ipynb"))
         if not notebooks:
             raise ConfigurationError(f"There is no notebook in the directory {path}")
         for notebook in notebooks:
-            yield Source(f"{source.prefix}/{quote(notebook.stem)}", str(notebook))
+            yield NotebookLocation(f"{location.prefix}/{quote(notebook.stem)}", str(notebook))
 
 
 def find_parser(name: str) -> ICellParser:
@@ -143,7 +143,7 @@ def find_parser(name: str) -> ICellParser:
             "parser that is named with its dots"
         ) from error
     if hasattr(found, "create_parser"):
-        return LegacyParser(found)
+        return JKGParser(found)
     parser = getattr(found, "parser", found)
     try:
         verifyObject(ICellParser, parser)
@@ -152,44 +152,46 @@ def find_parser(name: str) -> ICellParser:
     return parser  # type: ignore[no-any-return]
 
 
-async def load(reactor: Any, settings: Settings, specs: IKernelSpecs, source: Source) -> Loaded:
+async def load_notebook(
+    reactor: Any, settings: Settings, specs: IKernelSpecs, location: NotebookLocation
+) -> LoadedNotebook:
     """
     Read a notebook.
 
     :raises kgd.errors.GatewayError: when it cannot be had, or there is nothing to serve in it.
     """
-    raw = await fetch(reactor, source.uri, settings.max_seed_size, settings.seed_timeout)
-    notebook = read_notebook(raw, source.title)
+    raw = await fetch(reactor, location.uri, settings.max_seed_size, settings.seed_timeout)
+    notebook = read_notebook(raw, location.title)
     name = settings.force_kernel_name or kernel_name(notebook)
     if name is None:
         raise InvalidNotebook(
-            f"{source.title} does not say which kernel it is for; save it with one, or say so with "
+            f"{location.title} does not name its kernel; save it with one, or name one with "
             "--force-kernel-name"
         )
     try:
         spec = specs.find(name)
     except NoSuchKernelSpec as error:
         raise NoSuchKernelSpec(
-            f"{source.title} cannot be served: {error}; install that kernel, or choose another "
+            f"{location.title} cannot be served: {error}; install that kernel, or choose another "
             "one with --force-kernel-name"
         ) from None
-    written_in = language(notebook)
+    code_language = language(notebook)
     api = find_parser(settings.cell_parser).parse(
         NotebookSource(
-            title=source.title,
-            language=written_in,
-            comment_prefix=comment_prefix(written_in, settings.comment_prefix),
+            title=location.title,
+            language=code_language,
+            comment_prefix=comment_prefix(code_language, settings.comment_prefix),
             cells=all_cells(notebook),
         )
     )
-    require_endpoints(api, source.title)
+    require_endpoints(api, location.title)
     for warning in api.warnings:
-        _log.warn("{title}: {advice}", title=source.title, advice=warning)
-    return Loaded(
-        source=source,
+        _log.warn("{title}: {advice}", title=location.title, advice=warning)
+    return LoadedNotebook(
+        location=location,
         raw=raw,
         api=api,
-        language=written_in,
+        language=code_language,
         seed=Seed(kernel_name=spec.name, cells=api.seed),
-        by_metadata=is_ipykernel(spec.argv),
+        reads_metadata=is_ipykernel(spec.argv),
     )

@@ -12,27 +12,27 @@ import msgspec
 
 from kgd.interfaces import IGateway
 from kgd.notebook.openapi import openapi, swagger
-from kgd.notebook.routing import Match, Router
+from kgd.notebook.routing import EndpointMatch, Router
 from kgd.personalities.notebook_http.call import Call, CallContext
-from kgd.personalities.notebook_http.loading import Loaded
+from kgd.personalities.notebook_http.loading import LoadedNotebook
 from kgd.personalities.notebook_http.uploads import UploadDirectory
-from kgd.personalities.notebook_http.worker_pool import WorkerOptions, Workers
+from kgd.personalities.notebook_http.worker_pool import WorkerOptions, WorkerPool
 from kgd.web.operations.metrics import Values, gauge
 
-FEW = 4
+MAX_BASE_URLS = 4
 
 
-class Notebook:
+class ServedNotebook:
     """
     Serves the endpoints of a notebook.
     """
 
-    def __init__(self, gateway: IGateway, loaded: Loaded, uploads: UploadDirectory) -> None:
+    def __init__(self, gateway: IGateway, loaded: LoadedNotebook, uploads: UploadDirectory) -> None:
         settings = gateway.settings
         self.loaded = loaded
-        self.prefix = loaded.source.prefix
-        self.title = loaded.source.title
-        self.workers = Workers(
+        self.prefix = loaded.location.prefix
+        self.title = loaded.location.title
+        self.pool = WorkerPool(
             gateway.reactor,
             gateway.kernels,
             WorkerOptions(
@@ -42,26 +42,26 @@ class Notebook:
                 reset=settings.reset_kernels,
                 queue_limit=settings.queue_limit,
                 queue_size=settings.queue_size,
-                patience=settings.request_timeout,
+                queue_timeout=settings.request_timeout,
                 response_limit=settings.max_response_size,
                 username=settings.username,
             ),
         )
         # The gateway is mounted at one place, or a few.
-        self._described = lru_cache(FEW)(self._describe)
+        self._documents = lru_cache(MAX_BASE_URLS)(self._make_documents)
         self._router = Router(loaded.api.endpoints)
         self._context = CallContext(
             reactor=gateway.reactor,
             settings=settings,
             language=loaded.language,
-            by_metadata=loaded.by_metadata,
+            reads_metadata=loaded.reads_metadata,
             prefix=self.prefix,
-            workers=self.workers,
+            pool=self.pool,
             uploads=uploads,
             audit=gateway.audit,
         )
 
-    def find(self, path: str) -> Match | None:
+    def find(self, path: str) -> EndpointMatch | None:
         """
         :param path: Below the base URL, percent-encoded.
         :return: The endpoint, and what it reads from the path.
@@ -71,19 +71,19 @@ class Notebook:
             return None
         return self._router.find(path[len(self.prefix) :])
 
-    def defines(self, path: str) -> bool:
+    def has_endpoint(self, path: str) -> bool:
         """
         Whether an endpoint has just this path.
         """
         return any(self.prefix + endpoint.path == path for endpoint in self.loaded.api.endpoints)
 
-    async def serve(self, request: Any, match: Match) -> None:
+    async def serve(self, request: Any, match: EndpointMatch) -> None:
         """
         Answer a request.
         """
         await Call(self._context, request, match).serve()
 
-    def _describe(self, base: str) -> tuple[bytes, Mapping[str, Any]]:
+    def _make_documents(self, base: str) -> tuple[bytes, Mapping[str, Any]]:
         title = self.title
         return (
             msgspec.json.encode(swagger(self.loaded.api, title, base + self.prefix)),
@@ -95,27 +95,25 @@ class Notebook:
         :param base: The base URL.
         :return: What it serves, in Swagger 2.0.
         """
-        return self._described(base)[0]
+        return self._documents(base)[0]
 
     def openapi(self, base: str) -> Mapping[str, Any]:
         """
         The same in OpenAPI 3.1.
         """
-        return self._described(base)[1]
+        return self._documents(base)[1]
 
 
-def metrics_of(notebooks: Iterable[Notebook]) -> Iterator[Any]:
+def metrics_of(notebooks: Iterable[ServedNotebook]) -> Iterator[Any]:
     """
     :return: How busy the kernels of notebooks are.
     """
-    pools = [(notebook.prefix or "/", notebook.workers) for notebook in notebooks]
+    pools = [(notebook.prefix or "/", notebook.pool) for notebook in notebooks]
     states: Values = {
-        (prefix, state): count
-        for prefix, workers in pools
-        for state, count in workers.states().items()
+        (prefix, state): count for prefix, pool in pools for state, count in pool.states().items()
     }
     text = "Kernels of a notebook: free, busy with a request, or not there at the moment"
     yield gauge("kgd_notebook_workers", text, states, ["notebook", "state"])
-    depths: Values = {(prefix,): workers.depth for prefix, workers in pools}
+    queue_lengths: Values = {(prefix,): pool.queue_length for prefix, pool in pools}
     text = "Requests that wait for a kernel of a notebook"
-    yield gauge("kgd_notebook_queue_length", text, depths, ["notebook"])
+    yield gauge("kgd_notebook_queue_length", text, queue_lengths, ["notebook"])

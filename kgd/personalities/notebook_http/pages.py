@@ -15,7 +15,7 @@ from twisted.web.resource import IResource
 from kgd import errors
 from kgd.interfaces import Access
 from kgd.personalities.notebook_http.docs.page import HEADERS, asset, page
-from kgd.personalities.notebook_http.notebook import Notebook
+from kgd.personalities.notebook_http.notebook import ServedNotebook
 from kgd.settings import Settings
 from kgd.web.files import file_resource
 from kgd.web.mounted import base_url
@@ -25,14 +25,14 @@ from kgd.web.routes import Route
 _JSON = b"application/json"
 
 
-class Pages:
+class DocumentationRoutes:
     """
     Makes the routes of these.
 
     :param notebooks: Those that are served at the moment.
     """
 
-    def __init__(self, settings: Settings, notebooks: Sequence[Notebook]) -> None:
+    def __init__(self, settings: Settings, notebooks: Sequence[ServedNotebook]) -> None:
         self._settings = settings
         self._notebooks = notebooks
 
@@ -42,29 +42,33 @@ class Pages:
         """
         routes = [
             Route("/_api/docs/<path:name>", ("GET",), self._asset, Access.PUBLIC),
-            *(route for notebook in self._notebooks for route in self._of(notebook)),
+            *(route for notebook in self._notebooks for route in self._notebook_routes(notebook)),
         ]
         if not any(notebook.prefix == "" for notebook in self._notebooks):
-            routes.append(_guarded("/_api/docs", self._docs(self._notebooks)))
+            routes.append(_token_route("/_api/docs", self._docs_page(self._notebooks)))
         if self._settings.static_path:
-            routes.append(Route("/public/<path:name>", ("GET",), self._public, Access.PUBLIC))
+            routes.append(Route("/public/<path:name>", ("GET",), self._static_file, Access.PUBLIC))
         return routes
 
-    def _of(self, notebook: Notebook) -> Iterable[Route]:
+    def _notebook_routes(self, notebook: ServedNotebook) -> Iterable[Route]:
         pages = f"{notebook.prefix}/_api"
         shown = self._notebooks if notebook.prefix == "" else [notebook]
-        yield _guarded(f"{pages}/docs", self._docs(shown))
-        yield _guarded(f"{pages}/spec/swagger.json", lambda base: (notebook.swagger(base), _JSON))
-        yield _guarded(
+        yield _token_route(f"{pages}/docs", self._docs_page(shown))
+        yield _token_route(
+            f"{pages}/spec/swagger.json", lambda base: (notebook.swagger(base), _JSON)
+        )
+        yield _token_route(
             f"{pages}/spec/openapi.json",
             lambda base: (msgspec.json.encode(notebook.openapi(base)), _JSON),
         )
         if self._settings.allow_notebook_download:
-            yield _guarded(
+            yield _token_route(
                 f"{pages}/source", lambda _: (notebook.loaded.raw, b"application/x-ipynb+json")
             )
 
-    def _docs(self, notebooks: Sequence[Notebook]) -> Callable[[str], tuple[bytes, bytes]]:
+    def _docs_page(
+        self, notebooks: Sequence[ServedNotebook]
+    ) -> Callable[[str], tuple[bytes, bytes]]:
         return lambda base: (
             page(
                 [(each.title, base + each.prefix, each.openapi(base)) for each in notebooks],
@@ -80,11 +84,11 @@ class Pages:
         content, media_type = found
         return encoded_answer(request, content, media_type.encode("ascii"))
 
-    def _public(self, request: Any, name: str) -> IResource:
+    def _static_file(self, request: Any, name: str) -> IResource:
         return file_resource(Path(self._settings.static_path), unquote(name))
 
 
-def _guarded(path: str, make: Callable[[str], tuple[bytes, bytes]]) -> Route:
+def _token_route(path: str, make: Callable[[str], tuple[bytes, bytes]]) -> Route:
     """
     :param make: Gives the body and its media type, for a base URL.
     """

@@ -18,9 +18,14 @@ from kgd.errors import ConfigurationError, GatewayError, KernelLimitReached
 from kgd.interfaces import Access, IDrainable, IGateway, IMonitored, IPersonality, Match, Readiness
 from kgd.notebook import routing
 from kgd.observability.logs import make_logger
-from kgd.personalities.notebook_http.loading import Source, find_parser, find_sources, load
-from kgd.personalities.notebook_http.notebook import Notebook, metrics_of
-from kgd.personalities.notebook_http.pages import Pages
+from kgd.personalities.notebook_http.loading import (
+    NotebookLocation,
+    find_notebooks,
+    find_parser,
+    load_notebook,
+)
+from kgd.personalities.notebook_http.notebook import ServedNotebook, metrics_of
+from kgd.personalities.notebook_http.pages import DocumentationRoutes
 from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.watcher import Watcher
 from kgd.web.access import PUBLIC_ROUTES
@@ -29,7 +34,7 @@ from kgd.web.routes import RouteTable
 # What monitors ask for; an endpoint has to have just this path to replace it.
 _MONITORING = frozenset({"/healthz", "/readyz", "/metrics"})
 # In place of a prefix.
-_LIST = "the list of notebooks"
+_ALL_NOTEBOOKS = "the list of notebooks"
 
 
 @implementer(IPersonality, IDrainable, IMonitored)
@@ -43,9 +48,9 @@ class NotebookHTTP:
     def __init__(self, gateway: IGateway) -> None:
         self._gateway = gateway
         settings = gateway.settings
-        sources = find_sources(settings.seed_uri)
+        locations = find_notebooks(settings.seed_uri)
         find_parser(settings.cell_parser)
-        kernels = len(sources) * (settings.prespawn_count or 1)
+        kernels = len(locations) * (settings.prespawn_count or 1)
         if settings.max_kernels is not None and kernels > settings.max_kernels:
             raise ConfigurationError(
                 f"{kernels} kernels cannot be prespawned with --max-kernels={settings.max_kernels};"
@@ -55,8 +60,8 @@ class NotebookHTTP:
             gateway.reactor, lambda: gateway.private_directory("uploads"), gateway.hand_over
         )
         # By prefix; the longest first.
-        self._notebooks: dict[str, Notebook] = {}
-        # By prefix, or for _LIST, why a newer version is not served.
+        self._notebooks: dict[str, ServedNotebook] = {}
+        # By prefix, or for _ALL_NOTEBOOKS, why a newer version is not served.
         self._stale: dict[str, str] = {}
         # Descriptions and static files.
         self._table = RouteTable([])
@@ -66,9 +71,9 @@ class NotebookHTTP:
         self._reloading: Deferred[None] = succeed(None)
         self._stopped = False
         # How many requests are being served, and who waits for the last one's end.
-        self._serving = 0
-        self._drained: Waiters[None] = Waiters()
-        self._watcher = Watcher(gateway.reactor, self._files, self._changed)
+        self._active_requests = 0
+        self._drained_waiters: Waiters[None] = Waiters()
+        self._watcher = Watcher(gateway.reactor, self._files, self._files_changed)
 
     # --- coming and going ---
 
@@ -79,8 +84,8 @@ class NotebookHTTP:
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        sources = find_sources(self._gateway.settings.seed_uri)
-        opening = [Deferred.fromCoroutine(self._open(source)) for source in sources]
+        locations = find_notebooks(self._gateway.settings.seed_uri)
+        opening = [Deferred.fromCoroutine(self._open_notebook(location)) for location in locations]
         try:
             notebooks = await gatherResults(opening, consumeErrors=True)
         except FirstError as first:
@@ -89,31 +94,35 @@ class NotebookHTTP:
                 first.subFailure.raiseException()
             # Whatever a user can cause here ends the start, without a traceback.
             raise ConfigurationError(str(error)) from None
-        self._serve(notebooks)
+        self._set_notebooks(notebooks)
         if self._gateway.settings.reload:
             self._watcher.start()
 
-    async def _open(self, source: Source) -> Notebook:
+    async def _open_notebook(self, location: NotebookLocation) -> ServedNotebook:
         gateway = self._gateway
-        loaded = await load(gateway.reactor, gateway.settings, gateway.kernel_specs, source)
-        notebook = Notebook(gateway, loaded, self._uploads)
+        loaded = await load_notebook(
+            gateway.reactor, gateway.settings, gateway.kernel_specs, location
+        )
+        notebook = ServedNotebook(gateway, loaded, self._uploads)
         try:
-            await notebook.workers.start()
+            await notebook.pool.start()
         except KernelLimitReached:
             raise ConfigurationError(
-                f"{source.title} cannot be served: --max-kernels leaves no room for its kernels "
+                f"{location.title} cannot be served: --max-kernels leaves no room for its kernels "
                 "beside those that there are; raise it"
             ) from None
         except GatewayError as error:
-            raise ConfigurationError(f"{source.title} cannot be served: {error}") from None
+            raise ConfigurationError(f"{location.title} cannot be served: {error}") from None
         if self._stopped:
-            notebook.workers.abandon()
+            notebook.pool.shut_down()
         return notebook
 
-    def _serve(self, notebooks: Iterable[Notebook]) -> None:
+    def _set_notebooks(self, notebooks: Iterable[ServedNotebook]) -> None:
         ordered = sorted(notebooks, key=lambda notebook: -len(notebook.prefix))
         self._notebooks = {notebook.prefix: notebook for notebook in ordered}
-        self._table = RouteTable(Pages(self._gateway.settings, ordered).routes(), PUBLIC_ROUTES)
+        self._table = RouteTable(
+            DocumentationRoutes(self._gateway.settings, ordered).routes(), PUBLIC_ROUTES
+        )
         self._constant = {route.rule for route in self._table.routes if "<" not in route.rule}
 
     def stop(self) -> Deferred[None]:
@@ -123,29 +132,29 @@ class NotebookHTTP:
         self._stopped = True
         self._watcher.stop()
         for notebook in self._notebooks.values():
-            notebook.workers.abandon()
+            notebook.pool.shut_down()
         return succeed(None)
 
     def drain(self) -> Deferred[None]:
         """
         Refuse new requests, and wait for the end of those that there are.
         """
-        drained = self._drained.wait()
-        self._look_whether_drained()
+        drained = self._drained_waiters.wait()
+        self._check_drained()
         return drained
 
-    def _look_whether_drained(self) -> None:
-        if self._gateway.draining.is_on and not self._serving:
-            self._drained.fire(None)
+    def _check_drained(self) -> None:
+        if self._gateway.draining.is_on and not self._active_requests:
+            self._drained_waiters.fire(None)
 
     def readiness(self) -> Readiness:
         """
         Not ready when no notebook has a kernel, and none can be started.
         """
         notebooks = self._notebooks.values()
-        is_hopeless = bool(notebooks) and all(each.workers.is_hopeless for each in notebooks)
+        has_failed = bool(notebooks) and all(each.pool.has_failed for each in notebooks)
         remarks = [f"{prefix or '/'} is out of date" for prefix in self._stale]
-        return Readiness(not is_hopeless, remarks)
+        return Readiness(not has_failed, remarks)
 
     def metrics(self) -> Iterable[Any]:
         """
@@ -161,15 +170,15 @@ class NotebookHTTP:
         """
         return self._reload_later(None)
 
-    def _changed(self, files: set[Path]) -> None:
+    def _files_changed(self, files: set[Path]) -> None:
         self._reload_later(files)
 
     def _files(self) -> Iterable[Path]:
         try:
-            sources = find_sources(self._gateway.settings.seed_uri)
+            locations = find_notebooks(self._gateway.settings.seed_uri)
         except ConfigurationError:
             return []
-        return [source.path for source in sources if source.path is not None]
+        return [location.path for location in locations if location.path is not None]
 
     def _reload_later(self, files: set[Path] | None) -> Deferred[None]:
         """
@@ -187,39 +196,43 @@ class NotebookHTTP:
     async def _reload(self, files: set[Path] | None) -> None:
         if self._stopped or self._gateway.draining.is_on:
             return
-        self._stale.pop(_LIST, None)
+        self._stale.pop(_ALL_NOTEBOOKS, None)
         try:
-            sources = find_sources(self._gateway.settings.seed_uri)
+            locations = find_notebooks(self._gateway.settings.seed_uri)
         except ConfigurationError as error:
-            self._stale[_LIST] = str(error)
+            self._stale[_ALL_NOTEBOOKS] = str(error)
             self._log.error("nothing is reloaded: {error}", error=str(error))
             return
-        for source in sources:
-            if files is None or source.path in files or source.prefix not in self._notebooks:
-                await self._renew(source)
-        for prefix in {*self._notebooks, *self._stale} - {source.prefix for source in sources}:
+        for location in locations:
+            if files is None or location.path in files or location.prefix not in self._notebooks:
+                await self._reload_notebook(location)
+        for prefix in {*self._notebooks, *self._stale} - {
+            location.prefix for location in locations
+        }:
             self._replace(prefix, None)
 
-    async def _renew(self, source: Source) -> None:
+    async def _reload_notebook(self, location: NotebookLocation) -> None:
         try:
-            notebook = await self._open(source)
+            notebook = await self._open_notebook(location)
         except GatewayError as error:
-            self._stale[source.prefix] = str(error)
+            self._stale[location.prefix] = str(error)
             self._log.error(
                 "{title} cannot be reloaded, so what is served stays as it is: {error}",
-                title=source.title,
+                title=location.title,
                 error=str(error),
             )
         else:
-            self._log.info("{title} has been reloaded", title=source.title)
-            self._replace(source.prefix, notebook)
+            self._log.info("{title} has been reloaded", title=location.title)
+            self._replace(location.prefix, notebook)
 
-    def _replace(self, prefix: str, notebook: Notebook | None) -> None:
+    def _replace(self, prefix: str, notebook: ServedNotebook | None) -> None:
         self._stale.pop(prefix, None)
         old = self._notebooks.pop(prefix, None)
-        self._serve([*self._notebooks.values(), *([notebook] if notebook is not None else [])])
+        self._set_notebooks(
+            [*self._notebooks.values(), *([notebook] if notebook is not None else [])]
+        )
         if old is not None:
-            old.workers.close()
+            old.pool.close()
 
     # --- requests ---
 
@@ -233,7 +246,7 @@ class NotebookHTTP:
             if page is not None:
                 return page
         if path in self._reserved and not any(
-            notebook.defines(path) for notebook in self._notebooks.values()
+            notebook.has_endpoint(path) for notebook in self._notebooks.values()
         ):
             return None
         for notebook in self._notebooks.values():
@@ -249,14 +262,14 @@ class NotebookHTTP:
                 )
         return None
 
-    def _render(self, notebook: Notebook, found: routing.Match, request: Any) -> int:
+    def _render(self, notebook: ServedNotebook, found: routing.EndpointMatch, request: Any) -> int:
         self._gateway.draining.check()
-        self._serving += 1
+        self._active_requests += 1
         serving = Deferred.fromCoroutine(notebook.serve(request, found))
         serving.addErrback(lambda failure: self._log.failure("a request got no answer", failure))
-        serving.addCallback(lambda _: self._served())
+        serving.addCallback(lambda _: self._request_ended())
         return NOT_DONE_YET
 
-    def _served(self) -> None:
-        self._serving -= 1
-        self._look_whether_drained()
+    def _request_ended(self) -> None:
+        self._active_requests -= 1
+        self._check_drained()

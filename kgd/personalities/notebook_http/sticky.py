@@ -7,12 +7,12 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-COOKIE = b"kgd-caller"
+CALLER_COOKIE = b"kgd-caller"
 # Whoever sends more than this is given no kernel of their own.
-_LONGEST = 256
+_MAX_CALLER = 256
 
 
-def caller_of(request: Any, sticky: str, path: str) -> str | None:
+def identify_caller(request: Any, sticky: str, path: str) -> str | None:
     """
     Tell a caller; one without a cookie gets one with the answer.
 
@@ -24,15 +24,20 @@ def caller_of(request: Any, sticky: str, path: str) -> str | None:
     if not sticky:
         return None
     if sticky != "cookie":
-        return _known(request.getHeader(sticky.encode("ascii")))
-    known = _known(request.getCookie(COOKIE))
-    if known is None:
-        known = secrets.token_urlsafe(16)
+        return _valid_caller(request.getHeader(sticky.encode("ascii")))
+    caller = _valid_caller(request.getCookie(CALLER_COOKIE))
+    if caller is None:
+        caller = secrets.token_urlsafe(16)
         request.addCookie(
-            COOKIE, known, path=path, httpOnly=True, sameSite="lax", secure=request.isSecure()
+            CALLER_COOKIE,
+            caller,
+            path=path,
+            httpOnly=True,
+            sameSite="lax",
+            secure=request.isSecure(),
         )
-    return known
+    return caller
 
 
-def _known(value: bytes | None) -> str | None:
-    return value.decode("latin-1") if value and len(value) <= _LONGEST else None
+def _valid_caller(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value and len(value) <= _MAX_CALLER else None

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from kgd.notebook.api import Response
 from kgd.web.responses import is_not_modified
 
-LINGER = 5.0
+ABORT_DELAY = 5.0
 _WITHOUT_BODY = (204, 205, 304)
 
 
@@ -48,7 +48,7 @@ def write_response(request: Any, response: Response) -> None:
 
 
 @implementer(IPushProducer)
-class Stream:
+class StreamedResponse:
     """
     An answer that is sent as it is printed. When the client does not take it, the kernel stands
     still.
@@ -90,7 +90,7 @@ class Stream:
         self._request.unregisterProducer()
         self._request.finish()
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """
         Let the client see that something is missing: what there is has no end.
         """
@@ -99,7 +99,7 @@ class Stream:
         request.loseConnection()
         # A client that does not read what is left has this long.
         transport = request.channel.transport
-        call = request.channel.site.reactor.callLater(LINGER, transport.abortConnection)
+        call = request.channel.site.reactor.callLater(ABORT_DELAY, transport.abortConnection)
         request.notifyFinish().addErrback(lambda _: call.active() and call.cancel())
 
     def pauseProducing(self) -> None:

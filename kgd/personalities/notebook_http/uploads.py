@@ -17,7 +17,7 @@ from kgd.errors import Unavailable
 from kgd.notebook.api import StoredFile, Upload
 
 # Reading or writing more than this, in bytes, would keep everybody else waiting.
-AT_ONCE = 1024 * 1024
+MAX_INLINE_SIZE = 1024 * 1024
 # Many libraries go by it; the rest of a client's name is no name for a file of ours.
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
 
@@ -31,10 +31,10 @@ class UploadDirectory:
     """
 
     def __init__(
-        self, reactor: Any, where: Callable[[], Path], hand_over: Callable[..., None]
+        self, reactor: Any, make_directory: Callable[[], Path], hand_over: Callable[..., None]
     ) -> None:
         self._reactor = reactor
-        self._where = where
+        self._make_directory = make_directory
         self._hand_over = hand_over
 
     async def store(self, uploads: Sequence[Upload]) -> tuple[Path, list[StoredFile]]:
@@ -43,10 +43,14 @@ class UploadDirectory:
         :raises kgd.errors.Unavailable: when there is no room for them.
         """
         try:
-            if sum(len(upload.content) for upload in uploads) <= AT_ONCE:
-                return self._store(self._where(), uploads)
+            if sum(len(upload.content) for upload in uploads) <= MAX_INLINE_SIZE:
+                return self._store(self._make_directory(), uploads)
             return await deferToThreadPool(
-                self._reactor, self._reactor.getThreadPool(), self._store, self._where(), uploads
+                self._reactor,
+                self._reactor.getThreadPool(),
+                self._store,
+                self._make_directory(),
+                uploads,
             )
         except OSError as error:
             raise Unavailable(
@@ -54,8 +58,8 @@ class UploadDirectory:
                 60,
             ) from None
 
-    def _store(self, where: Path, uploads: Sequence[Upload]) -> tuple[Path, list[StoredFile]]:
-        directory = Path(tempfile.mkdtemp(prefix="request-", dir=where))
+    def _store(self, parent: Path, uploads: Sequence[Upload]) -> tuple[Path, list[StoredFile]]:
+        directory = Path(tempfile.mkdtemp(prefix="request-", dir=parent))
         stored = []
         try:
             for number, upload in enumerate(uploads, 1):

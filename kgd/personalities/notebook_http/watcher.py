@@ -15,7 +15,7 @@ from kgd.observability.logs import make_logger
 INTERVAL = 0.5
 
 # Of each file: when it was changed, how large it is, and which it is; None when there is none.
-Look = dict[Path, tuple[int, int, int] | None]
+FileStates = dict[Path, tuple[int, int, int] | None]
 
 
 class Watcher:
@@ -35,43 +35,43 @@ class Watcher:
         self,
         reactor: IReactorTime,
         paths: Callable[[], Iterable[Path]],
-        changed: Callable[[set[Path]], None],
+        on_changed: Callable[[set[Path]], None],
     ) -> None:
         self._paths = paths
-        self._changed = changed
-        self._known: Look = {}
-        self._last: Look = {}
-        self._rounds = LoopingCall(self._look)
-        self._rounds.clock = reactor
+        self._on_changed = on_changed
+        self._known: FileStates = {}
+        self._last: FileStates = {}
+        self._loop = LoopingCall(self._check)
+        self._loop.clock = reactor
 
     def start(self) -> None:
         """
         What there is now is known.
         """
-        self._known = self._last = self._now()
-        looking = self._rounds.start(INTERVAL, now=False)
+        self._known = self._last = self._read_states()
+        looking = self._loop.start(INTERVAL, now=False)
         looking.addErrback(lambda failure: self._log.failure("notebooks are not watched", failure))
 
     def stop(self) -> None:
         """
         Look no more. May be called at any time.
         """
-        if self._rounds.running:
-            self._rounds.stop()
+        if self._loop.running:
+            self._loop.stop()
 
-    def _now(self) -> Look:
-        return {path: _identity(path) for path in self._paths()}
+    def _read_states(self) -> FileStates:
+        return {path: _file_state(path) for path in self._paths()}
 
-    def _look(self) -> None:
-        now, last = self._now(), self._last
+    def _check(self) -> None:
+        now, last = self._read_states(), self._last
         self._last = now
         if now == self._known or now != last:
             return
         known, self._known = self._known, now
-        self._changed({path for path in {*now, *known} if now.get(path) != known.get(path)})
+        self._on_changed({path for path in {*now, *known} if now.get(path) != known.get(path)})
 
 
-def _identity(path: Path) -> tuple[int, int, int] | None:
+def _file_state(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
     except OSError:

@@ -23,10 +23,10 @@ from kgd.observability.logs import make_logger
 from kgd.protocol.messages import USERNAME
 
 # How long code that was interrupted may take to end.
-GRACE = 2.0
+INTERRUPT_GRACE = 2.0
 # After a kernel could not be started.
-SHORTEST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
+MIN_BACKOFF = 0.5
+MAX_BACKOFF = 30.0
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +39,7 @@ class WorkerOptions:
     :ivar reset: Whether each request gets a kernel that nobody has used before.
     :ivar queue_limit: How many requests may wait for one.
     :ivar queue_size: How large they may be together, in bytes.
-    :ivar patience: How long each of them may wait, in seconds; 0 is for ever.
+    :ivar queue_timeout: How long each of them may wait, in seconds; 0 is for ever.
     :ivar response_limit: How much output a request may have, in bytes.
     :ivar username: Who asks their kernels, in the headers of messages.
     """
@@ -50,12 +50,12 @@ class WorkerOptions:
     reset: bool
     queue_limit: int
     queue_size: int
-    patience: float
+    queue_timeout: float
     response_limit: int
     username: str = USERNAME
 
 
-def _never_mind(failure: Failure) -> None:
+def _ignore_missing_kernel(failure: Failure) -> None:
     """
     The kernel has gone by itself.
     """
@@ -67,8 +67,8 @@ class Worker:
     A place for a kernel. It has a kernel, or one is being started for it.
 
     :ivar reason: Why it has no kernel, and is not starting one at the moment either; or empty.
-    :param ready: Called when it can work.
-    :param lost: Called when it cannot any more, or not yet.
+    :param on_ready: Called when it can work.
+    :param on_lost: Called when it cannot any more, or not yet.
     """
 
     _log = make_logger()
@@ -78,20 +78,20 @@ class Worker:
         reactor: IReactorTime,
         kernels: IKernels,
         options: WorkerOptions,
-        ready: Callable[[Worker], None],
-        lost: Callable[[Worker], None],
+        on_ready: Callable[[Worker], None],
+        on_lost: Callable[[Worker], None],
     ) -> None:
         self._reactor = reactor
         self._kernels = kernels
         self._options = options
-        self._ready = ready
-        self._lost = lost
+        self._on_ready = on_ready
+        self._on_lost = on_lost
         self._kernel: IKernel | None = None
         self._executor: Executor | None = None
-        self._pause = SHORTEST_PAUSE
-        self._again: IDelayedCall | None = None
-        self._impatience: IDelayedCall | None = None
-        self._lent = False
+        self._backoff = MIN_BACKOFF
+        self._restart_call: IDelayedCall | None = None
+        self._release_timeout: IDelayedCall | None = None
+        self._is_busy = False
         self._closed = False
         self.reason = ""
 
@@ -116,18 +116,20 @@ class Worker:
             await self._stop_kernel(kernel)
             return
         self._kernel = kernel
-        self._executor = Executor(kernel.channels, lambda: self._gone(kernel), options.username)
-        self._ready(self)
+        self._executor = Executor(
+            kernel.channels, lambda: self._kernel_gone(kernel), options.username
+        )
+        self._on_ready(self)
 
-    def _gone(self, kernel: IKernel) -> None:
+    def _kernel_gone(self, kernel: IKernel) -> None:
         if kernel is not self._kernel:
             return
         self._kernel = self._executor = None
-        self._lost(self)
-        if not self._lent:
+        self._on_lost(self)
+        if not self._is_busy:
             self._start_later(0.0)
 
-    def _replace(self) -> None:
+    def _replace_kernel(self) -> None:
         """
         Get another kernel; the one that is there can go.
         """
@@ -142,17 +144,17 @@ class Worker:
             stopping.addCallback(lambda _: self._start_later(0.0))
 
     def _stop_kernel(self, kernel: IKernel) -> Deferred[None]:
-        return self._kernels.stop(kernel.kernel_id).addErrback(_never_mind)
+        return self._kernels.stop(kernel.kernel_id).addErrback(_ignore_missing_kernel)
 
     def _start_later(self, pause: float) -> None:
-        if not self._closed and self._again is None:
-            self._again = self._reactor.callLater(pause, self._start_again)
+        if not self._closed and self._restart_call is None:
+            self._restart_call = self._reactor.callLater(pause, self._start_again)
 
     def _start_again(self) -> None:
-        self._again = None
-        self.start().addErrback(self._failed)
+        self._restart_call = None
+        self.start().addErrback(self._start_failed)
 
-    def _failed(self, failure: Any) -> None:
+    def _start_failed(self, failure: Any) -> None:
         error = failure.value
         if not isinstance(error, GatewayError):
             self._log.failure("a kernel of a notebook could not be started", failure)
@@ -160,9 +162,9 @@ class Worker:
             return
         self.reason = f"a kernel could not be started: {failure.getErrorMessage()}"
         self._log.error("{reason}; trying again", reason=self.reason)
-        self._start_later(self._pause)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        self._lost(self)
+        self._start_later(self._backoff)
+        self._backoff = min(2 * self._backoff, MAX_BACKOFF)
+        self._on_lost(self)
 
     # --- its work ---
 
@@ -174,11 +176,11 @@ class Worker:
         assert self._kernel is not None
         return self._kernel.kernel_id
 
-    def lend(self) -> None:
+    def acquire(self) -> None:
         """
         Somebody has it from now on.
         """
-        self._lent = True
+        self._is_busy = True
 
     def run(self, cells: Sequence[CodeCell], output_exceeded: Callable[[], None]) -> ExecutionBatch:
         """
@@ -195,7 +197,7 @@ class Worker:
         Interrupt what it is doing.
         """
         if self._kernel is not None:
-            self._kernels.interrupt(self._kernel.kernel_id).addErrback(_never_mind)
+            self._kernels.interrupt(self._kernel.kernel_id).addErrback(_ignore_missing_kernel)
 
     def suspend(self) -> None:
         """
@@ -213,86 +215,86 @@ class Worker:
             with contextlib.suppress(NoSuchKernel):
                 self._kernels.resume(self._kernel.kernel_id)
 
-    def give_back(self, run: ExecutionBatch | None) -> None:
+    def release(self, run: ExecutionBatch | None) -> None:
         """
         Whoever had it does not want it any more.
 
-        :param run: What it may still be doing; that has :py:data:`GRACE` to end.
+        :param run: What it may still be doing; that has :py:data:`INTERRUPT_GRACE` to end.
         """
         # Its last words may have been read after it was told to stand still.
         self.resume()
         if run is None or run.is_settled:
-            self._back(run)
+            self._released(run)
             return
-        self._impatience = self._reactor.callLater(GRACE, self._lose_patience)
+        self._release_timeout = self._reactor.callLater(INTERRUPT_GRACE, self._release_timed_out)
         run.settled.addCallback(lambda _: self._settled(run))
 
-    def _lose_patience(self) -> None:
-        self._impatience = None
+    def _release_timed_out(self) -> None:
+        self._release_timeout = None
         self._log.warn("a kernel goes on with what it should have ended; it is replaced")
-        self._lent = False
-        self._replace()
+        self._is_busy = False
+        self._replace_kernel()
 
     def _settled(self, run: ExecutionBatch) -> None:
-        impatience, self._impatience = self._impatience, None
-        if impatience is not None:
-            impatience.cancel()
-            self._back(run)
+        release_timeout, self._release_timeout = self._release_timeout, None
+        if release_timeout is not None:
+            release_timeout.cancel()
+            self._released(run)
 
-    def _back(self, run: ExecutionBatch | None) -> None:
-        self._lent = False
+    def _released(self, run: ExecutionBatch | None) -> None:
+        self._is_busy = False
         if self._closed:
-            self._leave()
+            self._drop_kernel()
         elif self._kernel is None or (run is not None and (self._options.reset or run.loss_reason)):
-            self._replace()
+            self._replace_kernel()
         else:
             if run is not None:
-                self._pause = SHORTEST_PAUSE
-            self._ready(self)
+                self._backoff = MIN_BACKOFF
+            self._on_ready(self)
 
     def close(self) -> None:
         """
         Work no more, after what it is doing.
         """
         self._closed = True
-        again, self._again = self._again, None
-        if again is not None:
-            again.cancel()
-        if not self._lent:
-            self._leave()
+        restart_call, self._restart_call = self._restart_call, None
+        if restart_call is not None:
+            restart_call.cancel()
+        if not self._is_busy:
+            self._drop_kernel()
 
-    def _leave(self) -> None:
+    def _drop_kernel(self) -> None:
         kernel, self._kernel = self._kernel, None
         if kernel is not None:
             self._stop_kernel(kernel)
 
     @property
-    def is_lent(self) -> bool:
+    def is_busy(self) -> bool:
         """
         Whether somebody has it.
         """
-        return self._lent
+        return self._is_busy
 
 
 # Of so many callers it is remembered which kernel is theirs.
-MOST_CALLERS = 10_000
+MAX_CALLERS = 10_000
 
 
 @attrs.define(eq=False)
-class _Waiting:
+class _WaitingRequest:
     """
     A request that waits.
 
-    :ivar place: The only worker that will do, or ``None``.
+    :ivar worker: The only worker that will do, or ``None``.
     :ivar size: Its size in bytes.
     """
 
-    place: Worker | None
+    worker: Worker | None
     size: int
     deferred: Deferred[Worker] = attrs.field(factory=Deferred)
 
 
-class Workers:
+class WorkerPool:
     """
     All workers of a notebook, and the requests that wait for one.
     """
@@ -300,20 +302,21 @@ class Workers:
     def __init__(self, reactor: IReactorTime, kernels: IKernels, options: WorkerOptions) -> None:
         self._reactor = reactor
         self._options = options
-        self._all = [
-            Worker(reactor, kernels, options, self._free, self._lost) for _ in range(options.count)
+        self._workers = [
+            Worker(reactor, kernels, options, self._worker_ready, self._worker_lost)
+            for _ in range(options.count)
         ]
-        self._idle: deque[Worker] = deque()
-        self._waiting: deque[_Waiting] = deque()
-        self._places: OrderedDict[str, Worker] = OrderedDict()
+        self._free: deque[Worker] = deque()
+        self._waiting: deque[_WaitingRequest] = deque()
+        self._sticky_workers: OrderedDict[str, Worker] = OrderedDict()
         # How many of them have each worker: whoever keeps no cookies is a new one each time.
         self._callers: Counter[Worker] = Counter()
         # How long a request has one, on average; in seconds.
-        self._usual = 0.1
-        self._lent_at: dict[Worker, float] = {}
-        self._closed = self._abandoned = False
+        self._average_busy_time = 0.1
+        self._acquired_at: dict[Worker, float] = {}
+        self._closed = self._is_shut_down = False
         # How many requests are being read, or wait.
-        self._expected = 0
+        self._expected_requests = 0
 
     async def start(self) -> None:
         """
@@ -321,28 +324,28 @@ class Workers:
 
         :raises kgd.errors.GatewayError: when one cannot be had; then none is left.
         """
-        starting = [worker.start() for worker in self._all]
+        starting = [worker.start() for worker in self._workers]
         try:
             await gatherResults(starting, consumeErrors=True)
         except FirstError as first:
-            self.abandon()
+            self.shut_down()
             await DeferredList(starting)
             first.subFailure.raiseException()
 
     @contextmanager
-    def expecting(self) -> Iterator[None]:
+    def expect_request(self) -> Iterator[None]:
         """
         Somebody is going to ask for a worker, or asks and waits: until then they stay.
         """
-        self._expected += 1
+        self._expected_requests += 1
         try:
             yield
         finally:
-            self._expected -= 1
-            if self._closed and not self._expected:
-                self._close_idle()
+            self._expected_requests -= 1
+            if self._closed and not self._expected_requests:
+                self._close_unused()
 
-    def lend(self, caller: str | None = None, size: int = 0) -> Deferred[Worker]:
+    def acquire(self, caller: str | None = None, size: int = 0) -> Deferred[Worker]:
         """
         :param caller: Whoever gets the same worker each time; ``None`` gets the one that has been
             free for the longest time.
@@ -350,15 +353,15 @@ class Workers:
         :return: Fires with a worker that is not anybody else's until it is given back. Cancel it
             to wait no longer. Fails with :py:exc:`kgd.errors.Unavailable`.
         """
-        place = self._place_of(caller) if caller is not None else None
-        for worker in self._idle:
-            if place in (None, worker):
-                self._idle.remove(worker)
-                self._lend(worker)
+        wanted = self._sticky_worker(caller) if caller is not None else None
+        for worker in self._free:
+            if wanted in (None, worker):
+                self._free.remove(worker)
+                self._acquire(worker)
                 return succeed(worker)
-        if self._abandoned:
+        if self._is_shut_down:
             raise Unavailable("the gateway is shutting down", 1)
-        if self._closed and not self._expected:
+        if self._closed and not self._expected_requests:
             raise Unavailable("the notebook is being replaced; try again", 1)
         waiting_size = sum(waiting.size for waiting in self._waiting)
         if (
@@ -368,97 +371,99 @@ class Workers:
             raise Unavailable(
                 "too many requests wait for a kernel already; try again later", self._retry_after()
             )
-        self._check_hope(place)
-        waiting = _Waiting(place, size)
+        self._check_startable(wanted)
+        waiting = _WaitingRequest(wanted, size)
         waiting.deferred = Deferred(lambda _: self._waiting.remove(waiting))
         self._waiting.append(waiting)
-        if self._options.patience:
+        if self._options.queue_timeout:
             waiting.deferred.addTimeout(
-                self._options.patience, self._reactor, onTimeoutCancel=self._waited_too_long
+                self._options.queue_timeout, self._reactor, onTimeoutCancel=self._wait_timed_out
             )
         return waiting.deferred
 
-    def _waited_too_long(self, result: Any, timeout: float) -> Any:
+    def _wait_timed_out(self, result: Any, timeout: float) -> Any:
         result.trap(Exception)
         raise Unavailable(
             f"no kernel was free within {timeout:g} s; try again later", self._retry_after()
         ) from None
 
-    def _place_of(self, caller: str) -> Worker:
-        place = self._places.pop(caller, None)
-        if place is None:
-            if len(self._places) >= MOST_CALLERS:
-                _, former = self._places.popitem(last=False)
+    def _sticky_worker(self, caller: str) -> Worker:
+        wanted = self._sticky_workers.pop(caller, None)
+        if wanted is None:
+            if len(self._sticky_workers) >= MAX_CALLERS:
+                _, former = self._sticky_workers.popitem(last=False)
                 self._callers[former] -= 1
-            place = min(self._all, key=self._callers.__getitem__)
-            self._callers[place] += 1
-        self._places[caller] = place
-        return place
+            wanted = min(self._workers, key=self._callers.__getitem__)
+            self._callers[wanted] += 1
+        self._sticky_workers[caller] = wanted
+        return wanted
 
-    def _check_hope(self, place: Worker | None) -> None:
+    def _check_startable(self, wanted: Worker | None) -> None:
         """
         Nobody shall wait for kernels that do not start.
         """
-        reasons = [each.reason for each in self._all if place in (None, each)]
+        reasons = [each.reason for each in self._workers if wanted in (None, each)]
         if all(reasons):
-            raise Unavailable(reasons[0], math.ceil(LONGEST_PAUSE))
+            raise Unavailable(reasons[0], math.ceil(MAX_BACKOFF))
 
     def _retry_after(self) -> int:
-        ahead = (len(self._waiting) + 1) / len(self._all)
-        return max(1, min(60, math.ceil(ahead * self._usual)))
+        ahead = (len(self._waiting) + 1) / len(self._workers)
+        return max(1, min(60, math.ceil(ahead * self._average_busy_time)))
 
-    def _lend(self, worker: Worker) -> None:
-        worker.lend()
-        self._lent_at[worker] = self._reactor.seconds()
+    def _acquire(self, worker: Worker) -> None:
+        worker.acquire()
+        self._acquired_at[worker] = self._reactor.seconds()
 
-    def _free(self, worker: Worker) -> None:
-        since = self._lent_at.pop(worker, None)
+    def _worker_ready(self, worker: Worker) -> None:
+        since = self._acquired_at.pop(worker, None)
         if since is not None:
-            self._usual += 0.1 * (self._reactor.seconds() - since - self._usual)
+            self._average_busy_time += 0.1 * (
+                self._reactor.seconds() - since - self._average_busy_time
+            )
         for waiting in self._waiting:
-            if waiting.place in (None, worker):
+            if waiting.worker in (None, worker):
                 self._waiting.remove(waiting)
-                self._lend(worker)
+                self._acquire(worker)
                 waiting.deferred.callback(worker)
                 return
-        if self._closed and not self._expected:
+        if self._closed and not self._expected_requests:
             worker.close()
         else:
-            self._idle.append(worker)
+            self._free.append(worker)
 
-    def _lost(self, worker: Worker) -> None:
+    def _worker_lost(self, worker: Worker) -> None:
         """
         A worker has no kernel. Nobody waits for one that will not get any.
         """
-        if worker in self._idle:
-            self._idle.remove(worker)
+        if worker in self._free:
+            self._free.remove(worker)
         for waiting in tuple(self._waiting):
             try:
-                self._check_hope(waiting.place)
+                self._check_startable(waiting.worker)
             except Unavailable as error:
                 self._waiting.remove(waiting)
                 waiting.deferred.errback(error)
 
     @property
-    def depth(self) -> int:
+    def queue_length(self) -> int:
         """
         How many requests wait.
         """
         return len(self._waiting)
 
     @property
-    def is_hopeless(self) -> bool:
+    def has_failed(self) -> bool:
         """
         Whether none has a kernel or is getting one at the moment.
         """
-        return all(worker.reason for worker in self._all)
+        return all(worker.reason for worker in self._workers)
 
     def states(self) -> dict[str, int]:
         """
         :return: How many are ``free``, ``busy``, or without a kernel: ``missing``.
         """
-        busy, free = sum(worker.is_lent for worker in self._all), len(self._idle)
-        return {"busy": busy, "free": free, "missing": len(self._all) - busy - free}
+        busy, free = sum(worker.is_busy for worker in self._workers), len(self._free)
+        return {"busy": busy, "free": free, "missing": len(self._workers) - busy - free}
 
     def close(self) -> None:
         """
@@ -466,24 +471,24 @@ class Workers:
         goes when nobody needs it.
         """
         self._closed = True
-        if not self._expected:
-            self._close_idle()
+        if not self._expected_requests:
+            self._close_unused()
 
-    def _close_idle(self) -> None:
-        idle, self._idle = self._idle, deque()
-        for worker in self._all:
+    def _close_unused(self) -> None:
+        idle, self._free = self._free, deque()
+        for worker in self._workers:
             # Whoever waits while one is idle waits for another one.
-            if worker in idle or not (self._waiting or worker.is_lent):
+            if worker in idle or not (self._waiting or worker.is_busy):
                 worker.close()
 
-    def abandon(self) -> None:
+    def shut_down(self) -> None:
         """
         The gateway ends.
         """
-        self._closed = self._abandoned = True
-        self._idle.clear()
+        self._closed = self._is_shut_down = True
+        self._free.clear()
         waiting, self._waiting = self._waiting, deque()
         for each in waiting:
             each.deferred.errback(Unavailable("the gateway is shutting down", 1))
-        for worker in self._all:
+        for worker in self._workers:
             worker.close()

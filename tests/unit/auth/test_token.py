@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.auth.token import CREDENTIAL, AuthToken, with_credential
+from kgd.auth.token import TOKEN_CREDENTIAL, AuthToken, with_token_credential
 from kgd.errors import ConfigurationError
 from kgd.settings import Settings
 
@@ -128,9 +128,11 @@ class AuthTokenTests(SynchronousTestCase):
         A credential that is called as ours is taken when nothing else is said.
         """
         environ = {"CREDENTIALS_DIRECTORY": str(self.home)}
-        self.assertFalse(with_credential(Settings(), environ).needs_token)
-        (self.home / CREDENTIAL).write_text("x")
-        self.assertFalse(with_credential(Settings(), {}).needs_token)
-        self.assertEqual(with_credential(Settings(), environ).auth_token_credential, CREDENTIAL)
+        self.assertFalse(with_token_credential(Settings(), environ).needs_token)
+        (self.home / TOKEN_CREDENTIAL).write_text("x")
+        self.assertFalse(with_token_credential(Settings(), {}).needs_token)
+        self.assertEqual(
+            with_token_credential(Settings(), environ).auth_token_credential, TOKEN_CREDENTIAL
+        )
         given = Settings(auth_token="y")
-        self.assertIs(with_credential(given, environ), given)
+        self.assertIs(with_token_credential(given, environ), given)

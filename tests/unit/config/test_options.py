@@ -17,7 +17,7 @@ from kgd.config.options import OPTIONS, OWN
 from kgd.config.render import environment_file
 from kgd.config.resolve import resolve, with_origins
 from kgd.config.sources import from_environment
-from kgd.settings import CORS, MEBIBYTE, Settings, normalized_base_url
+from kgd.settings import CORS, MEBIBYTE, Settings, normalize_base_url
 
 # Types that accept any text, or check more than these texts can show.
 EXCEPTIONS = (
@@ -414,8 +414,8 @@ class ReadingTests(SynchronousTestCase):
         All spellings of a base URL are one.
         """
         for text in ("foo/bar", "/foo/bar", "foo/bar/", "//foo//bar//"):
-            self.assertEqual(normalized_base_url(text), "/foo/bar")
-        self.assertEqual(normalized_base_url("/"), "")
+            self.assertEqual(normalize_base_url(text), "/foo/bar")
+        self.assertEqual(normalize_base_url("/"), "")
 
     def test_secrets(self) -> None:
         """

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.notebook.assignment import NAME, statement, with_metadata
+from kgd.notebook.assignment import REQUEST_VARIABLE, assign_from_metadata, assign_request
 
 HOSTILE = "$(touch x) `id` #{1} @{[1]} ${HOME} %PATH% 'a' \"b\" \\ \\' [exec id] !! \u2028\0\n\\"
 
@@ -46,7 +46,7 @@ def single_quoted(literal: str) -> str:
 
 class StatementTests(SynchronousTestCase):
     """
-    `statement`.
+    `assign_request`.
     """
 
     def test_beginnings(self) -> None:
@@ -69,7 +69,7 @@ class StatementTests(SynchronousTestCase):
             ("octave", "REQUEST = '"),
             ("tcl", 'set REQUEST "'),
         ):
-            line = statement(language, '{"body": "it\'s"}')
+            line = assign_request(language, '{"body": "it\'s"}')
             self.assertTrue(line.startswith(beginning), (language, line))
             self.assertTrue(line.isascii() and line.isprintable(), line)
 
@@ -79,7 +79,7 @@ class StatementTests(SynchronousTestCase):
         Python reads the very text, whatever is in it.
         """
         text = json.dumps(request)
-        literal = without("REQUEST = ", statement("python", text))
+        literal = without("REQUEST = ", assign_request("python", text))
         self.assertEqual(ast.literal_eval(literal), text)
 
     @given(requests)
@@ -88,7 +88,7 @@ class StatementTests(SynchronousTestCase):
         For a language like C it is the text, encoded as JSON once more.
         """
         text = json.dumps(request)
-        self.assertEqual(statement("scala", text), "REQUEST = " + json.dumps(text))
+        self.assertEqual(assign_request("scala", text), "REQUEST = " + json.dumps(text))
 
     @given(requests)
     def test_shell(self, request: Any) -> None:
@@ -97,7 +97,7 @@ class StatementTests(SynchronousTestCase):
         """
         text = json.dumps(request)
         for language in ("bash", "sh", "zsh"):
-            self.assertEqual(shlex.split(statement(language, text)), ["REQUEST=" + text])
+            self.assertEqual(shlex.split(assign_request(language, text)), ["REQUEST=" + text])
 
     @given(requests)
     def test_single_quotes(self, request: Any) -> None:
@@ -111,7 +111,7 @@ class StatementTests(SynchronousTestCase):
             ("ruby", "REQUEST = ", ""),
             ("php", "$REQUEST = ", ";"),
         ):
-            literal = without(prefix, statement(language, text), suffix)
+            literal = without(prefix, assign_request(language, text), suffix)
             self.assertEqual(single_quoted(literal), text)
 
     @given(requests)
@@ -121,7 +121,7 @@ class StatementTests(SynchronousTestCase):
         """
         text = json.dumps(request)
         for language, prefix in (("powershell", "$REQUEST = "), ("matlab", "REQUEST = ")):
-            literal = without(prefix, statement(language, text))
+            literal = without(prefix, assign_request(language, text))
             self.assertEqual(literal[1:-1].replace("''", "\0").count("'"), 0)
             self.assertEqual(literal[1:-1].replace("''", "'"), text)
 
@@ -130,8 +130,12 @@ class StatementTests(SynchronousTestCase):
         Where everything is in double quotes, what they would evaluate is escaped.
         """
         text = json.dumps({"body": "$HOME [id]"})
-        self.assertEqual(statement("julia", text), 'REQUEST = "{\\"body\\": \\"\\$HOME [id]\\"}"')
-        self.assertEqual(statement("tcl", text), 'set REQUEST "{\\"body\\": \\"\\$HOME \\[id]\\"}"')
+        self.assertEqual(
+            assign_request("julia", text), 'REQUEST = "{\\"body\\": \\"\\$HOME [id]\\"}"'
+        )
+        self.assertEqual(
+            assign_request("tcl", text), 'set REQUEST "{\\"body\\": \\"\\$HOME \\[id]\\"}"'
+        )
 
     @given(requests)
     def test_unknown_language(self, request: Any) -> None:
@@ -139,7 +143,7 @@ class StatementTests(SynchronousTestCase):
         A language that we do not know finds the same JSON, without what languages interpolate.
         """
         for language in ("", "kotlin", "elixir", "no such language"):
-            literal = without("REQUEST = ", statement(language, json.dumps(request)))
+            literal = without("REQUEST = ", assign_request(language, json.dumps(request)))
             self.assertEqual(json.loads(json.loads(literal)), request)
             self.assertFalse(set("$#`@%&!") & set(literal))
 
@@ -148,8 +152,8 @@ class StatementTests(SynchronousTestCase):
         What a client sends cannot end the literal.
         """
         text = json.dumps({"body": HOSTILE})
-        self.assertEqual(shlex.split(statement("bash", text)), ["REQUEST=" + text])
-        literal = without("REQUEST = ", statement("", text))
+        self.assertEqual(shlex.split(assign_request("bash", text)), ["REQUEST=" + text])
+        literal = without("REQUEST = ", assign_request("", text))
         self.assertEqual(json.loads(json.loads(literal)), {"body": HOSTILE})
 
 
@@ -163,11 +167,11 @@ class MetadataTests(SynchronousTestCase):
         Only the annotation is another line then.
         """
         source = "# GET /x\nprint(1)\n# GET /x\n1 / 0\n"
-        changed = with_metadata(source)
+        changed = assign_from_metadata(source)
         assert changed is not None
         first, *rest = changed.splitlines()
         self.assertEqual(rest, source.splitlines()[1:])
-        message = {"metadata": {NAME: "text"}}
+        message = {"metadata": {REQUEST_VARIABLE: "text"}}
 
         class Shell:
             @staticmethod
@@ -176,12 +180,12 @@ class MetadataTests(SynchronousTestCase):
 
         found: dict[str, Any] = {"get_ipython": Shell}
         exec(first, found)
-        self.assertEqual(found[NAME], "text")
-        self.assertEqual((with_metadata("# GET /x") or "").count("\n"), 0)
+        self.assertEqual(found[REQUEST_VARIABLE], "text")
+        self.assertEqual((assign_from_metadata("# GET /x") or "").count("\n"), 0)
 
     def test_not_possible(self) -> None:
         """
         Code that has to be the first of its cell stays the first.
         """
         for source in ("print(1)", "# GET /x\nfrom __future__ import annotations\n", ""):
-            self.assertIsNone(with_metadata(source))
+            self.assertIsNone(assign_from_metadata(source))

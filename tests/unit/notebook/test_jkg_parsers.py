@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import ConfigurationError, InvalidNotebook
 from kgd.notebook.api import NotebookAPI
-from kgd.notebook.jkg_parsers import LegacyParser
+from kgd.notebook.jkg_parsers import JKGParser
 from kgd.notebook.openapi import swagger
 from tests.support.notebook_sources import notebook
 
@@ -59,12 +59,12 @@ def parse(*sources: str | tuple[str, str], **overrides: Any) -> NotebookAPI:
     """
     Parse a notebook with a :py:class:`Foreign` parser.
     """
-    return LegacyParser(module(**overrides)).parse(notebook(*sources))
+    return JKGParser(module(**overrides)).parse(notebook(*sources))
 
 
 class LegacyTests(SynchronousTestCase):
     """
-    ``LegacyParser``.
+    ``JKGParser``.
     """
 
     def test_endpoints(self) -> None:
@@ -94,7 +94,7 @@ class LegacyTests(SynchronousTestCase):
             made_with["log"].warning("no %s", "document")
             return Foreign()
 
-        parser = LegacyParser(SimpleNamespace(create_parser=create_parser))
+        parser = JKGParser(SimpleNamespace(create_parser=create_parser))
         api = parser.parse(notebook("x", ("markdown", "y"), prefix="//"))
         self.assertEqual(api.warnings, ("no document",))
         (made_with,) = seen
@@ -123,7 +123,7 @@ class LegacyTests(SynchronousTestCase):
             SimpleNamespace(__name__="m"),
             SimpleNamespace(create_parser=1, __name__="m"),
         ):
-            error = self.assertRaises(ConfigurationError, LegacyParser, wrong)
+            error = self.assertRaises(ConfigurationError, JKGParser, wrong)
             self.assertIn("m is no cell parser", str(error))
             self.assertIn("create_parser()", str(error))
 
@@ -153,7 +153,7 @@ class LegacyTests(SynchronousTestCase):
         """
         The same for a maker that does not take what it should.
         """
-        parser = LegacyParser(SimpleNamespace(create_parser=lambda notebook_cells: None))
+        parser = JKGParser(SimpleNamespace(create_parser=lambda notebook_cells: None))
         self.assertRaises(InvalidNotebook, parser.parse, notebook("x"))
 
     def test_wrong_results(self) -> None:

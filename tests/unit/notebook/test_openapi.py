@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.errors import InvalidNotebook
 from kgd.notebook.api import VERBS
 from kgd.notebook.openapi import openapi, swagger, title_of
-from kgd.notebook.swagger_parser import OperationParser
+from kgd.notebook.swagger_parser import SwaggerParser
 from tests.support.notebook_sources import (
     EXAMPLES,
     annotated,
@@ -133,7 +133,7 @@ class SwaggerTests(SynchronousTestCase):
             ({"info": "odd"}, {"info": "odd"}),
         ):
             theirs = document({"/a": {}}, **info)
-            api = OperationParser().parse(notebook(markdown(theirs)))
+            api = SwaggerParser().parse(notebook(markdown(theirs)))
             self.assertEqual(swagger(api, "ours", "/base"), theirs | expected)
             self.assertEqual(api.document, theirs)
 
@@ -269,7 +269,7 @@ class OpenAPITests(SynchronousTestCase):
             consumes=["application/xml", 1],
         )
         cells = ("# operationId: getPet", "# operationId: put")
-        api = OperationParser().parse(notebook(markdown(theirs), *cells))
+        api = SwaggerParser().parse(notebook(markdown(theirs), *cells))
         found = validated(openapi(api, "ours", "/"))
         self.assertEqual(found["info"], {"title": "Pets", "version": "7"})
         item = found["paths"]["/pets/{petId}"]
@@ -344,7 +344,7 @@ class OpenAPITests(SynchronousTestCase):
         }
         theirs = document(paths, info=value, consumes=item)
         try:
-            api = OperationParser().parse(notebook(markdown(theirs), "# operationId: a"))
+            api = SwaggerParser().parse(notebook(markdown(theirs), "# operationId: a"))
         except InvalidNotebook as error:
             self.assertRegex(str(error), "^(the operation|cell) ")
         else:

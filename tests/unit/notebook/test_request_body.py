@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import InvalidRequest
 from kgd.notebook.api import Upload
-from kgd.notebook.request_body import EMPTY, read_body
+from kgd.notebook.request_body import EMPTY_BODY, read_body
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=b"
@@ -101,8 +101,8 @@ class BodyTests(RefusalTestCase):
         Nothing is the empty string, whatever it is called.
         """
         for content_type in (None, "application/json", FORM, MULTIPART, "image/png", "foo"):
-            self.assertEqual(read_body(content_type, b""), EMPTY)
-        self.assertEqual(EMPTY.json, '""')
+            self.assertEqual(read_body(content_type, b""), EMPTY_BODY)
+        self.assertEqual(EMPTY_BODY.json, '""')
 
     def test_parameters(self) -> None:
         """

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import InvalidRequest
 from kgd.notebook.api import StoredFile
-from kgd.notebook.request_body import EMPTY, Body
-from kgd.notebook.request_json import request_text
+from kgd.notebook.request_body import EMPTY_BODY, RequestBody
+from kgd.notebook.request_json import request_json
 
 
 def text(**given: Any) -> str:
@@ -26,11 +26,11 @@ def text(**given: Any) -> str:
         "url": b"/hello",
         "headers": (),
         "parameters": {},
-        "body": EMPTY,
+        "body": EMPTY_BODY,
         "files": (),
-        "secret": False,
+        "hide_token": False,
     }
-    return request_text(**defaults | given)
+    return request_json(**defaults | given)
 
 
 def request(**given: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def request(**given: Any) -> dict[str, Any]:
 
 class RequestTextTests(SynchronousTestCase):
     """
-    `request_text`.
+    `request_json`.
     """
 
     def test_whole(self) -> None:
@@ -57,7 +57,7 @@ class RequestTextTests(SynchronousTestCase):
                 url=b"/x/1?a=1",
                 headers=[(b"host", b"localhost")],
                 parameters={"id": "1"},
-                body=Body(json="[1]"),
+                body=RequestBody(json="[1]"),
                 files=[file, file],
             ),
             '{"body": [1], "args": {"a": ["1"]}, "path": {"id": "1"}, "headers": {"Host": '
@@ -142,7 +142,7 @@ class RequestTextTests(SynchronousTestCase):
             (b"a=1&b=2", "/x?a=1&b=2"),
         ):
             headers = [(b"authorization", b"token s3cret"), (b"AUTHORIZATION", b"s3cret")]
-            found = text(url=b"/x?" + query, headers=headers, secret=True)
+            found = text(url=b"/x?" + query, headers=headers, hide_token=True)
             self.assertNotIn("s3cret", found)
             self.assertEqual(json.loads(found)["url"], url)
             self.assertEqual(json.loads(found)["headers"], {})
@@ -158,7 +158,7 @@ class RequestTextTests(SynchronousTestCase):
             (b"http://x/p?", b"http://x/p?"),
         ):
             headers = [(b"Referer", address), (b"X-Referer", b"/?token=mine")]
-            found = request(headers=headers, secret=True)["headers"]
+            found = request(headers=headers, hide_token=True)["headers"]
             self.assertEqual(
                 found, {"Referer": told.decode("latin-1"), "X-Referer": "/?token=mine"}
             )
@@ -194,7 +194,7 @@ class RequestTextTests(SynchronousTestCase):
             parameters=parameters,
             headers=headers,
             url=path.replace(b"?", b""),
-            body=Body(json=json.dumps(body)),
+            body=RequestBody(json=json.dumps(body)),
         )
         self.assertTrue(found.isascii() and found.isprintable())
         self.assertEqual(json.loads(found)["path"], parameters)

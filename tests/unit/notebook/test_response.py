@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.notebook.api import Handler, Response
-from kgd.notebook.media_types import acceptable, best
-from kgd.notebook.response import PREFERENCE, answer
+from kgd.notebook.media_types import is_acceptable, negotiate
+from kgd.notebook.response import PREFERRED_TYPES, make_response
 from kgd.protocol.outputs import Failed, Outputs
 
 HANDLER = Handler(source="")
@@ -35,7 +35,7 @@ def answered(
     The answer to a request of which only this matters.
     """
     handler = Handler(source="", produces=produces) if produces else HANDLER
-    return answer(outputs, info, handler=handler, accept=accept, rich=rich)
+    return make_response(outputs, info, handler=handler, accept=accept, rich=rich)
 
 
 def kind_and_body(response: Response) -> tuple[str, bytes]:
@@ -71,7 +71,7 @@ class OutcomeTestCase(SynchronousTestCase):
 
 class DefaultTests(OutcomeTestCase):
     """
-    `answer`, as it always was.
+    `make_response`, as it always was.
     """
 
     def test_stdout(self) -> None:
@@ -131,7 +131,7 @@ class DefaultTests(OutcomeTestCase):
 
 class ResponseInfoTests(OutcomeTestCase):
     """
-    `answer`, with what a ResponseInfo cell prints.
+    `make_response`, with what a ResponseInfo cell prints.
     """
 
     def test_applied(self) -> None:
@@ -280,7 +280,7 @@ class ResponseInfoTests(OutcomeTestCase):
 
 class InlineTests(OutcomeTestCase):
     """
-    `answer`, with a response that the cell itself has displayed.
+    `make_response`, with a response that the cell itself has displayed.
     """
 
     def test_body(self) -> None:
@@ -346,7 +346,7 @@ class InlineTests(OutcomeTestCase):
 
 class PromiseTests(OutcomeTestCase):
     """
-    `answer`, for a handler that promises media types.
+    `make_response`, for a handler that promises media types.
     """
 
     def test_media_types(self) -> None:
@@ -472,7 +472,7 @@ class PromiseTests(OutcomeTestCase):
 
 class RichTests(OutcomeTestCase):
     """
-    `answer`, when the operator wants results as what they are.
+    `make_response`, when the operator wants results as what they are.
     """
 
     def test_stdout(self) -> None:
@@ -487,8 +487,8 @@ class RichTests(OutcomeTestCase):
         """
         Without a wish the best of all is sent.
         """
-        for index, kind in enumerate(PREFERENCE):
-            bundle = dict.fromkeys(reversed(PREFERENCE[index:]), IMAGE)
+        for index, kind in enumerate(PREFERRED_TYPES):
+            bundle = dict.fromkeys(reversed(PREFERRED_TYPES[index:]), IMAGE)
             response = answered(Outputs(displayed=bundle), rich=True)
             label, _ = kind_and_body(response)
             self.assertEqual(label.partition(";")[0], kind)
@@ -549,7 +549,7 @@ class RichTests(OutcomeTestCase):
 
 class AcceptTests(SynchronousTestCase):
     """
-    `best` and `acceptable`.
+    `negotiate` and `is_acceptable`.
     """
 
     def test_best(self) -> None:
@@ -577,9 +577,9 @@ class AcceptTests(SynchronousTestCase):
             ("*/*;q=0", None),
             ("text/html;q=0", None),
         ):
-            self.assertEqual(best(offers, accept), chosen, accept)
-        self.assertIsNone(best((), "*/*"))
-        self.assertIsNone(best((), None))
+            self.assertEqual(negotiate(offers, accept), chosen, accept)
+        self.assertIsNone(negotiate((), "*/*"))
+        self.assertIsNone(negotiate((), None))
 
     def test_malformed(self) -> None:
         """
@@ -594,21 +594,21 @@ class AcceptTests(SynchronousTestCase):
             "/",
             ";",
         ):
-            self.assertEqual(best(("text/html", "image/png"), accept), "text/html", accept)
+            self.assertEqual(negotiate(("text/html", "image/png"), accept), "text/html", accept)
 
     def test_acceptable(self) -> None:
         """
         A handler that promises nothing may do anything.
         """
-        self.assertTrue(acceptable((), "image/png"))
-        self.assertTrue(acceptable(("text/html", "image/png"), "image/png"))
-        self.assertTrue(acceptable(("text/csv; charset=utf-8",), "text/csv"))
-        self.assertTrue(acceptable(("text/html",), None))
-        self.assertFalse(acceptable(("text/html",), "image/png"))
+        self.assertTrue(is_acceptable((), "image/png"))
+        self.assertTrue(is_acceptable(("text/html", "image/png"), "image/png"))
+        self.assertTrue(is_acceptable(("text/csv; charset=utf-8",), "text/csv"))
+        self.assertTrue(is_acceptable(("text/html",), None))
+        self.assertFalse(is_acceptable(("text/html",), "image/png"))
 
     @given(st.text(alphabet="a*/,;q=.0 1"))
     def test_any(self, accept: str) -> None:
         """
         Nothing in it does any harm.
         """
-        self.assertIn(best(("a/a", "a/b"), accept), {"a/a", "a/b", None})
+        self.assertIn(negotiate(("a/a", "a/b"), accept), {"a/a", "a/b", None})

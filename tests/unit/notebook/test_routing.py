@@ -20,11 +20,11 @@ from kgd.notebook.routing import (
     Router,
     compile_path,
     first_parameter,
-    is_constant,
-    ordered,
-    parameters,
-    pieces,
-    template,
+    is_constant_path,
+    path_parameters,
+    sort_paths,
+    split_path,
+    swagger_template,
 )
 from tests.support.notebook_sources import annotated
 
@@ -101,15 +101,15 @@ class PathTests(SynchronousTestCase):
         """
         Names may have dashes, and one may begin with another.
         """
-        self.assertEqual(parameters("/:a-b"), ("a-b",))
-        self.assertEqual(parameters("/:a/:ab/:_c1"), ("a", "ab", "_c1"))
+        self.assertEqual(path_parameters("/:a-b"), ("a-b",))
+        self.assertEqual(path_parameters("/:a/:ab/:_c1"), ("a", "ab", "_c1"))
         self.assertEqual(self.groups("/:a/:ab", "/1/2"), ("1", "2"))
 
     def test_name_ends(self) -> None:
         """
         A name ends where its characters do; a dash that nothing follows is text.
         """
-        self.assertEqual(parameters("/:from-:to/:name.txt"), ("from", "to", "name"))
+        self.assertEqual(path_parameters("/:from-:to/:name.txt"), ("from", "to", "name"))
         self.assertEqual(self.groups("/:from-:to", "/berlin-paris"), ("berlin", "paris"))
         self.assertEqual(self.groups("/:name.txt", "/a.txt"), ("a",))
 
@@ -117,15 +117,15 @@ class PathTests(SynchronousTestCase):
         """
         A colon without a name is text.
         """
-        self.assertEqual(parameters("/:1/:/:é"), ())
+        self.assertEqual(path_parameters("/:1/:/:é"), ())
         self.assertEqual(self.groups("/:1/a:", "/:1/a:"), ())
-        self.assertTrue(is_constant("/:1/a:"))
+        self.assertTrue(is_constant_path("/:1/a:"))
 
     def test_same_name_twice(self) -> None:
         """
         Two parameters of one name are an error that names both path and parameter.
         """
-        for function in (parameters, compile_path):
+        for function in (path_parameters, compile_path):
             error = self.assertRaises(InvalidNotebook, function, "/:a/x/:a")
             self.assertIn("/:a/x/:a", str(error))
             self.assertIn("called a", str(error))
@@ -173,7 +173,9 @@ class PathTests(SynchronousTestCase):
             matches = self.groups(path, request) is not None
         except InvalidNotebook:
             return
-        expression = "".join(plain.get(piece.kind, re.escape(piece.text)) for piece in pieces(path))
+        expression = "".join(
+            plain.get(piece.kind, re.escape(piece.text)) for piece in split_path(path)
+        )
         self.assertEqual(matches, re.fullmatch(expression, request) is not None)
 
     def test_long_requests(self) -> None:
@@ -206,11 +208,11 @@ class PathTests(SynchronousTestCase):
         Constant paths come first, and those that begin with a parameter last.
         """
         self.assertEqual(
-            ordered(["/:foo", "/hello/:foo", "/hello/world"]),
+            sort_paths(["/:foo", "/hello/:foo", "/hello/world"]),
             ["/hello/world", "/hello/:foo", "/:foo"],
         )
         self.assertEqual(
-            ordered(["/:id", "/t/:z/:w", "/t/t/:id", "/a/b", "/t/:y/q", "/:x/b"]),
+            sort_paths(["/:id", "/t/:z/:w", "/t/t/:id", "/a/b", "/t/:y/q", "/:x/b"]),
             ["/a/b", "/t/t/:id", "/t/:y/q", "/t/:z/:w", "/:x/b", "/:id"],
         )
 
@@ -218,14 +220,14 @@ class PathTests(SynchronousTestCase):
         """
         Where nothing tells paths apart, the notebook's order stays.
         """
-        self.assertEqual(ordered(["/b/c", "/a", "/:y", "/:x"]), ["/b/c", "/a", "/:y", "/:x"])
+        self.assertEqual(sort_paths(["/b/c", "/a", "/:y", "/:x"]), ["/b/c", "/a", "/:y", "/:x"])
 
     def test_order_of_wildcards(self) -> None:
         """
         A wildcard comes before parameters, but after every constant path.
         """
         self.assertEqual(
-            ordered(["/.*", "/a/:b", "/a/.*", "/a/b"]), ["/a/b", "/a/.*", "/.*", "/a/:b"]
+            sort_paths(["/.*", "/a/:b", "/a/.*", "/a/b"]), ["/a/b", "/a/.*", "/.*", "/a/:b"]
         )
 
     def test_other_order(self) -> None:
@@ -236,14 +238,14 @@ class PathTests(SynchronousTestCase):
         def key(path: str) -> int:
             return 0 if "1" in path else 1 if "a" in path else 2
 
-        self.assertEqual(ordered(["/1", "/+", "/a"], key), ["/+", "/a", "/1"])
+        self.assertEqual(sort_paths(["/1", "/+", "/a"], key), ["/+", "/a", "/1"])
 
     def test_template(self) -> None:
         """
         Documents have parameters in braces, and no other braces.
         """
-        self.assertEqual(template("/a/:b-c/:d.txt "), "/a/{b-c}/{d}.txt")
-        self.assertEqual(template("/a{b}/.*"), "/a%7Bb%7D/.*")
+        self.assertEqual(swagger_template("/a/:b-c/:d.txt "), "/a/{b-c}/{d}.txt")
+        self.assertEqual(swagger_template("/a{b}/.*"), "/a%7Bb%7D/.*")
 
 
 class RouterTests(SynchronousTestCase):

@@ -16,11 +16,11 @@ from kgd.notebook.api import NotebookAPI
 from kgd.notebook.openapi import swagger
 from kgd.notebook.routing import Router
 from kgd.notebook.swagger_parser import (
-    OperationParser,
+    SwaggerParser,
     is_api_cell,
     is_response_cell,
     near_miss,
-    operations,
+    read_operations,
     read_reference,
 )
 from tests.support.notebook_sources import document, json_values, markdown, notebook
@@ -38,7 +38,7 @@ def parse(*sources: str | tuple[str, str]) -> NotebookAPI:
     """
     Parse a notebook.
     """
-    return OperationParser().parse(notebook(*sources))
+    return SwaggerParser().parse(notebook(*sources))
 
 
 def paths(api: NotebookAPI) -> list[str]:
@@ -181,7 +181,7 @@ class DocumentTests(SynchronousTestCase):
 
 class ParserTests(SynchronousTestCase):
     """
-    ``OperationParser``.
+    ``SwaggerParser``.
     """
 
     def test_order(self) -> None:
@@ -214,7 +214,7 @@ class ParserTests(SynchronousTestCase):
         """
         The document knows an operation's path and verb, in any case.
         """
-        found = operations(
+        found = read_operations(
             document(
                 {
                     "/foo": {"get": operation("getFoo")},
@@ -343,7 +343,7 @@ class ParserTests(SynchronousTestCase):
             "parameters": [{"$ref": "#/parameters/pet"}, {"$ref": "#/parameters/none"}],
             "get": operation("a", "petId", "other"),
         }
-        (found,) = operations(document({"/pets": item}, parameters=shared))
+        (found,) = read_operations(document({"/pets": item}, parameters=shared))
         self.assertEqual(found.path, "/pets/:petId/:other")
         self.assertEqual(found.parameters, ({"name": "petId"}, {"name": "other"}))
 

@@ -46,7 +46,7 @@ from kgd.interfaces import (
 )
 from kgd.personalities import jupyter_websocket, loader, notebook_http
 from kgd.personalities.jupyter_websocket import JupyterWebsocket
-from kgd.personalities.loader import load
+from kgd.personalities.loader import load_personality
 from kgd.personalities.resource_adapter import ResourceAdapter
 from kgd.protocol.outputs import Outputs
 from kgd.settings import MEBIBYTE, Settings
@@ -76,7 +76,7 @@ class LoaderTests(SynchronousTestCase):
         All names of the built-in personality mean the same.
         """
         for api in ("jupyter_websocket", "jupyter-websocket", "kernel_gateway.jupyter_websocket"):
-            self.assertIsInstance(load(api, self.gateway), JupyterWebsocket)
+            self.assertIsInstance(load_personality(api, self.gateway), JupyterWebsocket)
 
     def test_module(self) -> None:
         """
@@ -84,16 +84,20 @@ class LoaderTests(SynchronousTestCase):
         """
         plain = Plain()
         setattr(self.module, "maker", Maker(plain))  # noqa: B010
-        self.assertIs(load("a_module_of_somebody.maker", self.gateway), plain)
+        self.assertIs(load_personality("a_module_of_somebody.maker", self.gateway), plain)
 
     def test_unknown(self) -> None:
         """
         An unknown name is an error that lists those which there are.
         """
-        error = self.assertRaises(ConfigurationError, load, "notebook-gopher", self.gateway)
+        error = self.assertRaises(
+            ConfigurationError, load_personality, "notebook-gopher", self.gateway
+        )
         self.assertIn("notebook-gopher", str(error))
         self.assertIn("jupyter_websocket", str(error))
-        error = self.assertRaises(ConfigurationError, load, "no.such.module", self.gateway)
+        error = self.assertRaises(
+            ConfigurationError, load_personality, "no.such.module", self.gateway
+        )
         self.assertIn("cannot be imported", str(error))
 
     def test_broken_module(self) -> None:
@@ -112,7 +116,7 @@ class LoaderTests(SynchronousTestCase):
             name = f"broken_module_of_somebody_{number}"
             Path(sys.path[0], f"{name}.py").write_text(source)
             for api in (name, f"{name}.maker"):
-                error = self.assertRaises(ConfigurationError, load, api, self.gateway)
+                error = self.assertRaises(ConfigurationError, load_personality, api, self.gateway)
                 self.assertIn(f"--api={api} cannot be imported: ", str(error))
                 self.assertIn(reason, str(error))
 
@@ -121,10 +125,14 @@ class LoaderTests(SynchronousTestCase):
         Whoever forgets to make an instance is told so.
         """
         setattr(self.module, "maker", Maker)  # noqa: B010
-        error = self.assertRaises(ConfigurationError, load, "a_module_of_somebody", self.gateway)
+        error = self.assertRaises(
+            ConfigurationError, load_personality, "a_module_of_somebody", self.gateway
+        )
         self.assertIn("it is the class Maker; use an instance, Maker()", str(error))
         setattr(self.module, "maker", Maker(Plain))  # noqa: B010
-        error = self.assertRaises(ConfigurationError, load, "a_module_of_somebody", self.gateway)
+        error = self.assertRaises(
+            ConfigurationError, load_personality, "a_module_of_somebody", self.gateway
+        )
         self.assertIn("it is the class Plain;", str(error))
 
     def refusal(self, made: Any, api: str = "a_module_of_somebody.maker") -> str:
@@ -134,7 +142,7 @@ class LoaderTests(SynchronousTestCase):
         """
         maker = made() if isinstance(made, type | FunctionType) else Maker(made)
         setattr(self.module, "maker", maker)  # noqa: B010
-        text = str(self.assertRaises(ConfigurationError, load, api, self.gateway))
+        text = str(self.assertRaises(ConfigurationError, load_personality, api, self.gateway))
         self.assertNotIn("\n", text)
         return text
 
@@ -144,15 +152,17 @@ class LoaderTests(SynchronousTestCase):
         """
         plain = Plain()
         setattr(self.module, "maker", Maker(plain))  # noqa: B010
-        self.assertIs(load("a_module_of_somebody", self.gateway), plain)
+        self.assertIs(load_personality("a_module_of_somebody", self.gateway), plain)
 
     def test_not_a_maker(self) -> None:
         """
         Something else under a name with dots is refused.
         """
-        error = self.assertRaises(ConfigurationError, load, "os.path.join", self.gateway)
+        error = self.assertRaises(
+            ConfigurationError, load_personality, "os.path.join", self.gateway
+        )
         self.assertIn("it has no make; it has no name", str(error))
-        error = self.assertRaises(ConfigurationError, load, "json", self.gateway)
+        error = self.assertRaises(ConfigurationError, load_personality, "json", self.gateway)
         self.assertIn("a module without a maker", str(error))
 
     def test_missing_member(self) -> None:
@@ -195,7 +205,7 @@ class LoaderTests(SynchronousTestCase):
         """
         setattr(self.module, "create_personality", lambda parent, log: None)  # noqa: B010
         for api in ("a_module_of_somebody", "a_module_of_somebody.create_personality"):
-            error = self.assertRaises(ConfigurationError, load, api, self.gateway)
+            error = self.assertRaises(ConfigurationError, load_personality, api, self.gateway)
             self.assertIn("Tornado", str(error))
             self.assertIn("docs/writing-a-personality.md", str(error))
 
@@ -203,7 +213,7 @@ class LoaderTests(SynchronousTestCase):
         """
         Let these be the plug-ins.
         """
-        self.patch(loader, "plugins", lambda: makers)
+        self.patch(loader, "plugin_makers", lambda: makers)
 
     def test_same_name(self) -> None:
         """
@@ -216,14 +226,14 @@ class LoaderTests(SynchronousTestCase):
 
         first, second = Named(Plain()), Named(Plain())
         self.installed(first, first)
-        load("hello_there", self.gateway)
-        error = self.assertRaises(ConfigurationError, load, "gopher", self.gateway)
+        load_personality("hello_there", self.gateway)
+        error = self.assertRaises(ConfigurationError, load_personality, "gopher", self.gateway)
         self.assertEqual(str(error).count("hello_there"), 1)
         self.installed(first, second)
-        error = self.assertRaises(ConfigurationError, load, "hello-there", self.gateway)
+        error = self.assertRaises(ConfigurationError, load_personality, "hello-there", self.gateway)
         self.assertIn(f"2 makers, which are in {__name__}, {__name__}", str(error))
         first.name = "jupyter_websocket"
-        self.assertIsInstance(load("jupyter_websocket", self.gateway), JupyterWebsocket)
+        self.assertIsInstance(load_personality("jupyter_websocket", self.gateway), JupyterWebsocket)
 
     def test_options_that_are_none(self) -> None:
         """
@@ -259,10 +269,12 @@ class LoaderTests(SynchronousTestCase):
 
         setattr(self.module, "maker", Choosy(Plain()))  # noqa: B010
         gateway = MemoryGateway(Settings(personality_options={"b": 3}))
-        load("a_module_of_somebody", gateway)
+        load_personality("a_module_of_somebody", gateway)
         self.assertEqual(got, [{"a": 1, "b": 3}])
         gateway = MemoryGateway(Settings(personality_options={"c": 3}))
-        error = self.assertRaises(ConfigurationError, load, "a_module_of_somebody", gateway)
+        error = self.assertRaises(
+            ConfigurationError, load_personality, "a_module_of_somebody", gateway
+        )
         self.assertIn("no option 'c'; it has a, b", str(error))
 
 
@@ -700,7 +712,7 @@ class PluginOptionsTests(SynchronousTestCase):
         An application can make settings as the daemon does; they win over variables, and those
         over a file.
         """
-        self.patch(plugin_options, "plugins", lambda: self.makers)
+        self.patch(plugin_options, "plugin_makers", lambda: self.makers)
         file = Path(self.mktemp())
         file.write_text('port = 1\nmax-kernels = 1\nlist-kernels = true\nallow-origin = "*"\n')
         found = kgd.settings_from(

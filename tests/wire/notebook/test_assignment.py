@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from kgd.notebook.assignment import statement
+from kgd.notebook.assignment import assign_request
 
 BODIES = (
     "plain",
@@ -68,7 +68,7 @@ class InterpreterTests(SynchronousTestCase):
         script = directory / "script.ps1"
         for body in BODIES:
             text = json.dumps({"body": body, "args": {body: [body]}})
-            source = f"{statement(language, text)}\n{ending}\n"
+            source = f"{assign_request(language, text)}\n{ending}\n"
             script.write_text(f"<?php {source}" if language == "php" else source, "ascii")
             done = subprocess.run(
                 [*command, str(script)],

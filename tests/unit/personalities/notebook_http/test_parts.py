@@ -30,14 +30,14 @@ from kgd.interfaces import ICellParser
 from kgd.notebook.api import Response, Upload
 from kgd.personalities.notebook_http import uploads
 from kgd.personalities.notebook_http.loading import (
-    Loaded,
-    Source,
+    LoadedNotebook,
+    NotebookLocation,
+    find_notebooks,
     find_parser,
-    find_sources,
-    load,
+    load_notebook,
 )
-from kgd.personalities.notebook_http.sticky import COOKIE, caller_of
-from kgd.personalities.notebook_http.streaming import Stream, write_response
+from kgd.personalities.notebook_http.sticky import CALLER_COOKIE, identify_caller
+from kgd.personalities.notebook_http.streaming import StreamedResponse, write_response
 from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.watcher import INTERVAL, Watcher
 from kgd.settings import Settings
@@ -68,20 +68,20 @@ class SourcesTests(SynchronousTestCase):
         A notebook is served at the root, whatever it is called.
         """
         path = self.add("weirdly%20named#notebook=1.ipynb")
-        self.assertEqual(find_sources([path]), [Source("", path)])
-        self.assertEqual(Source("", path).title, "weirdly%20named#notebook=1")
-        self.assertEqual(Source("", "https://h/a.b.ipynb?x=1").path, None)
+        self.assertEqual(find_notebooks([path]), [NotebookLocation("", path)])
+        self.assertEqual(NotebookLocation("", path).title, "weirdly%20named#notebook=1")
+        self.assertEqual(NotebookLocation("", "https://h/a.b.ipynb?x=1").path, None)
 
     def test_prefixes(self) -> None:
         """
         With prefixes there may be several.
         """
         self.assertEqual(
-            find_sources(["/a/b/=x.ipynb", "y.ipynb", "/é=https://h/z.ipynb"]),
+            find_notebooks(["/a/b/=x.ipynb", "y.ipynb", "/é=https://h/z.ipynb"]),
             [
-                Source("/a/b", "x.ipynb"),
-                Source("", "y.ipynb"),
-                Source("/%C3%A9", "https://h/z.ipynb"),
+                NotebookLocation("/a/b", "x.ipynb"),
+                NotebookLocation("", "y.ipynb"),
+                NotebookLocation("/%C3%A9", "https://h/z.ipynb"),
             ],
         )
 
@@ -92,8 +92,8 @@ class SourcesTests(SynchronousTestCase):
         one, two = self.add("a b.ipynb"), self.add("c.ipynb")
         self.add("d.txt")
         self.assertEqual(
-            find_sources([f"/team={self.home}"]),
-            [Source("/team/a%20b", one), Source("/team/c", two)],
+            find_notebooks([f"/team={self.home}"]),
+            [NotebookLocation("/team/a%20b", one), NotebookLocation("/team/c", two)],
         )
 
     def test_wrong(self) -> None:
@@ -105,16 +105,16 @@ class SourcesTests(SynchronousTestCase):
             (["a.ipynb", "b.ipynb"], "prefix"),
             ([str(self.home)], "no notebook"),
         ):
-            error = self.assertRaises(ConfigurationError, find_sources, uris)
+            error = self.assertRaises(ConfigurationError, find_notebooks, uris)
             self.assertIn(word, str(error))
 
-    def load(self, content: bytes, **settings: Any) -> Loaded:
+    def load(self, content: bytes, **settings: Any) -> LoadedNotebook:
         """
         Read a notebook.
         """
-        source = Source("", self.add("n.ipynb", content))
-        loading = load(Clock(), Settings(**settings), FakeKernelSpecs(), source)
-        done: Deferred[Loaded] = Deferred.fromCoroutine(loading)
+        source = NotebookLocation("", self.add("n.ipynb", content))
+        loading = load_notebook(Clock(), Settings(**settings), FakeKernelSpecs(), source)
+        done: Deferred[LoadedNotebook] = Deferred.fromCoroutine(loading)
         failures: list[Failure] = []
         done.addErrback(failures.append)
         if failures:
@@ -130,7 +130,7 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual(loaded.seed.kernel_name, "python3")
         self.assertEqual([number for number, _ in loaded.seed.cells], [1])
         self.assertEqual((loaded.language, loaded.raw), ("python", SIMPLE_API))
-        self.assertTrue(loaded.by_metadata)
+        self.assertTrue(loaded.reads_metadata)
         self.assertNotIn("Test Name", repr(loaded))
 
     def test_load_fails(self) -> None:
@@ -301,7 +301,7 @@ class UploadsTests(SynchronousTestCase):
         """
         Whoever cannot be served may try again; nothing is left.
         """
-        self.patch(uploads, "AT_ONCE", 10)
+        self.patch(uploads, "MAX_INLINE_SIZE", 10)
         self.home.rmdir()
         upload = Upload(field="f", name="", type="", content=b"1")
         self.failureResultOf(self.store(upload), Unavailable)
@@ -366,30 +366,30 @@ class CallersTests(SynchronousTestCase):
         Without the option, and without what tells, it is all the same.
         """
         request = self.request()
-        self.assertIsNone(caller_of(request, "", "/"))
-        self.assertIsNone(caller_of(request, "x-caller", "/"))
+        self.assertIsNone(identify_caller(request, "", "/"))
+        self.assertIsNone(identify_caller(request, "x-caller", "/"))
         self.assertEqual(request.cookies, [])
 
     def test_header(self) -> None:
         """
         A header tells, unless it is too long to be a name.
         """
-        self.assertEqual(caller_of(self.request(**{"X-Caller": "a"}), "x-caller", "/"), "a")
-        self.assertIsNone(caller_of(self.request(**{"X-Caller": "a" * 257}), "x-caller", "/"))
+        self.assertEqual(identify_caller(self.request(**{"X-Caller": "a"}), "x-caller", "/"), "a")
+        self.assertIsNone(identify_caller(self.request(**{"X-Caller": "a" * 257}), "x-caller", "/"))
 
     def test_cookie(self) -> None:
         """
         Whoever has no cookie gets one, that scripts cannot see.
         """
         request = self.request()
-        caller = caller_of(request, "cookie", "/base")
+        caller = identify_caller(request, "cookie", "/base")
         (((name, value), attributes),) = request.cookies
-        self.assertEqual((name, value), (COOKIE, caller))
+        self.assertEqual((name, value), (CALLER_COOKIE, caller))
         self.assertEqual(attributes["path"], "/base")
         self.assertTrue(attributes["httpOnly"])
         again = self.request()
-        again.received_cookies[COOKIE] = b"known"
-        self.assertEqual(caller_of(again, "cookie", "/"), "known")
+        again.received_cookies[CALLER_COOKIE] = b"known"
+        self.assertEqual(identify_caller(again, "cookie", "/"), "known")
         self.assertEqual(again.cookies, [])
 
 
@@ -459,7 +459,7 @@ class WritingTests(SynchronousTestCase):
         request: Any = DummyRequest([])
         request.registerProducer = lambda producer, streaming: None
         request.unregisterProducer = lambda: None
-        stream = Stream(request, "text/event-stream", held.append)
+        stream = StreamedResponse(request, "text/event-stream", held.append)
         verifyObject(IPushProducer, stream)
         self.assertFalse(stream.has_begun)
         stream.write("")

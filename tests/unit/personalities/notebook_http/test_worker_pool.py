@@ -16,13 +16,13 @@ from kgd.errors import KernelStartFailed, Unavailable
 from kgd.execution.executor import CodeCell, ExecutionBatch
 from kgd.interfaces import Seed
 from kgd.personalities.notebook_http.worker_pool import (
-    GRACE,
-    LONGEST_PAUSE,
-    MOST_CALLERS,
-    SHORTEST_PAUSE,
+    INTERRUPT_GRACE,
+    MAX_BACKOFF,
+    MAX_CALLERS,
+    MIN_BACKOFF,
     Worker,
     WorkerOptions,
-    Workers,
+    WorkerPool,
 )
 from kgd.settings import Settings
 from kgd.testing.kernels import MemoryKernel, MemoryKernels
@@ -40,7 +40,7 @@ class WorkersTests(SynchronousTestCase):
         self.clock = Clock()
         self.kernels = MemoryKernels()
 
-    def make_workers(self, count: int = 2, **more: Any) -> Workers:
+    def make_workers(self, count: int = 2, **more: Any) -> WorkerPool:
         """
         :return: Workers, ready.
         """
@@ -48,19 +48,19 @@ class WorkersTests(SynchronousTestCase):
             "reset": False,
             "queue_limit": 3,
             "queue_size": 100,
-            "patience": 60.0,
+            "queue_timeout": 60.0,
             "response_limit": 1000,
         }
         options = WorkerOptions(kernel_name="python3", seed=SEED, count=count, **(usual | more))
-        self.workers = Workers(self.clock, self.kernels, options)
-        self.starting = Deferred.fromCoroutine(self.workers.start())
-        return self.workers
+        self.pool = WorkerPool(self.clock, self.kernels, options)
+        self.starting = Deferred.fromCoroutine(self.pool.start())
+        return self.pool
 
     def lent(self, caller: str | None = None) -> Worker:
         """
         :return: One that is free.
         """
-        return self.successResultOf(self.workers.lend(caller))
+        return self.successResultOf(self.pool.acquire(caller))
 
     def run_on(self, worker: Worker) -> ExecutionBatch:
         """
@@ -109,8 +109,8 @@ class WorkersTests(SynchronousTestCase):
         self.make_workers(2)
         first, second = self.lent(), self.lent()
         self.assertIsNot(first, second)
-        second.give_back(None)
-        first.give_back(None)
+        second.release(None)
+        first.release(None)
         self.assertIs(self.lent(), second)
         self.assertIs(self.lent(), first)
 
@@ -121,44 +121,44 @@ class WorkersTests(SynchronousTestCase):
         """
         self.make_workers(1)
         worker = self.lent()
-        waiting = [self.workers.lend() for _ in range(3)]
-        self.assertEqual(self.workers.depth, 3)
-        error = self.assertRaises(Unavailable, self.workers.lend)
+        waiting = [self.pool.acquire() for _ in range(3)]
+        self.assertEqual(self.pool.queue_length, 3)
+        error = self.assertRaises(Unavailable, self.pool.acquire)
         self.assertGreaterEqual(error.retry_after, 1)
         waiting[0].cancel()
         self.failureResultOf(waiting[0], CancelledError)
-        worker.give_back(None)
+        worker.release(None)
         self.assertIs(self.successResultOf(waiting[1]), worker)
         self.assertNoResult(waiting[2])
         self.clock.advance(61)
         self.assertIn("within 60 s", str(self.refusal(waiting[2])))
-        self.assertEqual(self.workers.depth, 0)
+        self.assertEqual(self.pool.queue_length, 0)
 
     def test_large_requests(self) -> None:
         """
         Those that wait have room for so many bytes together; who does not have to wait needs none.
         """
         self.make_workers(1)
-        worker = self.successResultOf(self.workers.lend(size=1000))
-        first = self.workers.lend(size=60)
-        self.assertRaises(Unavailable, self.workers.lend, size=41)
-        second = self.workers.lend(size=40)
-        worker.give_back(None)
+        worker = self.successResultOf(self.pool.acquire(size=1000))
+        first = self.pool.acquire(size=60)
+        self.assertRaises(Unavailable, self.pool.acquire, size=41)
+        second = self.pool.acquire(size=40)
+        worker.release(None)
         self.successResultOf(first)
-        self.workers.lend(size=60).addErrback(lambda _: None)
+        self.pool.acquire(size=60).addErrback(lambda _: None)
         self.assertNoResult(second)
-        self.workers.abandon()
+        self.pool.shut_down()
         self.refusal(second)
 
     def test_patient(self) -> None:
         """
         Without a limit they wait for ever.
         """
-        self.make_workers(1, patience=0.0)
+        self.make_workers(1, queue_timeout=0.0)
         worker = self.lent()
-        waiting = self.workers.lend()
+        waiting = self.pool.acquire()
         self.clock.advance(1e6)
-        worker.give_back(None)
+        worker.release(None)
         self.successResultOf(waiting)
 
     def test_hint_follows_the_work(self) -> None:
@@ -170,9 +170,9 @@ class WorkersTests(SynchronousTestCase):
             for _ in range(100):
                 worker = self.lent()
                 self.clock.advance(seconds)
-                worker.give_back(None)
+                worker.release(None)
             self.lent()
-            error = self.assertRaises(Unavailable, self.workers.lend)
+            error = self.assertRaises(Unavailable, self.pool.acquire)
             self.assertEqual(error.retry_after, hint)
 
     def test_death(self) -> None:
@@ -183,11 +183,11 @@ class WorkersTests(SynchronousTestCase):
         worker = self.lent()
         run = self.run_on(worker)
         script = self.script(worker)
-        waiting = self.workers.lend()
+        waiting = self.pool.acquire()
         script.take()
         script.die()
         self.assertIn("signal 9", run.loss_reason)
-        worker.give_back(run)
+        worker.release(run)
         self.assertNoResult(waiting)
         self.clock.advance(0)
         self.assertIs(self.successResultOf(waiting), worker)
@@ -199,9 +199,9 @@ class WorkersTests(SynchronousTestCase):
         """
         self.make_workers(1)
         worker = self.lent()
-        worker.give_back(None)
+        worker.release(None)
         self.script(worker).die()
-        waiting = self.workers.lend()
+        waiting = self.pool.acquire()
         self.assertNoResult(waiting)
         self.clock.advance(0)
         self.successResultOf(waiting)
@@ -216,7 +216,7 @@ class WorkersTests(SynchronousTestCase):
         script = self.script(worker)
         script.end(script.take())
         script.fail(script.take(), "KernelDied", "gotcha")
-        worker.give_back(run)
+        worker.release(run)
         self.clock.advance(0)
         self.assertIs(self.lent(), worker)
         self.assertEqual(len(self.kernels.list()), 1)
@@ -229,19 +229,19 @@ class WorkersTests(SynchronousTestCase):
         self.make_workers(1)
         worker = self.lent()
         run = self.run_on(worker)
-        waiting = self.workers.lend()
+        waiting = self.pool.acquire()
         self.script(worker).die()
-        worker.give_back(run)
-        pause = SHORTEST_PAUSE
+        worker.release(run)
+        pause = MIN_BACKOFF
         self.kernels.error = KernelStartFailed("no room on the disk")
         self.clock.advance(0)
         self.assertIn("no room on the disk", str(self.refusal(waiting)))
         for _ in range(8):
-            self.assertRaises(Unavailable, self.workers.lend)
+            self.assertRaises(Unavailable, self.pool.acquire)
             self.kernels.error = KernelStartFailed("no")
             self.clock.advance(pause)
             self.assertIsNone(self.kernels.error)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, MAX_BACKOFF)
         self.clock.advance(pause)
         self.lent()
 
@@ -255,9 +255,9 @@ class WorkersTests(SynchronousTestCase):
         kernel = self.script(worker).kernel
         worker.interrupt()
         self.assertEqual(self.kernels.interrupted, [kernel.kernel_id])
-        worker.give_back(run)
-        waiting = self.workers.lend()
-        self.clock.advance(GRACE)
+        worker.release(run)
+        waiting = self.pool.acquire()
+        self.clock.advance(INTERRUPT_GRACE)
         self.clock.advance(0)
         self.assertIs(self.successResultOf(waiting), worker)
         self.assertNotIn(kernel, self.kernels.list())
@@ -270,8 +270,8 @@ class WorkersTests(SynchronousTestCase):
         worker = self.lent()
         run = self.run_on(worker)
         script = self.script(worker)
-        worker.give_back(run)
-        waiting = self.workers.lend()
+        worker.release(run)
+        waiting = self.pool.acquire()
         script.answer("x")
         self.assertIs(self.successResultOf(waiting), worker)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -285,8 +285,8 @@ class WorkersTests(SynchronousTestCase):
         self.make_workers(1)
         worker = self.lent()
         run = self.run_on(worker)
-        worker.give_back(run)
-        self.clock.advance(GRACE)
+        worker.release(run)
+        self.clock.advance(INTERRUPT_GRACE)
         self.clock.advance(0)
         self.assertIs(self.lent(), worker)
 
@@ -297,11 +297,11 @@ class WorkersTests(SynchronousTestCase):
         self.make_workers(1, reset=True)
         worker = self.lent()
         kernel = self.script(worker).kernel
-        worker.give_back(None)
+        worker.release(None)
         self.assertIs(self.script(self.lent()).kernel, kernel)
         run = self.run_on(worker)
         self.script(worker).answer("x")
-        worker.give_back(run)
+        worker.release(run)
         self.clock.advance(0)
         self.assertIsNot(self.script(self.lent()).kernel, kernel)
 
@@ -312,19 +312,19 @@ class WorkersTests(SynchronousTestCase):
         """
         self.make_workers(2)
         one = self.lent("one")
-        waiting = self.workers.lend("one")
+        waiting = self.pool.acquire("one")
         two = self.lent("two")
         self.assertIsNot(one, two)
-        two.give_back(None)
+        two.release(None)
         self.assertNoResult(waiting)
-        one.give_back(None)
+        one.release(None)
         self.assertIs(self.successResultOf(waiting), one)
-        one.give_back(None)
+        one.release(None)
         self.assertIs(self.lent("two"), two)
-        two.give_back(None)
-        for number in range(MOST_CALLERS + 10):
-            self.lent(str(number)).give_back(None)
-        self.assertEqual(len(self.workers._places), MOST_CALLERS)
+        two.release(None)
+        for number in range(MAX_CALLERS + 10):
+            self.lent(str(number)).release(None)
+        self.assertEqual(len(self.pool._sticky_workers), MAX_CALLERS)
 
     def test_many_callers(self) -> None:
         """
@@ -332,11 +332,11 @@ class WorkersTests(SynchronousTestCase):
         """
         self.make_workers(20)
         started = time.monotonic()
-        for number in range(MOST_CALLERS + 2000):
-            self.lent(str(number)).give_back(None)
+        for number in range(MAX_CALLERS + 2000):
+            self.lent(str(number)).release(None)
         self.assertLess(time.monotonic() - started, 8)
-        taken = Counter(self.workers._places.values()).values()
-        self.assertEqual(set(taken), {MOST_CALLERS // 20})
+        taken = Counter(self.pool._sticky_workers.values()).values()
+        self.assertEqual(set(taken), {MAX_CALLERS // 20})
 
     def test_close(self) -> None:
         """
@@ -345,15 +345,15 @@ class WorkersTests(SynchronousTestCase):
         """
         self.make_workers(2)
         one, _two = self.lent(), self.lent()
-        waiting = self.workers.lend()
-        self.workers.close()
+        waiting = self.pool.acquire()
+        self.pool.close()
         self.assertEqual(len(self.kernels.list()), 2)
-        self.assertRaises(Unavailable, self.workers.lend)
-        one.give_back(None)
+        self.assertRaises(Unavailable, self.pool.acquire)
+        one.release(None)
         self.assertIs(self.successResultOf(waiting), one)
-        _two.give_back(None)
+        _two.release(None)
         self.assertEqual(len(self.kernels.list()), 1)
-        one.give_back(None)
+        one.release(None)
         self.assertEqual(self.kernels.list(), ())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -363,12 +363,12 @@ class WorkersTests(SynchronousTestCase):
         """
         self.make_workers(2)
         one = self.lent("one")
-        waiting = self.workers.lend("one")
-        self.workers.close()
+        waiting = self.pool.acquire("one")
+        self.pool.close()
         self.assertEqual(len(self.kernels.list()), 1)
-        one.give_back(None)
+        one.release(None)
         self.assertIs(self.successResultOf(waiting), one)
-        one.give_back(None)
+        one.release(None)
         self.assertEqual(self.kernels.list(), ())
 
     def test_close_while_expected(self) -> None:
@@ -376,21 +376,21 @@ class WorkersTests(SynchronousTestCase):
         Whoever is about to ask for a worker gets one; then they go.
         """
         self.make_workers(2)
-        with self.workers.expecting():
-            self.workers.close()
+        with self.pool.expect_request():
+            self.pool.close()
             worker = self.lent()
             self.assertEqual(len(self.kernels.list()), 2)
         self.assertEqual(len(self.kernels.list()), 1)
-        worker.give_back(None)
+        worker.release(None)
         self.assertEqual(self.kernels.list(), ())
-        self.assertRaises(Unavailable, self.workers.lend)
+        self.assertRaises(Unavailable, self.pool.acquire)
 
     def test_close_while_idle(self) -> None:
         """
         Nothing is left of workers that have nothing to do.
         """
         self.make_workers(2)
-        self.workers.close()
+        self.pool.close()
         self.assertEqual(self.kernels.list(), ())
 
     def test_abandon(self) -> None:
@@ -400,13 +400,13 @@ class WorkersTests(SynchronousTestCase):
         self.make_workers(1)
         worker = self.lent()
         run = self.run_on(worker)
-        waiting = self.workers.lend()
+        waiting = self.pool.acquire()
         self.script(worker).die()
-        self.workers.abandon()
+        self.pool.shut_down()
         self.refusal(waiting)
-        with self.workers.expecting():
-            self.assertRaises(Unavailable, self.workers.lend)
-        worker.give_back(run)
+        with self.pool.expect_request():
+            self.assertRaises(Unavailable, self.pool.acquire)
+        worker.release(run)
         self.clock.advance(1000)
         self.assertEqual(len(self.kernels.list()), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -422,5 +422,5 @@ class WorkersTests(SynchronousTestCase):
         worker.resume()
         self.assertEqual(self.kernels.suspended, set())
         worker.suspend()
-        worker.give_back(None)
+        worker.release(None)
         self.assertEqual(self.kernels.suspended, set())
