@@ -1,12 +1,11 @@
 """
-Endpoints from annotated cells::
+Makes endpoints from annotated cells::
 
     # GET /users/:id
     # ResponseInfo GET /users/:id
 
-The annotation is the beginning of the cell, without anything before it, and up to the end of the
-line everything is the path. At the very end there may be what the gateway should make of the
-output::
+The annotation is at the very beginning of the cell, and the rest of its line is the path. At the
+end of the line, the media types of the output may follow::
 
     # GET /plot as image/png, text/html
     # GET /ticks streamed
@@ -33,7 +32,7 @@ _TARGET = re.compile(
     r"(?P<streams>[ \t]+streamed)?"
     rf"(?:[ \t]+as[ \t]+(?P<types>{MEDIA_TYPE_PATTERN}(?:[ \t]*,[ \t]*{MEDIA_TYPE_PATTERN})*))?"
 )
-# More than an annotation may have: other blanks, other cases, other languages' comments.
+# Also matches other blanks, other cases, and other languages' comments.
 _NEAR_MISS = (
     r"\s*(?:{})[^\S\n]*(?P<response>ResponseInfo[^\S\n]+)?(?P<verb>\w+)[^\S\n]+(?P<target>\S.*)"
 )
@@ -42,9 +41,9 @@ _NEAR_MISS = (
 @attrs.frozen(kw_only=True)
 class Annotation:
     """
-    What a cell says of itself.
+    The annotation of a cell.
 
-    :ivar response: Whether it makes headers and status for the path, instead of the body.
+    :ivar response: Whether the cell makes headers and status, instead of the body.
     """
 
     response: bool
@@ -56,8 +55,8 @@ class Annotation:
 
 def read_annotation(source: str, prefix: str = DEFAULT_PREFIX) -> Annotation | None:
     """
-    :param source: Of a code cell.
-    :param prefix: What a comment begins with.
+    :param source: The source of a code cell.
+    :param prefix: The prefix of a comment.
     :return: ``None`` when the cell does not begin with an annotation.
     """
     found = re.match(re.escape(prefix) + _ANNOTATION, source)
@@ -79,7 +78,7 @@ def _read_match(found: re.Match[str]) -> Annotation:
 
 def is_api_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
     """
-    Whether a cell's output is the answer to requests.
+    Whether a cell makes the body of responses.
     """
     annotation = read_annotation(source, prefix)
     return annotation is not None and not annotation.response
@@ -87,7 +86,7 @@ def is_api_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
 
 def is_response_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
     """
-    Whether a cell makes the headers and the status of an answer.
+    Whether a cell makes the headers and the status of responses.
     """
     annotation = read_annotation(source, prefix)
     return annotation is not None and annotation.response
@@ -97,7 +96,7 @@ def endpoint_and_verb(
     source: str, prefix: str = DEFAULT_PREFIX
 ) -> tuple[str, str] | tuple[None, None]:
     """
-    :return: What a cell is the answer to, if it is.
+    :return: The path and the verb whose responses a cell makes, if any.
     """
     annotation = read_annotation(source, prefix)
     if annotation is None or annotation.response:
@@ -107,8 +106,8 @@ def endpoint_and_verb(
 
 def near_miss(source: str, prefix: str = DEFAULT_PREFIX) -> str | None:
     """
-    :param source: Of a cell without an annotation.
-    :return: The annotation that its author may have meant, as it should be written.
+    :param source: The source of a cell without an annotation.
+    :return: The annotation that the author may have intended, written correctly.
     """
     prefixes = "|".join(map(re.escape, {prefix, *KNOWN_PREFIXES}))
     found = re.match(_NEAR_MISS.format(prefixes), source, re.IGNORECASE)
@@ -133,14 +132,14 @@ def near_miss(source: str, prefix: str = DEFAULT_PREFIX) -> str | None:
 
 class AnnotationParser:
     """
-    The usual reader of notebooks.
+    Parses annotated notebooks; the default parser.
     """
 
     def parse(self, source: NotebookSource) -> NotebookAPI:
         """
-        Find a notebook's endpoints, of which there may be none.
+        Find a notebook's endpoints; there may be none.
 
-        :raises kgd.errors.InvalidNotebook: when one cannot be served as annotated.
+        :raises kgd.errors.InvalidNotebook: when an endpoint cannot be served as annotated.
         """
         prefix = source.comment_prefix
         drafts: dict[tuple[str, str], HandlerDraft] = {}
@@ -193,8 +192,8 @@ def _near_miss_warning(cell: Cell, prefix: str) -> Iterator[str]:
     suggestion = near_miss(cell.source, prefix)
     if suggestion is not None:
         yield (
-            f"{cell_label([cell])} is no endpoint, and runs when a kernel starts; if it should be "
-            f'one, it has to begin with "{suggestion}" (nothing before it; HEAD comes with GET by '
+            f"{cell_label([cell])} is not an endpoint, and runs when a kernel starts; if it should "
+            f'be one, begin it with "{suggestion}" (nothing before it; HEAD comes with GET by '
             "itself)"
         )
 
@@ -202,6 +201,6 @@ def _near_miss_warning(cell: Cell, prefix: str) -> Iterator[str]:
 def _path_warning(cell: Cell, path: str) -> Iterator[str]:
     if re.search(r"[\s?#]", path):
         yield (
-            f'{cell_label([cell])}: all of "{path}" is the path; what does not belong to it, like '
-            "a remark or a query, has to go"
+            f'{cell_label([cell])}: all of "{path}" is the path; remove what does not belong to '
+            "it, like a remark or a query"
         )

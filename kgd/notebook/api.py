@@ -1,5 +1,5 @@
 """
-The values that pass between reading a notebook, routing requests and answering them.
+Values of notebooks as HTTP APIs: cells, endpoints, handlers, uploads, responses.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-#: What an annotation may begin with. ``HEAD`` follows from ``GET``.
+#: Methods of annotations. ``HEAD`` comes with ``GET``.
 VERBS = ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
 
 
@@ -30,11 +30,11 @@ class Cell:
 @attrs.frozen(kw_only=True)
 class NotebookSource:
     """
-    What a parser gets to work with.
+    A notebook as parsers get it.
 
     :ivar title: The notebook's name, for people.
     :ivar language: ``metadata.language_info.name``, or the empty string.
-    :ivar comment_prefix: What a comment begins with in that language.
+    :ivar comment_prefix: The prefix of a comment in that language.
     """
 
     title: str
@@ -46,7 +46,7 @@ class NotebookSource:
 @attrs.frozen(kw_only=True)
 class Example:
     """
-    A body that somebody could send, or get.
+    An example of a request's or a response's body.
     """
 
     media_type: str
@@ -56,14 +56,14 @@ class Example:
 @attrs.frozen(kw_only=True)
 class Handler:
     """
-    What runs when a verb is asked of a path.
+    The code that runs for one verb of a path.
 
     :ivar source: The code of all its cells, annotations included, each followed by a newline.
-    :ivar response: The same of its ResponseInfo cells; ``None`` when there are none.
+    :ivar response: The code of its ResponseInfo cells; ``None`` when there are none.
     :ivar cells: The numbers of the cells in ``source``.
-    :ivar produces: The media types that it promises, the best one first; none for what the
-        gateway makes of any output.
-    :ivar streams: Whether its output is sent as it is printed.
+    :ivar produces: The media types that it promises, in order of preference; empty for whatever its
+        outputs are.
+    :ivar streams: Whether its output is sent while it is printed.
     :ivar description: Markdown.
     """
 
@@ -80,7 +80,7 @@ class Handler:
 @attrs.frozen(kw_only=True)
 class Endpoint:
     """
-    A path, and what runs for each verb.
+    A path, and a handler for each of its verbs.
 
     :ivar path: As annotated: a segment like ``:name`` is a parameter.
     :ivar handlers: Verb to handler, in the order of appearance.
@@ -93,12 +93,12 @@ class Endpoint:
 @attrs.frozen(kw_only=True)
 class NotebookAPI:
     """
-    What a parser made of a notebook.
+    The API that a parser has found in a notebook.
 
     :ivar endpoints: In the order in which they are tried.
     :ivar seed: Number and source of the code cells that run once in every kernel.
-    :ivar document: A Swagger document that the notebook brings along, or ``None``.
-    :ivar warnings: What the author may have meant otherwise, a sentence for each.
+    :ivar document: The notebook's own Swagger document, or ``None``.
+    :ivar warnings: Likely mistakes of the author, one sentence each.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -113,7 +113,7 @@ class Upload:
     A file in a request.
 
     :ivar field: The form's field; ``body`` when the whole body is the file.
-    :ivar name: As the client calls it; may be empty, and must not be used as a path.
+    :ivar name: The client's name for it; may be empty, and must not be used as a path.
     :ivar type: The media type, or the empty string.
     """
 
@@ -139,9 +139,9 @@ class StoredFile:
 @attrs.frozen(kw_only=True)
 class Response:
     """
-    An answer to an HTTP request, whole.
+    A complete HTTP response.
 
-    :ivar headers: ``Content-Type`` among them, without ``Content-Length``; the values are Latin-1,
+    :ivar headers: With ``Content-Type`` and without ``Content-Length``; the values are Latin-1,
         without line breaks.
     :ivar author_error: A mistake of the notebook's author, if that is the reason for this response.
     """

@@ -1,9 +1,9 @@
 """
-The statement that gives a cell its request, in the language of the notebook.
+Makes the statement that assigns the request to ``REQUEST``, in the language of the notebook.
 
-The text is whatever somebody out there has sent, so a literal in which anything of it is evaluated
-would let every client run code. It is JSON in printable ASCII: there are no line breaks in it, and
-whatever is not JSON's own punctuation stands inside its strings.
+Clients choose the text, so a literal in which any of it is evaluated would let every client run
+code. The text is JSON in printable ASCII: it has no line breaks, and everything but JSON's own
+punctuation is inside of strings.
 """
 
 from __future__ import annotations
@@ -17,28 +17,27 @@ _METADATA_ASSIGNMENT = (
     f'{REQUEST_VARIABLE} = get_ipython().get_parent()["metadata"]["{REQUEST_VARIABLE}"]'
 )
 
-# Each of these makes a double-quoted string do something in some language; JSON does without them.
+# Each of these is special in a double-quoted string of some language; JSON can escape them.
 _ESCAPED_CHARACTERS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "!#$%&@`"})
 
 
 def assign_request(language: str, text: str) -> str:
     """
-    :param language: As the notebook's ``language_info`` calls it; may be empty.
+    :param language: The name in the notebook's ``language_info``; may be empty.
     :param text: JSON in printable ASCII.
-    :return: What assigns a string to ``REQUEST`` that is ``text``, or the same JSON written
-        otherwise.
+    :return: A statement that assigns to ``REQUEST`` a string that is ``text``, or equivalent JSON.
     """
     return _BY_LANGUAGE.get(language.lower(), _escaped)(text)
 
 
 def assign_from_metadata(source: str) -> str | None:
     """
-    Let a cell of IPython's set ``REQUEST`` itself, from the metadata of the request that runs it.
-    That takes half of the time that two executions take. A kernel also keeps the text of all code
-    that it has ever run, which would be every request; like this the code is always the same.
+    Have an IPython cell set ``REQUEST`` itself, from the metadata of the message that runs it. That
+    takes half the time of two executions. A kernel also keeps the text of all code that it has ever
+    run, which would be every request; this code is always the same.
 
-    :return: The code, line by line as it was but for the annotation; ``None`` if something has to
-        stay before all other code.
+    :return: The code with the annotation replaced, line by line as it was; ``None`` if other code
+        has to come first.
     """
     first, newline, rest = source.partition("\n")
     if not first.startswith("#") or "__future__" in rest:
@@ -47,12 +46,12 @@ def assign_from_metadata(source: str) -> str | None:
 
 
 def _double_quoted(text: str) -> str:
-    # Nothing but \" and \\ is escaped in it, which all these languages understand alike.
+    # Only \" and \\ are escaped, which all these languages understand alike.
     return "REQUEST = " + json.dumps(text)
 
 
 def _escaped(text: str) -> str:
-    # We do not know the language: what may be special in it is written as JSON's escapes.
+    # The language is unknown: what may be special in it becomes an escape of JSON's.
     return _double_quoted(text.translate(_ESCAPED_CHARACTERS))
 
 
@@ -93,12 +92,12 @@ def _julia(text: str) -> str:
 
 
 def _tcl(text: str) -> str:
-    # Tcl evaluates brackets, which JSON cannot do without.
+    # Tcl evaluates brackets, which JSON needs.
     literal = json.dumps(text).replace("$", "\\$").replace("[", "\\[")
     return f"set REQUEST {literal}"
 
 
-# In these a double-quoted literal has nothing special in it but the backslash.
+# In these languages, only the backslash is special in a double-quoted literal.
 _C_LIKE = (
     "python", "r", "scala", "javascript", "typescript", "java", "c", "c++", "c#", "go", "rust",
     "lua", "swift",

@@ -1,5 +1,5 @@
 """
-Making endpoints of cells: what the parsers have in common.
+Makes endpoints of a notebook's cells; shared by the parsers.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from kgd.notebook.routing import compile_path, sort_paths
 #: A media type, as a regular expression.
 MEDIA_TYPE_PATTERN = r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+"
 
-#: What can be sent piece by piece as it is printed.
+#: Media types that can be sent while they are printed.
 STREAMABLE_TYPES = ("text/plain", "text/event-stream")
 
 
 @attrs.define(kw_only=True)
 class HandlerDraft:
     """
-    What has been found of a handler so far.
+    A handler whose cells are still being collected.
 
-    :ivar cells: Those that answer; one at least.
+    :ivar cells: The cells that make the body; at least one.
     :ivar responses: Its ResponseInfo cells.
     """
 
@@ -40,15 +40,15 @@ class HandlerDraft:
 
 def make_endpoints(drafts: Iterable[HandlerDraft]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
     """
-    :return: The endpoints in the order in which they are to be tried, and warnings.
-    :raises kgd.errors.InvalidNotebook: when a draft cannot be served as it is; names its cells.
+    :return: The endpoints in the order in which to try them, and warnings.
+    :raises kgd.errors.InvalidNotebook: when a draft cannot be served; names its cells.
     """
     warnings: list[str] = []
     found: dict[str, dict[str, Handler]] = {}
     for draft in drafts:
         found.setdefault(draft.path, {})[draft.verb] = _make_handler(draft, warnings)
     warnings += [
-        f"{path} is never reached, since {other} takes the same requests and comes first; "
+        f"{path} is never reached, because {other} matches the same requests and comes first; "
         "give their parameters the same names"
         for path, other in find_shadowed(sort_paths(found)).items()
     ]
@@ -59,7 +59,7 @@ def make_endpoints(drafts: Iterable[HandlerDraft]) -> tuple[tuple[Endpoint, ...]
 def find_shadowed(paths: Iterable[str]) -> dict[str, str]:
     """
     :param paths: In the order in which they are tried.
-    :return: Those that are never reached, and what takes exactly the same requests before them.
+    :return: The paths that are never reached, and the earlier path that matches the same requests.
     """
     first: dict[str, str] = {}
     found = {path: first.setdefault(compile_path(path).pattern, path) for path in paths}
@@ -108,15 +108,15 @@ def join_sources(cells: Iterable[Cell]) -> str:
 
 def cell_label(cells: Sequence[Cell]) -> str:
     """
-    :return: What to call these cells in a message.
+    :return: The cells' numbers, for a message: ``cells 1, 2``.
     """
     return f"cell{'s' * (len(cells) > 1)} {', '.join(str(cell.number) for cell in cells)}"
 
 
 def require_endpoints(api: NotebookAPI, name: str) -> None:
     """
-    :param name: What to call the notebook.
-    :raises kgd.errors.InvalidNotebook: when it has no endpoints; tells the parser's warnings too.
+    :param name: The notebook's name, for the error.
+    :raises kgd.errors.InvalidNotebook: when it has no endpoints; includes the parser's warnings.
     """
     if not api.endpoints:
         hints = "".join(f"; {warning}" for warning in api.warnings)

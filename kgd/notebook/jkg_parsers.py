@@ -1,5 +1,5 @@
 """
-Parsers that third parties wrote for the Jupyter Kernel Gateway: modules with a ``create_parser``.
+Adapts parsers written for the Jupyter Kernel Gateway, which are modules with a ``create_parser``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _REQUIRED_METHODS = ("is_api_cell", "is_api_response_cell", "endpoints", "endpoi
 
 class _NbformatCell(dict[str, Any]):
     """
-    A cell as nbformat has it: some parsers ask for keys, others for attributes.
+    A cell as in nbformat, which has each value as a key and as an attribute.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -29,7 +29,7 @@ class _NbformatCell(dict[str, Any]):
 
 class _WarningCollector(logging.Handler):
     """
-    Keeps what a parser logs as a warning, or worse.
+    Collects the warnings and errors that a parser logs.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,8 @@ class _WarningCollector(logging.Handler):
 
 class JKGParser:
     """
-    Asks such a parser for what a parser of ours returns. Its endpoints are tried in its order.
+    Adapts such a parser to :py:class:`kgd.interfaces.ICellParser`. Its endpoints are tried in its
+    order.
 
     :param module: Has a function ``create_parser(parent=, log=, comment_prefix=,
         notebook_cells=)``, which returns an object with the methods ``is_api_cell``,
@@ -55,19 +56,21 @@ class JKGParser:
         self._name = getattr(module, "__name__", None) or type(module).__name__
         self._create: Any = getattr(module, "create_parser", None)
         if not callable(self._create):
-            raise ConfigurationError(f"{self._name} is no cell parser: it has no create_parser()")
+            raise ConfigurationError(
+                f"{self._name} is not a cell parser: it has no create_parser()"
+            )
 
     def parse(self, source: NotebookSource) -> NotebookAPI:
         """
-        Find a notebook's endpoints, of which there may be none.
+        Find a notebook's endpoints; there may be none.
 
-        :raises kgd.errors.ConfigurationError: when the parser lacks a method, or returns what a
-            parser does not.
+        :raises kgd.errors.ConfigurationError: when the parser lacks a method, or returns a wrong
+            type.
         :raises kgd.errors.InvalidNotebook: when the parser fails with this notebook, or finds a
             path that cannot be served.
         """
         warnings = _WarningCollector()
-        # Not one of getLogger's, which would stay for ever and hand on to the root.
+        # A logger of getLogger's would stay for ever, and propagate to the root.
         log = logging.Logger(self._name)  # noqa: LOG001
         log.addHandler(warnings)
         parser = self._call(
@@ -83,8 +86,8 @@ class JKGParser:
         for method in _REQUIRED_METHODS:
             if not callable(getattr(parser, method, None)):
                 raise ConfigurationError(
-                    f"{self._name} is no cell parser: what create_parser() returns has no "
-                    f"{method}()"
+                    f"{self._name} is not a cell parser: the object that create_parser() returns "
+                    f"has no {method}()"
                 )
         code = [cell for cell in source.cells if cell.kind == "code"]
         sources = [cell.source for cell in code]
@@ -138,7 +141,7 @@ class JKGParser:
 
     def _check_pairs(self, found: Any) -> Iterable[tuple[str, Any]]:
         """
-        :return: Paths that can be served, and what there is for each.
+        :return: Paths that can be served, each with its verbs.
         """
         error = self._unusable("endpoints", "a list of pairs, a path and a mapping of verbs")
         try:
@@ -153,7 +156,7 @@ class JKGParser:
 
     def _check_sources(self, method: str, handlers: Any) -> dict[str, str]:
         """
-        :return: Verb, in upper case, to source.
+        :return: The source for each verb, in upper case.
         """
         error = self._unusable(
             method, f"a source for each verb, which is one of {', '.join(VERBS)}"
@@ -169,8 +172,7 @@ class JKGParser:
 
     def _swagger_document(self, parser: Any) -> Mapping[str, Any] | None:
         """
-        :return: The parser's own document. One without paths is only a frame for those that are
-            found, and we have a frame.
+        :return: The parser's own document, unless it has no paths.
         """
         make = getattr(parser, "get_default_api_spec", None)
         document = self._call(make) if callable(make) else None

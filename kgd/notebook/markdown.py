@@ -1,5 +1,5 @@
 """
-What a markdown cell says of an endpoint: prose, and examples of requests and responses.
+Reads the description of an endpoint in a markdown cell: prose, and examples of bodies.
 
 An example is a fenced code block with ``request`` or ``response`` among the words after the fence::
 
@@ -20,7 +20,7 @@ from kgd.notebook.api import Example
 
 _FENCE = re.compile(r" {0,3}(?P<fence>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)")
 
-#: What the other words may be, besides a whole media type.
+#: Media types by the word after the fence; a whole media type may stand there, too.
 _MEDIA_TYPES = {
     "csv": "text/csv",
     "form": "application/x-www-form-urlencoded",
@@ -35,7 +35,7 @@ _MEDIA_TYPES = {
 @attrs.frozen(kw_only=True)
 class Description:
     """
-    A markdown cell without its examples, and those.
+    The text of a markdown cell without its examples, and the examples.
     """
 
     text: str = ""
@@ -45,7 +45,7 @@ class Description:
 
 def read_description(markdown: str) -> Description:
     """
-    Take the examples out. Other code blocks stay, and what is in them is no example.
+    Separate the examples from the text. Other code blocks stay in the text, whatever they contain.
     """
     prose: list[str] = []
     examples: dict[str, list[Example]] = {"request": [], "response": []}

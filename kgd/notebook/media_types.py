@@ -1,5 +1,5 @@
 """
-Media types: what they say of a body, and which of several a client likes best.
+Media types: what they say of a body, and which of several a client prefers.
 
 Accept: https://www.rfc-editor.org/rfc/rfc9110#name-accept
 """

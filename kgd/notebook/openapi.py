@@ -1,7 +1,7 @@
 """
-The OpenAPI document of a notebook's endpoints.
+Describes a notebook's endpoints as OpenAPI 3.1 and as Swagger 2.0.
 
-Format: https://spec.openapis.org/oas/v3.1.0
+Formats: https://spec.openapis.org/oas/v3.1.0, https://swagger.io/specification/v2/
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kgd.protocol.json import read_strict_json
 
 _TEXT = {"schema": {"type": "string"}}
 
-#: What a cell can make something of, when nothing more is known.
+#: Request bodies that a cell can read, when its endpoint declares none.
 _ANY_BODY: Mapping[str, Any] = {
     "application/json": {},
     "text/plain": _TEXT,
@@ -39,12 +39,11 @@ _SIMPLE_TYPES = ("string", "number", "integer", "boolean", "array")
 
 def openapi(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
     """
-    Describe the endpoints that can be reached, with what the notebook says of them in markdown or
-    in a Swagger document of its own.
+    Describe the endpoints that can be reached, with their descriptions in markdown or in a Swagger
+    document of the notebook.
 
     :param title: For a notebook whose document has none.
-    :param base_path: What is in front of the endpoints' paths; the slash at its end does not
-        count.
+    :param base_path: Precedes the endpoints' paths; a slash at its end is ignored.
     """
     document = api.document or {}
     info = document.get("info")
@@ -57,8 +56,8 @@ def openapi(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
     for endpoint in api.endpoints:
         if endpoint.path in hidden:
             continue
-        path, path_parameters = _path(endpoint.path)
-        item: dict[str, Any] = {"parameters": path_parameters} if path_parameters else {}
+        path, parameters = _path(endpoint.path)
+        item: dict[str, Any] = {"parameters": parameters} if parameters else {}
         for verb, handler in endpoint.handlers.items():
             operation = declared.get((endpoint.path, verb))
             described = _operation(verb, handler)
@@ -84,22 +83,22 @@ def openapi(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
 
 def _path(path: str) -> tuple[str, list[dict[str, Any]]]:
     """
-    :return: The template, and its parameters. A wildcard is one as well.
+    :return: The template, and its parameters, of which a wildcard is one.
     """
     taken = set(parameter_names(path))
-    swagger_template = ""
-    path_parameters = []
+    template = ""
+    parameters = []
     for part in split_path(path):
         if part.kind == "text":
-            swagger_template += percent_encode(part.text)
+            template += percent_encode(part.text)
             continue
         parameter = {"name": part.text, "in": "path", "required": True, **_TEXT}
         if part.kind == "wildcard":
             parameter["name"] = _take_unique("wildcard", taken)
             parameter["description"] = "Any text, which may be empty and may have slashes in it."
-        swagger_template += f"{{{parameter['name']}}}"
-        path_parameters.append(parameter)
-    return swagger_template, path_parameters
+        template += f"{{{parameter['name']}}}"
+        parameters.append(parameter)
+    return template, parameters
 
 
 def _default_operation_id(verb: str, path: str) -> str:
@@ -108,7 +107,7 @@ def _default_operation_id(verb: str, path: str) -> str:
 
 def _take_unique(name: str, taken: set[str]) -> str:
     """
-    :return: The name, with a number if it is taken; now it is.
+    :return: The name, followed by a number if it is taken; it is added to ``taken``.
     """
     names = (name if number == 1 else f"{name}_{number}" for number in count(1))
     name = next(name for name in names if name not in taken)
@@ -118,7 +117,7 @@ def _take_unique(name: str, taken: set[str]) -> str:
 
 def _operation(verb: str, handler: Handler) -> dict[str, Any]:
     """
-    What the handler itself tells.
+    Describe an operation from its handler.
     """
     described: dict[str, Any] = {}
     if handler.description:
@@ -232,8 +231,8 @@ def _schema(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def title_of(uri: str) -> str:
     """
-    :param uri: Of the notebook.
-    :return: Its base name up to the first dot; all of it when it begins with that.
+    :param uri: A notebook's URI.
+    :return: Its base name up to the first dot, or all of it when it begins with one.
     """
     name = uri.rpartition("/")[2]
     return name.partition(".")[0] or name
@@ -241,10 +240,9 @@ def title_of(uri: str) -> str:
 
 def swagger(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
     """
-    :param title: For a document that has none.
-    :param base_path: What is in front of the endpoints' paths; the slash at its end does not
-        count.
-    :return: The document that the notebook brings along, or a minimal one.
+    :param title: The title of a document that has none.
+    :param base_path: Precedes the endpoints' paths; a slash at its end is ignored.
+    :return: The notebook's own document, or a minimal one.
     """
     minimal = {"version": "0.0.0", "title": title}
     if api.document is not None:

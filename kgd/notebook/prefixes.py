@@ -1,12 +1,12 @@
 """
-What a comment begins with, by language.
+Prefixes of comments by programming language.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: For languages that are not listed.
+#: The prefix for languages that are not listed.
 DEFAULT_PREFIX = "#"
 
 _LANGUAGES = {
@@ -22,15 +22,15 @@ _LANGUAGES = {
 
 _PREFIXES = {name: prefix for prefix, names in _LANGUAGES.items() for name in names.split()}
 
-#: Every prefix that is in use somewhere.
+#: All prefixes.
 KNOWN_PREFIXES = (DEFAULT_PREFIX, *_LANGUAGES)
 
 
 def comment_prefix(language: str, table: Mapping[str, str] = {}) -> str:
     """
     :param language: The notebook's ``language_info.name``, in any case; may be empty.
-    :param table: What the operator says, language to prefix; it precedes what we know. The
-        entry of the empty string, or of ``None`` written as text, is for all other languages.
+    :param table: The operator's prefixes by language, which take precedence. The entry of the empty
+        string, or of the text ``None``, is for all other languages.
     """
     configured = {name.lower(): prefix for name, prefix in table.items()}
     name = language.lower()

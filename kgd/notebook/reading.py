@@ -1,5 +1,5 @@
 """
-Notebooks as files: format 4, and older ones brought up to it.
+Reads notebook files of format 4, and converts older ones to it.
 
 Format: https://nbformat.readthedocs.io/en/stable/format_description.html
 """
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 def read_notebook(raw: bytes, name: str) -> NotebookNode:
     """
-    :param name: What to call the notebook in an error.
-    :raises kgd.errors.InvalidNotebook: when it is none.
+    :param name: The notebook's name, for errors.
+    :raises kgd.errors.InvalidNotebook: when the file is not a notebook.
     """
-    # Its schemas take megabytes that a gateway without notebooks can do without.
+    # Its schemas take megabytes, which a gateway without notebooks does not need.
     import nbformat
 
     try:
         notebook: NotebookNode = nbformat.reads(raw.decode("utf-8"), as_version=4)  # type: ignore[no-untyped-call]
     except Exception as error:
-        # Whatever is in the file, and whatever nbformat makes of it.
+        # nbformat may fail with any exception on arbitrary files.
         text = str(error).strip().partition("\n")[0]
         raise InvalidNotebook(f"{name} is not a notebook: {text or type(error).__name__}") from None
     return notebook
@@ -34,7 +34,7 @@ def read_notebook(raw: bytes, name: str) -> NotebookNode:
 
 def kernel_name(notebook: Any) -> str | None:
     """
-    :return: The kernelspec that a notebook was written for, if it says so.
+    :return: The name of the kernelspec in the notebook's metadata, if any.
     """
     name = notebook.metadata.get("kernelspec", {}).get("name")
     return name if isinstance(name, str) and name else None
@@ -42,7 +42,7 @@ def kernel_name(notebook: Any) -> str | None:
 
 def code_cells(notebook: Any) -> tuple[tuple[int, str], ...]:
     """
-    :return: Number, counted from 1 over all cells, and source of each code cell that holds any.
+    :return: Number, counted from 1 over all cells, and source of each code cell that is not empty.
     """
     return tuple(
         (number, cell.source)
@@ -53,7 +53,7 @@ def code_cells(notebook: Any) -> tuple[tuple[int, str], ...]:
 
 def language(notebook: Any) -> str:
     """
-    :return: The language that a notebook says it is written in, or the empty string.
+    :return: The language in the notebook's metadata, or the empty string.
     """
     name = notebook.metadata.get("language_info", {}).get("name")
     return name if isinstance(name, str) else ""

@@ -1,5 +1,5 @@
 """
-From the body of a request to what a cell finds in ``REQUEST``.
+Reads the body of a request into the form in which ``REQUEST`` has it.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from kgd.errors import InvalidRequest
 from kgd.notebook.api import Upload
 from kgd.notebook.media_types import FORM, JSON, MULTIPART_FORM, is_textual, media_type
 
-# Python would import modules and remember failures for whatever name a client comes up with.
+# For an unknown name, Python would import modules and remember the failure.
 _CHARSETS = frozenset(aliases) | frozenset(aliases.values())
 
-# What comes before the content of a part of a form has no reason to be longer, in bytes.
+# Longest headers of one part of a form, in bytes.
 _MAX_PART_HEADERS = 16 * 1024
-# Skips over JSON without building anything, so a number of any size stays as it was sent.
+# Validates JSON without building values, so numbers of any size stay as they were sent.
 _validate = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 @attrs.frozen(kw_only=True)
 class RequestBody:
     """
-    A request's body, for a cell.
+    A request's body as a cell gets it.
 
-    :ivar json: What ``REQUEST`` has of it, as JSON in printable ASCII.
-    :ivar uploads: The files in it.
+    :ivar json: The value of ``body`` in ``REQUEST``, as JSON in printable ASCII.
+    :ivar uploads: The files in the body.
     """
 
     json: str
     uploads: tuple[Upload, ...] = ()
 
 
-#: When there is none.
+#: The body of a request without one.
 EMPTY_BODY = RequestBody(json='""')
 
 
 def read_body(content_type: str | None, body: bytes, *, max_parts: int = 1000) -> RequestBody:
     """
-    :param max_parts: How many parts a form may have.
-    :raises kgd.errors.InvalidRequest: when it is not what ``content_type`` says.
+    :param max_parts: Most parts of a form.
+    :raises kgd.errors.InvalidRequest: when the body does not fit its ``content_type``.
     """
     if not body:
         return EMPTY_BODY
@@ -69,9 +69,9 @@ def read_body(content_type: str | None, body: bytes, *, max_parts: int = 1000) -
 
 def read_arguments(text: str, charset: str = "utf-8") -> dict[str, list[str]]:
     """
-    :param text: A query, or a form that is written like one.
-    :return: Name to all its values, in the order of first appearance.
-    :raises UnicodeDecodeError: when something is encoded in it that is not text.
+    :param text: A query, or a form in the same format.
+    :return: Each name with all its values, in the order of first appearance.
+    :raises UnicodeDecodeError: when percent-encoded bytes are not text.
     """
     found: dict[str, list[str]] = {}
     for name, value in parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict"):
@@ -96,14 +96,14 @@ def _decode(body: bytes, charset: str) -> str:
                 "Content-Type, or send bytes as application/octet-stream"
             ) from None
         except LookupError:
-            # Python calls compressions and the like encodings, too.
+            # Python has encodings that are not charsets, such as compressions.
             pass
-    raise InvalidRequest(f"the charset {charset[:50]!r} is not known here; send utf-8")
+    raise InvalidRequest(f"the charset {charset[:50]!r} is not known; send utf-8")
 
 
 def _printable_json(text: str) -> str:
     """
-    :return: ``text`` itself, but in printable ASCII, or a string when it is not JSON.
+    :return: The JSON in printable ASCII, or a JSON string if ``text`` is not JSON.
     """
     try:
         if not _is_json(text):
@@ -112,10 +112,10 @@ def _printable_json(text: str) -> str:
         raise InvalidRequest("the JSON in the body is nested too deeply") from None
     if text.isascii() and text.isprintable():
         return text
-    # JSON has no line breaks or tabs in its strings, and nothing but ASCII around them.
+    # JSON has no line breaks or tabs inside strings, and only ASCII outside of them.
     text = text.replace("\n", " ").replace("\r", " ").replace("\t", " ")
-    # Encoding it as a string escapes what has to be, and quotes and backslashes, which are taken
-    # back: that is many times faster than looking for the others.
+    # Encoding all of it as a string escapes what has to be, and also quotes and backslashes, which
+    # is undone: many times faster than searching for the characters.
     escaped = json.dumps(text)[1:-1].replace("\\\\", "\0").replace('\\"', '"')
     return escaped.replace("\0", "\\")
 
@@ -126,7 +126,7 @@ def _is_json(text: str) -> bool:
     except (msgspec.DecodeError, UnicodeEncodeError):
         if "\\u" not in text:
             return False
-        # msgspec refuses one half of a pair of surrogates, which is JSON nevertheless.
+        # msgspec refuses unpaired surrogates, which are valid JSON.
         try:
             json.loads(text, parse_constant=_reject_constant, parse_int=str, parse_float=str)
         except ValueError:
@@ -145,8 +145,8 @@ def _read_form(text: str, charset: str, max_parts: int) -> dict[str, list[str]]:
         return read_arguments(text, charset)
     except UnicodeDecodeError:
         raise InvalidRequest(
-            f"something in the form is not {charset}; send files as {MULTIPART_FORM}, or bytes "
-            "as application/octet-stream"
+            f"the form is not {charset}; send files as {MULTIPART_FORM}, or bytes as "
+            "application/octet-stream"
         ) from None
 
 
@@ -168,8 +168,8 @@ def _read_binary(kind: str, body: bytes) -> RequestBody:
 def _read_multipart(body: bytes, boundary: str | None, max_parts: int) -> RequestBody:
     if not boundary:
         raise InvalidRequest(
-            f"{MULTIPART_FORM} needs a boundary in Content-Type; leave that header to your HTTP "
-            "client, which knows it"
+            f"{MULTIPART_FORM} needs a boundary in Content-Type; let your HTTP client set that "
+            "header"
         )
     fields: dict[str, list[str]] = {}
     uploads = []
@@ -177,7 +177,7 @@ def _read_multipart(body: bytes, boundary: str | None, max_parts: int) -> Reques
         for part, content in _parts(body, boundary, max_parts):
             if not isinstance(part.name, str):
                 raise InvalidRequest(f"a part of the {MULTIPART_FORM} has no name; give it one")
-            # A browser sends an empty file without a name when none has been chosen.
+            # A browser sends an empty file without a name when no file has been chosen.
             if isinstance(part, File) and (part.filename or content):
                 kind = media_type(part.headers.get("Content-Type", ""))
                 uploads.append(
@@ -189,21 +189,21 @@ def _read_multipart(body: bytes, boundary: str | None, max_parts: int) -> Reques
         raise _too_many(max_parts) from None
     except ValueError as error:
         raise InvalidRequest(
-            f"the body is not {MULTIPART_FORM}, or not whole ({error}); see that its boundary is "
-            "that of Content-Type and that it ends with it"
+            f"the body is not {MULTIPART_FORM}, or is incomplete ({error}); use the boundary of "
+            "Content-Type, also at the end"
         ) from None
     return RequestBody(json=json.dumps(fields), uploads=tuple(uploads))
 
 
 def _check_part_headers(body: bytes, boundary: str, max_parts: int) -> None:
     """
-    What comes before a part's content is read in one go, which takes long if it is large.
+    Check the size of each part's headers, which are parsed in one go: large ones would take long.
 
-    :raises ValueError: when it is.
+    :raises ValueError: when they are too large.
     :raises RequestEntityTooLarge: when there are too many parts.
     """
     delimiter = b"\n--" + boundary.encode("latin-1")
-    # The first one has nothing before it, the last one no part after it.
+    # The last delimiter has no part after it.
     if body.count(delimiter) > max_parts:
         raise RequestEntityTooLarge
     at = -1

@@ -1,5 +1,5 @@
 """
-The text that a cell finds in ``REQUEST``.
+Makes the JSON that a cell finds in ``REQUEST``.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ def request_json(
 ) -> str:
     """
     :param url: Path and query, as they were sent.
-    :param parameters: What the endpoint's path has found in that of the request.
-    :param files: The body's uploads, where they have been written.
-    :param hide_token: Whether requests need a token. A cell has no business with it.
+    :param parameters: The values of the path's parameters.
+    :param files: The body's uploads, as they have been written.
+    :param hide_token: Whether to leave the token out, which cells must not see.
     :return: JSON in printable ASCII.
-    :raises kgd.errors.InvalidRequest: when the query is not text.
+    :raises kgd.errors.InvalidRequest: when the query is not UTF-8.
     """
     query = url.partition(b"?")[2]
     try:
         args = read_arguments(query.decode("utf-8")) if query else {}
     except UnicodeDecodeError:
-        raise InvalidRequest("the query is not UTF-8; percent-encode its bytes as such") from None
+        raise InvalidRequest("the query is not UTF-8; percent-encode UTF-8 bytes") from None
     if hide_token:
-        # A page that was opened with ?token= says so to whatever it asks for.
+        # The Referer of a page that was opened with ?token= contains the token.
         headers = [
             (name, without_token(value) if name.lower() == _REFERER else value)
             for name, value in headers
@@ -83,7 +83,7 @@ def _header_name(name: bytes) -> str:
 
 
 def _decode(raw: bytes) -> str:
-    # Both may be sent. What is not UTF-8 is Latin-1, if anything.
+    # Clients send UTF-8 or Latin-1; every sequence of bytes is valid Latin-1.
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,8 +1,7 @@
 """
-From what a cell has put out to the answer that the client gets.
+Makes the HTTP response of the outputs of a cell.
 
-A mistake of the notebook's leads to a 500 that tells its author what to do, never to half an
-answer.
+A mistake in the notebook becomes a 500 that tells its author what to do, never a partial response.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from kgd.protocol.outputs import Outputs
 
 _TEXT_PLAIN = "text/plain"
 
-#: What is preferred of a bundle when neither the author nor the client says.
+#: Media types of a MIME bundle in order of preference, if neither author nor client chooses.
 PREFERRED_TYPES = (
     "text/html",
     "image/svg+xml",
@@ -56,11 +55,11 @@ def make_response(
     outputs: Outputs, info: Outputs | None, *, handler: Handler, accept: str | None, rich: bool
 ) -> Response:
     """
-    :param outputs: What the handler's code has put out.
-    :param info: The same of its ResponseInfo cells, when it has any.
+    :param outputs: The outputs of the handler's code.
+    :param info: The outputs of its ResponseInfo cells, if it has any.
     :param accept: The request's ``Accept``.
-    :param rich: Whether a result is sent as the media type that suits the client best, instead of
-        as JSON with all its media types.
+    :param rich: Whether to send a result in the media type that the client prefers, instead of as
+        JSON with all its media types.
     """
     failed = outputs.error or (info.error if info is not None else None)
     if failed is not None:
@@ -105,7 +104,7 @@ def _content(
     """
     :return: Media type and content.
     """
-    # What is promised, and what the client wishes, is the answer that there is when all goes well.
+    # Promises and the client's preferences apply to successful responses only.
     is_success = status < 300
     negotiation = _Negotiation(
         accept=accept if is_success else None, author_type=response_info.media_type
@@ -121,11 +120,11 @@ def _content(
     bundle = outputs.result or outputs.displayed
     if not bundle:
         return _TEXT_PLAIN, b""
-    # A kernel may call its data anything, and this becomes a header.
+    # Kernels choose the names, and one of them becomes a header.
     offers = [kind for kind in bundle if _MEDIA_TYPE.fullmatch(kind)] if rich else []
     if not offers:
         return _TEXT_PLAIN, encode_text(json.dumps(bundle))
-    # What has no rank comes last: most of it is for a notebook's own page.
+    # Types without a rank come last; most are for a notebook's own page.
     offers.sort(key=lambda kind: _TYPE_RANK.get(kind, len(_TYPE_RANK)))
     chosen = negotiation.choose(offers)
     return _with_charset(chosen), _encode(chosen, bundle[chosen])
@@ -134,6 +133,8 @@ def _content(
 @attrs.frozen(kw_only=True)
 class _Negotiation:
     """
+    Chooses a media type for the client.
+
     :ivar author_type: The media type of the ``Content-Type`` that the author has set, if any.
     """
 
@@ -142,16 +143,17 @@ class _Negotiation:
 
     def choose(self, offers: Sequence[str]) -> str:
         """
-        :param offers: The best one first, at least one.
+        :param offers: In order of preference, at least one.
         """
         for offer in offers:
-            # It would be sent under this name anyway.
+            # The response will have this Content-Type in any case.
             if media_type(offer) == self.author_type:
                 return offer
         found = negotiate(offers, self.accept)
         if found is None:
             raise InvalidResponse(
-                f"There is {', '.join(offers)}, which is not what Accept asks for.", status=406
+                f"The response is available as {', '.join(offers)}; Accept allows none of these.",
+                status=406,
             )
         return found
 
@@ -159,7 +161,7 @@ class _Negotiation:
 def _choose_produced(
     outputs: Outputs, produces: tuple[str, ...], negotiation: _Negotiation
 ) -> tuple[str, bytes] | None:
-    # A figure is displayed, and what the last line of its cell returns is hardly ever meant.
+    # A cell that displays a figure often returns an object that is not meant for the client.
     for bundle in (outputs.result or {}, outputs.displayed or {}):
         available = tuple(kind for kind in produces if media_type(kind) in bundle)
         if available:
@@ -190,8 +192,8 @@ def _with_charset(kind: str) -> str:
 
 def _encode(kind: str, data: Any) -> bytes:
     """
-    :param kind: A media type of a bundle.
-    :param data: What the bundle has for it.
+    :param kind: A media type of a MIME bundle.
+    :param data: The bundle's data of this type.
     """
     if is_json(kind):
         return encode_json(data)
@@ -199,10 +201,10 @@ def _encode(kind: str, data: Any) -> bytes:
         if isinstance(data, str):
             return encode_text(data)
     elif isinstance(data, str):
-        # Some kernels break the lines.
+        # Some kernels wrap base64.
         with contextlib.suppress(ValueError):
             return base64.b64decode("".join(data.split()), validate=True)
     expected = "text" if is_textual(kind) else "base64"
     raise InvalidResponse(
-        f"What the notebook gave as {kind} is not {expected}, which it has to be."
+        f"The notebook's output of the type {kind} is not {expected}, which it has to be."
     )

@@ -1,10 +1,9 @@
 """
-What a notebook's author says about an answer, apart from the output itself.
+Reads the status, headers and body that a notebook's author sets for a response.
 
-It comes from two places: from what the ResponseInfo cell prints, and from what a cell displays as
-``application/vnd.kgd.response+json``. Who collects the output has put the latter into
-``Outputs.response`` and taken it out of the bundles. Both are checked, since they decide what goes
-over the wire.
+The author has a ResponseInfo cell print them as JSON, or a cell display them as
+``application/vnd.kgd.response+json``, which is in ``Outputs.response``. Both are checked, since
+they decide what is sent.
 """
 
 from __future__ import annotations
@@ -19,15 +18,14 @@ import attrs
 from kgd.notebook.media_types import JSON, media_type
 from kgd.protocol.outputs import Outputs
 
-# These belong to the connection and to the length of the body, which are the gateway's; notebooks
-# that set them, and were right, keep working without.
+# The gateway sets these itself. They are ignored, so that notebooks that set them keep working.
 _GATEWAY_HEADERS = frozenset({
     "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade",
 })  # fmt: skip
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What is not Latin-1 means something else to each client.
+# Clients disagree about characters that are not Latin-1.
 _INVALID_IN_HEADERS = re.compile("[^\\t\x20-\x7e\xa0-\xff]")
 
 _EXAMPLE = '{"headers": {"Content-Type": "application/json"}, "status": 200}'
@@ -38,9 +36,9 @@ Headers = dict[str, tuple[str, tuple[str, ...]]]
 
 class InvalidResponse(Exception):
     """
-    There is an output, but no answer can be made of it.
+    No response can be made of the outputs.
 
-    :ivar status: What to send instead.
+    :ivar status: The status to send instead.
     """
 
     def __init__(self, message: str, status: int = 500) -> None:
@@ -51,9 +49,9 @@ class InvalidResponse(Exception):
 @attrs.frozen(kw_only=True)
 class ResponseInfo:
     """
-    What the author says.
+    What the author sets for a response.
 
-    :ivar body: Media type and content, when it is not the cell's output.
+    :ivar body: Media type and content, if the author sets the body, too.
     """
 
     status: int | None = None
@@ -63,7 +61,7 @@ class ResponseInfo:
     @property
     def media_type(self) -> str:
         """
-        That of the ``Content-Type`` among the headers, or the empty string.
+        The media type of the ``Content-Type`` among the headers, or the empty string.
         """
         _, values = self.headers.get("content-type", ("", ("",)))
         return media_type(values[0])
@@ -74,8 +72,8 @@ _NO_INFO = ResponseInfo()
 
 def read_response_info(outputs: Outputs, info: Outputs | None) -> ResponseInfo:
     """
-    :param info: The output of the ResponseInfo cells, which have the last word.
-    :raises InvalidResponse: when something in it cannot be sent.
+    :param info: The outputs of the ResponseInfo cells, which take precedence.
+    :raises InvalidResponse: when something in them cannot be sent.
     """
     found = _NO_INFO
     if outputs.response is not None:
@@ -106,17 +104,17 @@ def _parse_printed(text: str) -> Any:
 
 def _read_status_and_headers(value: Any, what: str) -> ResponseInfo:
     """
-    :param what: What to call it in an error.
+    :param what: A name for the value, for errors.
     """
     if not isinstance(value, dict):
-        raise InvalidResponse(f"In this notebook, {what} is no JSON object like {_EXAMPLE}.")
+        raise InvalidResponse(f"In this notebook, {what} is not a JSON object like {_EXAMPLE}.")
     headers = value.get("headers", {})
     if not isinstance(headers, dict):
         raise InvalidResponse(f'In {what}, "headers" has to be an object like {_EXAMPLE}.')
     found: Headers = {}
     for name, given in headers.items():
         if not _HEADER_NAME.fullmatch(name):
-            raise InvalidResponse(f"In {what}, {name!r} cannot be the name of a header.")
+            raise InvalidResponse(f"In {what}, {name!r} cannot be the name of a header; rename it.")
         if name.lower() not in _GATEWAY_HEADERS:
             found[name.lower()] = (name, _read_header_values(name, given, what))
     return ResponseInfo(
@@ -161,7 +159,9 @@ def _read_body(value: Mapping[str, Any]) -> tuple[str, bytes] | None:
     if "body" not in value:
         return None
     if not isinstance(value["body"], str):
-        raise InvalidResponse('The "body" of the displayed response is no string; use "json".')
+        raise InvalidResponse(
+            'The "body" of the displayed response is not a string; use "json" instead.'
+        )
     return "text/plain", encode_text(value["body"])
 
 
@@ -171,18 +171,18 @@ def _excerpt(value: Any) -> str:
 
 def encode_text(text: str) -> bytes:
     """
-    :return: UTF-8. A kernel may put out one half of a surrogate pair, which becomes a ``?``.
+    :return: The text as UTF-8, with a ``?`` for each unpaired surrogate.
     """
     return text.encode("utf-8", "replace")
 
 
 def encode_json(value: Any) -> bytes:
     """
-    :raises InvalidResponse: when there is a NaN in it, which JSON has no word for.
+    :raises InvalidResponse: when the value contains NaN or an infinity, which JSON cannot express.
     """
     try:
         return json.dumps(value, allow_nan=False).encode("ascii")
     except ValueError:
         raise InvalidResponse(
-            "What the notebook gave as JSON has a NaN or an infinity in it."
+            "The notebook's JSON contains NaN or an infinity, which JSON cannot express."
         ) from None

@@ -1,5 +1,5 @@
 """
-Paths as annotations have them: ``/users/:id`` with a parameter, ``/files/.*`` with a wildcard.
+Parses and matches annotated paths: ``/users/:id`` has a parameter, ``/files/.*`` a wildcard.
 
 A parameter is one or more characters of a segment. A wildcard is any text, slashes included.
 Everything else is literal text.
@@ -18,11 +18,11 @@ import attrs
 from kgd.errors import InvalidNotebook, InvalidRequest
 from kgd.notebook.api import Endpoint
 
-# A dash belongs to a name when the name goes on after it, so that /:from-:to has two of them.
+# A dash belongs to a name if the name continues after it, so /:from-:to has two names.
 _PARAMETER_NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*"
 _PARAMETER_OR_WILDCARD = re.compile(rf"(:{_PARAMETER_NAME}|\.\*)")
 
-# What a path may hold as it is (RFC 3986, section 3.3), besides letters, digits and "-._~".
+# Characters that a path may contain (RFC 3986, section 3.3), besides letters, digits and "-._~".
 _UNENCODED = "/%:@!$&'()*+,;="
 _PERCENT_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 
@@ -30,7 +30,7 @@ _PERCENT_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 @attrs.frozen
 class PathPart:
     """
-    A part of a path.
+    A part of an annotated path.
 
     :ivar text: The literal text, or the parameter's name.
     """
@@ -41,7 +41,7 @@ class PathPart:
 
 def split_path(path: str) -> tuple[PathPart, ...]:
     """
-    Take a path apart. Blanks around it do not count.
+    Split a path into its parts. Blanks around it are ignored.
     """
     return tuple(_make_part(text) for text in _PARAMETER_OR_WILDCARD.split(path.strip()) if text)
 
@@ -57,14 +57,13 @@ def _make_part(text: str) -> PathPart:
 def path_parameters(path: str) -> tuple[str, ...]:
     """
     :return: The parameters' names, in order.
-    :raises kgd.errors.InvalidNotebook: when two of them are the same.
+    :raises kgd.errors.InvalidNotebook: when two names are the same.
     """
     names = [part.text for part in split_path(path) if part.kind == "parameter"]
     for name in names:
         if names.count(name) > 1:
             raise InvalidNotebook(
-                f"the path {path} has several parameters called {name}; "
-                "each needs a name of its own"
+                f"the path {path} has several parameters called {name}; give each a name of its own"
             )
     return tuple(names)
 
@@ -96,8 +95,8 @@ def first_parameter(path: str) -> float:
 
 def path_precedence(path: str) -> tuple[float, float]:
     """
-    The usual key of :py:func:`sort_paths`: constant paths first, then those whose first parameter
-    comes late; among equals, those with more constant segments.
+    The default key of :py:func:`sort_paths`: constant paths come first, then paths whose first
+    parameter is later; among equals, paths with more constant segments.
     """
     if is_constant_path(path):
         return math.inf, math.inf
@@ -106,16 +105,16 @@ def path_precedence(path: str) -> tuple[float, float]:
 
 def sort_paths(paths: Iterable[str], key: Callable[[str], Any] = path_precedence) -> list[str]:
     """
-    :param key: The greatest comes first.
-    :return: Paths in the order in which they are to be tried; equal ones stay as they were.
+    :param key: Paths with greater keys come first.
+    :return: The paths in the order in which to try them; the sort is stable.
     """
     return sorted(paths, key=key, reverse=True)
 
 
 def percent_encode(text: str) -> str:
     """
-    Percent-encode what cannot be in a request's path as it is. What has been encoded already
-    stays so; ``%c3`` and ``%C3`` are the same, and become alike.
+    Percent-encode the characters that a request's path cannot contain. What is encoded already
+    stays encoded, in upper case, since ``%c3`` and ``%C3`` are the same.
     """
     return _PERCENT_ENCODED.sub(
         lambda found: found[0].upper(), quote(text, safe=_UNENCODED, errors="replace")
@@ -126,21 +125,22 @@ def percent_decode(text: str) -> str:
     """
     Undo percent-encoding. A ``+`` stays, and so does a ``%`` that encodes nothing.
 
-    :raises UnicodeError: when that is not UTF-8.
+    :raises UnicodeError: when the result is not UTF-8.
     """
     return unquote_to_bytes(text).decode("utf-8")
 
 
 def compile_path(path: str) -> re.Pattern[str]:
     """
-    Paths are compared before anybody is asked for a token, so no request may make that take long.
-    Therefore what may be found where it occurs first is not looked for elsewhere (``(?>...)``).
+    Compile a path into a pattern that matches in linear time: paths are matched before the token is
+    checked, so no request may make that slow. Text that can be matched where it occurs first is not
+    searched for elsewhere (``(?>...)``).
 
-    :return: What a percent-encoded path has to match fully; a group for each of the
-        :py:func:`path_parameters`. Paths that match the same have the same pattern.
+    :return: A pattern for a whole percent-encoded path, with a group for each of the
+        :py:func:`path_parameters`. Paths that match the same requests have the same pattern.
     :raises kgd.errors.InvalidNotebook: when two parameters have the same name.
     """
-    # Groups cannot be called "a-b"; so they have no names at all.
+    # The groups have no names, because none can be called "a-b".
     path_parameters(path)
     first, *others = _blocks(path)
     if not others:
@@ -154,7 +154,7 @@ def compile_path(path: str) -> re.Pattern[str]:
 
 def _blocks(path: str) -> list[list[PathPart]]:
     """
-    :return: What is between the wildcards.
+    :return: The parts between the wildcards.
     """
     blocks: list[list[PathPart]] = [[]]
     for part in split_path(path):
@@ -167,7 +167,7 @@ def _blocks(path: str) -> list[list[PathPart]]:
 
 def _block_pattern(block: Sequence[PathPart], ends: Literal["path", "wildcard"]) -> str:
     """
-    :param ends: What ends with the block, or comes after it.
+    :param ends: What follows the block: the end of the path, or a wildcard.
     """
     rest = list(block)
     pattern = ""
@@ -176,12 +176,12 @@ def _block_pattern(block: Sequence[PathPart], ends: Literal["path", "wildcard"])
         if part.kind == "text":
             pattern += _literal_pattern(part)
         elif not rest:
-            # A wildcard takes what follows the first character, whatever that is.
+            # The wildcard matches everything after the first character.
             pattern += "([^/]+)" if ends == "path" else "(?=([^/]+))[^/]"
         elif rest[0].kind == "parameter":
             pattern += "([^/])"
         elif ends == "path" and len(rest) == 1:
-            # Text at the end need not be where it occurs first.
+            # The text at the end may also occur earlier.
             pattern += "([^/]+)"
         else:
             pattern += f"(?>([^/]+?){_literal_pattern(rest.pop(0))})"
@@ -194,7 +194,7 @@ def _literal_pattern(part: PathPart) -> str:
 
 def swagger_template(path: str) -> str:
     """
-    :return: A path for a Swagger document, with ``{name}`` for ``:name``.
+    :return: The path as in a Swagger document, with ``{name}`` for ``:name``.
     """
     return "".join(_swagger_part(part) for part in split_path(path))
 
@@ -202,14 +202,14 @@ def swagger_template(path: str) -> str:
 def _swagger_part(part: PathPart) -> str:
     if part.kind == "parameter":
         return f"{{{part.text}}}"
-    # Not a parameter, so it must not look like one.
+    # Literal text must not look like a parameter.
     return part.text.replace("{", "%7B").replace("}", "%7D")
 
 
 @attrs.frozen
 class EndpointMatch:
     """
-    An endpoint, and what its path's parameters stand for in a request.
+    An endpoint, and the values of its path's parameters in a request.
     """
 
     endpoint: Endpoint
@@ -220,7 +220,7 @@ class Router:
     """
     Finds the first endpoint whose path matches.
 
-    :param endpoints: In the order in which they are to be tried.
+    :param endpoints: In the order in which to try them.
     :raises kgd.errors.InvalidNotebook: when a path has two parameters of the same name.
     """
 
@@ -232,7 +232,7 @@ class Router:
             if not is_constant_path(path):
                 self._patterns.append((compile_path(path), path_parameters(path), endpoint))
             elif not self._matches(percent_encode(path)):
-                # Looking it up first is as good as its turn: nothing before it matches.
+                # Nothing before it matches, so it can be looked up first.
                 self._constant.setdefault(percent_encode(path), endpoint)
 
     def _matches(self, path: str) -> bool:
@@ -240,8 +240,8 @@ class Router:
 
     def find(self, path: str) -> EndpointMatch | None:
         """
-        :param path: Percent-encoded as it came, with its leading slash, without the query.
-        :raises kgd.errors.InvalidRequest: when what a parameter stands for is not UTF-8.
+        :param path: Percent-encoded as it was sent, with its leading slash, without the query.
+        :raises kgd.errors.InvalidRequest: when the value of a parameter is not UTF-8.
         """
         path = percent_encode(path)
         constant = self._constant.get(path)

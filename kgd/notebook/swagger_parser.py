@@ -1,6 +1,6 @@
 """
-Endpoints from a Swagger 2.0 document in the notebook's markdown, whose operations are implemented
-by cells that name them::
+Makes endpoints from a Swagger 2.0 document in a notebook's markdown, whose operations are
+implemented by cells that name them::
 
     # operationId: getUser
     # ResponseInfo operationId: getUser
@@ -31,9 +31,9 @@ _NEAR_MISS = r"\s*(?:{})\s*(?P<response>ResponseInfo\s+)?operationId\s*:\s*(?P<i
 @attrs.frozen(kw_only=True)
 class OperationReference:
     """
-    Which operation a cell is part of.
+    The operation that a cell implements.
 
-    :ivar response: Whether it makes headers and status, instead of the body.
+    :ivar response: Whether the cell makes headers and status, instead of the body.
     """
 
     response: bool
@@ -42,8 +42,8 @@ class OperationReference:
 
 def read_reference(source: str, prefix: str = DEFAULT_PREFIX) -> OperationReference | None:
     """
-    :param source: Of a code cell.
-    :param prefix: What a comment begins with.
+    :param source: The source of a code cell.
+    :param prefix: The prefix of a comment.
     :return: ``None`` when the cell does not begin with an ``operationId``.
     """
     found = re.match(_OPERATION_COMMENT.format(re.escape(prefix)), source)
@@ -56,7 +56,7 @@ def read_reference(source: str, prefix: str = DEFAULT_PREFIX) -> OperationRefere
 
 def is_api_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
     """
-    Whether a cell's output is the answer to requests.
+    Whether a cell makes the body of responses.
     """
     reference = read_reference(source, prefix)
     return reference is not None and not reference.response
@@ -64,7 +64,7 @@ def is_api_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
 
 def is_response_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
     """
-    Whether a cell makes the headers and the status of an answer.
+    Whether a cell makes the headers and the status of responses.
     """
     reference = read_reference(source, prefix)
     return reference is not None and reference.response
@@ -72,8 +72,8 @@ def is_response_cell(source: str, prefix: str = DEFAULT_PREFIX) -> bool:
 
 def near_miss(source: str, prefix: str = DEFAULT_PREFIX) -> str | None:
     """
-    :param source: Of a cell without a reference.
-    :return: The reference that its author may have meant, as it should be written.
+    :param source: The source of a cell without a reference.
+    :return: The reference that the author may have intended, written correctly.
     """
     prefixes = "|".join(map(re.escape, {prefix, *KNOWN_PREFIXES}))
     found = re.match(_NEAR_MISS.format(prefixes), source, re.IGNORECASE)
@@ -85,13 +85,13 @@ def near_miss(source: str, prefix: str = DEFAULT_PREFIX) -> str | None:
 @attrs.frozen(kw_only=True)
 class Operation:
     """
-    What a document says of a verb and a path.
+    A declared operation: one verb of one path.
 
-    :ivar path: As an annotation would have it, with ``:name`` for ``{name}``. A parameter that is
-        declared for the path but missing in it comes at the end.
-    :ivar names: What the path's parameters are called in the document.
+    :ivar path: As in an annotation, with ``:name`` for ``{name}``. A parameter that is declared for
+        the path but missing in it is appended.
+    :ivar names: The names of the path's parameters in the document.
     :ivar verb: In upper case.
-    :ivar parameters: Those of the path and its own, without what is no parameter.
+    :ivar parameters: The parameters of the path and of the operation.
     :ivar details: The operation as it is in the document.
     """
 
@@ -105,8 +105,8 @@ class Operation:
 
 def read_operations(document: Mapping[str, Any]) -> Iterator[Operation]:
     """
-    :return: A document's operations with an ``operationId``, in its order. What does not have the
-        form that it should have is left out.
+    :return: The document's operations that have an ``operationId``, in its order. Malformed ones
+        are left out.
     """
     for template, item in _as_object(document.get("paths")).items():
         for verb, details in _as_object(item).items():
@@ -133,7 +133,8 @@ def _parameters(
     document: Mapping[str, Any], item: Mapping[str, Any], details: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], ...]:
     """
-    An operation's parameters replace those of its path, by place and name.
+    Join the parameters of a path and of an operation, which replaces those of the same location and
+    name.
     """
     shared = _as_object(document.get("parameters"))
     found = {}
@@ -150,7 +151,7 @@ def _parameters(
 
 def parameter_location(parameter: Mapping[str, Any]) -> str:
     """
-    :return: Where a parameter is in a request; in the path if it does not say.
+    :return: Where a parameter is in a request; by default, in the path.
     """
     return str(parameter.get("in", "path"))
 
@@ -162,7 +163,7 @@ def _path(template: str, declared: Iterable[Mapping[str, Any]]) -> tuple[str, fr
     path = re.sub(r"\{([^{}/]+)\}", r":\1", template)
     if not path.startswith("/"):
         path = f"/{path}"
-    # Old documents have colons. In one with braces, a colon is text.
+    # Old documents have colons. In a template with braces, a colon is text.
     names = set(re.findall(r"\{([^{}/]+)\}", template) or parameter_names(path))
     for parameter in declared:
         name = parameter["name"]
@@ -174,14 +175,14 @@ def _path(template: str, declared: Iterable[Mapping[str, Any]]) -> tuple[str, fr
 
 class SwaggerParser:
     """
-    The reader of notebooks that bring a Swagger document along.
+    Parses notebooks that contain a Swagger document.
     """
 
     def parse(self, source: NotebookSource) -> NotebookAPI:
         """
-        Find the operations that cells implement, of which there may be none.
+        Find the operations that cells implement; there may be none.
 
-        :raises kgd.errors.InvalidNotebook: when one cannot be served as declared.
+        :raises kgd.errors.InvalidNotebook: when an operation cannot be served as declared.
         """
         prefix = source.comment_prefix
         warnings: list[str] = []
@@ -201,8 +202,8 @@ class SwaggerParser:
                 suggestion = near_miss(cell.source, prefix)
                 if suggestion:
                     warnings.append(
-                        f"{cell_label([cell])} is part of no operation, and runs when a kernel "
-                        f'starts; if it should be, it has to begin with "{suggestion}"'
+                        f"{cell_label([cell])} implements no operation, and runs when a kernel "
+                        f'starts; if it should implement one, it has to begin with "{suggestion}"'
                     )
 
         declared = list(read_operations(document or {}))
@@ -238,7 +239,7 @@ class SwaggerParser:
 
 def _read_document(cells: Iterable[Cell], warnings: list[str]) -> Mapping[str, Any] | None:
     """
-    :return: The documents of all markdown cells in one; later ones replace what earlier ones say.
+    :return: The documents of all markdown cells, merged; later ones take precedence.
     """
     document: dict[str, Any] = {}
     for cell in cells:
@@ -269,7 +270,7 @@ def _read_document(cells: Iterable[Cell], warnings: list[str]) -> Mapping[str, A
 
 def _first_block(markdown: str) -> str:
     """
-    :return: What is between the first fence and the next; everything where there is none.
+    :return: The text between the first two fences; all of it if there are none.
     """
     lines = markdown.split("\n")
     fences = [number for number, line in enumerate(lines) if line.startswith("```")]
@@ -281,8 +282,8 @@ def _first_block(markdown: str) -> str:
 
 def _draft(operation: Operation, cells: list[Cell], responses: list[Cell]) -> HandlerDraft:
     where = f"the operation {operation.operation_id}"
-    path_parameters = parameter_names(operation.path)
-    unusable = (operation.names - path_parameters) or (path_parameters - operation.names)
+    in_path = parameter_names(operation.path)
+    unusable = (operation.names - in_path) or (in_path - operation.names)
     if unusable:
         raise InvalidNotebook(
             f"{where}: the path cannot have a parameter {{{min(unusable)}}}; names consist of "
@@ -323,4 +324,7 @@ def _unused_cells(
                 f"document does not declare it for any of {', '.join(VERBS)}"
             )
         elif operation_id not in cells:
-            yield f"{cell_label(found)}: this ResponseInfo is not used without a cell that answers"
+            yield (
+                f"{cell_label(found)}: this ResponseInfo is not used without a cell that makes "
+                "the body"
+            )

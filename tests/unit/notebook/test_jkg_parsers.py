@@ -124,7 +124,7 @@ class LegacyTests(SynchronousTestCase):
             SimpleNamespace(create_parser=1, __name__="m"),
         ):
             error = self.assertRaises(ConfigurationError, JKGParser, wrong)
-            self.assertIn("m is no cell parser", str(error))
+            self.assertIn("m is not a cell parser", str(error))
             self.assertIn("create_parser()", str(error))
 
     def test_missing_method(self) -> None:
@@ -134,7 +134,8 @@ class LegacyTests(SynchronousTestCase):
         for method in ("is_api_cell", "is_api_response_cell", "endpoints", "endpoint_responses"):
             error = self.assertRaises(ConfigurationError, parse, "@/a", **{method: None})
             self.assertIn(
-                f"foreign is no cell parser: what create_parser() returns has no {method}()",
+                "foreign is not a cell parser: "
+                f"the object that create_parser() returns has no {method}()",
                 str(error),
             )
 

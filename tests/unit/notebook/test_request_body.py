@@ -260,11 +260,11 @@ class MultipartTests(RefusalTestCase):
         self.refused("multipart/form-data", whole, "boundary")
         self.refused("multipart/form-data; boundary=", whole, "boundary")
         for body in (b"x", whole[:-6], whole.replace(b"--b--", b"--c--"), whole[:20], b"--b\r\n"):
-            self.refused(MULTIPART, body, "not whole")
+            self.refused(MULTIPART, body, "incomplete")
         self.refused(MULTIPART, multipart(("A: b", b"1")), "Content-Disposition")
         self.refused(MULTIPART, multipart(("Content-Disposition: form-data", b"1")), "no name")
         self.refused(MULTIPART, multipart((part("a"), b"\xff")), "filename")
-        self.refused(MULTIPART, b"--b\r\n\xff: a\r\n\r\n1\r\n--b--\r\n", "not whole")
+        self.refused(MULTIPART, b"--b\r\n\xff: a\r\n\r\n1\r\n--b--\r\n", "incomplete")
 
     def test_too_many(self) -> None:
         """

@@ -206,7 +206,7 @@ class ResponseInfoTests(OutcomeTestCase):
         self.faulty(answered(Outputs(), Outputs(stdout="[" * 100_000)), "not JSON")
         self.faulty(answered(Outputs(), Outputs(result={"text/plain": "{}"})), "nothing")
         for text in ("[]", "1", "null", '"x"'):
-            self.faulty(answered(Outputs(), Outputs(stdout=text)), "no JSON object")
+            self.faulty(answered(Outputs(), Outputs(stdout=text)), "not a JSON object")
 
     def test_status_faults(self) -> None:
         """
