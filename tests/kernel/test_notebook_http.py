@@ -1054,7 +1054,7 @@ class StartTests(NotebookTestCase):
         launched = [
             (options, words, self.launch("--api=notebook_http", "--port=0", *options))
             for options, words in (
-                ((), "say which one with --seed-uri"),
+                ((), "name it with --seed-uri"),
                 (("--seed-uri=none.ipynb",), "no endpoints were discovered in none"),
                 (("--seed-uri=nameless.ipynb",), "--force-kernel-name"),
                 (("--seed-uri=broken.ipynb",), "broken is not a notebook"),

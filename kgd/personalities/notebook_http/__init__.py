@@ -1,5 +1,5 @@
 """
-Annotated notebooks as HTTP APIs.
+The personality ``notebook_http`` serves annotated notebooks as HTTP APIs.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker
 @implementer(IPlugin, IPersonalityMaker)
 class NotebookHTTPMaker:
     """
-    Makes the personality.
+    Makes the personality ``notebook_http``.
     """
 
     name = "notebook_http"
 
     def make(self, gateway: IGateway) -> IPersonality:
         """
-        :return: The personality.
-        :raises kgd.errors.ConfigurationError: when there is nothing to serve.
+        :raises kgd.errors.ConfigurationError: when there is no notebook to serve.
         """
-        # What it is made of takes memory that a gateway of another kind can do without.
+        # Importing this takes memory that gateways of other personalities do not need.
         from kgd.personalities.notebook_http.personality import NotebookHTTP
 
         return NotebookHTTP(gateway)

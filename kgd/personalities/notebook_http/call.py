@@ -1,5 +1,5 @@
 """
-One request's way through a kernel.
+Serves one request: reads it, waits for a worker, runs the cell, and sends the response.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from kgd.observability.audit import AuditLog
 from kgd.observability.logs import make_logger
 from kgd.personalities.notebook_http.sticky import identify_caller
 from kgd.personalities.notebook_http.streaming import StreamedResponse, write_response
-from kgd.personalities.notebook_http.uploads import MAX_INLINE_SIZE, UploadDirectory
+from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.worker_pool import Worker, WorkerPool
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
@@ -40,11 +40,11 @@ from kgd.web.mounted import base_url
 @attrs.frozen(kw_only=True)
 class CallContext:
     """
-    Where the calls of one notebook are served.
+    The parts that all calls of one notebook share.
 
-    :ivar language: The one that the notebook is written in.
-    :ivar reads_metadata: Whether code can look into the metadata of its request.
-    :ivar prefix: The path before all of its endpoints, below the base URL.
+    :ivar language: The notebook's programming language.
+    :ivar reads_metadata: Whether code can read the metadata of the message that runs it.
+    :ivar prefix: The path that precedes all of its endpoints, below the base URL.
     """
 
     reactor: Any
@@ -59,9 +59,7 @@ class CallContext:
 
 class Call:
     """
-    A request that a cell answers.
-
-    :param match: Its endpoint.
+    One request to an endpoint of a notebook.
     """
 
     _log = make_logger()
@@ -76,13 +74,13 @@ class Call:
         self._outputs: Deferred[Sequence[Outputs]] = Deferred()
         self._deadline: IDelayedCall | None = None
         self._stream: StreamedResponse | None = None
-        # Which piece of the code is the cell.
+        # The index of the cell among the pieces of code.
         self._cell_index = 0
         self._is_disconnected = False
 
     async def serve(self) -> None:
         """
-        Answer, whatever happens.
+        Send a response, whatever happens.
         """
         request = self._request
         request.notifyFinish().addErrback(self._client_disconnected)
@@ -105,7 +103,7 @@ class Call:
             raise errors.NoSuchMethod([*handlers, *(["HEAD"] if "GET" in handlers else [])])
         if not is_acceptable(handler.produces, self._accept):
             raise errors.NotAcceptable(
-                f"there is {', '.join(handler.produces)} to be had; say in Accept that you take it"
+                f"the response is {' or '.join(handler.produces)}; allow that in Accept"
             )
         return handler
 
@@ -131,8 +129,8 @@ class Call:
 
     async def _read_request(self) -> tuple[str, Path | None]:
         """
-        :return: What ``REQUEST`` shall be, and where the files of the body are. Nothing else of it
-            stays in memory: many may wait for a kernel.
+        :return: The value of ``REQUEST``, and the directory of the body's files. Nothing else of
+            the request stays in memory, because many requests may wait for a kernel.
         """
         request = self._request
         body = await self._read_body()
@@ -160,14 +158,14 @@ class Call:
 
     def _codes(self, handler: Handler, text: str) -> list[CodeCell]:
         """
-        :param text: What ``REQUEST`` shall be.
-        :return: First what sets it, if that is not done by the cell itself; then the cell, and the
-            one that says how to answer.
+        :param text: The value of ``REQUEST``.
+        :return: The assignment to ``REQUEST``, unless the cell makes it itself; the cell; and its
+            ResponseInfo cells.
         """
         context = self._context
         on_stdout: Callable[[str], None] | None = None
         if handler.streams:
-            self._stream = StreamedResponse(self._request, handler.produces[0], self._hold)
+            self._stream = StreamedResponse(self._request, handler.produces[0], self._set_suspended)
             on_stdout = self._on_stdout
         source = assign_from_metadata(handler.source) if context.reads_metadata else None
         if source is not None:
@@ -192,7 +190,7 @@ class Call:
             raw,
             max_parts=self._settings.max_parts,
         )
-        if len(raw) <= MAX_INLINE_SIZE:
+        if len(raw) <= self._context.uploads.max_inline_size:
             return reading()
         reactor = self._context.reactor
         return await deferToThreadPool(reactor, reactor.getThreadPool(), reading)
@@ -215,8 +213,8 @@ class Call:
         self, worker: Worker, cells: Sequence[CodeCell], directory: Path | None, handler: Handler
     ) -> Sequence[Outputs]:
         """
-        :return: The outputs of the code up to the piece that failed, or of all.
-        :raises errors.GatewayError: when the code did not come to its end.
+        :return: The outputs of all pieces of code, or of those up to the one that failed.
+        :raises errors.GatewayError: when the code did not finish.
         """
         self._worker = worker
         run: ExecutionBatch | None = None
@@ -245,7 +243,7 @@ class Call:
 
     def _notebook_url(self) -> str:
         """
-        :return: Where the notebook is, for whoever sent the request.
+        :return: The notebook's path as the client sees it.
         """
         return base_url(self._request) + self._context.prefix
 
@@ -269,7 +267,7 @@ class Call:
 
     def _abort(self, error: Exception) -> None:
         """
-        Let the code end, and do not wait for that.
+        Interrupt the code, and do not wait until it has ended.
         """
         if self._worker is not None and not self._outputs.called:
             self._worker.interrupt()
@@ -287,7 +285,7 @@ class Call:
         self._abort(
             errors.ResponseTooLarge(
                 f"the code gave more than {self._settings.max_response_size} bytes of output and "
-                "was interrupted; if it has to, raise --max-response-size"
+                "was interrupted; if it needs that much, raise --max-response-size"
             )
         )
 
@@ -298,26 +296,26 @@ class Call:
         elif self._settings.interrupt_on_disconnect or self._stream is not None:
             self._abort(CancelledError())
 
-    # --- answers as they are printed ---
+    # --- streamed responses ---
 
     def _on_stdout(self, text: str) -> None:
         if self._stream is None or self._outputs.called:
             return
         if self._deadline is not None:
-            # It is in time as long as something comes.
+            # Each output starts the time limit anew.
             self._deadline.reset(self._settings.request_timeout)
         self._stream.write(text)
 
-    def _hold(self, hold: bool) -> None:
+    def _set_suspended(self, is_suspended: bool) -> None:
         if self._worker is not None:
-            (self._worker.suspend if hold else self._worker.resume)()
+            (self._worker.suspend if is_suspended else self._worker.resume)()
 
-    # --- whole answers ---
+    # --- complete responses ---
 
     def _answer(self, handler: Handler, outputs: Sequence[Outputs]) -> None:
         if self._is_disconnected:
             return
-        # Whatever failed comes last.
+        # Code that failed comes last.
         last = outputs[-1]
         if self._stream is not None and last.error is None:
             self._stream.end()

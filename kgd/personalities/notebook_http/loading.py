@@ -1,5 +1,5 @@
 """
-From the value of ``--seed-uri`` to what is served.
+Finds and reads the notebooks that ``--seed-uri`` names.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from kgd.settings import Settings, normalize_base_url
 
 _log = make_logger()
 
-# The modules of the Jupyter Kernel Gateway, as old configurations name them, and what is in them.
+# Parsers by name; the longer names are modules of the Jupyter Kernel Gateway.
 _PARSERS = {
     "cell": AnnotationParser,
     "kernel_gateway.notebook_http.cell.parser": AnnotationParser,
     "swagger": SwaggerParser,
     "kernel_gateway.notebook_http.swagger.parser": SwaggerParser,
 }
-# They are pure, and so know no interface.
+# Declared here, because kgd.notebook is pure and imports no interfaces.
 classImplements(AnnotationParser, ICellParser)
 classImplements(SwaggerParser, ICellParser)
 classImplements(JKGParser, ICellParser)
@@ -47,10 +47,10 @@ classImplements(JKGParser, ICellParser)
 @attrs.frozen
 class NotebookLocation:
     """
-    Where a notebook is, and where it is served.
+    The URI of a notebook, and the path below which it is served.
 
-    :ivar prefix: The path before all of its endpoints: empty, or with a leading slash and without a
-        trailing one, percent-encoded.
+    :ivar prefix: The path that precedes all of its endpoints: empty, or with a leading slash and
+        without a trailing one, percent-encoded.
     :ivar uri: A path, or a URI.
     """
 
@@ -60,14 +60,14 @@ class NotebookLocation:
     @property
     def path(self) -> Path | None:
         """
-        The file, if it is one.
+        The path of a local notebook.
         """
         return None if is_remote(self.uri) else Path(local_path(self.uri))
 
     @property
     def title(self) -> str:
         """
-        The name of the notebook, for people.
+        The notebook's name, for people.
         """
         return title_of(self.uri)
 
@@ -77,9 +77,9 @@ class LoadedNotebook:
     """
     A notebook that has been read.
 
-    :ivar raw: The file.
-    :ivar seed: What runs once in each of its kernels.
-    :ivar reads_metadata: Whether its kernel's code can look into the metadata of its request.
+    :ivar raw: The content of the file.
+    :ivar seed: The cells that run once in each of its kernels.
+    :ivar reads_metadata: Whether code can read the metadata of the message that runs it.
     """
 
     location: NotebookLocation
@@ -92,9 +92,9 @@ class LoadedNotebook:
 
 def find_notebooks(seed_uris: Iterable[str]) -> list[NotebookLocation]:
     """
-    :param seed_uris: Notebooks and directories of notebooks, each maybe after a prefix and ``=``.
-    :return: What there is to serve at the moment.
-    :raises kgd.errors.ConfigurationError: when there is nothing, or two are for the same prefix.
+    :param seed_uris: Notebooks and directories of notebooks, some after a prefix and ``=``.
+    :return: The present notebooks.
+    :raises kgd.errors.ConfigurationError: when there are none, or two have the same prefix.
     """
     found: dict[str, NotebookLocation] = {}
     for location in _all_notebooks(seed_uris):
@@ -106,9 +106,7 @@ def find_notebooks(seed_uris: Iterable[str]) -> list[NotebookLocation]:
             )
         found[location.prefix] = location
     if not found:
-        raise ConfigurationError(
-            "--api=notebook_http serves a notebook; say which one with --seed-uri"
-        )
+        raise ConfigurationError("--api=notebook_http serves a notebook; name it with --seed-uri")
     return list(found.values())
 
 
@@ -123,14 +121,16 @@ def _all_notebooks(seed_uris: Iterable[str]) -> Iterator[NotebookLocation]:
             continue
         notebooks = sorted(path.glob("*.ipynb"))
         if not notebooks:
-            raise ConfigurationError(f"There is no notebook in the directory {path}")
+            raise ConfigurationError(
+                f"There is no notebook in the directory {path}; put one there, or name another one"
+            )
         for notebook in notebooks:
             yield NotebookLocation(f"{location.prefix}/{quote(notebook.stem)}", str(notebook))
 
 
 def find_parser(name: str) -> ICellParser:
     """
-    :param name: As for ``--cell-parser``.
+    :param name: The value of ``--cell-parser``.
     :raises kgd.errors.ConfigurationError: when there is no such parser.
     """
     if name in _PARSERS:
@@ -139,8 +139,8 @@ def find_parser(name: str) -> ICellParser:
         found: Any = namedAny(name)  # type: ignore[no-untyped-call]
     except Exception as error:
         raise ConfigurationError(
-            f"--cell-parser={name} cannot be imported: {error}; there are cell, swagger, and any "
-            "parser that is named with its dots"
+            f"--cell-parser={name} cannot be imported: {error}; use cell, swagger, or the dotted "
+            "name of a parser"
         ) from error
     if hasattr(found, "create_parser"):
         return JKGParser(found)
@@ -158,7 +158,7 @@ async def load_notebook(
     """
     Read a notebook.
 
-    :raises kgd.errors.GatewayError: when it cannot be had, or there is nothing to serve in it.
+    :raises kgd.errors.GatewayError: when it cannot be read, or has nothing to serve.
     """
     raw = await fetch(reactor, location.uri, settings.max_seed_size, settings.seed_timeout)
     notebook = read_notebook(raw, location.title)

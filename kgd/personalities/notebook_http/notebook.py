@@ -1,5 +1,5 @@
 """
-One notebook that is served: one version of it, with kernels of its own.
+One version of a notebook that is served, with kernels of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.worker_pool import WorkerOptions, WorkerPool
 from kgd.web.operations.metrics import Values, gauge
 
+# Documents are cached for so many base URLs.
 MAX_BASE_URLS = 4
 
 
@@ -47,7 +48,7 @@ class ServedNotebook:
                 username=settings.username,
             ),
         )
-        # The gateway is mounted at one place, or a few.
+        # A gateway is mounted in one place, or in a few.
         self._documents = lru_cache(MAX_BASE_URLS)(self._make_documents)
         self._router = Router(loaded.api.endpoints)
         self._context = CallContext(
@@ -64,7 +65,7 @@ class ServedNotebook:
     def find(self, path: str) -> EndpointMatch | None:
         """
         :param path: Below the base URL, percent-encoded.
-        :return: The endpoint, and what it reads from the path.
+        :return: The endpoint, and the values of its path's parameters.
         :raises kgd.errors.InvalidRequest: when the path is not UTF-8.
         """
         if not path.startswith(self.prefix + "/"):
@@ -73,13 +74,13 @@ class ServedNotebook:
 
     def has_endpoint(self, path: str) -> bool:
         """
-        Whether an endpoint has just this path.
+        Whether an endpoint has exactly this path.
         """
         return any(self.prefix + endpoint.path == path for endpoint in self.loaded.api.endpoints)
 
     async def serve(self, request: Any, match: EndpointMatch) -> None:
         """
-        Answer a request.
+        Serve a request.
         """
         await Call(self._context, request, match).serve()
 
@@ -93,26 +94,27 @@ class ServedNotebook:
     def swagger(self, base: str) -> bytes:
         """
         :param base: The base URL.
-        :return: What it serves, in Swagger 2.0.
+        :return: A Swagger 2.0 document of the endpoints.
         """
         return self._documents(base)[0]
 
     def openapi(self, base: str) -> Mapping[str, Any]:
         """
-        The same in OpenAPI 3.1.
+        :param base: The base URL.
+        :return: An OpenAPI 3.1 document of the endpoints.
         """
         return self._documents(base)[1]
 
 
 def metrics_of(notebooks: Iterable[ServedNotebook]) -> Iterator[Any]:
     """
-    :return: How busy the kernels of notebooks are.
+    :return: Metrics of how busy the notebooks' kernels are.
     """
     pools = [(notebook.prefix or "/", notebook.pool) for notebook in notebooks]
     states: Values = {
         (prefix, state): count for prefix, pool in pools for state, count in pool.states().items()
     }
-    text = "Kernels of a notebook: free, busy with a request, or not there at the moment"
+    text = "Kernels of a notebook: free, busy with a request, or missing at the moment"
     yield gauge("kgd_notebook_workers", text, states, ["notebook", "state"])
     queue_lengths: Values = {(prefix,): pool.queue_length for prefix, pool in pools}
     text = "Requests that wait for a kernel of a notebook"

@@ -1,5 +1,5 @@
 """
-What is served beside the notebooks' endpoints: their descriptions, their sources, static files.
+Routes beside the notebooks' endpoints: documentation, descriptions, sources and static files.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ _JSON = b"application/json"
 
 class DocumentationRoutes:
     """
-    Makes the routes of these.
-
-    :param notebooks: Those that are served at the moment.
+    Makes the routes for the notebooks that are served.
     """
 
     def __init__(self, settings: Settings, notebooks: Sequence[ServedNotebook]) -> None:
@@ -90,7 +88,9 @@ class DocumentationRoutes:
 
 def _token_route(path: str, make: Callable[[str], tuple[bytes, bytes]]) -> Route:
     """
-    :param make: Gives the body and its media type, for a base URL.
+    A route that needs the token, and serves any origin.
+
+    :param make: Returns the body and its media type for a base URL.
     """
 
     def serve(request: Any) -> bytes:

@@ -31,9 +31,9 @@ from kgd.personalities.notebook_http.watcher import Watcher
 from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.routes import RouteTable
 
-# What monitors ask for; an endpoint has to have just this path to replace it.
+# An endpoint replaces these only if it has exactly the same path.
 _MONITORING = frozenset({"/healthz", "/readyz", "/metrics"})
-# In place of a prefix.
+# Stands for a prefix.
 _ALL_NOTEBOOKS = "the list of notebooks"
 
 
@@ -61,25 +61,25 @@ class NotebookHTTP:
         )
         # By prefix; the longest first.
         self._notebooks: dict[str, ServedNotebook] = {}
-        # By prefix, or for _ALL_NOTEBOOKS, why a newer version is not served.
+        # Why a newer version is not served, by prefix or for _ALL_NOTEBOOKS.
         self._stale: dict[str, str] = {}
         # Descriptions and static files.
         self._table = RouteTable([])
         self._constant: set[str] = set()
-        # Paths of the gateway's own that no endpoint with variables takes.
+        # The gateway's own paths, which no endpoint with parameters replaces.
         self._reserved = {route.rule for route in gateway.operations.routes} & _MONITORING
         self._reloading: Deferred[None] = succeed(None)
         self._stopped = False
-        # How many requests are being served, and who waits for the last one's end.
+        # Requests that are being served.
         self._active_requests = 0
         self._drained_waiters: Waiters[None] = Waiters()
         self._watcher = Watcher(gateway.reactor, self._files, self._files_changed)
 
-    # --- coming and going ---
+    # --- start and stop ---
 
     def start(self) -> Deferred[None]:
         """
-        Read all notebooks, and have their kernels ready.
+        Read all notebooks, and start their kernels.
         """
         return Deferred.fromCoroutine(self._start())
 
@@ -92,7 +92,7 @@ class NotebookHTTP:
             error = first.subFailure.value
             if not isinstance(error, GatewayError):
                 first.subFailure.raiseException()
-            # Whatever a user can cause here ends the start, without a traceback.
+            # Errors that users can cause end the start without a traceback.
             raise ConfigurationError(str(error)) from None
         self._set_notebooks(notebooks)
         if self._gateway.settings.reload:
@@ -109,7 +109,7 @@ class NotebookHTTP:
         except KernelLimitReached:
             raise ConfigurationError(
                 f"{location.title} cannot be served: --max-kernels leaves no room for its kernels "
-                "beside those that there are; raise it"
+                "beside those that run; raise it"
             ) from None
         except GatewayError as error:
             raise ConfigurationError(f"{location.title} cannot be served: {error}") from None
@@ -127,7 +127,7 @@ class NotebookHTTP:
 
     def stop(self) -> Deferred[None]:
         """
-        Serve no more.
+        Close all notebooks and stop their kernels.
         """
         self._stopped = True
         self._watcher.stop()
@@ -137,7 +137,7 @@ class NotebookHTTP:
 
     def drain(self) -> Deferred[None]:
         """
-        Refuse new requests, and wait for the end of those that there are.
+        Wait until no request is being served; new ones are refused.
         """
         drained = self._drained_waiters.wait()
         self._check_drained()
@@ -149,7 +149,7 @@ class NotebookHTTP:
 
     def readiness(self) -> Readiness:
         """
-        Not ready when no notebook has a kernel, and none can be started.
+        Ready unless no notebook has a kernel, and none can be started.
         """
         notebooks = self._notebooks.values()
         has_failed = bool(notebooks) and all(each.pool.has_failed for each in notebooks)
@@ -166,7 +166,7 @@ class NotebookHTTP:
 
     def reload(self) -> Deferred[None]:
         """
-        Read all notebooks again. Each takes the place of its older version when it is ready.
+        Read all notebooks again. Each replaces its older version when its kernels are ready.
         """
         return self._reload_later(None)
 
@@ -182,9 +182,9 @@ class NotebookHTTP:
 
     def _reload_later(self, files: set[Path] | None) -> Deferred[None]:
         """
-        :param files: The only ones that have changed; ``None`` stands for all.
+        :param files: The files that have changed; ``None`` for all.
         """
-        # One after the other; a version that has been read earlier must not come later.
+        # One reload after the other, so that an older version never replaces a newer one.
         self._reloading.addCallback(lambda _: Deferred.fromCoroutine(self._reload(files)))
         self._reloading.addErrback(
             lambda failure: self._log.failure("notebooks could not be reloaded", failure)
@@ -217,7 +217,7 @@ class NotebookHTTP:
         except GatewayError as error:
             self._stale[location.prefix] = str(error)
             self._log.error(
-                "{title} cannot be reloaded, so what is served stays as it is: {error}",
+                "{title} cannot be reloaded, so the older version stays: {error}",
                 title=location.title,
                 error=str(error),
             )
@@ -238,8 +238,8 @@ class NotebookHTTP:
 
     def match(self, method: str, path: str) -> Match | None:
         """
-        Find the page or endpoint of a path. Endpoints are for any origin, as with the older
-        gateway.
+        Find the page or endpoint of a path. Endpoints serve any origin, as with the Jupyter Kernel
+        Gateway.
         """
         if path in self._constant or path.startswith(("/_api/docs/", "/public/")):
             page = self._table.match(method, path)
@@ -266,7 +266,7 @@ class NotebookHTTP:
         self._gateway.draining.check()
         self._active_requests += 1
         serving = Deferred.fromCoroutine(notebook.serve(request, found))
-        serving.addErrback(lambda failure: self._log.failure("a request got no answer", failure))
+        serving.addErrback(lambda failure: self._log.failure("a request was not answered", failure))
         serving.addCallback(lambda _: self._request_ended())
         return NOT_DONE_YET
 

@@ -1,5 +1,5 @@
 """
-Who is who: callers that want the same kernel again.
+Identifies callers that are to get the same kernel each time (``--sticky``).
 """
 
 from __future__ import annotations
@@ -8,18 +8,17 @@ import secrets
 from typing import Any
 
 CALLER_COOKIE = b"kgd-caller"
-# Whoever sends more than this is given no kernel of their own.
+# A caller with a longer name, in bytes, gets any kernel.
 _MAX_CALLER = 256
 
 
 def identify_caller(request: Any, sticky: str, path: str) -> str | None:
     """
-    Tell a caller; one without a cookie gets one with the answer.
+    Identify the caller of a request; a caller without a cookie is sent one.
 
-    :param sticky: As for ``--sticky``.
-    :param path: Where the cookie is for.
-    :return: The same for all requests of a caller; ``None`` when it is all the same which kernel
-        serves it.
+    :param sticky: The value of ``--sticky``.
+    :param path: The cookie's path.
+    :return: The same name for all requests of a caller; ``None`` if any kernel may serve it.
     """
     if not sticky:
         return None

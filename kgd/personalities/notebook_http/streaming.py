@@ -1,5 +1,5 @@
 """
-Answers on their way to the client: whole, or as they are printed.
+Sends responses: complete ones, or streams that are sent while they are printed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from zope.interface import implementer
 from kgd.notebook.api import Response
 from kgd.web.responses import is_not_modified
 
+# Seconds in which a client may read the rest of a response that is aborted.
 ABORT_DELAY = 5.0
 _WITHOUT_BODY = (204, 205, 304)
 
 
 def write_response(request: Any, response: Response) -> None:
     """
-    Answer a request. A ``GET`` that succeeds gets an ``ETag`` unless the notebook has set one.
+    Send a complete response. A successful ``GET`` gets an ``ETag`` unless the notebook has set one.
     """
     status, body = response.status, response.body
     request.setResponseCode(status, RESPONSES.get(status, b"Unknown"))
@@ -50,25 +51,25 @@ def write_response(request: Any, response: Response) -> None:
 @implementer(IPushProducer)
 class StreamedResponse:
     """
-    An answer that is sent as it is printed. When the client does not take it, the kernel stands
-    still.
+    A response that is sent while it is printed. While the client does not read, the kernel is
+    suspended.
 
-    :param hold: Called with whether the kernel shall stand still.
+    :param suspend: Called with whether to suspend the kernel.
     """
 
-    def __init__(self, request: Any, content_type: str, hold: Callable[[bool], None]) -> None:
+    def __init__(self, request: Any, content_type: str, suspend: Callable[[bool], None]) -> None:
         self._request = request
         self._content_type = content_type
-        self._hold = hold
+        self._suspend = suspend
         self.has_begun = False
 
     def write(self, text: str) -> None:
         """
-        Send some more.
+        Send printed text.
         """
         if not self.has_begun:
             self._begin()
-        # An empty chunk would be the last.
+        # An empty chunk would end the response.
         if text:
             self._request.write(text.encode("utf-8", "replace"))
 
@@ -77,13 +78,13 @@ class StreamedResponse:
         request = self._request
         request.setHeader(b"Content-Type", self._content_type.encode("latin-1"))
         request.setHeader(b"Cache-Control", b"no-cache")
-        # Proxies would collect it.
+        # Otherwise proxies would buffer it.
         request.setHeader(b"X-Accel-Buffering", b"no")
         request.registerProducer(self, True)
 
     def end(self) -> None:
         """
-        That was all.
+        End the response.
         """
         if not self.has_begun:
             self._begin()
@@ -92,30 +93,21 @@ class StreamedResponse:
 
     def abort(self) -> None:
         """
-        Let the client see that something is missing: what there is has no end.
+        Close the connection without ending the response, so that the client sees that it is
+        incomplete.
         """
         request = self._request
         request.unregisterProducer()
         request.loseConnection()
-        # A client that does not read what is left has this long.
         transport = request.channel.transport
         call = request.channel.site.reactor.callLater(ABORT_DELAY, transport.abortConnection)
         request.notifyFinish().addErrback(lambda _: call.active() and call.cancel())
 
     def pauseProducing(self) -> None:
-        """
-        The client does not take more.
-        """
-        self._hold(True)
+        self._suspend(True)
 
     def resumeProducing(self) -> None:
-        """
-        It takes more.
-        """
-        self._hold(False)
+        self._suspend(False)
 
     def stopProducing(self) -> None:
-        """
-        The client went.
-        """
-        self._hold(False)
+        self._suspend(False)

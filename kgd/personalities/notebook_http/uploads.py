@@ -1,5 +1,5 @@
 """
-The files of a request, where a kernel can read them.
+Stores the files of a request where the kernel can read them.
 """
 
 from __future__ import annotations
@@ -16,34 +16,40 @@ from twisted.internet.threads import deferToThreadPool
 from kgd.errors import Unavailable
 from kgd.notebook.api import StoredFile, Upload
 
-# Reading or writing more than this, in bytes, would keep everybody else waiting.
+# Bytes that are read or written in the reactor's thread; more would delay all other requests.
 MAX_INLINE_SIZE = 1024 * 1024
-# Many libraries go by it; the rest of a client's name is no name for a file of ours.
+# Many libraries need it. The rest of a client's file name is not used.
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
 
 
 class UploadDirectory:
     """
-    Files that go with their request.
+    Files of requests, each in a directory that is removed with its request.
 
-    :param where: Gives the directory in which to make one for each request.
-    :param hand_over: Lets kernels have files and directories.
+    :param make_directory: Returns the directory in which to make one for each request.
+    :param hand_over: Makes files and directories accessible to kernels.
+    :ivar max_inline_size: Bytes that may be read or written in the reactor's thread.
     """
 
     def __init__(
-        self, reactor: Any, make_directory: Callable[[], Path], hand_over: Callable[..., None]
+        self,
+        reactor: Any,
+        make_directory: Callable[[], Path],
+        hand_over: Callable[..., None],
+        max_inline_size: int = MAX_INLINE_SIZE,
     ) -> None:
+        self.max_inline_size = max_inline_size
         self._reactor = reactor
         self._make_directory = make_directory
         self._hand_over = hand_over
 
     async def store(self, uploads: Sequence[Upload]) -> tuple[Path, list[StoredFile]]:
         """
-        :return: The directory of this request, to be given to :py:meth:`remove`, and the files.
-        :raises kgd.errors.Unavailable: when there is no room for them.
+        :return: The directory of this request, for :py:meth:`remove`, and the files.
+        :raises kgd.errors.Unavailable: when they cannot be written.
         """
         try:
-            if sum(len(upload.content) for upload in uploads) <= MAX_INLINE_SIZE:
+            if sum(len(upload.content) for upload in uploads) <= self.max_inline_size:
                 return self._store(self._make_directory(), uploads)
             return await deferToThreadPool(
                 self._reactor,
@@ -54,7 +60,7 @@ class UploadDirectory:
             )
         except OSError as error:
             raise Unavailable(
-                f"the files of this request cannot be kept here: {error.strerror}; try again later",
+                f"the files of this request cannot be stored: {error.strerror}; try again later",
                 60,
             ) from None
 
@@ -83,6 +89,6 @@ class UploadDirectory:
 
     def remove(self, directory: Path) -> None:
         """
-        The request is over.
+        Remove the files of a request that has ended.
         """
         shutil.rmtree(directory, ignore_errors=True)

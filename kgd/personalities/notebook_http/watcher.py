@@ -1,5 +1,5 @@
 """
-Noticing that notebooks have changed.
+Notices changes of notebook files, for ``--reload``.
 """
 
 from __future__ import annotations
@@ -12,21 +12,19 @@ from twisted.internet.task import LoopingCall
 
 from kgd.observability.logs import make_logger
 
-INTERVAL = 0.5
+INTERVAL = 0.5  # seconds
 
-# Of each file: when it was changed, how large it is, and which it is; None when there is none.
+# Modification time, size and inode number of each file; None for one that does not exist.
 FileStates = dict[Path, tuple[int, int, int] | None]
 
 
 class Watcher:
     """
-    Looks at files again and again. Some file systems tell when a file changes, but not those of the
-    network, on which notebooks often are.
+    Polls files, because network file systems, on which notebooks often are, do not report changes.
 
-    :param paths: Gives the files that there are at the moment.
-    :param changed: Called with those that are not as they were when they were last called changed,
-        and do not change any more: whoever writes one may need some time. Those are among them that
-        have come or gone.
+    :param paths: Returns the present files.
+    :param on_changed: Called with the files that have changed since the last call, appeared or
+        disappeared, when they no longer change: writing a file may take some time.
     """
 
     _log = make_logger()
@@ -46,7 +44,7 @@ class Watcher:
 
     def start(self) -> None:
         """
-        What there is now is known.
+        Watch from now on.
         """
         self._known = self._last = self._read_states()
         looking = self._loop.start(INTERVAL, now=False)
@@ -54,7 +52,7 @@ class Watcher:
 
     def stop(self) -> None:
         """
-        Look no more. May be called at any time.
+        Stop watching; may be called at any time.
         """
         if self._loop.running:
             self._loop.stop()

@@ -1,5 +1,5 @@
 """
-The kernels of one notebook, and the requests that wait for one.
+The kernels of one notebook: each serves one request at a time, and other requests wait in a queue.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from kgd.interfaces import IKernel, IKernels, Seed, StartRequest
 from kgd.observability.logs import make_logger
 from kgd.protocol.messages import USERNAME
 
-# How long code that was interrupted may take to end.
+# Seconds that interrupted code may take to end.
 INTERRUPT_GRACE = 2.0
-# After a kernel could not be started.
+# Seconds before the next attempt to start a kernel, after one has failed.
 MIN_BACKOFF = 0.5
 MAX_BACKOFF = 30.0
 
@@ -32,16 +32,16 @@ MAX_BACKOFF = 30.0
 @attrs.frozen(kw_only=True)
 class WorkerOptions:
     """
-    What the workers of a notebook are like.
+    The properties of all workers of a notebook.
 
-    :ivar kernel_name: Their kernelspec.
-    :ivar count: How many there are.
-    :ivar reset: Whether each request gets a kernel that nobody has used before.
-    :ivar queue_limit: How many requests may wait for one.
-    :ivar queue_size: How large they may be together, in bytes.
-    :ivar queue_timeout: How long each of them may wait, in seconds; 0 is for ever.
-    :ivar response_limit: How much output a request may have, in bytes.
-    :ivar username: Who asks their kernels, in the headers of messages.
+    :ivar kernel_name: The name of their kernelspec.
+    :ivar count: The number of workers.
+    :ivar reset: Whether each request gets a new kernel.
+    :ivar queue_limit: Most requests that may wait for a worker.
+    :ivar queue_size: Most bytes of all waiting requests together.
+    :ivar queue_timeout: Seconds that a request may wait; 0 for no limit.
+    :ivar response_limit: Most bytes of output for a request.
+    :ivar username: The ``username`` in the headers of messages to their kernels.
     """
 
     kernel_name: str
@@ -56,19 +56,17 @@ class WorkerOptions:
 
 
 def _ignore_missing_kernel(failure: Failure) -> None:
-    """
-    The kernel has gone by itself.
-    """
+    # The kernel has ended by itself.
     failure.trap(NoSuchKernel)  # type: ignore[no-untyped-call]
 
 
 class Worker:
     """
-    A place for a kernel. It has a kernel, or one is being started for it.
+    Serves one request at a time with a kernel of its own, and replaces a kernel that ends.
 
-    :ivar reason: Why it has no kernel, and is not starting one at the moment either; or empty.
-    :param on_ready: Called when it can work.
-    :param on_lost: Called when it cannot any more, or not yet.
+    :ivar reason: Why it has no kernel and is not starting one; otherwise empty.
+    :param on_ready: Called when it can serve a request.
+    :param on_lost: Called when it has no kernel.
     """
 
     _log = make_logger()
@@ -95,11 +93,11 @@ class Worker:
         self._closed = False
         self.reason = ""
 
-    # --- its kernel ---
+    # --- the kernel ---
 
     def start(self) -> Deferred[None]:
         """
-        Get a kernel.
+        Start a kernel.
 
         :return: Fires when it can be used; fails as :py:meth:`IKernels.start` does.
         """
@@ -131,7 +129,7 @@ class Worker:
 
     def _replace_kernel(self) -> None:
         """
-        Get another kernel; the one that is there can go.
+        Stop the kernel, and start another one.
         """
         kernel, self._kernel = self._kernel, None
         executor, self._executor = self._executor, None
@@ -166,27 +164,27 @@ class Worker:
         self._backoff = min(2 * self._backoff, MAX_BACKOFF)
         self._on_lost(self)
 
-    # --- its work ---
+    # --- requests ---
 
     @property
     def kernel_id(self) -> str:
         """
-        The id of its kernel.
+        The id of the kernel.
         """
         assert self._kernel is not None
         return self._kernel.kernel_id
 
     def acquire(self) -> None:
         """
-        Somebody has it from now on.
+        Reserve it for a request.
         """
         self._is_busy = True
 
     def run(self, cells: Sequence[CodeCell], output_exceeded: Callable[[], None]) -> ExecutionBatch:
         """
-        Run code; as :py:meth:`Executor.run`.
+        Run code, as :py:meth:`Executor.run`.
 
-        :raises kgd.errors.Unavailable: when the kernel has just gone.
+        :raises kgd.errors.Unavailable: when the kernel has just ended.
         """
         if self._executor is None:
             raise Unavailable("the kernel has just ended; try again", 1)
@@ -194,7 +192,7 @@ class Worker:
 
     def interrupt(self) -> None:
         """
-        Interrupt what it is doing.
+        Interrupt the code that it runs.
         """
         if self._kernel is not None:
             self._kernels.interrupt(self._kernel.kernel_id).addErrback(_ignore_missing_kernel)
@@ -217,11 +215,11 @@ class Worker:
 
     def release(self, run: ExecutionBatch | None) -> None:
         """
-        Whoever had it does not want it any more.
+        Make it available to the next request.
 
-        :param run: What it may still be doing; that has :py:data:`INTERRUPT_GRACE` to end.
+        :param run: The code of the last request, which has :py:data:`INTERRUPT_GRACE` to end.
         """
-        # Its last words may have been read after it was told to stand still.
+        # Its last output may have been read after it was suspended.
         self.resume()
         if run is None or run.is_settled:
             self._released(run)
@@ -231,7 +229,7 @@ class Worker:
 
     def _release_timed_out(self) -> None:
         self._release_timeout = None
-        self._log.warn("a kernel goes on with what it should have ended; it is replaced")
+        self._log.warn("a kernel did not end its interrupted code in time, and is replaced")
         self._is_busy = False
         self._replace_kernel()
 
@@ -254,7 +252,7 @@ class Worker:
 
     def close(self) -> None:
         """
-        Work no more, after what it is doing.
+        Stop the kernel, after the request that it is serving.
         """
         self._closed = True
         restart_call, self._restart_call = self._restart_call, None
@@ -271,21 +269,21 @@ class Worker:
     @property
     def is_busy(self) -> bool:
         """
-        Whether somebody has it.
+        Whether it serves a request.
         """
         return self._is_busy
 
 
-# Of so many callers it is remembered which kernel is theirs.
+# Callers whose worker is remembered.
 MAX_CALLERS = 10_000
 
 
 @attrs.define(eq=False)
 class _WaitingRequest:
     """
-    A request that waits.
+    A request that waits for a worker.
 
-    :ivar worker: The only worker that will do, or ``None``.
+    :ivar worker: The one that it needs; ``None`` for any.
     :ivar size: Its size in bytes.
     """
 
@@ -296,7 +294,7 @@ class _WaitingRequest:
 
 class WorkerPool:
     """
-    All workers of a notebook, and the requests that wait for one.
+    The workers of one notebook, and the queue of requests.
     """
 
     def __init__(self, reactor: IReactorTime, kernels: IKernels, options: WorkerOptions) -> None:
@@ -309,20 +307,20 @@ class WorkerPool:
         self._free: deque[Worker] = deque()
         self._waiting: deque[_WaitingRequest] = deque()
         self._sticky_workers: OrderedDict[str, Worker] = OrderedDict()
-        # How many of them have each worker: whoever keeps no cookies is a new one each time.
+        # Callers of each worker. A caller that keeps no cookies counts again with each request.
         self._callers: Counter[Worker] = Counter()
-        # How long a request has one, on average; in seconds.
+        # Seconds that a request takes on average.
         self._average_busy_time = 0.1
         self._acquired_at: dict[Worker, float] = {}
         self._closed = self._is_shut_down = False
-        # How many requests are being read, or wait.
+        # Requests that are being read, or wait.
         self._expected_requests = 0
 
     async def start(self) -> None:
         """
-        Get all kernels.
+        Start all kernels.
 
-        :raises kgd.errors.GatewayError: when one cannot be had; then none is left.
+        :raises kgd.errors.GatewayError: when one cannot be started; then none is left.
         """
         starting = [worker.start() for worker in self._workers]
         try:
@@ -335,7 +333,7 @@ class WorkerPool:
     @contextmanager
     def expect_request(self) -> Iterator[None]:
         """
-        Somebody is going to ask for a worker, or asks and waits: until then they stay.
+        Keep the workers, also after :py:meth:`close`, while a request is read and waits.
         """
         self._expected_requests += 1
         try:
@@ -349,9 +347,9 @@ class WorkerPool:
         """
         :param caller: Whoever gets the same worker each time; ``None`` gets the one that has been
             free for the longest time.
-        :param size: How large the request is that may have to wait, in bytes.
-        :return: Fires with a worker that is not anybody else's until it is given back. Cancel it
-            to wait no longer. Fails with :py:exc:`kgd.errors.Unavailable`.
+        :param size: The size of the request that may have to wait, in bytes.
+        :return: Fires with a worker, reserved until it is released; cancel it to stop waiting.
+            Fails with :py:exc:`kgd.errors.Unavailable`.
         """
         wanted = self._sticky_worker(caller) if caller is not None else None
         for worker in self._free:
@@ -400,7 +398,7 @@ class WorkerPool:
 
     def _check_startable(self, wanted: Worker | None) -> None:
         """
-        Nobody shall wait for kernels that do not start.
+        :raises kgd.errors.Unavailable: when none of the wanted workers can start its kernel.
         """
         reasons = [each.reason for each in self._workers if wanted in (None, each)]
         if all(reasons):
@@ -433,7 +431,7 @@ class WorkerPool:
 
     def _worker_lost(self, worker: Worker) -> None:
         """
-        A worker has no kernel. Nobody waits for one that will not get any.
+        A worker has no kernel: fail the requests that only it could serve, if it gets none.
         """
         if worker in self._free:
             self._free.remove(worker)
@@ -447,28 +445,28 @@ class WorkerPool:
     @property
     def queue_length(self) -> int:
         """
-        How many requests wait.
+        The number of requests that wait.
         """
         return len(self._waiting)
 
     @property
     def has_failed(self) -> bool:
         """
-        Whether none has a kernel or is getting one at the moment.
+        Whether no worker has a kernel or is starting one.
         """
         return all(worker.reason for worker in self._workers)
 
     def states(self) -> dict[str, int]:
         """
-        :return: How many are ``free``, ``busy``, or without a kernel: ``missing``.
+        :return: How many workers are ``free``, ``busy`` or without a kernel (``missing``).
         """
         busy, free = sum(worker.is_busy for worker in self._workers), len(self._free)
         return {"busy": busy, "free": free, "missing": len(self._workers) - busy - free}
 
     def close(self) -> None:
         """
-        Take no more requests. Those that have a worker, or wait for one, are still served; a kernel
-        goes when nobody needs it.
+        Accept no further requests. Those that have a worker or wait for one are still served, and
+        each kernel is stopped when no request needs it.
         """
         self._closed = True
         if not self._expected_requests:
@@ -477,13 +475,13 @@ class WorkerPool:
     def _close_unused(self) -> None:
         idle, self._free = self._free, deque()
         for worker in self._workers:
-            # Whoever waits while one is idle waits for another one.
+            # A request that waits while a worker is free waits for another worker.
             if worker in idle or not (self._waiting or worker.is_busy):
                 worker.close()
 
     def shut_down(self) -> None:
         """
-        The gateway ends.
+        Fail all requests that wait, and stop all kernels.
         """
         self._closed = self._is_shut_down = True
         self._free.clear()

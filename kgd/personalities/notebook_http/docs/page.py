@@ -1,8 +1,8 @@
 """
-The page on which people read what notebooks' endpoints do, and try them.
+The page on which people read about notebooks' endpoints, and try them.
 
-It is one HTML document with the OpenAPI documents in it, and two files from this package:
-``static/docs.js`` makes everything that is to be seen, ``static/docs.css`` how it looks.
+It is one HTML document that contains the OpenAPI documents, and two files of this package:
+``static/docs.js`` builds the page, ``static/docs.css`` styles it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     b"img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-#: What goes with the page. What notebooks say is not trusted to be harmless, and the page may have
-#: been opened with ``?token=``, which is nobody else's business.
+#: The page's headers. Notebooks' texts are not trusted, and the page's URL may contain the token.
 HEADERS = (
     (b"Content-Type", b"text/html; charset=utf-8"),
     (b"Content-Security-Policy", _POLICY),
@@ -60,8 +59,8 @@ def page(apis: Sequence[tuple[str, str, Mapping[str, Any]]], assets_base: str) -
 
     :param apis: For each notebook its title, the path below which its endpoints are, and its
         OpenAPI 3.1 document.
-    :param assets_base: The path below which what :py:func:`asset` has is served, to anybody: a
-        browser asks for it without the token.
+    :param assets_base: The path of the files of :py:func:`asset`, which are public, since browsers
+        request them without the token.
     """
     embedded = json.dumps(
         [{"title": title, "base": base, "document": document} for title, base, document in apis]
@@ -69,7 +68,7 @@ def page(apis: Sequence[tuple[str, str, Mapping[str, Any]]], assets_base: str) -
     return _PAGE.format(
         title=escape(apis[0][0] if len(apis) == 1 else "Notebooks"),
         assets=escape(assets_base.rstrip("/")),
-        # HTML looks for </script> and <!-- even in JSON, which has this character in strings only.
+        # HTML would find </script> and <!-- even inside JSON, which has "<" in strings only.
         apis=embedded.replace("<", "\\u003c"),
     ).encode("utf-8", "replace")
 

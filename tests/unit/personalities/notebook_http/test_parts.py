@@ -28,7 +28,6 @@ from kgd.errors import (
 )
 from kgd.interfaces import ICellParser
 from kgd.notebook.api import Response, Upload
-from kgd.personalities.notebook_http import uploads
 from kgd.personalities.notebook_http.loading import (
     LoadedNotebook,
     NotebookLocation,
@@ -185,7 +184,7 @@ class ParserTests(SynchronousTestCase):
         What cannot be imported, and what is no parser.
         """
         error = self.assertRaises(ConfigurationError, find_parser, "no.such.parser")
-        self.assertIn("there are cell, swagger", str(error))
+        self.assertIn("use cell, swagger", str(error))
         error = self.assertRaises(ConfigurationError, find_parser, "kgd_test_parser")
         self.assertIn("does not fit", str(error))
 
@@ -301,7 +300,6 @@ class UploadsTests(SynchronousTestCase):
         """
         Whoever cannot be served may try again; nothing is left.
         """
-        self.patch(uploads, "MAX_INLINE_SIZE", 10)
         self.home.rmdir()
         upload = Upload(field="f", name="", type="", content=b"1")
         self.failureResultOf(self.store(upload), Unavailable)
