@@ -345,8 +345,8 @@ class WorkerPool:
 
     def acquire(self, caller: str | None = None, size: int = 0) -> Deferred[Worker]:
         """
-        :param caller: Whoever gets the same worker each time; ``None`` gets the one that has been
-            free for the longest time.
+        :param caller: A caller that gets the same worker each time; ``None`` gets the worker that has
+            been free for the longest time.
         :param size: The size of the request that may have to wait, in bytes.
         :return: Fires with a worker, reserved until it is released; cancel it to stop waiting.
             Fails with :py:exc:`kgd.errors.Unavailable`.
