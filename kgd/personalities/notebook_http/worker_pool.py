@@ -345,7 +345,7 @@ class WorkerPool:
 
     def acquire(self, caller: str | None = None, size: int = 0) -> Deferred[Worker]:
         """
-        :param caller: A caller that gets the same worker each time; ``None`` gets the worker that has
+        :param caller: A caller that gets the same worker each time; ``None`` gets the one that has
             been free for the longest time.
         :param size: The size of the request that may have to wait, in bytes.
         :return: Fires with a worker, reserved until it is released; cancel it to stop waiting.
