@@ -125,15 +125,15 @@ class SocketCase(TestCase):
         """
         connected: Deferred[None] = Deferred()
         connected.addTimeout(TIMEOUT, reactor)
-        socket = self.factory.connect_dealer(
+        ours = self.factory.connect_dealer(
             address,
             identity,
             self.inbox.received,
             lambda: connected.callback(None),
-            lambda: self.sent.append(socket.backlog),
+            lambda: self.sent.append(ours.backlog),
             self.ours,
         )
-        return socket, connected
+        return ours, connected
 
     async def receive(self, socket: zmq.Socket[bytes]) -> list[bytes]:
         """
@@ -255,8 +255,8 @@ class SocketTests(SocketCase):
         total = 64
         for number in range(total):
             socket.send([b"%d" % number, b"x" * MEBIBYTE])
-        # The rest is in the system's buffers and in ZeroMQ's, two messages on each side.
-        self.assertGreater(socket.backlog, (total - 8) * MEBIBYTE)
+        # The rest is in buffers of the system and of ZeroMQ, which takes few messages.
+        self.assertGreater(socket.backlog, (total - 16) * MEBIBYTE)
         for number in range(total):
             self.assertEqual((await self.receive(kernel))[1], b"%d" % number)
         self.assertEqual(socket.backlog, 0)
