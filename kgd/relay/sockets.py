@@ -45,9 +45,8 @@ MAX_MESSAGE = 256 * 1024 * 1024
 # A kernel opens its port or socket file some time after the first attempt to connect.
 RECONNECT_MILLISECONDS = 10
 LINGER_MILLISECONDS = 1000
-# How many messages ZeroMQ takes from us before the kernel does, whatever their size: as many as one
-# request of notebook_http sends. Others are
-# queued here, where their bytes count.
+# How many messages ZeroMQ takes from us before the kernel does, whatever their size: as many as a
+# request of notebook_http sends. Others are queued here, where their bytes count.
 SEND_HIGH_WATER = 4
 # How many messages ZeroMQ may queue for us, whatever their size. (To change this on an open socket
 # can block it.)
