@@ -143,6 +143,18 @@ class NoSuchSession(GatewayError):
     """
 
 
+class NoSuchExecution(GatewayError):
+    """
+    The kernel has no execution of this id, or has forgotten it.
+    """
+
+
+class ExecutionConflict(GatewayError):
+    """
+    The kernel is busy, or the execution is not in the state for what is asked.
+    """
+
+
 class SessionKernelUnavailable(GatewayError):
     """
     The kernel that a session wants cannot be started.

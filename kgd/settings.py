@@ -138,6 +138,9 @@ class Settings:
     sticky: str = ""
     reload: bool = False
     rich_responses: bool = False
+    max_execute_timeout: float = 600.0
+    interrupt_grace: float = 5.0
+    keep_alive_interval: float = 5.0
     max_response_size: int = 100 * MEBIBYTE
     max_parts: int = 1000
     cull_idle_timeout: float = 0.0

@@ -424,6 +424,27 @@ _NOTEBOOK_HTTP = grouped(
     Option("max-parts", "Most parts of a posted form.", whole_number),
 )
 
+_EXECUTIONS = grouped(
+    "Code over HTTP",
+    Option(
+        "max-execute-timeout",
+        "Most seconds that code may run which clients send over HTTP, and that it may wait for its "
+        "turn; also the timeout of clients that ask for none. 0 is no limit.",
+        seconds,
+    ),
+    Option(
+        "interrupt-grace",
+        "Seconds that such code may take to end after an interrupt, before its kernel is "
+        "restarted.",
+        seconds,
+    ),
+    Option(
+        "keep-alive-interval",
+        "Seconds of silence after which a stream of outputs sends a sign of life; 0 sends none.",
+        seconds,
+    ),
+)
+
 _CULLING = grouped(
     "Culling",
     Option(
@@ -594,7 +615,7 @@ _OPERATION = grouped(
 
 OPTIONS = (
     *_LISTENING, *_TLS, *_AUTHENTICATION, *_WEB_PAGES, *_KERNELS, *_LIFE, *_LIMITS, *_CONNECTIONS,
-    *_SEEDING, *_NOTEBOOK_HTTP, *_CULLING, *_MESSAGES, *_REQUESTS, *_OPERATION,
+    *_SEEDING, *_EXECUTIONS, *_NOTEBOOK_HTTP, *_CULLING, *_MESSAGES, *_REQUESTS, *_OPERATION,
 )  # fmt: skip
 
 #: The table without options of personalities from other distributions.

@@ -49,11 +49,16 @@ class Reply(msgspec.Struct):
     What a reply or an ``error`` message says of how a request ended.
 
     :ivar status: ``ok``, ``error`` or ``aborted``.
+    :ivar execution_count: What the kernel counts, usually a number.
+    :ivar user_expressions: What became of the request's, usually an object.
     """
 
     status: str = "error"
     ename: str = "Error"
     evalue: str = ""
+    traceback: Any = None
+    execution_count: Any = None
+    user_expressions: Any = None
 
 
 _REPLY = msgspec.json.Decoder(Reply)
@@ -64,7 +69,7 @@ class OutputReceiver(Protocol):
     Takes the output of one execution.
     """
 
-    def received(self, message: KernelMessage) -> None:
+    def received(self, message: KernelMessage) -> object:
         """
         Take a message from iopub that is not a status.
         """
@@ -80,15 +85,17 @@ class Execution:
     :ivar error: The error that was published or replied first, if any.
     :ivar changed: Called after each message that belongs to the request.
     :param output: Takes what the request prints and displays; by default it is dropped.
+    :param input_requested: Called with each ``input_request``; by default it is ignored.
     """
 
-    __slots__ = ("_output", "changed", "error", "is_idle", "reply", "request")
+    __slots__ = ("_input_requested", "_output", "changed", "error", "is_idle", "reply", "request")
 
     def __init__(
         self,
         request: ClientMessage,
         changed: Callable[[Execution], Any],
         output: OutputReceiver | None = None,
+        input_requested: Callable[[KernelMessage], None] | None = None,
     ) -> None:
         self.request = request
         self.changed = changed
@@ -96,6 +103,7 @@ class Execution:
         self.is_idle = False
         self.error: Failed | None = None
         self._output = output
+        self._input_requested = input_requested
 
     @property
     def msg_id(self) -> str:
@@ -127,13 +135,16 @@ class Execution:
         if message.channel != "iopub":
             if msg_type != INPUT_REQUEST:
                 self.reply = self._report(message)
+            elif self._input_requested is not None:
+                self._input_requested(message)
         elif msg_type == "status":
             if read_execution_state(message.parts[3]) == "idle":
                 self.is_idle = True
-        elif msg_type == "error":
-            self._report(message)
-        elif self._output is not None:
-            self._output.received(message)
+        else:
+            if msg_type == "error":
+                self._report(message)
+            if self._output is not None:
+                self._output.received(message)
 
     def _report(self, message: KernelMessage) -> Reply:
         unreadable = Reply(evalue="what the kernel replied cannot be read")
@@ -168,8 +179,20 @@ class ExecutionTracker:
         """
         Send the request of an execution.
         """
-        self._running[execution.msg_id] = execution
+        self.add(execution)
         self._send(execution.request)
+
+    def add(self, execution: Execution) -> None:
+        """
+        Expect messages of an execution whose request is sent otherwise.
+        """
+        self._running[execution.msg_id] = execution
+
+    def remove(self, execution: Execution) -> None:
+        """
+        Expect no more messages of an execution.
+        """
+        self._running.pop(execution.msg_id, None)
 
     def received(self, message: KernelMessage) -> None:
         """

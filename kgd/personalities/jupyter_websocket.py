@@ -15,6 +15,7 @@ from kgd.sessions.store import SessionStore
 from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.api.about import AboutAPI
 from kgd.web.api.channels import ChannelsAPI
+from kgd.web.api.executions import ExecutionsAPI
 from kgd.web.api.kernels import KernelsAPI
 from kgd.web.api.kernelspecs import KernelSpecsAPI
 from kgd.web.api.me import MeAPI
@@ -43,6 +44,7 @@ class JupyterWebsocket:
                 *SwaggerAPI(self._described).routes(),
                 *KernelsAPI(settings, gateway.kernels, draining).routes(),
                 *ChannelsAPI(gateway).routes(),
+                *ExecutionsAPI(gateway).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                 *SessionsAPI(settings, sessions).routes(),
             ],

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from kgd.interfaces import IAttachment, IClient
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
 from kgd.observability.scrubbing import shortened
+from kgd.protocol.message_types import EXECUTE_REQUEST
 from kgd.protocol.messages import ClientMessage, KernelMessage, make_kernel_message
 from kgd.protocol.rfc6455 import NORMAL, POLICY_VIOLATION
 from kgd.relay.backlog import Backlog
@@ -24,6 +26,7 @@ from kgd.relay.connection import ClientSockets
 from kgd.relay.limits import MESSAGE_OVERHEAD, RELAY_LIMITS, RelayLimits
 from kgd.relay.pending import PendingRequests
 from kgd.relay.rate_limit import RateLimiter
+from kgd.relay.turns import Turn, TurnQueue
 from kgd.settings import Settings
 
 # Characters of a name that a client has chosen, in a log. It may have megabytes.
@@ -47,10 +50,13 @@ class Attachment:
     :ivar is_lagging: Whether much is waiting for the client.
     :ivar last_queued_size: How large the latest message is that had to wait, in bytes.
     :ivar is_internal: Whether the client is a part of the gateway.
+    :ivar turns: The kernel's queue of turns, if anybody uses it.
     :param durable: Whether the client knows the name, so that it can come back.
     :param on_detached: Called when the client has left and may come back.
     :param on_removed: Called when it cannot come back.
     :param on_lag_changed: Called when ``is_lagging`` has changed.
+    :param use_turns: Returns the kernel's queue of turns, from now on also that of all other
+        attachments.
     """
 
     _log = make_logger()
@@ -67,6 +73,7 @@ class Attachment:
         on_detached: Callable[[Attachment], None],
         on_removed: Callable[[Attachment], None],
         on_lag_changed: Callable[[], None],
+        use_turns: Callable[[], TurnQueue] = lambda: TurnQueue(lambda: 0),
         counters: Counters | None = None,
         limits: RelayLimits = RELAY_LIMITS,
     ) -> None:
@@ -85,6 +92,8 @@ class Attachment:
         self._on_detached = on_detached
         self._on_removed = on_removed
         self._on_lag_changed = on_lag_changed
+        self._use_turns = use_turns
+        self.turns: TurnQueue | None = None
         self._client_sockets: ClientSockets | None = None
         self._receives_iopub = False
         self._closed = False
@@ -130,6 +139,28 @@ class Attachment:
     def send(self, request: ClientMessage) -> None:
         if self._closed or not self._may_pass(request):
             return
+        if self.turns and request.msg_type == EXECUTE_REQUEST:
+            self._unsent_size += request.size + MESSAGE_OVERHEAD
+            self.turns.add(Turn(request, self._send_held, self, needs_idle=False))
+        else:
+            self._send(request)
+
+    def _send_held(self, request: ClientMessage) -> None:
+        self._unsent_size -= request.size + MESSAGE_OVERHEAD
+        self._send(request)
+        self.requests_taken()
+
+    def send_in_turn(self, request: ClientMessage, sent: Callable[[], None]) -> Callable[[], bool]:
+        def send(request: ClientMessage) -> None:
+            sent()
+            self._send(request)
+
+        turns = self._use_turns()
+        turn = Turn(request, send, self, needs_idle=True)
+        turns.add(turn)
+        return partial(turns.withdraw, turn)
+
+    def _send(self, request: ClientMessage) -> None:
         if self._client_sockets is None:
             self._unsent_requests.append(request)
             self._unsent_size += request.size + MESSAGE_OVERHEAD
@@ -148,7 +179,7 @@ class Attachment:
         """
         if self._client_sockets is None:
             return self._unsent_size
-        return self._client_sockets.backlog
+        return self._unsent_size + self._client_sockets.backlog
 
     def requests_taken(self) -> None:
         """
@@ -184,9 +215,9 @@ class Attachment:
         self._receives_iopub = True
         while self._unsent_requests:
             request = self._unsent_requests.popleft()
+            self._unsent_size -= request.size + MESSAGE_OVERHEAD
             self.pending_requests.sent(request)
             client_sockets.send(request)
-        self._unsent_size = 0
         self.requests_taken()
 
     def disconnect(self) -> ClientSockets | None:
@@ -226,6 +257,8 @@ class Attachment:
         """
         self.pending_requests.replied(message)
         self.deliver(message)
+        if self.turns:
+            self.turns.send_next()
 
     def deliver(self, message: KernelMessage) -> None:
         """

@@ -39,6 +39,7 @@ from kgd.relay.missing_idle import substitute_idle
 from kgd.relay.pending import KernelGone, substitute_replies
 from kgd.relay.redaction import Redactor
 from kgd.relay.sockets import KernelSocket, SocketFactory
+from kgd.relay.turns import TurnQueue
 from kgd.settings import Settings
 
 
@@ -87,6 +88,7 @@ class KernelChannels:
             None if settings.allow_tracebacks else Redactor(settings.traceback_replacement_message)
         )
         self._flow_control = IopubFlowControl(reactor, self._pause_iopub, lambda: self._recipients)
+        self._turns: TurnQueue | None = None
         self._closed = False
         self._malformed = 0
         self._malformed_warnings = Throttle(reactor.seconds)
@@ -97,6 +99,9 @@ class KernelChannels:
 
     @property
     def pending_executions(self) -> int:
+        return self._running() + len(self._turns or ())
+
+    def _running(self) -> int:
         return sum(attachment.pending_requests.executions for attachment in self._recipients)
 
     def client_stats(self) -> ClientStats:
@@ -157,6 +162,8 @@ class KernelChannels:
         for attachment in self._recipients:
             self._connect_attachment(attachment, process)
         self._observer.became_ready()
+        if self._turns:
+            self._turns.send_next()
 
     def _connect_attachment(self, attachment: Attachment, process: ProcessConnection) -> None:
         def received(channel: str, frames: Sequence[Buffer]) -> None:
@@ -340,14 +347,33 @@ class KernelChannels:
             on_detached=self._attachment_detached,
             on_removed=self._attachment_removed,
             on_lag_changed=self._lag_changed,
+            use_turns=self._use_turns,
             counters=self._counters,
             limits=self._limits,
         )
+        attachment.turns = self._turns
         self._attachments[attachment.session_id] = attachment
         self._recipients = tuple(self._attachments.values())
         if self._process is not None and self._process.ready:
             self._connect_attachment(attachment, self._process)
         return attachment
+
+    def _use_turns(self) -> TurnQueue:
+        """
+        :return: The queue of turns, which costs all clients a little as soon as it exists.
+        """
+        if self._turns is None:
+            self._turns = TurnQueue(self._occupied)
+            for attachment in self._recipients:
+                attachment.turns = self._turns
+        return self._turns
+
+    def _occupied(self) -> int:
+        """
+        :return: How many requests to run code the kernel has, or will have as soon as it is ready.
+        """
+        is_ready = self._process is not None and self._process.ready
+        return self._running() if is_ready else 1
 
     def _attachment_detached(self, attachment: Attachment) -> None:
         self._attachments[attachment.session_id] = self._attachments.pop(attachment.session_id)
@@ -365,6 +391,8 @@ class KernelChannels:
         client_sockets = attachment.disconnect()
         if client_sockets is not None:
             client_sockets.close(linger=True)
+        if self._turns is not None:
+            self._turns.withdraw_all_of(attachment)
 
     def _lag_changed(self) -> None:
         # When every client lags, most of them only have to get their share of the processor.

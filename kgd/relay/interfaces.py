@@ -4,7 +4,7 @@ The interfaces of the relay: a kernel's channels, their clients, and the kernel'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 from zope.interface import Attribute, Interface
@@ -94,6 +94,16 @@ class IAttachment(Interface):
         Pass a client's message on to the kernel, in order, as soon as the kernel can take it.
         """
 
+    def send_in_turn(request: ClientMessage, sent: Callable[[], None]) -> Callable[[], bool]:
+        """
+        Pass on a request to run code as soon as the kernel has no other code to run. What other
+        clients ask for later waits behind it.
+
+        :param sent: Called when it is passed on, which may be at once.
+        :return: Takes the request back, and returns whether that was possible: it had not been
+            passed on.
+        """
+
     def pause() -> None:
         """
         Stop delivering messages; those that arrive are queued, up to a bound.
@@ -134,7 +144,9 @@ class IKernelChannels(Interface):
     """
 
     connections: int = Attribute("How many clients are connected, with parts of the gateway.")
-    pending_executions: int = Attribute("How many requests to run code have no reply yet.")
+    pending_executions: int = Attribute(
+        "How many requests to run code have no reply yet, with those that wait for their turn."
+    )
 
     def client_stats() -> ClientStats:
         """

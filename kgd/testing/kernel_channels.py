@@ -143,6 +143,11 @@ class FakeAttachment:
         self.requests.append(request)
         self.pending_requests.sent(request)
 
+    def send_in_turn(self, request: ClientMessage, sent: Callable[[], None]) -> Callable[[], bool]:
+        sent()
+        self.send(request)
+        return lambda: False
+
     def pause(self) -> None:
         self.paused = True
 

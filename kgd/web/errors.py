@@ -30,6 +30,8 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.NoSuchKernel: HTTPStatus.NOT_FOUND,
     errors.NoSuchSession: HTTPStatus.NOT_FOUND,
     errors.NoSuchKernelSpec: HTTPStatus.NOT_FOUND,
+    errors.NoSuchExecution: HTTPStatus.NOT_FOUND,
+    errors.ExecutionConflict: HTTPStatus.CONFLICT,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.TargetTooLong: HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.HeadersTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,

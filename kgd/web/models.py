@@ -8,12 +8,13 @@ definition. Fields with a default may be missing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kgd import interfaces
+from kgd.execution.submitted import SubmittedExecution
 from kgd.protocol.timestamps import timestamp
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -158,6 +159,51 @@ class Me(Struct):
     permissions: dict[str, list[str]]
 
 
+class ExecutionError(Struct):
+    """
+    The error with which code has ended.
+    """
+
+    ename: str
+    evalue: str
+    traceback: list[str]
+
+
+class ExecutionSummary(Struct, kw_only=True):
+    """
+    An execution in the list of a kernel's.
+
+    :ivar state: ``queued``, ``running`` or ``done``.
+    :ivar status: How it has ended: ``ok``, ``error``, ``timeout``, ``interrupted`` or ``died``.
+    """
+
+    execution_id: str
+    state: Literal["queued", "running", "done"]
+    status: Literal["ok", "error", "timeout", "interrupted", "died"] | None
+    created: Time
+    started: Time | None
+    duration: float | None
+
+
+class Execution(ExecutionSummary, kw_only=True):
+    """
+    An execution, and what has come of it so far.
+
+    :ivar outputs: In the form of nbformat; missing at the end of a stream of them.
+    :ivar outputs_complete: Whether these are all outputs that are not cleared.
+    :ivar ended_by: What it took to end it: ``interrupt``, or ``restart`` of the kernel.
+    :ivar input_request: The input that it waits for.
+    """
+
+    execution_count: int | None
+    outputs: list[dict[str, Any]] | UnsetType = UNSET
+    outputs_complete: bool | UnsetType = UNSET
+    error: ExecutionError | None
+    user_expressions: Mapping[str, Any]
+    ended_by: Literal["interrupt", "restart"] | None = None
+    input_request: dict[str, Any] | None = None
+
+
 def kernel_model(kernel: interfaces.IKernel) -> Kernel:
     """
     :return: What ``/api/kernels`` shows of a kernel.
@@ -209,6 +255,42 @@ def kernelspec_model(spec: interfaces.KernelSpec, base: str) -> KernelSpec:
     )
 
 
+def execution_summary(submitted: SubmittedExecution) -> ExecutionSummary:
+    """
+    :return: What the list of executions shows of one.
+    """
+    return ExecutionSummary(**_summary(submitted))
+
+
+def execution_model(submitted: SubmittedExecution, *, with_outputs: bool = True) -> Execution:
+    """
+    :return: What is shown of an execution.
+    """
+    error = submitted.error
+    return Execution(
+        **_summary(submitted),
+        execution_count=submitted.execution_count,
+        outputs=submitted.outputs.shown() if with_outputs else UNSET,
+        outputs_complete=submitted.outputs.is_complete if with_outputs else UNSET,
+        error=None if error is None else ExecutionError(**error),
+        user_expressions=submitted.user_expressions,
+        ended_by=submitted.ended_by or None,  # type: ignore[arg-type]
+        input_request=submitted.input_request,
+    )
+
+
+def _summary(submitted: SubmittedExecution) -> dict[str, Any]:
+    started = submitted.started
+    return {
+        "execution_id": submitted.execution_id,
+        "state": submitted.state,
+        "status": submitted.status or None,
+        "created": timestamp(submitted.created),
+        "started": None if started is None else timestamp(started),
+        "duration": submitted.duration,
+    }
+
+
 # --- requests -------------------------------------------------------------------------------------
 
 
@@ -258,3 +340,48 @@ class AnySessionBody(SessionBody):
     """
 
     notebook: NotebookName | None = None
+
+
+class OutputChoice(Struct, forbid_unknown_fields=True):
+    """
+    How the outputs of an execution are to be prepared.
+
+    :ivar ansi: Whether escape sequences of terminals are kept.
+    :ivar max_text_bytes: How much of each text is kept, half of it from the end.
+    :ivar mime: Of each display, only the first of these media types that it has is kept.
+    """
+
+    ansi: Literal["keep", "strip"] = "keep"
+    max_text_bytes: Annotated[int, Meta(ge=2)] | None = None
+    mime: list[str] = []
+
+
+class ExecuteCode(Struct, forbid_unknown_fields=True):
+    """
+    The body of ``POST /api/kernels/<kernel_id>/execute``.
+
+    :ivar timeout: Seconds that the code may run.
+    :ivar stdin: Whether it may ask for input.
+    :ivar queue: Whether it may wait behind other code.
+    :ivar on_error: What becomes of code that waits behind it when it fails.
+    :ivar on_disconnect: What becomes of it when the client leaves.
+    """
+
+    code: str
+    timeout: float | None = None
+    stdin: bool = False
+    store_history: bool = True
+    silent: bool = False
+    user_expressions: dict[str, str] = {}
+    outputs: OutputChoice = OutputChoice()
+    queue: Literal["wait", "reject"] = "wait"
+    on_error: Literal["continue", "abort"] = "continue"
+    on_disconnect: Literal["interrupt", "continue"] = "interrupt"
+
+
+class InputValue(Struct, forbid_unknown_fields=True):
+    """
+    The answer to the input request of an execution.
+    """
+
+    value: str

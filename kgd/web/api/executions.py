@@ -1,0 +1,305 @@
+"""
+``/api/kernels/<kernel_id>/execute`` and ``.../executions``: run code without a WebSocket.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from kgd import errors
+from kgd.deferreds import Waiters
+from kgd.execution.notebook_outputs import OutputOptions
+from kgd.execution.queue import ExecutionQueue, QueueLimits, check_timeout
+from kgd.execution.submitted import CodeRequest, SubmittedExecution
+from kgd.interfaces import IGateway, IKernel, IKernels
+from kgd.notebook.media_types import JSON, negotiate
+from kgd.settings import Settings
+from kgd.web.api.event_stream import EVENT_STREAM, NDJSON, EventStream, last_event_id
+from kgd.web.bodies import read_body
+from kgd.web.models import ExecuteCode, InputValue, execution_model, execution_summary
+from kgd.web.mounted import base_url
+from kgd.web.responses import empty_answer, json_answer
+from kgd.web.routes import Route
+
+# Seconds that a request may wait for the end of an execution.
+MAX_WAIT = 60.0
+
+
+class ExecutionQueues:
+    """
+    The queues of all kernels that have run code for HTTP clients.
+    """
+
+    def __init__(self, reactor: IReactorTime, settings: Settings, kernels: IKernels) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._kernels = kernels
+        self._queues: dict[str, ExecutionQueue] = {}
+        self._limits = QueueLimits(
+            output_size=settings.max_response_size,
+            grace=settings.interrupt_grace,
+            longest_wait=settings.max_execute_timeout,
+        )
+
+    def of(self, kernel: IKernel) -> ExecutionQueue:
+        """
+        :return: The queue of a kernel, which is made if need be.
+        """
+        kernel_id = kernel.kernel_id
+        queue = self._queues.get(kernel_id)
+        if queue is None:
+            queue = self._queues[kernel_id] = ExecutionQueue(
+                self._reactor,
+                kernel.channels,
+                interrupt=lambda: _ignore_loss(self._kernels.interrupt(kernel_id)),
+                restart=lambda: _ignore_loss(self._kernels.restart(kernel_id)),
+                gone=lambda: self._forget(kernel_id),
+                limits=self._limits,
+                username=self._settings.username,
+            )
+        return queue
+
+    def _forget(self, kernel_id: str) -> None:
+        del self._queues[kernel_id]
+
+
+def _ignore_loss(deferred: Deferred[None]) -> None:
+    """
+    A kernel that is gone, or does not start again, ends its executions in its own way.
+    """
+
+    def trap(failure: Failure) -> None:
+        failure.trap(  # type: ignore[no-untyped-call]
+            errors.NoSuchKernel, errors.RestartFailed
+        )
+
+    deferred.addErrback(trap)
+
+
+class ExecutionsAPI:
+    """
+    Executions as resources, whose outputs can be waited for or read as a stream.
+    """
+
+    def __init__(self, gateway: IGateway) -> None:
+        self._reactor = gateway.reactor
+        self._settings = gateway.settings
+        self._kernels = gateway.kernels
+        self._queues = ExecutionQueues(gateway.reactor, gateway.settings, gateway.kernels)
+
+    def routes(self) -> list[Route]:
+        """
+        :return: The routes of this part of the API.
+        """
+        kernel = "/api/kernels/<kernel_id>"
+        one = f"{kernel}/executions/<execution_id>"
+        read, execute = "kernels:read", "kernels:execute"
+        return [
+            Route(
+                f"{kernel}/execute",
+                ("POST",),
+                self.execute,
+                summary="Run code, and wait for its outputs or read them as they come",
+                scope=execute,
+            ),
+            Route(
+                f"{kernel}/executions",
+                ("GET",),
+                self.list,
+                summary="List the latest executions of a kernel",
+                scope=read,
+            ),
+            Route(one, ("GET",), self.show, summary="Show an execution", scope=read),
+            Route(one, ("DELETE",), self.cancel, summary="Cancel an execution", scope=execute),
+            Route(
+                f"{one}/input",
+                ("POST",),
+                self.send_input,
+                summary="Answer the input request of an execution",
+                scope=execute,
+            ),
+        ]
+
+    # --- handlers ---
+
+    async def execute(self, request: Any, kernel_id: str) -> bytes:
+        """
+        ``POST /api/kernels/<kernel_id>/execute``.
+        """
+        kind = _wanted_type(request)
+        body = read_body(request, ExecuteCode)
+        if body is None:
+            raise errors.InvalidRequest('JSON body must be an object like {"code": "print(1)"}')
+        kernel = self._kernels.get(kernel_id)
+        queue = self._queues.of(kernel)
+        code = self._code_request(body, is_streamed=kind != JSON)
+        submitted = queue.submit(code, wait=body.queue == "wait")
+        request.setHeader(b"Location", self._location(request, kernel_id, submitted))
+
+        def left() -> None:
+            if body.on_disconnect == "interrupt" and not submitted.status:
+                queue.cancel(submitted)
+
+        if kind != JSON:
+            return await self._stream(request, kernel, submitted, kind, 0, left)
+        try:
+            await submitted.when_done()
+        except CancelledError:
+            left()
+            raise
+        return json_answer(request, execution_model(submitted))
+
+    def list(self, request: Any, kernel_id: str) -> bytes:
+        """
+        ``GET /api/kernels/<kernel_id>/executions``.
+        """
+        queue = self._queues.of(self._kernels.get(kernel_id))
+        return json_answer(request, [execution_summary(each) for each in queue])
+
+    async def show(self, request: Any, kernel_id: str, execution_id: str) -> bytes:
+        """
+        ``GET /api/kernels/<kernel_id>/executions/<execution_id>``, with ``wait`` as the seconds to
+        wait for its end.
+        """
+        kernel = self._kernels.get(kernel_id)
+        submitted = self._queues.of(kernel).get(execution_id)
+        kind = _wanted_type(request)
+        if kind != JSON:
+            after = last_event_id(request)
+            return await self._stream(request, kernel, submitted, kind, after, lambda: None)
+        seconds = _seconds_to_wait(request)
+        if seconds and not submitted.status:
+            done = submitted.when_done()
+            timeout = self._reactor.callLater(seconds, done.cancel)
+            try:
+                await done
+            except CancelledError:
+                if timeout.active():
+                    # It is the client that has left.
+                    timeout.cancel()
+                    raise
+            else:
+                timeout.cancel()
+        return json_answer(request, execution_model(submitted))
+
+    def cancel(self, request: Any, kernel_id: str, execution_id: str) -> bytes:
+        """
+        ``DELETE /api/kernels/<kernel_id>/executions/<execution_id>``.
+        """
+        queue = self._queues.of(self._kernels.get(kernel_id))
+        queue.cancel(queue.get(execution_id))
+        return empty_answer(request)
+
+    def send_input(self, request: Any, kernel_id: str, execution_id: str) -> bytes:
+        """
+        ``POST /api/kernels/<kernel_id>/executions/<execution_id>/input``.
+        """
+        queue = self._queues.of(self._kernels.get(kernel_id))
+        submitted = queue.get(execution_id)
+        body = read_body(request, InputValue)
+        if body is None:
+            raise errors.InvalidRequest('JSON body must be an object like {"value": "yes"}')
+        queue.send_input(submitted, body.value)
+        return empty_answer(request)
+
+    # --- their parts ---
+
+    def _code_request(self, body: ExecuteCode, *, is_streamed: bool) -> CodeRequest:
+        options = body.outputs
+        return CodeRequest(
+            code=body.code,
+            timeout=check_timeout(body.timeout, self._settings.max_execute_timeout),
+            allow_stdin=body.stdin,
+            store_history=body.store_history,
+            silent=body.silent,
+            user_expressions=body.user_expressions,
+            outputs=OutputOptions(
+                strip_ansi=options.ansi == "strip",
+                max_text_bytes=options.max_text_bytes or 0,
+                mime=tuple(options.mime),
+            ),
+            abort_following=body.on_error == "abort",
+            is_streamed=is_streamed,
+        )
+
+    def _location(self, request: Any, kernel_id: str, submitted: SubmittedExecution) -> bytes:
+        return (
+            f"{base_url(request)}/api/kernels/{kernel_id}/executions/{submitted.execution_id}"
+        ).encode()
+
+    async def _stream(
+        self,
+        request: Any,
+        kernel: IKernel,
+        submitted: SubmittedExecution,
+        kind: str,
+        after: int,
+        left: Any,
+    ) -> bytes:
+        """
+        Answer with the events of an execution.
+
+        :param after: The number of the last event that the client has.
+        :param left: Called when the client leaves before the end.
+        """
+        kernel_id = kernel.kernel_id
+        ended: Waiters[None] = Waiters()
+        stream = EventStream(
+            self._reactor,
+            request,
+            kind,
+            submitted,
+            self._settings.keep_alive_interval,
+            input_url=self._location(request, kernel_id, submitted).decode() + "/input",
+            suspend=lambda: self._kernels.suspend(kernel_id),
+            resume=lambda: self._kernels.resume(kernel_id),
+            ended=lambda: ended.fire(None),
+        )
+        waiting = ended.wait()
+        stream.begin(after)
+        try:
+            if not stream.is_over:
+                await waiting
+        except CancelledError:
+            left()
+            raise
+        finally:
+            stream.close()
+        return b""
+
+
+def _wanted_type(request: Any) -> str:
+    """
+    :return: The media type of the response.
+    :raises kgd.errors.InvalidRequest: for both kinds of streams at once.
+    :raises kgd.errors.NotAcceptable: for none of what there is.
+    """
+    values = request.requestHeaders.getRawHeaders(b"accept", ())
+    accept = ",".join(value.decode("latin-1") for value in values)
+    if NDJSON in accept.lower() and EVENT_STREAM in accept.lower():
+        raise errors.InvalidRequest(
+            f"Accept names both {NDJSON} and {EVENT_STREAM}; ask for one of them"
+        )
+    kind = negotiate((JSON, NDJSON, EVENT_STREAM), accept or None)
+    if kind is None:
+        raise errors.NotAcceptable(f"Accept must allow {JSON}, {NDJSON} or {EVENT_STREAM}")
+    return kind
+
+
+def _seconds_to_wait(request: Any) -> float:
+    """
+    :return: The seconds that the query asks for.
+    :raises kgd.errors.InvalidRequest: when that is not a number from 0 to :py:data:`MAX_WAIT`.
+    """
+    (text,) = request.args.get(b"wait", [b"0"])[-1:]
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_WAIT:
+        raise errors.InvalidRequest(f"wait must be a number of seconds from 0 to {MAX_WAIT:g}")
+    return seconds
