@@ -266,9 +266,9 @@ class NotebookOutputs:
         lines = error.traceback if isinstance(error.traceback, list) else []
         output: Output = {
             "output_type": "error",
-            "ename": self._text(str(error.ename)),
-            "evalue": self._text(str(error.evalue)),
-            "traceback": [self._text(str(line)) for line in lines],
+            "ename": self.prepared(str(error.ename)),
+            "evalue": self.prepared(str(error.evalue)),
+            "traceback": [self.prepared(str(line)) for line in lines],
         }
         self._outputs.append(output)
         return output
@@ -309,11 +309,14 @@ class NotebookOutputs:
         wanted = next((kind for kind in self._options.mime if kind in data), None)
         kept = data if wanted is None else {wanted: data[wanted]}
         return {
-            kind: self._text(value) if isinstance(value, str) and _is_text(kind) else value
+            kind: self.prepared(value) if isinstance(value, str) and _is_text(kind) else value
             for kind, value in kept.items()
         }
 
-    def _text(self, text: str) -> str:
+    def prepared(self, text: str) -> str:
+        """
+        :return: The text as the client wants it.
+        """
         if self._options.strip_ansi:
             text = strip_ansi(text)
         return cut_text(text, self._options.max_text_bytes)

@@ -96,7 +96,7 @@ class ExecutionQueue:
         self._history: OrderedDict[str, SubmittedExecution] = OrderedDict()
         self._history_size = 0
         self._displays: dict[str, list[Output]] = {}
-        self._attachment = channels.attach(None, self, is_internal=True)
+        self._attachment = channels.attach(None, self, is_internal=True, is_connection=False)
         self._tracker = ExecutionTracker(self._attachment.send)
         self.deliver = self._tracker.received
 

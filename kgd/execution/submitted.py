@@ -220,10 +220,11 @@ class SubmittedExecution:
         if execution.error is None:
             return "ok", None
         lines = reply.traceback if isinstance(reply.traceback, list) else []
+        prepare = self.outputs.prepared
         error = {
-            "ename": execution.error.ename,
-            "evalue": execution.error.evalue,
-            "traceback": [str(line) for line in lines],
+            "ename": prepare(execution.error.ename),
+            "evalue": prepare(execution.error.evalue),
+            "traceback": [prepare(str(line)) for line in lines],
         }
         if execution.error.ename in KERNEL_GONE_ENAMES:
             return "died", error

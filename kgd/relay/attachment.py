@@ -50,6 +50,7 @@ class Attachment:
     :ivar is_lagging: Whether much is waiting for the client.
     :ivar last_queued_size: How large the latest message is that had to wait, in bytes.
     :ivar is_internal: Whether the client is a part of the gateway.
+    :ivar is_connection: Whether it counts as a connection while the client is present.
     :ivar turns: The kernel's queue of turns, if anybody uses it.
     :param durable: Whether the client knows the name, so that it can come back.
     :param on_detached: Called when the client has left and may come back.
@@ -70,6 +71,7 @@ class Attachment:
         *,
         durable: bool,
         is_internal: bool = False,
+        is_connection: bool = True,
         on_detached: Callable[[Attachment], None],
         on_removed: Callable[[Attachment], None],
         on_lag_changed: Callable[[], None],
@@ -85,6 +87,7 @@ class Attachment:
         self._reactor = reactor
         self._settings = settings
         self.is_internal = is_internal
+        self.is_connection = is_connection
         self._counters = counters or Counters()
         self._max_unsent_requests = limits.max_unsent_requests
         self._lag_threshold = limits.lag_threshold

@@ -95,7 +95,7 @@ class KernelChannels:
 
     @property
     def connections(self) -> int:
-        return sum(attachment.is_present for attachment in self._recipients)
+        return sum(each.is_present and each.is_connection for each in self._recipients)
 
     @property
     def pending_executions(self) -> int:
@@ -330,7 +330,12 @@ class KernelChannels:
     # --- clients ---
 
     def attach(
-        self, session_id: str | None, client: IClient, *, is_internal: bool = False
+        self,
+        session_id: str | None,
+        client: IClient,
+        *,
+        is_internal: bool = False,
+        is_connection: bool = True,
     ) -> IAttachment:
         present = self._attachments.get(session_id) if session_id is not None else None
         if present is not None:
@@ -344,6 +349,7 @@ class KernelChannels:
             client,
             durable=session_id is not None,
             is_internal=is_internal,
+            is_connection=is_connection,
             on_detached=self._attachment_detached,
             on_removed=self._attachment_removed,
             on_lag_changed=self._lag_changed,

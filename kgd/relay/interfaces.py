@@ -143,7 +143,9 @@ class IKernelChannels(Interface):
     A kernel's ZeroMQ sockets and the clients that use them, for as long as the kernel exists.
     """
 
-    connections: int = Attribute("How many clients are connected, with parts of the gateway.")
+    connections: int = Attribute(
+        "How many clients are connected, with those parts of the gateway that count."
+    )
     pending_executions: int = Attribute(
         "How many requests to run code have no reply yet, with those that wait for their turn."
     )
@@ -186,7 +188,11 @@ class IKernelChannels(Interface):
         """
 
     def attach(
-        session_id: str | None, client: IClient, *, is_internal: bool = False
+        session_id: str | None,
+        client: IClient,
+        *,
+        is_internal: bool = False,
+        is_connection: bool = True,
     ) -> IAttachment:
         """
         Connect a client to the kernel. If one with the same ``session_id`` exists, the new client
@@ -196,6 +202,8 @@ class IKernelChannels(Interface):
         :param session_id: ``None`` for a client that has none, and so cannot come back.
         :param is_internal: Whether the client is a part of the gateway. The operator's limits do
             not apply to it: types of messages, rates of output.
+        :param is_connection: Whether it counts as a connection, which keeps the kernel from being
+            culled.
         """
 
     def close_clients(code: int, reason: str) -> None:

@@ -109,6 +109,7 @@ class FakeAttachment:
     :ivar paused: Whether messages wait until :py:meth:`resume`.
     :ivar client: The client, or ``None`` while it is away.
     :ivar is_internal: Whether the client is a part of the gateway.
+    :ivar is_connection: Whether it counts as a connection.
     :ivar pending_requests: Requests without a reply.
     """
 
@@ -122,6 +123,7 @@ class FakeAttachment:
         self.session_id: str = session_id
         self.client: IClient | None = client
         self.is_internal = is_internal
+        self.is_connection = True
         self.requests: list[ClientMessage] = []
         self.pending_requests = PendingRequests()
         self.paused = False
@@ -211,7 +213,8 @@ class FakeChannels:
 
     @property
     def connections(self) -> int:
-        return sum(each.client is not None for each in self.attachments.values())
+        attachments = self.attachments.values()
+        return sum(each.client is not None and each.is_connection for each in attachments)
 
     def client_stats(self) -> ClientStats:
         clients = [each for each in self.attachments.values() if not each.is_internal]
@@ -272,7 +275,12 @@ class FakeChannels:
             )
 
     def attach(
-        self, session_id: str | None, client: IClient, *, is_internal: bool = False
+        self,
+        session_id: str | None,
+        client: IClient,
+        *,
+        is_internal: bool = False,
+        is_connection: bool = True,
     ) -> IAttachment:
         present = self.attachments.get(session_id) if session_id is not None else None
         if present is not None:
@@ -285,6 +293,7 @@ class FakeChannels:
             name = session_id
         detached = self._forget if session_id is None else None
         attachment = FakeAttachment(name, client, is_internal, detached)
+        attachment.is_connection = is_connection
         self.attachments[name] = attachment
         return attachment
 

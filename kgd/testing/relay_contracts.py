@@ -200,16 +200,32 @@ class ChannelsContract(TestCase):
         await until(lambda: len(self.received(channels)) >= 3, "all requests arrive")
         self.assertEqual(list(self.received(channels)), sent)
 
+    async def test_turns(self) -> None:
+        """
+        A request that is to run in its turn reaches a kernel that runs nothing at once; then it
+        counts, and cannot be taken back.
+        """
+        channels = await self.make_channels()
+        attachment = channels.attach("s", FakeClient())
+        header = new_header("execute_request", "s", 0.0)
+        request = ClientMessage("shell", read_header(header), (header, b"{}", b"{}", b"{}"))
+        sent: list[bool] = []
+        withdraw = attachment.send_in_turn(request, lambda: sent.append(True))
+        self.assertEqual(sent, [True])
+        self.assertFalse(withdraw())
+        await until(lambda: request.msg_id in self.received(channels), "the request arrives")
+
     async def test_client_stats(self) -> None:
         """
         Clients that have a name can come back, others are forgotten; parts of the gateway are
-        connections, but not counted among the clients.
+        connections unless they say otherwise, but not counted among the clients.
         """
         channels = await self.make_channels()
         named, nameless, internal = FakeClient(), FakeClient(), FakeClient()
         first = channels.attach("s", named)
         second = channels.attach(None, nameless)
         channels.attach(None, internal, is_internal=True)
+        channels.attach(None, FakeClient(), is_internal=True, is_connection=False)
         self.assertEqual(first.session_id, "s")
         self.assertNotEqual(second.session_id, "s")
         self.assertEqual(channels.connections, 3)

@@ -342,7 +342,7 @@ class AnySessionBody(SessionBody):
     notebook: NotebookName | None = None
 
 
-class OutputChoice(Struct, forbid_unknown_fields=True):
+class OutputChoice(Struct, forbid_unknown_fields=True, frozen=True):
     """
     How the outputs of an execution are to be prepared.
 
@@ -353,7 +353,7 @@ class OutputChoice(Struct, forbid_unknown_fields=True):
 
     ansi: Literal["keep", "strip"] = "keep"
     max_text_bytes: Annotated[int, Meta(ge=2)] | None = None
-    mime: list[str] = []
+    mime: tuple[str, ...] = ()
 
 
 class ExecuteCode(Struct, forbid_unknown_fields=True):

@@ -87,7 +87,7 @@ class ExecutionTests(SynchronousTestCase):
         for msg_type in ("status", "stream", "clear_output", "error", "display_data"):
             execution.received(message(msg_type))
         execution.received(message("execute_reply", OK, channel="shell"))
-        self.assertEqual(taken, ["stream", "clear_output", "display_data"])
+        self.assertEqual(taken, ["stream", "clear_output", "error", "display_data"])
 
     def test_nested_too_deeply(self) -> None:
         """
