@@ -184,6 +184,7 @@ class Settings:
     audit_code: bool = False
     metrics: bool = True
     metrics_public: bool = False
+    drain_endpoint: bool = False
     drain_timeout: float = 600.0
 
     @property

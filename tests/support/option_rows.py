@@ -170,6 +170,7 @@ audit-log                     | /audit             |                  |
 audit-code                    | true               | true             |
 metrics                       | false              | false            |
 metrics-public                | true               | true             |
+drain-endpoint                | true               | true             |
 drain-timeout                 | 26                 | 26               |
 """)  # noqa: E501
 

@@ -43,7 +43,6 @@ EVERY_ROUTE = [
     ("GET", "/api/me"),
     ("PATCH", "/api/me"),
     ("GET", "/metrics"),
-    ("POST", "/api/drain"),
 ]
 
 
