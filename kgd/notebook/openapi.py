@@ -106,6 +106,8 @@ def openapi(
         (operation.path, operation.verb): operation for operation in read_operations(document)
     }
     hidden = find_shadowed(endpoint.path for endpoint in api.endpoints)
+    # Functions of the seed may display what says how to answer, for any endpoint.
+    is_free = any(RESPONSE_TYPE in source for _, source in api.seed)
     taken: set[str] = set()
     paths: dict[str, Any] = {}
     for endpoint in api.endpoints:
@@ -115,7 +117,9 @@ def openapi(
         item: dict[str, Any] = {"parameters": parameters} if parameters else {}
         for verb, handler in endpoint.handlers.items():
             operation = declared.get((endpoint.path, verb))
-            described = _operation(verb, handler, gateway)
+            described = _operation(
+                verb, handler, gateway, is_free=is_free or RESPONSE_TYPE in handler.source
+            )
             name = _default_operation_id(verb, endpoint.path)
             if operation:
                 _add_swagger(operation, document, described)
@@ -176,9 +180,13 @@ def _take_unique(name: str, taken: set[str]) -> str:
     return name
 
 
-def _operation(verb: str, handler: Handler, gateway: GatewayAnswers) -> dict[str, Any]:
+def _operation(
+    verb: str, handler: Handler, gateway: GatewayAnswers, *, is_free: bool
+) -> dict[str, Any]:
     """
     Describe an operation from its handler.
+
+    :param is_free: Whether its code may say how to answer by displaying it.
     """
     described: dict[str, Any] = {}
     if handler.description:
@@ -193,8 +201,7 @@ def _operation(verb: str, handler: Handler, gateway: GatewayAnswers) -> dict[str
         described["requestBody"] = {"content": content}
     success = _content(handler.produces or ("text/plain",), handler.response_examples)
     failure: dict[str, Any] = {"text/plain": _TEXT, **(_ERROR if gateway.refusals else {})}
-    # The code may display an object that says how to answer, too.
-    is_free = handler.response is not None or RESPONSE_TYPE in handler.source
+    is_free = is_free or handler.response is not None
     if is_free or (gateway.rich and not handler.produces):
         success |= _ANYTHING
     if is_free:
@@ -223,7 +230,9 @@ def _content(media_types: Iterable[str], examples: Iterable[Example]) -> dict[st
 
 
 def _media(media_type: str) -> dict[str, Any]:
-    return dict(_TEXT) if media_type.startswith("text/") else {}
+    # A schema of an event stream would be that of each event.
+    is_text = media_type.startswith("text/") and media_type != "text/event-stream"
+    return dict(_TEXT) if is_text else {}
 
 
 def _value(example: Example) -> Any:

@@ -253,6 +253,11 @@ class OpenAPITests(SynchronousTestCase):
             (["# GET /a as text/html"], rich, False),
             (["# GET /a", "# ResponseInfo GET /a"], None, True),
             ([display], None, True),
+            (
+                [f"def reply(): display({{{RESPONSE_TYPE!r}: {{}}}})", "# GET /a\nreply()"],
+                None,
+                True,
+            ),
         ):
             document = validated(openapi(parse(*cells), "t", "/", gateway))
             content = document["paths"]["/a"]["get"]["responses"]["200"]["content"]
