@@ -18,7 +18,7 @@ AUTHORIZED = f"Authorization: token {TOKEN}"
 IMPORTS = "import json\nfrom IPython.display import JSON, display"
 REPLY = """
 def reply(status, body=None):
-    answer = {"status": status, "body": body}
+    answer = {"status": status, "json": body}
     display({"application/vnd.kgd.response+json": answer}, raw=True)
 """
 HTML = "{'text/html': '<p>', 'application/json': {}}"
