@@ -320,6 +320,13 @@ _CONNECTIONS = grouped(
         path,
     ),
     Option(
+        "link-connection-files",
+        "Link the connection file of each kernel in Jupyter's runtime directory, where programs "
+        "like jupyter console --existing look for kernels. The command jupyter-kgd does that by "
+        "default.",
+        switch,
+    ),
+    Option(
         "transport-encryption",
         "Whether to encrypt the connections to kernels with CurveZMQ: disabled, auto (if the "
         "kernelspec has curve in the list supported_encryption of its metadata), or required "
