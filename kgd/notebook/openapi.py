@@ -30,7 +30,7 @@ from kgd.protocol.outputs import RESPONSE_TYPE
 _TEXT = {"schema": {"type": "string"}}
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _ANYTHING: Mapping[str, Any] = {"*/*": {}}
-_SECURITY = [{"tokenHeader": []}, {"tokenParam": []}]
+_SECURITY: list[dict[str, list[str]]] = [{"tokenHeader": []}, {"tokenParam": []}]
 
 #: Request bodies that a cell can read, when its endpoint declares none.
 _ANY_BODY: Mapping[str, Any] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +26,8 @@ from kgd.web.routes import Route
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
 _OK = HTTPStatus.OK
 _JSON = "application/json"
+# Descriptions are kept for so many base URLs; a gateway is mounted in one place, or in a few.
+_MAX_BASE_URLS = 4
 # The forms of variables in paths, where they are not any text.
 _PATTERNS = {name: {"pattern": f"^{models.KERNEL_ID}$"} for name in ("kernel_id", "session_id")}
 # Bodies of requests, and the fields that are required; a body without any may be missing.
@@ -276,14 +278,17 @@ class SwaggerAPI:
     """
     Serves the description.
 
-    :param described: Gives all routes. Called for each request, because this API's routes are made
-        before the others.
+    :param described: Gives all routes. Called for the first request, because this API's routes are
+        made before the others.
     :param needs_token: Whether the gateway has a token.
     """
 
     def __init__(self, described: Callable[[], Iterable[Route]], *, needs_token: bool) -> None:
         self._described = described
         self._needs_token = needs_token
+        # Everybody may ask for them, and making them takes a while.
+        self._json = lru_cache(_MAX_BASE_URLS)(self._make_json)
+        self._yaml = lru_cache(_MAX_BASE_URLS)(self._make_yaml)
 
     def routes(self) -> list[Route]:
         """
@@ -300,15 +305,17 @@ class SwaggerAPI:
         """
         ``GET /api/swagger.json``.
         """
-        document = msgspec.json.format(msgspec.json.encode(self._document(request)), indent=2)
-        return encoded_answer(request, document, _JSON.encode("ascii"))
+        return encoded_answer(request, self._json(base_url(request)), _JSON.encode("ascii"))
 
     def yaml(self, request: Any) -> bytes:
         """
         ``GET /api/swagger.yaml``.
         """
-        document = yaml_text(self._document(request)).encode("utf-8")
-        return encoded_answer(request, document, _YAML.encode("ascii"))
+        return encoded_answer(request, self._yaml(base_url(request)), _YAML.encode("ascii"))
 
-    def _document(self, request: Any) -> dict[str, Any]:
-        return describe(self._described(), base_url(request), needs_token=self._needs_token)
+    def _make_json(self, base: str) -> bytes:
+        document = describe(self._described(), base, needs_token=self._needs_token)
+        return msgspec.json.format(msgspec.json.encode(document), indent=2)
+
+    def _make_yaml(self, base: str) -> bytes:
+        return yaml_text(msgspec.json.decode(self._json(base))).encode("utf-8")
