@@ -115,6 +115,9 @@ seed-timeout                  | 12                 | 12               |
 max-seed-size                 | 3MiB               |                  |
 prespawn-count                | 2                  | 2                | KernelGatewayApp.prespawn_count
 prespawn                      | ir=2               | {"ir": 2}        |
+max-execute-timeout           | 26                 | 26               |
+interrupt-grace               | 27                 | 27               |
+keep-alive-interval           | 28                 | 28               |
 cell-parser                   | swagger            |                  | NotebookHTTPPersonality.cell_parser
 comment-prefix                | lua=--             | {"lua": "--"}    | NotebookHTTPPersonality.comment_prefix
 allow-notebook-download       | true               | true             | NotebookHTTPPersonality.allow_notebook_download

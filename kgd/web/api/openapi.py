@@ -33,6 +33,11 @@ _PATTERNS = {name: {"pattern": f"^{models.KERNEL_ID}$"} for name in ("kernel_id"
 # Bodies of requests, and the fields that are required; a body without any may be missing.
 BODIES: dict[tuple[str, str], tuple[Any, tuple[str, ...]]] = {
     ("POST", "/api/kernels"): (models.StartKernel, ()),
+    ("POST", "/api/kernels/<kernel_id>/execute"): (models.ExecuteCode, ("code",)),
+    ("POST", "/api/kernels/<kernel_id>/executions/<execution_id>/input"): (
+        models.InputValue,
+        ("value",),
+    ),
     ("POST", "/api/sessions"): (models.SessionBody, ("path", "type")),
     ("PATCH", "/api/sessions/<session_id>"): (models.SessionBody, ()),
 }
@@ -50,6 +55,14 @@ QUERIES: dict[tuple[str, str], dict[str, Any]] = {
         "session_id": {
             "type": "string",
             "description": "A client that comes back under this name gets what it has missed",
+        }
+    },
+    ("GET", "/api/kernels/<kernel_id>/executions/<execution_id>"): {
+        "wait": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 60,
+            "description": "Seconds to wait for the end of the execution",
         }
     },
 }
@@ -72,6 +85,17 @@ RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
     ("POST", "/api/kernels/<kernel_id>/interrupt"): (HTTPStatus.NO_CONTENT, None),
     ("POST", "/api/kernels/<kernel_id>/restart"): (_OK, models.Kernel),
     ("GET", "/api/kernels/<kernel_id>/channels"): (HTTPStatus.SWITCHING_PROTOCOLS, None),
+    ("POST", "/api/kernels/<kernel_id>/execute"): (_OK, models.Execution),
+    ("GET", "/api/kernels/<kernel_id>/executions"): (_OK, list[models.ExecutionSummary]),
+    ("GET", "/api/kernels/<kernel_id>/executions/<execution_id>"): (_OK, models.Execution),
+    ("DELETE", "/api/kernels/<kernel_id>/executions/<execution_id>"): (
+        HTTPStatus.NO_CONTENT,
+        None,
+    ),
+    ("POST", "/api/kernels/<kernel_id>/executions/<execution_id>/input"): (
+        HTTPStatus.NO_CONTENT,
+        None,
+    ),
     ("GET", "/api/kernelspecs"): (_OK, models.KernelSpecs),
     ("GET", "/api/kernelspecs/<spec_name>"): (_OK, models.KernelSpec),
     ("GET", "/api/sessions"): (_OK, list[models.Session]),
@@ -108,6 +132,16 @@ RAISES: dict[tuple[str, str], tuple[type[Exception], ...]] = {
         errors.ResourceForbidden,
         errors.UpgradeRequired,
     ),
+    ("POST", "/api/kernels/<kernel_id>/execute"): (
+        errors.ExecutionConflict,
+        errors.NotAcceptable,
+        errors.Unavailable,
+    ),
+    ("GET", "/api/kernels/<kernel_id>/executions/<execution_id>"): (errors.NotAcceptable,),
+    ("DELETE", "/api/kernels/<kernel_id>/executions/<execution_id>"): (errors.ExecutionConflict,),
+    ("POST", "/api/kernels/<kernel_id>/executions/<execution_id>/input"): (
+        errors.ExecutionConflict,
+    ),
     ("GET", "/kernelspecs/<spec_name>/<path:file>"): (errors.ResourceForbidden,),
     ("GET", "/api/sessions"): (errors.ListingForbidden,),
     ("POST", "/api/sessions"): (*_STARTS_KERNEL, errors.SessionKernelUnavailable),
@@ -117,6 +151,7 @@ _RAISED_FOR: dict[str, type[Exception]] = {
     "kernel_id": errors.NoSuchKernel,
     "session_id": errors.NoSuchSession,
     "spec_name": errors.NoSuchKernelSpec,
+    "execution_id": errors.NoSuchExecution,
 }
 _HEADERS: dict[HTTPStatus, tuple[str, ...]] = {
     HTTPStatus.CREATED: ("Location",),
@@ -167,7 +202,8 @@ def _swagger(schema: dict[str, Any]) -> dict[str, Any]:
     if "properties" in kept:
         kept["properties"] = {key: _swagger(each) for key, each in kept["properties"].items()}
     for key in ("items", "additionalProperties"):
-        if key in kept:
+        # Whether other properties are allowed is no schema.
+        if isinstance(kept.get(key), dict):
             kept[key] = _swagger(kept[key])
     return kept
 
@@ -225,7 +261,7 @@ def _parameters(method: str, rule: str) -> list[dict[str, Any]]:
         kind, fields = BODIES[method, rule]
         schema = schema_of(kind)
         for name in fields:
-            del schema["properties"][name]["x-nullable"]
+            schema["properties"][name].pop("x-nullable", None)
         if fields:
             schema["required"] = list(fields)
         required = (method, rule) not in _MAY_BE_MISSING

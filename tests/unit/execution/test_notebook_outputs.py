@@ -157,8 +157,8 @@ class NotebookOutputsTests(SynchronousTestCase):
             total += len(text)
             self.printed(text)
         self.display("y" * 1000)
-        text, display = self.outputs.shown()
-        shown = text["text"]
+        stream, display = self.outputs.shown()
+        shown = stream["text"]
         self.assertTrue(shown.startswith("line 0\n"))
         self.assertTrue(shown.endswith("line 9999\n"))
         missing = int(shown.partition("[kgd: ")[2].split()[0])

@@ -74,7 +74,7 @@ def paths_of(rules: Sequence[str]) -> list[str]:
     """
     :return: A path for each rule.
     """
-    filled = (re.sub(r"<(kernel_id|session_id)>", ID, rule) for rule in rules)
+    filled = (re.sub(r"<(kernel_id|session_id|execution_id)>", ID, rule) for rule in rules)
     return [re.sub(r"<spec_name>", "it", each).replace("<path:file>", "page") for each in filled]
 
 
