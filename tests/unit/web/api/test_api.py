@@ -32,6 +32,11 @@ EVERY_ROUTE = [
     ("POST", f"/api/kernels/{UNKNOWN}/interrupt"),
     ("POST", f"/api/kernels/{UNKNOWN}/restart"),
     ("GET", f"/api/kernels/{UNKNOWN}/channels"),
+    ("POST", f"/api/kernels/{UNKNOWN}/execute"),
+    ("GET", f"/api/kernels/{UNKNOWN}/executions"),
+    ("GET", f"/api/kernels/{UNKNOWN}/executions/unknown"),
+    ("DELETE", f"/api/kernels/{UNKNOWN}/executions/unknown"),
+    ("POST", f"/api/kernels/{UNKNOWN}/executions/unknown/input"),
     ("GET", "/api/kernelspecs"),
     ("GET", "/api/kernelspecs/python3"),
     ("GET", "/kernelspecs/python3/logo-64x64.png"),
@@ -661,6 +666,7 @@ class SwaggerTests(APITestCase):
             pattern = pattern.replace(f"sessions/{UNKNOWN}", "sessions/{session_id}")
             pattern = re.sub("(?<=kernelspecs/)python3", "{spec_name}", pattern)
             pattern = pattern.replace("logo-64x64.png", "{file}")
+            pattern = pattern.replace("executions/unknown", "executions/{execution_id}")
             described.discard((method, pattern))
             self.assertIn(pattern, document["paths"])
         public = ("/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz")
