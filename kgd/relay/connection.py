@@ -221,8 +221,8 @@ _decode_session: Callable[[Buffer], _SessionHeader] = msgspec.json.Decoder(_Sess
 
 def session_of(message: KernelMessage) -> bytes:
     """
-    :return: The ``session`` in a message's header as JSON, which is the same in all messages of a
-        process.
+    :return: The ``session`` in a message's header as JSON. With most kernels it is the same in all
+        messages of a process.
     """
     try:
         return bytes(_decode_session(message.parts[0]).session)
@@ -238,7 +238,8 @@ class ProcessConnection:
     :ivar gateway_sockets: Carry the gateway's own requests.
     :ivar startup: What has to succeed before clients' requests are sent: first the probe, then the
         seed; ``None`` after that.
-    :ivar kernel_session: The ``session`` of the process as JSON, once it has replied.
+    :ivar kernel_session: The ``session`` of the process as JSON, once it has replied; ``None``
+        also if it has none.
     :ivar ready: Whether clients' requests are sent.
     :param iopub_received: Called with this connection and the frames of each message on iopub.
     :param reply_received: Called with this connection, the channel and the frames of each message
