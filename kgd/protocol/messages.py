@@ -31,6 +31,8 @@ USERNAME = "kgd"
 _JOIN_LIMIT = 32 * 1024
 # How many parts a client's message may have, nearly all of them buffers: each takes some time.
 MAX_PARTS = 10_000
+# Up to how many characters ids that are arrays or objects are compared by what they hold.
+_MAX_COMPARED = 16 * 1024
 
 Buffer = bytes | memoryview
 # The head and the payload of a WebSocket frame. To join them would copy large messages once more.
@@ -158,6 +160,8 @@ def _any_id(raw: msgspec.Raw) -> MsgId:
     with contextlib.suppress(*JSON_ERRORS):
         return _decode_scalar(raw)
     text = bytes(raw).decode("utf-8", "replace")
+    if len(text) > _MAX_COMPARED:
+        return OddId(text)
     # Whoever repeats it may write its JSON in another way.
     with contextlib.suppress(ValueError, RecursionError):
         text = json.dumps(json.loads(text), sort_keys=True, allow_nan=False)
