@@ -1057,7 +1057,7 @@ class StartTests(NotebookTestCase):
                 ((), "name it with --seed-uri"),
                 (("--seed-uri=none.ipynb",), "no endpoints were discovered in none"),
                 (("--seed-uri=nameless.ipynb",), "--force-kernel-name"),
-                (("--seed-uri=broken.ipynb",), "broken is not a notebook"),
+                (("--seed-uri=broken.ipynb",), "broken.ipynb is not a notebook"),
                 (("--seed-uri=twice.ipynb",), "cell 2: the path /:a/:a has several"),
                 (
                     ("--seed-uri=failing.ipynb", "--prespawn-count=2"),
