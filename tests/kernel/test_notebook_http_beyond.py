@@ -107,13 +107,17 @@ class EndTests(NotebookTestCase):
         self.assertEqual((await self.get("/exit")).code, 500)
         self.assertEqual((await self.get("/pid")).body.split()[0], pid)
 
+        callers: list[dict[str, str]] = [{}, {"X-Caller": "a"}, {"X-Caller": "b"}]
+
         async def kills() -> set[bytes]:
             # Sent at once, when the gateway may not have noticed anything yet.
             os.kill(int(pid), signal.SIGKILL)
             return await several()
 
         async def several() -> set[bytes]:
-            responses = await gatherResults([self.asking("/pid") for _ in range(3)])
+            responses = await gatherResults(
+                [self.asking("/pid", headers=caller) for caller in callers]
+            )
             self.assertEqual({response.code for response in responses}, {200})
             return {response.body.split()[0] for response in responses}
 

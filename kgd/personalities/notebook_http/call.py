@@ -221,8 +221,8 @@ class Call:
 
     async def _run_code(self, worker: Worker, handler: Handler, text: str) -> Sequence[Outputs]:
         """
-        Run the code. If the kernel ends before it has begun, another one gets the request; if that
-        ends, too, it is enough: the request may be what ends them.
+        Run the code. If the kernel ends before it has begun, another one gets the request, if there
+        is one. If that ends, too, it is enough: the request may be what ends them.
 
         :return: As :py:meth:`_run_on`.
         :raises errors.GatewayError: when the code did not finish.
@@ -230,10 +230,13 @@ class Call:
         cells = self._codes(handler, text)
         try:
             return await self._run_on(worker, cells, handler)
-        except errors.KernelLost:
+        except errors.KernelLost as lost:
             if not self._may_run_again():
                 raise
-        worker = await self._acquire_worker(len(text), again=True)
+            try:
+                worker = await self._acquire_worker(len(text), again=True)
+            except errors.Unavailable:
+                raise lost from None
         return await self._run_on(worker, cells, handler)
 
     def _may_run_again(self) -> bool:

@@ -134,11 +134,11 @@ class Worker:
         self._kernel = self._executor = None
         self._on_lost(self)
         if not self._is_busy:
-            self._replace_ended_kernel(kernel.reason)
+            self._ended_unused(kernel.reason)
 
-    def _replace_ended_kernel(self, reason: str) -> None:
+    def _ended_unused(self, reason: str) -> None:
         """
-        Start another kernel in place of one that has ended by itself.
+        Start another kernel in place of one that has ended while it served nothing.
 
         :param reason: Why it has ended.
         """
@@ -149,13 +149,11 @@ class Worker:
                 "{reason}; trying again in {pause:g} s", reason=self.reason, pause=pause
             )
             self._on_lost(self)
-        self._replace_kernel(pause)
+        self._start_later(pause)
 
-    def _replace_kernel(self, pause: float = 0.0) -> None:
+    def _replace_kernel(self) -> None:
         """
         Stop the kernel, and start another one.
-
-        :param pause: Seconds to wait before that.
         """
         kernel, self._kernel = self._kernel, None
         executor, self._executor = self._executor, None
@@ -163,9 +161,9 @@ class Worker:
             executor.detach()
         stopping = self._stop_kernel(kernel) if kernel is not None else succeed(None)
         if self._kernels.has_room():
-            self._start_later(pause)
+            self._start_later(0.0)
         else:
-            stopping.addCallback(lambda _: self._start_later(pause))
+            stopping.addCallback(lambda _: self._start_later(0.0))
 
     def _stop_kernel(self, kernel: IKernel) -> Deferred[None]:
         return self._kernels.stop(kernel.kernel_id).addErrback(_ignore_missing_kernel)
@@ -278,12 +276,11 @@ class Worker:
         self._is_busy = False
         if run is not None and run.has_begun:
             self._early_ends.reset()
-        lost = run.loss_reason if run is not None else ""
         if self._closed:
             self._drop_kernel()
-        elif lost or not self.is_usable:
-            self._replace_ended_kernel(lost or "its process has ended")
-        elif run is not None and (self._options.reset or run.ends_kernel):
+        elif not self.is_usable or (
+            run is not None and (self._options.reset or run.ends_kernel or run.loss_reason)
+        ):
             self._replace_kernel()
         else:
             if run is not None:
