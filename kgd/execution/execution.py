@@ -55,11 +55,26 @@ class Reply(msgspec.Struct):
     What a reply or an ``error`` message says of how a request ended.
 
     :ivar status: ``ok``, ``error`` or ``aborted``.
+    :ivar payload: What the code asks of its client: a list of objects, if the kernel does it right.
     """
 
     status: str = "error"
     ename: str = "Error"
     evalue: str = ""
+    payload: Any = None
+
+    @property
+    def ends_kernel(self) -> bool:
+        """
+        Whether the kernel announces that it ends now, as after ``quit()``. It may still run for a
+        moment.
+        """
+        return isinstance(self.payload, list) and any(
+            isinstance(entry, dict)
+            and entry.get("source") == "ask_exit"
+            and not entry.get("keepkernel")
+            for entry in self.payload
+        )
 
 
 _REPLY = msgspec.json.Decoder(Reply)
@@ -83,12 +98,13 @@ class Execution:
     :ivar request: As it was sent.
     :ivar reply: What the kernel replied, or ``None`` as long as it did not.
     :ivar is_idle: Whether the kernel has published that it is done with the request.
+    :ivar has_begun: Whether the kernel is known to have begun to run it.
     :ivar error: The error that was published or replied first, if any.
     :ivar changed: Called after each message that belongs to the request.
     :param output: Takes what the request prints and displays; by default it is dropped.
     """
 
-    __slots__ = ("_output", "changed", "error", "is_idle", "reply", "request")
+    __slots__ = ("_output", "changed", "error", "has_begun", "is_idle", "reply", "request")
 
     def __init__(
         self,
@@ -100,6 +116,7 @@ class Execution:
         self.changed = changed
         self.reply: Reply | None = None
         self.is_idle = False
+        self.has_begun = False
         self.error: Failed | None = None
         self._output = output
 
@@ -133,13 +150,21 @@ class Execution:
         if message.channel != "iopub":
             if msg_type != INPUT_REQUEST:
                 self.reply = self._report(message)
+                if self.reply.status != "aborted" and self.reply.ename not in KERNEL_GONE_ENAMES:
+                    self.has_begun = True
         elif msg_type == "status":
-            if read_execution_state(message.parts[3]) == "idle":
+            state = read_execution_state(message.parts[3])
+            if state == "idle":
                 self.is_idle = True
+            elif state == "busy":
+                self.has_begun = True
         elif msg_type == "error":
+            # The gateway publishes one, too, in place of a kernel that is gone.
             self._report(message)
-        elif self._output is not None:
-            self._output.received(message)
+        else:
+            self.has_begun = True
+            if self._output is not None:
+                self._output.received(message)
 
     def _report(self, message: KernelMessage) -> Reply:
         unreadable = Reply(evalue="what the kernel replied cannot be read")

@@ -23,7 +23,8 @@ class SeedRun:
 
     :param sources: The code of the cells.
     :param succeeded: Called when all are done.
-    :param failed: Called with the index and the error of a cell that fails; no other runs then.
+    :param failed: Called with the index and the error of a cell that fails or ends the kernel; no
+        other runs then.
     """
 
     def __init__(
@@ -79,6 +80,9 @@ class SeedRun:
             assert error is not None
             self.cancel()
             self._failed(self._index, f"{error.ename}: {error.evalue}")
+        elif execution.reply is not None and execution.reply.ends_kernel:
+            self.cancel()
+            self._failed(self._index, "it ends the kernel; remove its quit() or exit()")
         elif execution.is_done:
             self._run_next()
 
