@@ -17,7 +17,13 @@ import msgspec
 from kgd.errors import JSON_ERRORS
 from kgd.protocol.json import read_lenient_json
 from kgd.protocol.message_types import INPUT_REQUEST
-from kgd.protocol.messages import Buffer, ClientMessage, KernelMessage, read_execution_state
+from kgd.protocol.messages import (
+    Buffer,
+    ClientMessage,
+    KernelMessage,
+    MsgId,
+    read_execution_state,
+)
 from kgd.protocol.outputs import Failed
 
 #: The names of errors in replies that the gateway gives in place of a process that has ended.
@@ -98,7 +104,7 @@ class Execution:
         self._output = output
 
     @property
-    def msg_id(self) -> str:
+    def msg_id(self) -> MsgId:
         """
         The id of the request.
         """
@@ -162,7 +168,7 @@ class ExecutionTracker:
 
     def __init__(self, send: Callable[[ClientMessage], None]) -> None:
         self._send = send
-        self._running: dict[str, Execution] = {}
+        self._running: dict[MsgId, Execution] = {}
 
     def start(self, execution: Execution) -> None:
         """

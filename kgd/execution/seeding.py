@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from kgd.execution.execution import Execution, ExecutionTracker
-from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_execute_request
+from kgd.protocol.messages import (
+    USERNAME,
+    ClientMessage,
+    KernelMessage,
+    MsgId,
+    make_execute_request,
+)
 
 
 class SeedRun:
@@ -36,7 +42,7 @@ class SeedRun:
         self._failed = failed
         self._tracker = ExecutionTracker(send)
         self._index = -1
-        self._msg_ids: set[str] = set()
+        self._msg_ids: set[MsgId] = set()
 
     def start(self) -> None:
         """

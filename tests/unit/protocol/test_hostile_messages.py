@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.errors import MalformedMessage
 from kgd.protocol import websocket_legacy as legacy
 from kgd.protocol import websocket_v1 as v1
+from kgd.protocol.mending import MAX_MENDED, replace_nan
 from kgd.protocol.messages import MAX_PARTS
 from kgd.protocol.websocket import LEGACY, V1, Framing
 
@@ -65,12 +66,12 @@ def texts() -> Iterator[tuple[str, bytes]]:
         ("many keys", b"{" + numbered() + b"}"),
         ("a key again and again", b"{" + repeated(b'"a":1,') + b'"a":1}'),
         ("many strings", b'{"a": [' + repeated(b'"",') + b"1]}"),
-        ("many words", b'{"a": [' + repeated(b"NaN,", legacy.MAX_NAN_REPLACED // 2) + b"1]}"),
+        ("many words", b'{"a": [' + repeated(b"NaN,", MAX_MENDED // 2) + b"1]}"),
         ("too many words", b'{"a": [' + repeated(b"-Infinity,") + b"1]}"),
-        ("words in lists", repeated(b"[NaN,", legacy.MAX_NAN_REPLACED // 2)),
-        ("words between strings", repeated(b'NaN"a"', legacy.MAX_NAN_REPLACED // 2)),
+        ("words in lists", repeated(b"[NaN,", MAX_MENDED // 2)),
+        ("words between strings", repeated(b'NaN"a"', MAX_MENDED // 2)),
         ("an end that is missing", b'NaN "' + repeated(b'\\"')),
-        ("strings and a word", b'{"a": NaN, ' + repeated(b'"y",', legacy.MAX_NAN_REPLACED // 2)),
+        ("strings and a word", b'{"a": NaN, ' + repeated(b'"y",', MAX_MENDED // 2)),
         ("halves of pairs", b'{"a": "' + repeated(b"\\ud800") + b'"}'),
         ("wrong UTF-8", b'{"a": "' + repeated(b"\xff") + b'"}'),
         ("NUL", repeated(b"\0")),
@@ -150,7 +151,7 @@ class HostileTests(SynchronousTestCase):
                 text = json.dumps(value, ensure_ascii=ensure_ascii).encode()
             except UnicodeEncodeError:
                 continue
-            mended = bytes(legacy.replace_nan(text))
+            mended = bytes(replace_nan(text))
             self.assertEqual(
                 json.loads(mended, parse_constant=self.fail),
                 json.loads(text, parse_constant=lambda _: None),

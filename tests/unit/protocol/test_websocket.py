@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.errors import MalformedMessage
 from kgd.protocol import websocket_legacy as legacy
 from kgd.protocol import websocket_v1 as v1
+from kgd.protocol.mending import MAX_MENDED
 from kgd.protocol.messages import ClientMessage, Frame, KernelMessage, read_header
 from kgd.protocol.websocket import LEGACY, V1, choose_framing
 
@@ -267,7 +268,7 @@ class LegacyDecodeTests(SynchronousTestCase):
         request = self.decode(content={"x": float("nan"), "y": "NaN"})
         self.assertEqual(json.loads(bytes(request.parts[3])), {"x": None, "y": "NaN"})
         # In long messages finding them would take too long.
-        long = "x" * legacy.MAX_NAN_REPLACED
+        long = "x" * MAX_MENDED
         self.assertEqual(len(self.decode(content={"x": 1, "y": long}).parts), 4)
         with self.assertRaises(MalformedMessage) as caught:
             self.decode(content={"x": float("nan"), "y": long})
