@@ -278,9 +278,7 @@ class ProcessConnection:
         """
         :return: Sockets for one client, under an identity of their own.
         """
-        return ClientSockets(
-            self._factory, self._connection, self._signer, self.shells, received
-        )
+        return ClientSockets(self._factory, self._connection, self._signer, self.shells, received)
 
     def is_from_this_process(self, message: KernelMessage) -> bool:
         """

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import MalformedMessage
-from kgd.protocol import websocket_legacy as legacy
 from kgd.protocol import websocket_v1 as v1
 from kgd.protocol.mending import MAX_MENDED, replace_nan
 from kgd.protocol.messages import MAX_PARTS

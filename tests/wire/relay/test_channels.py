@@ -21,6 +21,7 @@ from kgd.protocol.connection_file import CHANNELS, ConnectionInfo
 from kgd.protocol.messages import (
     DELIMITER,
     ClientMessage,
+    MsgId,
     Signer,
     new_header,
     read_header,
@@ -186,7 +187,7 @@ class ChannelsContractTests(ChannelsContract, TestCase):
         self.kernel.quiet = True
         await until(lambda: self.observer.ready, "the kernel is ready")
 
-    def received(self, channels: IKernelChannels) -> Sequence[str]:
+    def received(self, channels: IKernelChannels) -> Sequence[MsgId]:
         return self.kernel.executions
 
 
@@ -225,7 +226,7 @@ class ChannelsTests(TestCase):
 
     def request(
         self, attachment: IAttachment, channel: str = "shell", msg_type: str = "execute_request"
-    ) -> str:
+    ) -> MsgId:
         """
         Send a request, and return its id.
         """
@@ -346,7 +347,9 @@ class ChannelsTests(TestCase):
         attachment = self.channels.attach("s", client)
         msg_id = self.request(attachment)
         await until(lambda: msg_id in kernel.identities, "the request arrives")
-        kernel.answer("stdin", kernel.identities[msg_id], "input_request", b"{}", {"prompt": "?"})
+        kernel.answer(
+            "stdin", kernel.identities[str(msg_id)], "input_request", b"{}", {"prompt": "?"}
+        )
         await until(lambda: "input_request" in client.types("stdin"), "the prompt arrives")
         self.request(attachment, "stdin", "input_reply")
         await until(lambda: ("stdin", "input_reply") in kernel.requests, "the answer arrives")
