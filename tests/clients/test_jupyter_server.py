@@ -17,6 +17,7 @@ from tests.clients.programs import PYTHON, TOKEN
 from tests.clients.upstream import HEADERS, Upstream, UpstreamTestCase
 from tests.support.gateway import Channels, GatewayProcess, alive, children_of, http, stdout, until
 
+
 class ForgetfulGateway(Resource):
     """
     Passes everything on but the list of kernels, which is always empty.

@@ -8,14 +8,16 @@ from tests.clients.programs import PYTHON, TOKEN, NodeTestCase
 from tests.clients.upstream import UPSTREAM_TOKEN, UpstreamTestCase
 from tests.support.notebooks import python_notebook
 
+# Each line takes the place of the last. They are fewer than a kernel can lose.
+CLEARING = """\
+from IPython.display import clear_output
+for number in range(300): clear_output(wait=True); print(number)
+'the end'"""
 CELLS = (
     "x = 6\nprint('hello')\nx * 7",
     "from IPython.display import HTML\nHTML('<b>bold</b>')",
     "print(input('? ') + '!')",
-    # Each line takes the place of the last. They are fewer than a kernel can lose.
-    "from IPython.display import clear_output\n"
-    "for number in range(300): clear_output(wait=True); print(number)\n"
-    "'the end'",
+    CLEARING,
     "print('go', flush=True)\nwhile True: pass",
     "x",
     "import os; os._exit(1)",
