@@ -126,6 +126,10 @@ async function main() {
       () => !window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel
     );
     assert.deepStrictEqual(complaints, []);
+  } catch (error) {
+    // What there is to see.
+    const text = await page.evaluate(() => document.body.innerText).catch(String);
+    throw new Error(`${error.stack}\n${text}`);
   } finally {
     await browser.close();
   }
