@@ -57,6 +57,10 @@ function command(name) {
 }
 
 async function run(index) {
+  // What follows a cell that fails is not run, if it comes before that cell's end.
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll('.jp-InputPrompt')].every(each => each.textContent !== '[*]:')
+  );
   await page.evaluate(
     index => (window.jupyterapp.shell.currentWidget.content.activeCellIndex = index),
     index
