@@ -31,6 +31,8 @@ USERNAME = "kgd"
 _JOIN_LIMIT = 32 * 1024
 # How many parts a client's message may have, nearly all of them buffers: each takes some time.
 MAX_PARTS = 10_000
+# Up to how many characters ids that are arrays or objects are compared by what they hold.
+_MAX_COMPARED = 16 * 1024
 
 Buffer = bytes | memoryview
 # The head and the payload of a WebSocket frame. To join them would copy large messages once more.
@@ -46,8 +48,10 @@ class OddId(str):
     __slots__ = ()
 
 
+#: JSON that is neither an array nor an object.
+Scalar = str | int | float | bool | None
 #: What a ``msg_id`` can be. All of these can be keys, and two ids that are the same JSON are equal.
-MsgId = str | int | float | bool | None
+MsgId = Scalar
 
 
 class Header(msgspec.Struct):
@@ -55,13 +59,13 @@ class Header(msgspec.Struct):
     The fields of a header that the gateway reads; the others are passed on unread. Only the type
     has to be what the protocol says.
 
-    :ivar date: As JSON, like the fields after it; empty when there is none.
-    :ivar subshell_id: Which of the kernel's shells a request is for.
+    :ivar version: As JSON, empty when there is none.
+    :ivar subshell_id: Which of the kernel's shells a request is for, as JSON.
     """
 
     msg_type: str
     msg_id: MsgId = ""
-    date: msgspec.Raw = msgspec.Raw()
+    date: Scalar = None
     version: msgspec.Raw = msgspec.Raw()
     subshell_id: msgspec.Raw = msgspec.Raw()
 
@@ -75,6 +79,7 @@ class MendedHeader(Header):
 NO_PARENT = Header(msg_type="")
 
 _decode_header: Callable[[Buffer], Header] = msgspec.json.Decoder(Header).decode
+_encode = msgspec.json.encode
 
 
 class _AnyHeader(msgspec.Struct):
@@ -87,7 +92,7 @@ class _AnyHeader(msgspec.Struct):
 
 _decode_any_header: Callable[[Buffer], _AnyHeader] = msgspec.json.Decoder(_AnyHeader).decode
 _decode_text: Callable[[Buffer], str] = msgspec.json.Decoder(str).decode
-_decode_id: Callable[[Buffer], MsgId] = msgspec.json.Decoder(MsgId).decode
+_decode_scalar: Callable[[Buffer], Scalar] = msgspec.json.Decoder(Scalar).decode
 
 
 def read_header(raw: Buffer) -> Header:
@@ -145,13 +150,18 @@ def _read_odd_header(raw: Buffer) -> Header | None:
     # The kernel would read another type than we do.
     if "\ufffd" in msg_type:
         msg_type = ""
-    return kind(msg_type, _any_id(fields.msg_id), fields.date, fields.version, fields.subshell_id)
+    date: Scalar = None
+    with contextlib.suppress(*JSON_ERRORS):
+        date = _decode_scalar(fields.date)
+    return kind(msg_type, _any_id(fields.msg_id), date, fields.version, fields.subshell_id)
 
 
 def _any_id(raw: msgspec.Raw) -> MsgId:
     with contextlib.suppress(*JSON_ERRORS):
-        return _decode_id(raw)
+        return _decode_scalar(raw)
     text = bytes(raw).decode("utf-8", "replace")
+    if len(text) > _MAX_COMPARED:
+        return OddId(text)
     # Whoever repeats it may write its JSON in another way.
     with contextlib.suppress(ValueError, RecursionError):
         text = json.dumps(json.loads(text), sort_keys=True, allow_nan=False)
@@ -162,7 +172,7 @@ def id_as_json(msg_id: MsgId) -> bytes:
     """
     :return: The JSON of an id, of the type as which it came.
     """
-    return msg_id.encode() if isinstance(msg_id, OddId) else msgspec.json.encode(msg_id)
+    return msg_id.encode() if type(msg_id) is OddId else _encode(msg_id)
 
 
 class _Status(msgspec.Struct):

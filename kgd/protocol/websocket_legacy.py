@@ -27,6 +27,7 @@ from kgd.protocol.messages import (
     Header,
     KernelMessage,
     MendedHeader,
+    Scalar,
     id_as_json,
     read_header,
 )
@@ -59,15 +60,16 @@ def encode(message: KernelMessage) -> Frame:
     :return: A WebSocket frame.
     """
     header, parent, metadata, content = message.parts
-    if isinstance(message.header, MendedHeader):
+    msg_id = message.header.msg_id
+    if type(message.header) is MendedHeader:
         header = mended(header)
-    if isinstance(message.parent, MendedHeader):
+    if type(message.parent) is MendedHeader:
         parent = mended(parent)
     fields = [
         b'{"header": ',
-        _with_time_zone(header, bytes(message.header.date)),
+        _with_time_zone(header, message.header.date),
         b', "msg_id": ',
-        id_as_json(message.header.msg_id),
+        _quote(msg_id) if type(msg_id) is str else id_as_json(msg_id),
         b', "msg_type": ',
         _quote(message.header.msg_type),
         b', "parent_header": ',
@@ -110,17 +112,16 @@ def _binary(text: bytes, buffers: Sequence[Buffer]) -> Frame:
     return frame_head(BINARY, length), b"".join((table, text, *buffers))
 
 
-def _with_time_zone(header: bytes, date: bytes) -> bytes:
+def _with_time_zone(header: bytes, date: Scalar) -> bytes:
     """
     Add a time zone to a date without one, which JavaScript would take for local time.
-
-    :param date: As JSON.
     """
-    if date[-2:] == b'Z"' or len(date) < 21 or date[:1] != b'"' or date[11:12] != b"T":
+    if type(date) is not str or date.endswith("Z") or len(date) < 19 or date[10:11] != "T":
         return header
-    if b"+" in date[20:] or b"-" in date[20:]:
+    if "+" in date[19:] or "-" in date[19:]:
         return header
-    return header.replace(date, date[:-1] + b'Z"', 1)
+    naive = _quote(date)
+    return header.replace(naive, naive[:-1] + b'Z"', 1)
 
 
 def decode(payload: bytes, is_binary: bool) -> ClientMessage:

@@ -165,7 +165,7 @@ class KernelChannels:
                 process.missing_idle.replied(message)
                 attachment.deliver_reply(message)
 
-        attachment.connect(process.open_sockets(received))
+        attachment.connect(process.open_sockets(received, attachment.requests_taken))
 
     def disconnect(self, ename: str, evalue: str) -> None:
         process, self._process = self._process, None
@@ -303,7 +303,10 @@ class KernelChannels:
             return
         process.missing_idle.replied(message)
         if process.startup is not None:
-            process.kernel_session = session_of(message)
+            session = session_of(message)
+            # Some kernels, like R's, repeat the session of each request, which tells nothing.
+            is_own = session != msgspec.json.encode(self._gateway_session)
+            process.kernel_session = session if is_own else None
             process.startup.received(message)
 
     # --- requests of the gateway's own ---

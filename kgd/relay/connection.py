@@ -30,7 +30,7 @@ from kgd.protocol.messages import (
     read_parent,
     wire_frames,
 )
-from kgd.relay.limits import RELAY_LIMITS, RelayLimits
+from kgd.relay.limits import MESSAGE_OVERHEAD, RELAY_LIMITS, RelayLimits
 from kgd.relay.missing_idle import MissingIdle
 from kgd.relay.sockets import KernelSocket, SocketFactory
 
@@ -125,6 +125,7 @@ class ClientSockets:
 
     :param shells: Is told of each request on control.
     :param received: Called with the channel and the frames of each message that arrives.
+    :param requests_taken: Called when the kernel has taken some of what had to wait.
     """
 
     def __init__(
@@ -134,12 +135,14 @@ class ClientSockets:
         signer: Signer,
         shells: Shells,
         received: Callable[[str, Sequence[Buffer]], None],
+        requests_taken: Callable[[], None] = lambda: None,
     ) -> None:
         self._factory = sockets
         self._connection = connection
         self._signer = signer
         self._shells = shells
         self._received = received
+        self._requests_taken = requests_taken
         # Random, because a ROUTER ignores a second peer under an identity that it knows.
         self._identity = os.urandom(16).hex().encode()
         self._sockets: dict[str, KernelSocket] = {}
@@ -175,6 +178,7 @@ class ClientSockets:
                 self._identity,
                 partial(self._received, channel),
                 self._connected,
+                self._requests_taken,
                 self._connection.curve,
             )
         return socket
@@ -185,14 +189,17 @@ class ClientSockets:
             self._stdin_is_connected = True
             while self._waiting:
                 self._send(self._waiting.popleft())
+            self._requests_taken()
 
     @property
     def backlog(self) -> int:
         """
         How many bytes wait for the kernel to take them.
         """
-        waiting = sum(request.size for request in self._waiting) if self._waiting else 0
-        return waiting + sum(socket.backlog for socket in self._sockets.values())
+        waiting = sum(socket.backlog for socket in self._sockets.values())
+        if self._waiting:
+            waiting += sum(request.size + MESSAGE_OVERHEAD for request in self._waiting)
+        return waiting
 
     def drain(self) -> None:
         """
@@ -208,6 +215,11 @@ class ClientSockets:
         :param linger: Whether to finish sending first.
         """
         self._closed = True
+        if linger:
+            # Nobody is there whom the kernel could ask for input.
+            for request in self._waiting:
+                self._send(request)
+        self._waiting.clear()
         for socket in self._sockets.values():
             socket.close(linger=linger)
 
@@ -221,8 +233,8 @@ _decode_session: Callable[[Buffer], _SessionHeader] = msgspec.json.Decoder(_Sess
 
 def session_of(message: KernelMessage) -> bytes:
     """
-    :return: The ``session`` in a message's header as JSON, which is the same in all messages of a
-        process.
+    :return: The ``session`` in a message's header as JSON. With most kernels it is the same in all
+        messages of a process.
     """
     try:
         return bytes(_decode_session(message.parts[0]).session)
@@ -238,7 +250,8 @@ class ProcessConnection:
     :ivar gateway_sockets: Carry the gateway's own requests.
     :ivar startup: What has to succeed before clients' requests are sent: first the probe, then the
         seed; ``None`` after that.
-    :ivar kernel_session: The ``session`` of the process as JSON, once it has replied.
+    :ivar kernel_session: The ``session`` of the process as JSON, once it has replied; ``None``
+        also if it has none.
     :ivar ready: Whether clients' requests are sent.
     :param iopub_received: Called with this connection and the frames of each message on iopub.
     :param reply_received: Called with this connection, the channel and the frames of each message
@@ -274,11 +287,17 @@ class ProcessConnection:
         self.kernel_session: bytes | None = None
         self.ready = False
 
-    def open_sockets(self, received: Callable[[str, Sequence[Buffer]], None]) -> ClientSockets:
+    def open_sockets(
+        self,
+        received: Callable[[str, Sequence[Buffer]], None],
+        requests_taken: Callable[[], None] = lambda: None,
+    ) -> ClientSockets:
         """
         :return: Sockets for one client, under an identity of their own.
         """
-        return ClientSockets(self._factory, self._connection, self._signer, self.shells, received)
+        return ClientSockets(
+            self._factory, self._connection, self._signer, self.shells, received, requests_taken
+        )
 
     def is_from_this_process(self, message: KernelMessage) -> bool:
         """

@@ -41,6 +41,13 @@ def numbered(size: int = SIZE) -> bytes:
     return b",".join(b'"%d":1' % number for number in range(size // 10))
 
 
+def halves() -> bytes:
+    """
+    As many unpaired surrogates as are replaced.
+    """
+    return b"\\ud800" * (MAX_MENDED // 8)
+
+
 def v1_frame(count: int) -> bytes:
     """
     A frame with so many parts, most of them of one byte.
@@ -79,6 +86,15 @@ def texts() -> Iterator[tuple[str, bytes]]:
     for name, header in (
         ("a header with many keys", b'{"msg_type": "x", ' + numbered() + b"}"),
         ("a long msg_id", b'{"msg_type": "x", "msg_id": "' + repeated(b"\\u00e9") + b'"}'),
+        ("halves of pairs in a header", b'{"msg_type": "x", "a": "%b"}' % halves()),
+        ("too many halves", b'{"msg_type": "x", "a": "' + repeated(b"\\ud800") + b'"}'),
+        ("escaped backslashes", b'{"msg_type": "x", "a": "%b"}' % (halves() + b"\\\\" * 1000)),
+        ("words in an id", b'{"msg_type": "x", "msg_id": [%b1]}' % (b"NaN," * 100_000)),
+        ("a list as an id", b'{"msg_type": "x", "msg_id": [' + repeated(b"7,", SIZE // 2) + b"1]}"),
+        ("keys as an id", b'{"msg_type": "x", "msg_id": {' + numbered() + b"}}"),
+        ("a deep id", b'{"msg_type": "x", "msg_id": ' + b"[" * 900 + b"]" * 900 + b"}"),
+        ("a number as an id", b'{"msg_type": "x", "msg_id": ' + repeated(b"7") + b"}"),
+        ("an unknown type", b'{"msg_type": [' + repeated(b"7,") + b"1]}"),
         ("a long version", b'{"msg_type": "x", "version": ' + repeated(b"7") + b"}"),
         ("a word in a string of what is broken", b'{"a": "NaN"}, ' + repeated(b'"y",', 100_000)),
     ):
