@@ -5,6 +5,7 @@ Finds the kernelspecs that are installed on this machine.
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 import re
@@ -58,7 +59,7 @@ class _LogForwarder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = LogLevel.warn if record.levelno >= logging.WARNING else LogLevel.debug
-        _log.emit(level, "{text}", text=record.getMessage())
+        _log.emit(level, "{text}", text=_as_text(record.getMessage()))
 
 
 _jupyter_log = logging.getLogger(__name__)
@@ -203,8 +204,8 @@ def _read_installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, Ke
             # One broken kernel.json must not make the others unavailable.
             _log.warn(
                 "the kernelspec {name} is left out, as it cannot be used: {error}",
-                name=name,
-                error=f"{type(error).__name__}: {error}",
+                name=_as_text(name),
+                error=_as_text(f"{type(error).__name__}: {error}"),
             )
 
 
@@ -213,6 +214,8 @@ def _read_spec(manager: KernelSpecManager, name: str) -> KernelSpec:
     words = [*found.argv, *found.env, *found.env.values()]
     if not all(isinstance(word, str) and "\0" not in word for word in words):
         raise ValueError("argv and env must hold strings only")
+    # A name of a file may hold any bytes, and JSON halves of characters, but no response can.
+    json.dumps([name, found.to_dict()], ensure_ascii=False).encode("utf-8")
     return KernelSpec(
         name=name,
         argv=tuple(found.argv),
@@ -228,6 +231,20 @@ def _read_spec(manager: KernelSpecManager, name: str) -> KernelSpec:
 
 
 def _resources(directory: str) -> dict[str, str]:
-    names = _list_directory(directory)
+    names = [name for name in _list_directory(directory) if _is_unicode(name)]
     scripts = {name: name for name in names if name in _SCRIPTS}
     return scripts | {os.path.splitext(name)[0]: name for name in names if name.startswith("logo-")}
+
+
+def _as_text(text: str) -> str:
+    """
+    :param text: May hold a file's name, which need not be Unicode.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _is_unicode(name: str) -> bool:
+    """
+    Whether the name of a file is Unicode, so that a URL and JSON can hold it.
+    """
+    return not any("\ud800" <= character <= "\udfff" for character in name)

@@ -116,6 +116,21 @@ class SourcesTests(SynchronousTestCase):
                 self.assertEqual(shown["value"], each.shown, (each.option, origin))
                 self.assertIn(origin, shown["from"], each.option)
 
+    def test_drop_in(self) -> None:
+        """
+        In place of the Jupyter Kernel Gateway, connection files are where its users look for them,
+        unless the operator wants otherwise.
+        """
+        for words, environ, expected, origin in (
+            ([], {}, False, "default"),
+            (["--drop-in"], {}, True, "--drop-in"),
+            (["--drop-in", "--no-link-connection-files"], {}, False, "command line"),
+            (["--drop-in"], {"KGD_LINK_CONNECTION_FILES": "no"}, False, "the variable KGD_LINK"),
+        ):
+            found = self.effective(words, environ)["link-connection-files"]
+            self.assertEqual(found["value"], expected)
+            self.assertIn(origin, found["from"])
+
     def test_wrong(self) -> None:
         """
         A value that is not valid is refused with the option, the value, its place and the remedy.
