@@ -40,7 +40,6 @@ setup(
         "jupyter_core>=5.7",
         "klein>=24.8",
         "msgspec>=0.18.6",
-        "nbformat>=5.10",
         "prometheus_client>=0.20",
         "pyopenssl>=25.2",
         "pyzmq>=26",

@@ -17,7 +17,13 @@ import msgspec
 from kgd.errors import JSON_ERRORS
 from kgd.protocol.json import read_lenient_json
 from kgd.protocol.message_types import INPUT_REQUEST
-from kgd.protocol.messages import Buffer, ClientMessage, KernelMessage, read_execution_state
+from kgd.protocol.messages import (
+    Buffer,
+    ClientMessage,
+    KernelMessage,
+    MsgId,
+    read_execution_state,
+)
 from kgd.protocol.outputs import Failed
 
 #: The names of errors in replies that the gateway gives in place of a process that has ended.
@@ -51,6 +57,7 @@ class Reply(msgspec.Struct):
     :ivar status: ``ok``, ``error`` or ``aborted``.
     :ivar execution_count: What the kernel counts, usually a number.
     :ivar user_expressions: What became of the request's, usually an object.
+    :ivar payload: What the code asks of its client: a list of objects, if the kernel does it right.
     """
 
     status: str = "error"
@@ -59,6 +66,20 @@ class Reply(msgspec.Struct):
     traceback: Any = None
     execution_count: Any = None
     user_expressions: Any = None
+    payload: Any = None
+
+    @property
+    def ends_kernel(self) -> bool:
+        """
+        Whether the kernel announces that it ends now, as after ``quit()``. It may still run for a
+        moment.
+        """
+        return isinstance(self.payload, list) and any(
+            isinstance(entry, dict)
+            and entry.get("source") == "ask_exit"
+            and not entry.get("keepkernel")
+            for entry in self.payload
+        )
 
 
 _REPLY = msgspec.json.Decoder(Reply)
@@ -82,13 +103,23 @@ class Execution:
     :ivar request: As it was sent.
     :ivar reply: What the kernel replied, or ``None`` as long as it did not.
     :ivar is_idle: Whether the kernel has published that it is done with the request.
+    :ivar has_begun: Whether the kernel is known to have begun to run it.
     :ivar error: The error that was published or replied first, if any.
     :ivar changed: Called after each message that belongs to the request.
     :param output: Takes what the request prints and displays; by default it is dropped.
     :param input_requested: Called with each ``input_request``; by default it is ignored.
     """
 
-    __slots__ = ("_input_requested", "_output", "changed", "error", "is_idle", "reply", "request")
+    __slots__ = (
+        "_input_requested",
+        "_output",
+        "changed",
+        "error",
+        "has_begun",
+        "is_idle",
+        "reply",
+        "request",
+    )
 
     def __init__(
         self,
@@ -101,12 +132,13 @@ class Execution:
         self.changed = changed
         self.reply: Reply | None = None
         self.is_idle = False
+        self.has_begun = False
         self.error: Failed | None = None
         self._output = output
         self._input_requested = input_requested
 
     @property
-    def msg_id(self) -> str:
+    def msg_id(self) -> MsgId:
         """
         The id of the request.
         """
@@ -135,14 +167,22 @@ class Execution:
         if message.channel != "iopub":
             if msg_type != INPUT_REQUEST:
                 self.reply = self._report(message)
+                if self.reply.status != "aborted" and self.reply.ename not in KERNEL_GONE_ENAMES:
+                    self.has_begun = True
             elif self._input_requested is not None:
                 self._input_requested(message)
         elif msg_type == "status":
-            if read_execution_state(message.parts[3]) == "idle":
+            state = read_execution_state(message.parts[3])
+            if state == "idle":
                 self.is_idle = True
+            elif state == "busy":
+                self.has_begun = True
         else:
             if msg_type == "error":
+                # The gateway publishes one, too, in place of a kernel that is gone.
                 self._report(message)
+            else:
+                self.has_begun = True
             if self._output is not None:
                 self._output.received(message)
 
@@ -173,7 +213,7 @@ class ExecutionTracker:
 
     def __init__(self, send: Callable[[ClientMessage], None]) -> None:
         self._send = send
-        self._running: dict[str, Execution] = {}
+        self._running: dict[MsgId, Execution] = {}
 
     def start(self, execution: Execution) -> None:
         """

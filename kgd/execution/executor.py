@@ -134,6 +134,21 @@ class ExecutionBatch:
         return self.executions[0].status == "aborted"
 
     @property
+    def has_begun(self) -> bool:
+        """
+        Whether the kernel is known to have begun to run any of it.
+        """
+        return any(execution.has_begun for execution in self.executions)
+
+    @property
+    def ends_kernel(self) -> bool:
+        """
+        Whether the kernel has announced that it ends, as after ``quit()``.
+        """
+        replies = (execution.reply for execution in self.executions)
+        return any(reply is not None and reply.ends_kernel for reply in replies)
+
+    @property
     def loss_reason(self) -> str:
         """
         Why the kernel cannot finish it, or an empty string.

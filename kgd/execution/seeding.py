@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from kgd.execution.execution import Execution, ExecutionTracker
-from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_execute_request
+from kgd.protocol.messages import (
+    USERNAME,
+    ClientMessage,
+    KernelMessage,
+    MsgId,
+    make_execute_request,
+)
 
 
 class SeedRun:
@@ -17,7 +23,8 @@ class SeedRun:
 
     :param sources: The code of the cells.
     :param succeeded: Called when all are done.
-    :param failed: Called with the index and the error of a cell that fails; no other runs then.
+    :param failed: Called with the index and the error of a cell that fails or ends the kernel; no
+        other runs then.
     """
 
     def __init__(
@@ -36,7 +43,7 @@ class SeedRun:
         self._failed = failed
         self._tracker = ExecutionTracker(send)
         self._index = -1
-        self._msg_ids: set[str] = set()
+        self._msg_ids: set[MsgId] = set()
 
     def start(self) -> None:
         """
@@ -73,6 +80,9 @@ class SeedRun:
             assert error is not None
             self.cancel()
             self._failed(self._index, f"{error.ename}: {error.evalue}")
+        elif execution.reply is not None and execution.reply.ends_kernel:
+            self.cancel()
+            self._failed(self._index, "it ends the kernel; remove its quit() or exit()")
         elif execution.is_done:
             self._run_next()
 

@@ -82,6 +82,13 @@ def uri_for_display(uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
+def name_for_display(uri: str) -> str:
+    """
+    :return: A notebook's path, or its URI as :py:func:`uri_for_display` has it.
+    """
+    return uri_for_display(uri) if is_remote(uri) else local_path(uri)
+
+
 def _read_file(path: str, limit: int) -> bytes:
     try:
         with open(path, "rb") as file:

@@ -7,14 +7,21 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 
 from kgd.protocol.message_types import UNTRACKED
+from kgd.protocol.messages import MsgId
 
 # The states that kernels publish themselves.
 _PUBLISHED = frozenset({"starting", "idle", "busy"})
+# Subshells that are remembered to be busy. A client may make up any number of names.
+MAX_SHELLS = 100
 
 
 class Activity:
     """
     A kernel's state as clients see it, and when it was last used.
+
+    It is busy as long as one of its shells is: the main shell, a subshell, or what serves control.
+    Each works on one request after the other, so the latest ``busy`` tells what it works on; when
+    the ``idle`` of an earlier request is lost, the next request makes up for it.
 
     :ivar execution_state: ``starting``, ``idle``, ``busy``, ``restarting`` or ``dead``.
     :ivar last_activity: In seconds since the epoch, which is what clients are told.
@@ -37,6 +44,8 @@ class Activity:
         self.last_activity = wall_clock()
         self._last_used = monotonic()
         self.busy_since: float | None = None
+        # The request that each busy shell works on.
+        self._busy: dict[bytes, MsgId] = {}
 
     @property
     def last_used(self) -> float:
@@ -87,6 +96,7 @@ class Activity:
         self._is_ready = False
         self.execution_state = execution_state
         self.busy_since = None
+        self._busy.clear()
 
     def became_ready(self) -> None:
         """
@@ -97,11 +107,20 @@ class Activity:
             self._is_ready = True
             self.execution_state = "idle"
 
-    def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
+    def published(
+        self,
+        msg_type: str,
+        parent_type: str,
+        execution_state: str | None,
+        shell: bytes = b"",
+        msg_id: MsgId = "",
+    ) -> None:
         """
         The kernel sent a message on iopub.
 
         :param execution_state: Of a ``status`` message, else ``None``.
+        :param shell: Which of the kernel's shells that is about.
+        :param msg_id: Of the request that the message belongs to.
         """
         # A message without a parent counts as use: the kernel did something by itself.
         if (
@@ -112,9 +131,27 @@ class Activity:
             self._record_use()
         if execution_state in _PUBLISHED and self._is_ready:
             if parent_type not in self._untracked:
-                if execution_state != self.execution_state:
-                    busy = execution_state == "busy"
-                    self.busy_since = self._monotonic() if busy else None
-                self.execution_state = execution_state
+                assert execution_state is not None
+                self._shell_changed(execution_state, parent_type, shell, msg_id)
             elif self.execution_state == "starting" != execution_state:
                 self.execution_state = "idle"
+
+    def _shell_changed(self, state: str, parent_type: str, shell: bytes, msg_id: MsgId) -> None:
+        busy = self._busy
+        if state == "busy":
+            busy.pop(shell, None)
+            busy[shell] = msg_id
+            if len(busy) > MAX_SHELLS:
+                del busy[next(iter(busy))]
+        elif state == "starting" or not parent_type:
+            # Without a parent it is about the whole process.
+            busy.clear()
+        elif busy.get(shell) in (msg_id, ""):
+            # Not the end of an earlier request, which may be noticed late.
+            busy.pop(shell, None)
+        if not busy:
+            self.busy_since = None
+            self.execution_state = state if state == "starting" else "idle"
+        elif self.execution_state != "busy":
+            self.busy_since = self._monotonic()
+            self.execution_state = "busy"

@@ -28,6 +28,7 @@ from kgd.kernels.restart_policy import RestartPolicy, StepTimer, StopSchedule
 from kgd.kernels.supervisor import ProcessSupervisor
 from kgd.observability.logs import make_logger
 from kgd.protocol.connection_file import ConnectionInfo
+from kgd.protocol.messages import MsgId
 from kgd.protocol.rfc6455 import GOING_AWAY, INTERNAL_ERROR, NORMAL
 from kgd.settings import Settings
 
@@ -169,8 +170,15 @@ class KernelController:
         reason = f"cell {cell} of the seed notebook failed: {error}"
         self.supervisor.after_launch(lambda: self.events.seeding_failed(reason))
 
-    def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
-        self._activity.published(msg_type, parent_type, execution_state)
+    def published(
+        self,
+        msg_type: str,
+        parent_type: str,
+        execution_state: str | None,
+        shell: bytes = b"",
+        msg_id: MsgId = "",
+    ) -> None:
+        self._activity.published(msg_type, parent_type, execution_state, shell, msg_id)
 
     # --- signals that change nothing in the life cycle ---
 

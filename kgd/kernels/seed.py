@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from kgd.errors import ConfigurationError, GatewayError
-from kgd.fetching.notebooks import fetch
+from kgd.fetching.notebooks import fetch, name_for_display
 from kgd.interfaces import IKernelSpecs, Seed
-from kgd.notebook.reading import code_cells, kernel_name, read_notebook
+from kgd.notebook.reading import read_notebook
 from kgd.observability.logs import make_logger
 from kgd.settings import Settings
 
@@ -31,14 +31,14 @@ async def load_seed(reactor: Any, settings: Settings, specs: IKernelSpecs) -> Se
     (uri,) = settings.seed_uri
     try:
         raw = await fetch(reactor, uri, settings.max_seed_size, settings.seed_timeout)
-        notebook = read_notebook(raw, "what --seed-uri names")
-        name = settings.force_kernel_name or kernel_name(notebook) or settings.default_kernel_name
+        notebook = read_notebook(raw, name_for_display(uri))
+        name = settings.force_kernel_name or notebook.kernel_name() or settings.default_kernel_name
         spec = specs.find(name)
     except GatewayError as error:
         raise ConfigurationError(
             f"The seed notebook cannot be used: {error}; see --seed-uri"
         ) from None
-    seed = Seed(kernel_name=spec.name, cells=code_cells(notebook))
+    seed = Seed(kernel_name=spec.name, cells=notebook.code_cells())
     _log.info(
         "{count} cells seed every kernel of {kernel_name}",
         count=len(seed.cells),

@@ -24,7 +24,7 @@ from kgd.notebook.routing import (
     swagger_template,
 )
 from kgd.notebook.swagger_parser import Operation, parameter_location, read_operations
-from kgd.protocol.json import read_strict_json
+from kgd.protocol.json import read_json_document
 from kgd.protocol.outputs import RESPONSE_TYPE
 
 _TEXT = {"schema": {"type": "string"}}
@@ -238,7 +238,7 @@ def _media(media_type: str) -> dict[str, Any]:
 def _value(example: Example) -> Any:
     if is_json(example.media_type):
         try:
-            return read_strict_json(example.text)
+            return read_json_document(example.text)
         except ValueError:
             pass
     return example.text

@@ -22,7 +22,7 @@ from kgd.notebook.endpoints import MEDIA_TYPE_PATTERN, HandlerDraft, cell_label,
 from kgd.notebook.markdown import Description
 from kgd.notebook.prefixes import DEFAULT_PREFIX, KNOWN_PREFIXES
 from kgd.notebook.routing import parameter_names
-from kgd.protocol.json import read_strict_json
+from kgd.protocol.json import read_json_document
 
 _OPERATION_COMMENT = r"(?:{})[ \t]*(?P<response>ResponseInfo[ \t]+)?operationId:[ \t]*(?P<id>.*)"
 _NEAR_MISS = r"\s*(?:{})\s*(?P<response>ResponseInfo\s+)?operationId\s*:\s*(?P<id>\S.*)"
@@ -247,7 +247,7 @@ def _read_document(cells: Iterable[Cell], warnings: list[str]) -> Mapping[str, A
             continue
         text = _first_block(cell.source)
         try:
-            value = read_strict_json(text)
+            value = read_json_document(text)
         except ValueError as error:
             if '"swagger"' in text:
                 warnings.append(

@@ -144,6 +144,12 @@ class AuditLog:
                 self._log.error("the audit log cannot be written: there is no more room")
 
     def _scrubbed(self, name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._scrubbed(name, each) for each in value]
+        if isinstance(value, dict):
+            return {
+                self._scrubbed(name, key): self._scrubbed(name, each) for key, each in value.items()
+            }
         if not isinstance(value, str):
             return value
         if name == _CODE_FIELD:

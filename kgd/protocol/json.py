@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
+
+import msgspec
 
 from kgd.protocol.messages import Buffer
 
@@ -32,6 +35,37 @@ def read_strict_json(text: str) -> Any:
         return json.loads(text, parse_constant=_number, parse_float=_number)
     except RecursionError:
         raise ValueError("too deep") from None
+
+
+# Nobody writes documents that are nested deeper, and code that goes through them is recursive.
+_MAX_DEPTH = 100
+
+
+def read_json_document(text: str) -> Any:
+    """
+    Read JSON that becomes a part of a JSON document of the gateway's own.
+
+    :return: A value that can be written again: not nested too deeply, and without unpaired
+        surrogates.
+    :raises ValueError: when the text is something else.
+    """
+    value = read_strict_json(text)
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [child for container in level for child in _children(container)]
+    if level:
+        raise ValueError("too deep")
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        raise ValueError("it has half of a character, like \\ud800") from None
+    return value
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _number(text: str) -> float:

@@ -7,6 +7,7 @@ Format: https://jupyter-client.readthedocs.io/en/stable/messaging.html
 from __future__ import annotations
 
 EXECUTE_REQUEST = "execute_request"
+EXECUTE_REPLY = "execute_reply"
 INPUT_REQUEST = "input_request"
 
 #: Requests that run no code, so that the kernel cannot ask for input because of them. They change

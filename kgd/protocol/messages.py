@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kgd.errors import JSON_ERRORS, BadSignature, MalformedMessage
+from kgd.protocol.mending import is_json, mended
 from kgd.protocol.message_types import EXECUTE_REQUEST
 from kgd.protocol.timestamps import timestamp
 
@@ -30,6 +31,8 @@ USERNAME = "kgd"
 _JOIN_LIMIT = 32 * 1024
 # How many parts a client's message may have, nearly all of them buffers: each takes some time.
 MAX_PARTS = 10_000
+# Up to how many characters ids that are arrays or objects are compared by what they hold.
+_MAX_COMPARED = 16 * 1024
 
 Buffer = bytes | memoryview
 # The head and the payload of a WebSocket frame. To join them would copy large messages once more.
@@ -37,20 +40,59 @@ Frame = tuple[bytes, bytes]
 Parts = tuple[bytes, Buffer, Buffer, Buffer]
 
 
+class OddId(str):
+    """
+    The ``msg_id`` of a header that is an array, an object or a number out of range: its JSON.
+    """
+
+    __slots__ = ()
+
+
+#: JSON that is neither an array nor an object.
+Scalar = str | int | float | bool | None
+#: What a ``msg_id`` can be. All of these can be keys, and two ids that are the same JSON are equal.
+MsgId = Scalar
+
+
 class Header(msgspec.Struct):
     """
-    The fields of a header that the gateway reads; the others are passed on unread.
+    The fields of a header that the gateway reads; the others are passed on unread. Only the type
+    has to be what the protocol says.
+
+    :ivar version: As JSON, empty when there is none.
+    :ivar subshell_id: Which of the kernel's shells a request is for, as JSON.
     """
 
     msg_type: str
-    msg_id: str = ""
-    date: str | None = None
+    msg_id: MsgId = ""
+    date: Scalar = None
     version: msgspec.Raw = msgspec.Raw()
+    subshell_id: msgspec.Raw = msgspec.Raw()
+
+
+class MendedHeader(Header):
+    """
+    A header that is JSON only once it has been mended.
+    """
 
 
 NO_PARENT = Header(msg_type="")
 
 _decode_header: Callable[[Buffer], Header] = msgspec.json.Decoder(Header).decode
+_encode = msgspec.json.encode
+
+
+class _AnyHeader(msgspec.Struct):
+    msg_type: msgspec.Raw = msgspec.Raw()
+    msg_id: msgspec.Raw = msgspec.Raw(b'""')
+    date: msgspec.Raw = msgspec.Raw()
+    version: msgspec.Raw = msgspec.Raw()
+    subshell_id: msgspec.Raw = msgspec.Raw()
+
+
+_decode_any_header: Callable[[Buffer], _AnyHeader] = msgspec.json.Decoder(_AnyHeader).decode
+_decode_text: Callable[[Buffer], str] = msgspec.json.Decoder(str).decode
+_decode_scalar: Callable[[Buffer], Scalar] = msgspec.json.Decoder(Scalar).decode
 
 
 def read_header(raw: Buffer) -> Header:
@@ -60,7 +102,77 @@ def read_header(raw: Buffer) -> Header:
     try:
         return _decode_header(raw)
     except JSON_ERRORS as error:
-        raise MalformedMessage(f"the message's header cannot be read: {error}") from None
+        wrong = error
+    header = _read_odd_header(raw)
+    if header is None or not header.msg_type:
+        raise MalformedMessage(f"the message's header cannot be read: {wrong}")
+    return header
+
+
+def read_parent(raw: Buffer) -> Header:
+    """
+    Read a parent header, which the gateway can do without.
+
+    :return: A header without a type when it has none.
+    :raises MalformedMessage: unless ``raw`` is JSON.
+    """
+    if raw == b"{}":
+        return NO_PARENT
+    try:
+        return _decode_header(raw)
+    except JSON_ERRORS as error:
+        wrong = error
+    header = _read_odd_header(raw)
+    if header is not None:
+        return header
+    if is_json(raw):
+        return NO_PARENT
+    if is_json(mended(raw)):
+        return MendedHeader(msg_type="")
+    raise MalformedMessage(f"the message's parent header is not JSON: {wrong}")
+
+
+def _read_odd_header(raw: Buffer) -> Header | None:
+    """
+    Read a header whose fields are of any type, or whose JSON has to be mended. This is slow.
+
+    :return: With an empty type if that cannot be read, or ``None`` if it is not an object.
+    """
+    text = mended(raw)
+    try:
+        fields = _decode_any_header(text)
+    except JSON_ERRORS:
+        return None
+    kind = Header if text == raw else MendedHeader
+    msg_type = ""
+    with contextlib.suppress(*JSON_ERRORS):
+        msg_type = _decode_text(fields.msg_type)
+    # The kernel would read another type than we do.
+    if "\ufffd" in msg_type:
+        msg_type = ""
+    date: Scalar = None
+    with contextlib.suppress(*JSON_ERRORS):
+        date = _decode_scalar(fields.date)
+    return kind(msg_type, _any_id(fields.msg_id), date, fields.version, fields.subshell_id)
+
+
+def _any_id(raw: msgspec.Raw) -> MsgId:
+    with contextlib.suppress(*JSON_ERRORS):
+        return _decode_scalar(raw)
+    text = bytes(raw).decode("utf-8", "replace")
+    if len(text) > _MAX_COMPARED:
+        return OddId(text)
+    # Whoever repeats it may write its JSON in another way.
+    with contextlib.suppress(ValueError, RecursionError):
+        text = json.dumps(json.loads(text), sort_keys=True, allow_nan=False)
+    return OddId(text)
+
+
+def id_as_json(msg_id: MsgId) -> bytes:
+    """
+    :return: The JSON of an id, of the type as which it came.
+    """
+    return msg_id.encode() if type(msg_id) is OddId else _encode(msg_id)
 
 
 class _Status(msgspec.Struct):
@@ -290,7 +402,7 @@ def make_kernel_message(
     parent_header = NO_PARENT
     if parent != b"{}":
         with contextlib.suppress(MalformedMessage):
-            parent_header = read_header(parent)
+            parent_header = read_parent(parent)
     return KernelMessage(
         channel, read_header(header), (header, parent, b"{}", content), (), parent_header
     )

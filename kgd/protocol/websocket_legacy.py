@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kgd.errors import JSON_ERRORS, MalformedMessage
+from kgd.protocol.mending import MAX_MENDED, mended, replace_nan
 from kgd.protocol.messages import (
     MAX_PARTS,
     Buffer,
@@ -25,17 +26,15 @@ from kgd.protocol.messages import (
     Frame,
     Header,
     KernelMessage,
+    MendedHeader,
+    Scalar,
+    id_as_json,
     read_header,
 )
 from kgd.protocol.rfc6455 import BINARY, TEXT, frame_head
 
-# Stand for an escaped backslash and an escaped quote for a moment. JSON cannot contain them.
-_MARKS_BACKSLASH, _MARKS_QUOTE = b"\0", b"\1"
-# Up to this size, in bytes, clients may write NaN and the like: to replace it takes up to 30 ms.
-MAX_NAN_REPLACED = 512 * 1024
 _EMPTY = b"{}"
 _quote = msgspec.json.encode
-_skip: Callable[[Buffer], msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class _Message(msgspec.Struct):
@@ -44,39 +43,16 @@ class _Message(msgspec.Struct):
     metadata: msgspec.Raw = msgspec.Raw(_EMPTY)
     content: msgspec.Raw = msgspec.Raw(_EMPTY)
     buffers: msgspec.Raw = msgspec.Raw(_EMPTY)
-    channel: str | None = None
+    channel: msgspec.Raw = msgspec.Raw()
 
 
 _decode_frame: Callable[[Buffer], _Message] = msgspec.json.Decoder(_Message).decode
-
-
-def replace_nan(raw: Buffer) -> Buffer:
-    """
-    Replace every ``NaN``, ``Infinity`` and ``-Infinity`` outside of strings by ``null``.
-    """
-    try:
-        # This only skips over the JSON, in a third of the time that it takes to search for words.
-        _skip(raw)
-    except JSON_ERRORS:
-        raw = bytes(raw)
-    else:
-        return raw
-    if (
-        (b"NaN" not in raw and b"Infinity" not in raw)
-        or _MARKS_BACKSLASH in raw
-        or _MARKS_QUOTE in raw
-    ):
-        return raw
-    # The time is proportional to the length, whatever a client sends: no step runs Python code for
-    # each string or word.
-    marked = raw.replace(b"\\\\", _MARKS_BACKSLASH).replace(b'\\"', _MARKS_QUOTE)
-    pieces = marked.split(b'"')
-    outside = b'"'.join(pieces[::2])
-    for word in (b"NaN", b"-Infinity", b"Infinity"):
-        outside = outside.replace(word, b"null")
-    pieces[::2] = outside.split(b'"')
-    marked = b'"'.join(pieces)
-    return marked.replace(_MARKS_QUOTE, b'\\"').replace(_MARKS_BACKSLASH, b"\\\\")
+_decode_text: Callable[[Buffer], str] = msgspec.json.Decoder(str).decode
+# No channel means shell.
+_CHANNELS = {
+    **{_quote(channel): channel for channel in ("shell", "control", "stdin", "iopub")},
+    **dict.fromkeys((b"", b"null", b'""'), "shell"),
+}
 
 
 def encode(message: KernelMessage) -> Frame:
@@ -84,11 +60,16 @@ def encode(message: KernelMessage) -> Frame:
     :return: A WebSocket frame.
     """
     header, parent, metadata, content = message.parts
+    msg_id = message.header.msg_id
+    if type(message.header) is MendedHeader:
+        header = mended(header)
+    if type(message.parent) is MendedHeader:
+        parent = mended(parent)
     fields = [
         b'{"header": ',
         _with_time_zone(header, message.header.date),
         b', "msg_id": ',
-        _quote(message.header.msg_id),
+        _quote(msg_id) if type(msg_id) is str else id_as_json(msg_id),
         b', "msg_type": ',
         _quote(message.header.msg_type),
         b', "parent_header": ',
@@ -131,11 +112,11 @@ def _binary(text: bytes, buffers: Sequence[Buffer]) -> Frame:
     return frame_head(BINARY, length), b"".join((table, text, *buffers))
 
 
-def _with_time_zone(header: bytes, date: str | None) -> bytes:
+def _with_time_zone(header: bytes, date: Scalar) -> bytes:
     """
     Add a time zone to a date without one, which JavaScript would take for local time.
     """
-    if date is None or date.endswith("Z") or len(date) < 19 or date[10:11] != "T":
+    if type(date) is not str or date.endswith("Z") or len(date) < 19 or date[10:11] != "T":
         return header
     if "+" in date[19:] or "-" in date[19:]:
         return header
@@ -157,16 +138,17 @@ def _client_message(text: bytes, buffers: Sequence[Buffer] | None) -> ClientMess
     frame = _read_frame(text)
     header = read_header(frame.header)
     if buffers is None:
-        if bytes(frame.buffers) not in (b"[]", _EMPTY, b"null"):
+        if _holds_something(bytes(frame.buffers)):
             raise MalformedMessage("buffers travel in a binary frame, not inside of the JSON text")
         buffers = ()
+    # What the kernel does with parts that are no objects is its own affair.
     parts = (
         _with_version(bytes(frame.header), header),
-        _object("parent_header", frame.parent_header),
-        _object("metadata", frame.metadata),
-        _object("content", frame.content),
+        _part(frame.parent_header),
+        _part(frame.metadata),
+        _part(frame.content),
     )
-    return ClientMessage(frame.channel or "shell", header, parts, buffers)
+    return ClientMessage(_channel(bytes(frame.channel)), header, parts, buffers)
 
 
 def _read_frame(text: bytes) -> _Message:
@@ -175,27 +157,40 @@ def _read_frame(text: bytes) -> _Message:
     except JSON_ERRORS as error:
         wrong = error
     # Python's json module writes NaN and accepts it, and so did every earlier gateway.
-    if len(text) > MAX_NAN_REPLACED:
+    if len(text) > MAX_MENDED:
         raise MalformedMessage(
-            f"not a message in JSON, where NaN is taken up to {MAX_NAN_REPLACED // 1024} KiB only: "
+            f"not a message in JSON, where NaN is taken up to {MAX_MENDED // 1024} KiB only: "
             f"{wrong}"
         )
-    replaced = replace_nan(text)
-    if replaced != text:
-        try:
-            return _decode_frame(replaced)
-        except JSON_ERRORS as error:
-            wrong = error
-    raise MalformedMessage(f"not a message in JSON: {wrong}")
+    try:
+        return _decode_frame(mended(text))
+    except JSON_ERRORS as error:
+        raise MalformedMessage(f"not a message in JSON: {error}") from None
 
 
-def _object(name: str, raw: msgspec.Raw) -> bytes:
+def _part(raw: msgspec.Raw) -> bytes:
     part = bytes(raw)
-    if part[:1] == b"{":
-        return part
-    if part == b"null":
-        return _EMPTY
-    raise MalformedMessage(f"{name} must be a JSON object")
+    return _EMPTY if part == b"null" else part
+
+
+def _holds_something(buffers: bytes) -> bool:
+    """
+    Whether this JSON is a string, an array or an object that is not empty: data that would be lost.
+    """
+    return buffers[:1] in (b'"', b"[", b"{") and len(buffers[1:-1].strip()) > 0
+
+
+def _channel(name: bytes) -> str:
+    """
+    :param name: As JSON. What is not the name of a channel is taken for the name of an unknown one.
+    """
+    known = _CHANNELS.get(name)
+    if known is not None:
+        return known
+    try:
+        return _decode_text(name)
+    except JSON_ERRORS:
+        return name.decode("utf-8", "replace")
 
 
 def _with_version(raw: bytes, header: Header) -> bytes:

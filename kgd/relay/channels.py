@@ -32,7 +32,7 @@ from kgd.protocol.connection_file import ConnectionInfo
 from kgd.protocol.messages import Buffer, KernelMessage, make_client_message, read_execution_state
 from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
 from kgd.relay.attachment import Attachment
-from kgd.relay.connection import ClientSockets, ProcessConnection, session_of
+from kgd.relay.connection import ClientSockets, ProcessConnection, Shells, session_of
 from kgd.relay.flow_control import IopubFlowControl
 from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 from kgd.relay.missing_idle import substitute_idle
@@ -275,7 +275,11 @@ class KernelChannels:
             startup.received(message)
             return
         self._fan_out(message)
-        self._observer.published(message.header.msg_type, message.parent.msg_type, state)
+        parent = message.parent
+        shell = process.shells.of(parent) if state is not None else Shells.MAIN
+        self._observer.published(
+            message.header.msg_type, parent.msg_type, state, shell, parent.msg_id
+        )
         if process.startup is not None:
             process.startup.received(message)
 
@@ -284,14 +288,17 @@ class KernelChannels:
             attachment.publish(message)
         message.forget_frames()
 
-    def _idle_missing(self, process: ProcessConnection, parent: bytes) -> None:
-        self._log.warn(
-            "kernel {kernel_id}: it has replied to a request, and the idle status that follows is "
-            "missing; it has probably printed faster than the output could be sent",
-            kernel_id=self._kernel_id,
-        )
+    def _idle_missing(
+        self, process: ProcessConnection, parent: bytes, output_missing: bool
+    ) -> None:
+        if output_missing:
+            self._log.warn(
+                "kernel {kernel_id}: it has replied to a request, and the idle status that follows "
+                "is missing; it has probably printed faster than the output could be sent",
+                kernel_id=self._kernel_id,
+            )
         for message, state in substitute_idle(
-            parent, self._gateway_session, self._settings.username
+            parent, output_missing, self._gateway_session, self._settings.username
         ):
             self._dispatch(process, message, state)
 
@@ -303,7 +310,10 @@ class KernelChannels:
             return
         process.missing_idle.replied(message)
         if process.startup is not None:
-            process.kernel_session = session_of(message)
+            session = session_of(message)
+            # Some kernels, like R's, repeat the session of each request, which tells nothing.
+            is_own = session != msgspec.json.encode(self._gateway_session)
+            process.kernel_session = session if is_own else None
             process.startup.received(message)
 
     # --- requests of the gateway's own ---

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -24,8 +24,10 @@ from kgd.protocol.messages import (
     ClientMessage,
     Header,
     KernelMessage,
+    MsgId,
     Signer,
     read_header,
+    read_parent,
     wire_frames,
 )
 from kgd.relay.limits import MESSAGE_OVERHEAD, RELAY_LIMITS, RelayLimits
@@ -66,9 +68,49 @@ class MessageVerifier:
 
     def _parent_of(self, part: Buffer) -> Header:
         if part != self._parent_part:
-            self._parent = NO_PARENT if bytes(part).strip() == b"{}" else read_header(part)
+            self._parent = read_parent(part)
             self._parent_part = part
         return self._parent
+
+
+class Shells:
+    """
+    Finds out which of a process' shells works on a request. Each works on one after the other, but
+    all at the same time: the main shell, subshells, and what serves control.
+
+    The messages of a kernel do not tell the channel of their request, so those that were sent on
+    control are remembered.
+    """
+
+    MAIN: Final = b""
+    CONTROL: Final = b"control"
+
+    def __init__(self, limits: RelayLimits = RELAY_LIMITS) -> None:
+        self._max = limits.max_idle_awaited
+        self._on_control: dict[tuple[MsgId, str], None] = {}
+
+    def sent_on_control(self, request: ClientMessage) -> None:
+        """
+        Take note of a request.
+        """
+        key = (request.msg_id, request.msg_type)
+        self._on_control.pop(key, None)
+        self._on_control[key] = None
+        if len(self._on_control) > self._max:
+            del self._on_control[next(iter(self._on_control))]
+
+    def of(self, request: Header) -> bytes:
+        """
+        :return: A name of the shell that works on a request, which no other shell has.
+        """
+        if (request.msg_id, request.msg_type) in self._on_control:
+            return self.CONTROL
+        # JSON, so that no subshell is called like control.
+        subshell = bytes(request.subshell_id)
+        return self.MAIN if subshell in _NO_SUBSHELL else subshell
+
+
+_NO_SUBSHELL = (b"", b"null", b'""')
 
 
 class ClientSockets:
@@ -81,6 +123,7 @@ class ClientSockets:
     silently drops it when that identity has not connected there. So no code leaves on shell before
     stdin is connected, and nothing that follows it.
 
+    :param shells: Is told of each request on control.
     :param received: Called with the channel and the frames of each message that arrives.
     :param requests_taken: Called when the kernel has taken some of what had to wait.
     """
@@ -90,12 +133,14 @@ class ClientSockets:
         sockets: SocketFactory,
         connection: ConnectionInfo,
         signer: Signer,
+        shells: Shells,
         received: Callable[[str, Sequence[Buffer]], None],
         requests_taken: Callable[[], None] = lambda: None,
     ) -> None:
         self._factory = sockets
         self._connection = connection
         self._signer = signer
+        self._shells = shells
         self._received = received
         self._requests_taken = requests_taken
         # Random, because a ROUTER ignores a second peer under an identity that it knows.
@@ -117,6 +162,8 @@ class ClientSockets:
                 self._socket("shell")
                 self._waiting.append(request)
                 return
+        elif request.channel == "control":
+            self._shells.sent_on_control(request)
         self._send(request)
 
     def _send(self, request: ClientMessage) -> None:
@@ -178,36 +225,39 @@ class ClientSockets:
 
 
 class _SessionHeader(msgspec.Struct):
-    session: str = ""
+    session: msgspec.Raw = msgspec.Raw()
 
 
 _decode_session: Callable[[Buffer], _SessionHeader] = msgspec.json.Decoder(_SessionHeader).decode
 
 
-def session_of(message: KernelMessage) -> str:
+def session_of(message: KernelMessage) -> bytes:
     """
-    :return: The ``session`` in a message's header, which is the same in all messages of a process.
+    :return: The ``session`` in a message's header as JSON. With most kernels it is the same in all
+        messages of a process.
     """
     try:
-        return _decode_session(message.parts[0]).session
+        return bytes(_decode_session(message.parts[0]).session)
     except JSON_ERRORS:
-        return ""
+        return b""
 
 
 class ProcessConnection:
     """
     The connection to one process of a kernel.
 
+    :ivar shells: Which of them works on what.
     :ivar gateway_sockets: Carry the gateway's own requests.
     :ivar startup: What has to succeed before clients' requests are sent: first the probe, then the
         seed; ``None`` after that.
-    :ivar kernel_session: The ``session`` of the process, once it has replied.
+    :ivar kernel_session: The ``session`` of the process as JSON, once it has replied; ``None``
+        also if it has none.
     :ivar ready: Whether clients' requests are sent.
     :param iopub_received: Called with this connection and the frames of each message on iopub.
     :param reply_received: Called with this connection, the channel and the frames of each message
         that comes on the gateway's own sockets.
-    :param idle_missing: Called with this connection and the header of a request that has a reply
-        and whose idle status does not come.
+    :param idle_missing: Called with this connection, the header of a request that has a reply and
+        whose idle status does not come, and whether output may be missing, too.
     """
 
     def __init__(
@@ -218,13 +268,14 @@ class ProcessConnection:
         *,
         iopub_received: Callable[[ProcessConnection, Sequence[Buffer]], None],
         reply_received: Callable[[ProcessConnection, str, Sequence[Buffer]], None],
-        idle_missing: Callable[[ProcessConnection, bytes], None],
+        idle_missing: Callable[[ProcessConnection, bytes, bool], None],
         limits: RelayLimits = RELAY_LIMITS,
     ) -> None:
         self._factory = sockets
         self._connection = connection
         self._signer = Signer(connection.key, connection.signature_scheme)
         self.verifier = MessageVerifier(self._signer)
+        self.shells = Shells(limits)
         self.iopub = sockets.subscribe(
             connection.url("iopub"), partial(iopub_received, self), connection.curve
         )
@@ -233,7 +284,7 @@ class ProcessConnection:
             reactor, self.iopub.drain, partial(idle_missing, self), limits
         )
         self.startup: Probe | SeedRun | None = None
-        self.kernel_session: str | None = None
+        self.kernel_session: bytes | None = None
         self.ready = False
 
     def open_sockets(
@@ -245,7 +296,7 @@ class ProcessConnection:
         :return: Sockets for one client, under an identity of their own.
         """
         return ClientSockets(
-            self._factory, self._connection, self._signer, received, requests_taken
+            self._factory, self._connection, self._signer, self.shells, received, requests_taken
         )
 
     def is_from_this_process(self, message: KernelMessage) -> bool:

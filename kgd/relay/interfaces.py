@@ -10,7 +10,7 @@ import attrs
 from zope.interface import Attribute, Interface
 
 from kgd.protocol.connection_file import ConnectionInfo, CurveKeys
-from kgd.protocol.messages import ClientMessage, KernelMessage
+from kgd.protocol.messages import ClientMessage, KernelMessage, MsgId
 
 
 class IKernelObserver(Interface):
@@ -36,12 +36,21 @@ class IKernelObserver(Interface):
         :param error: Name and value of the exception.
         """
 
-    def published(msg_type: str, parent_type: str, execution_state: str | None) -> None:
+    def published(
+        msg_type: str,
+        parent_type: str,
+        execution_state: str | None,
+        shell: bytes = b"",
+        msg_id: MsgId = "",
+    ) -> None:
         """
         The kernel sent a message on iopub.
 
         :param parent_type: The ``msg_type`` of the request it belongs to, or ``""``.
         :param execution_state: Of a ``status`` message, else ``None``.
+        :param shell: Which of the kernel's shells a ``status`` message is about; empty for the main
+            shell. Shells work at the same time.
+        :param msg_id: Of the request it belongs to.
         """
 
 

@@ -13,7 +13,13 @@ import attrs
 import msgspec
 
 from kgd.protocol.message_types import EXECUTE_REQUEST, INPUT_REQUEST, REPLIED_TO
-from kgd.protocol.messages import USERNAME, ClientMessage, KernelMessage, make_kernel_message
+from kgd.protocol.messages import (
+    USERNAME,
+    ClientMessage,
+    KernelMessage,
+    MsgId,
+    make_kernel_message,
+)
 from kgd.relay.limits import RELAY_LIMITS, RelayLimits
 
 _REQUEST_SUFFIX = "_request"
@@ -43,7 +49,7 @@ class PendingRequests:
         self._max = limits.max_pending
         self._max_headers = limits.max_pending_headers
         # Some clients use one id for all of their requests.
-        self._requests: dict[str, deque[PendingRequest]] = {}
+        self._requests: dict[MsgId, deque[PendingRequest]] = {}
         self._count = 0
         self._size = 0
         self.executions = 0
@@ -79,7 +85,7 @@ class PendingRequests:
         if msg_id in self._requests and reply.header.msg_type != INPUT_REQUEST:
             self._forget(msg_id)
 
-    def _forget(self, msg_id: str) -> None:
+    def _forget(self, msg_id: MsgId) -> None:
         with_this_id = self._requests[msg_id]
         first = with_this_id.popleft()
         if not with_this_id:

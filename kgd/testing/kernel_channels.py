@@ -23,7 +23,7 @@ from kgd.interfaces import (
     IRelay,
 )
 from kgd.protocol.connection_file import ConnectionInfo, CurveKeys
-from kgd.protocol.messages import ClientMessage, KernelMessage, make_kernel_message
+from kgd.protocol.messages import ClientMessage, KernelMessage, MsgId, make_kernel_message
 from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
 from kgd.relay.pending import KernelGone, PendingRequests, substitute_replies
 
@@ -79,6 +79,7 @@ class FakeObserver:
     :ivar seeding: Whether a seed has begun to run.
     :ivar failed: Index and error of the cell of the seed that failed.
     :ivar messages: Type, type of the parent and state of each message on iopub.
+    :ivar shells: The shell of each of them that tells a state.
     """
 
     def __init__(self) -> None:
@@ -86,6 +87,7 @@ class FakeObserver:
         self.seeding = False
         self.failed: tuple[int, str] | None = None
         self.messages: list[tuple[str, str, str | None]] = []
+        self.shells: list[bytes] = []
 
     def became_ready(self) -> None:
         self.ready += 1
@@ -96,8 +98,17 @@ class FakeObserver:
     def seeding_failed(self, index: int, error: str) -> None:
         self.failed = (index, error)
 
-    def published(self, msg_type: str, parent_type: str, execution_state: str | None) -> None:
+    def published(
+        self,
+        msg_type: str,
+        parent_type: str,
+        execution_state: str | None,
+        shell: bytes = b"",
+        msg_id: MsgId = "",
+    ) -> None:
         self.messages.append((msg_type, parent_type, execution_state))
+        if execution_state is not None:
+            self.shells.append(shell)
 
 
 @implementer(IAttachment)

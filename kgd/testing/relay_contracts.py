@@ -25,7 +25,7 @@ from kgd.interfaces import (
     IRelay,
 )
 from kgd.protocol.connection_file import CHANNELS, ConnectionInfo
-from kgd.protocol.messages import ClientMessage, KernelMessage, new_header, read_header
+from kgd.protocol.messages import ClientMessage, KernelMessage, MsgId, new_header, read_header
 from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
 from kgd.testing.kernel_channels import FakeClient, FakeObserver
 
@@ -146,7 +146,7 @@ class ChannelsContract(TestCase):
         """
 
     @abstractmethod
-    def received(self, channels: IKernelChannels) -> Sequence[str]:
+    def received(self, channels: IKernelChannels) -> Sequence[MsgId]:
         """
         :return: The ids of clients' requests that have reached the kernel, in order.
         """
@@ -170,7 +170,7 @@ class ChannelsContract(TestCase):
             await self.start_kernel(channels, self.info)
         return channels
 
-    def send(self, attachment: IAttachment, msg_type: str = "execute_request") -> str:
+    def send(self, attachment: IAttachment, msg_type: str = "execute_request") -> MsgId:
         """
         Send a client's request.
 

@@ -23,6 +23,7 @@ TOKEN = "a-token"
 PYTHON = "--default-kernel-name=python3"
 NODE_CLIENT = ROOT / "etc" / "node_client"
 NODE_SCRIPTS = Path(__file__).parent / "node"
+CHROMIUM = Path(__file__).parent / "node_chromium"
 # Installing packages may take a while.
 PATIENCE = 200
 
@@ -320,3 +321,16 @@ class NodeTestCase(ClientTestCase):
         Run a script with Node.
         """
         return await self.run_program(self.command("node"), *argv, cwd=cwd, **env)
+
+    async def run_chromium(self, script: str, *argv: str) -> str:
+        """
+        Run a script with Node and the packages that have a browser.
+        """
+        folder = await self.node_folder(CHROMIUM)
+        # The package unpacks the browser there, anew each time: it would not notice half of one.
+        unpacked = Path(self.mktemp()).resolve()
+        unpacked.mkdir()
+        self.addCleanup(shutil.rmtree, unpacked)
+        return await self.run_node(
+            str(NODE_SCRIPTS / script), *argv, cwd=folder, TMPDIR=str(unpacked)
+        )

@@ -7,13 +7,10 @@ The browser comes out of an npm package; nothing else is asked for one.
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
-from tests.clients.programs import NODE_SCRIPTS, TOKEN, NodeTestCase
+from tests.clients.programs import TOKEN, NodeTestCase
 from tests.support.notebooks import notebook
-
-CHROMIUM = Path(__file__).with_name("node_chromium")
 
 # Each cell begins with a line that says of which kind it is.
 WEATHER = """\
@@ -186,11 +183,6 @@ class DocsPageTests(NodeTestCase):
         All endpoints are listed and can be tried: answers, pictures and streams are shown, errors
         too, and nothing happens that the page's policy forbids.
         """
-        folder = await self.node_folder(CHROMIUM)
-        # The package unpacks the browser there, anew each time: it would not notice half of one.
-        unpacked = Path(self.mktemp()).resolve()
-        unpacked.mkdir()
-        self.addCleanup(shutil.rmtree, unpacked)
         picture = Path(self.mktemp()).resolve().with_suffix(".png")
         work = self.home / "work"
         (work / "weather.ipynb").write_bytes(written(WEATHER))
@@ -201,14 +193,12 @@ class DocsPageTests(NodeTestCase):
             "--seed-uri=/weather=weather.ipynb", "--seed-uri=/tools=tools.ipynb",
             "--prespawn-count=2",
         )  # fmt: skip
-        await self.run_node(
-            str(NODE_SCRIPTS / "docs_page.js"),
+        await self.run_chromium(
+            "docs_page.js",
             f"http://127.0.0.1:{gateway.port}/base",
             TOKEN,
             str(picture),
             str(work / "interrupted"),
-            cwd=folder,
-            TMPDIR=str(unpacked),
         )
         self.assertTrue(picture.read_bytes().startswith(b"\x89PNG"))
         self.assert_no_traceback(gateway)

@@ -5,52 +5,17 @@ Jupyter Server, whose kernels are behind a gateway: ``jupyter server --gateway-u
 from __future__ import annotations
 
 import json
-import re
 import signal
-import sys
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.error import ConnectionRefusedError as RefusedError
 from twisted.web.proxy import ReverseProxyResource
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-from tests.clients.programs import PYTHON, TOKEN, ClientTestCase, Program
-from tests.support.gateway import (
-    TIMEOUT,
-    Channels,
-    GatewayProcess,
-    Response,
-    alive,
-    children_of,
-    http,
-    stdout,
-    until,
-)
-
-UPSTREAM_TOKEN = "an-upstream-token"
-HEADERS = {"Authorization": f"token {UPSTREAM_TOKEN}"}
-
-
-class Upstream(Program):
-    """
-    A Jupyter Server.
-    """
-
-    @property
-    def port(self) -> int:
-        """
-        Where it answers, which it says last.
-        """
-        found = re.findall(r"http://127\.0\.0\.1:(\d+)/\?token=", self.output)
-        return int(found[-1])
-
-    async def request(self, method: str, path: str, body: Any = None) -> Response:
-        """
-        Make a request.
-        """
-        return await http(self.port, method, path, body, HEADERS)
+from tests.clients.programs import PYTHON, TOKEN
+from tests.clients.upstream import HEADERS, Upstream, UpstreamTestCase
+from tests.support.gateway import Channels, GatewayProcess, alive, children_of, http, stdout, until
 
 
 class ForgetfulGateway(Resource):
@@ -84,36 +49,10 @@ class _EmptyList(Resource):
         return b"[]"
 
 
-class JupyterServerTests(ClientTestCase):
+class JupyterServerTests(UpstreamTestCase):
     """
     What JupyterLab makes its server ask a gateway.
     """
-
-    async def upstream(self, port: int, token: str = "") -> Upstream:
-        """
-        Start a server that knows a gateway.
-        """
-        upstream = Upstream()
-        env = self.environment(KERNEL_MARK="from upstream", JUPYTER_GATEWAY_AUTH_TOKEN=token)
-        # Its kernels are the gateway's business.
-        env["JUPYTER_PATH"] = env["JUPYTER_RUNTIME_DIR"] = str(self.home / "upstream")
-        self.start_program(
-            sys.executable, "-m", "jupyter_server", f"--gateway-url=http://127.0.0.1:{port}",
-            "--ip=127.0.0.1", "--port=0", "--no-browser", "--allow-root",
-            f"--IdentityProvider.token={UPSTREAM_TOKEN}",
-            f"--ServerApp.root_dir={self.home / 'work'}",
-            env=env, program=upstream,
-        )  # fmt: skip
-        await upstream.prints("?token=")
-        # It says so a moment before it is so.
-        deadline = reactor.seconds() + TIMEOUT
-        while True:
-            try:
-                await upstream.request("GET", "/api")
-            except RefusedError:
-                self.assertLess(reactor.seconds(), deadline, upstream.output)
-            else:
-                return upstream
 
     async def both(self, token: str = "") -> tuple[GatewayProcess, Upstream]:
         """

@@ -83,7 +83,10 @@ class OtherKernelTests(ClientTestCase):
         ``irkernel``.
         """
         if shutil.which("R") is None:
-            raise SkipTest("there is no R here")
+            raise SkipTest("there is no R here; Debian has it as r-cran-irkernel")
+        found = self.start_program("R", "--slave", "-e", "q(status = !require(IRkernel))")
+        if await found.ended():
+            raise SkipTest("R has no IRkernel here; Debian has it as r-cran-irkernel")
         installed = self.start_program(
             "R", "--slave", "-e", "IRkernel::installspec(user = TRUE)",
             env=self.environment(JUPYTER_DATA_DIR=str(self.home / "share")),
@@ -91,6 +94,9 @@ class OtherKernelTests(ClientTestCase):
         await installed.succeeds()
         gateway, kernel_id, client = await self.begin("ir")
         self.assertEqual(stdout(await client.execute("x <- 6; cat(x * 7, '\\n')")), "42 \n")
+        (shown,) = [each for each in await client.execute("7 * x") if each.type == "display_data"]
+        self.assertEqual(shown.content["data"]["text/plain"], "[1] 42")
+        self.assertEqual(shown.content["data"]["text/html"], "42")
         messages = await client.execute("stop('no')")
         (reply,) = [each for each in messages if each.type == "execute_reply"]
         self.assertEqual(reply.content["status"], "error")
@@ -100,3 +106,6 @@ class OtherKernelTests(ClientTestCase):
         self.assertEqual(stdout(await client.execute("cat(x)")), "6")
         await self.restarted(gateway, kernel_id)
         self.assertEqual(stdout(await client.execute("cat(exists('x'))")), "FALSE")
+        response = await http(gateway.port, "DELETE", f"/api/kernels/{kernel_id}")
+        self.assertEqual(response.code, 204)
+        self.assert_no_traceback(gateway)

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
+from twisted.trial.unittest import SkipTest
 
 from tests.support.gateway import (
     Channels,
@@ -117,6 +119,60 @@ class ChannelsTests(GatewayTestCase):
         names = [each.content["ename"] for each in messages if each.type == "error"]
         self.assertEqual(names, ["KeyboardInterrupt"])
         await self.becomes("execution_state", "idle")
+
+    async def test_states_of_subshells(self) -> None:
+        """
+        A kernel stays busy as long as its main shell works, whatever others end meanwhile.
+        """
+        await self.begin()
+        client = await self.come()
+        info = await client.answered(client.request("kernel_info_request", {}))
+        features = next(each.content for each in info if each.type == "kernel_info_reply")
+        if "kernel subshells" not in features.get("supported_features", ()):
+            raise SkipTest("this ipykernel has no subshells")
+        made = client.request("create_subshell_request", {}, channel="control")
+        (reply,) = [each for each in await client.answered(made) if each.type.endswith("_reply")]
+        subshell = {"subshell_id": reply.content["subshell_id"]}
+        cell = self.execute_soon(client, "import signal; signal.pause()")
+        await until(lambda: client.of(cell, "execute_input"), "it executes")
+        code = STATEFUL | {"code": "1"}
+        await client.answered(client.request("execute_request", code, header=subshell))
+        self.assertEqual(await self.model("execution_state"), "busy")
+        await client.answered(client.request("list_subshell_request", {}, channel="control"))
+        self.assertEqual(await self.model("execution_state"), "busy")
+        path = f"/api/kernels/{self.kernel_id}/interrupt"
+        self.assertEqual((await http(self.port, "POST", path)).code, 204)
+        await client.answered(cell)
+        await self.becomes("execution_state", "idle")
+
+    async def test_headers_of_other_types(self) -> None:
+        """
+        What the kernel can answer is answered, whatever the types of fields that we do not need;
+        what it cannot answer does not end the connection.
+        """
+        await self.begin()
+        fields: list[dict[str, Any]] = [
+            {name: value}
+            for name in ("date", "session", "username", "msg_id", "traceId")
+            for value in (1795716739.56, 7, None, ["x"], {"a": [1]}, True)
+        ]
+        for v1 in (False, True):
+            client = await self.come(v1=v1)
+            for field in fields:
+                # ipykernel drops a message with the signature of an earlier one.
+                content = STATEFUL | {"code": f"print('yes') # {v1}"}
+                sent = client.request("execute_request", content, header=field)
+                messages = await client.answered(sent)
+                (value,) = field.values()
+                # ipykernel answers arrays and objects, too, but cannot print under all of them.
+                if not isinstance(value, list | dict):
+                    self.assertEqual(stdout(messages), "yes\n", field)
+            for version in (5, None, [5]):
+                client.request("execute_request", {}, header={"version": version})
+            odd: list[Any] = [[], "x", 5]
+            for each in odd:
+                client.request("execute_request", each)
+            self.assertEqual(stdout(await client.execute("print(1)")), "1\n")
 
     async def test_session_ids(self) -> None:
         """

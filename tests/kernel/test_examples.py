@@ -21,7 +21,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from kgd.notebook.annotation_parser import AnnotationParser
 from kgd.notebook.api import NotebookSource
-from kgd.notebook.reading import all_cells, language
+from kgd.notebook.reading import read_notebook
 from kgd.notebook.swagger_parser import SwaggerParser
 from tests.support.gateway import ROOT, GatewayProcess, GatewayTestCase, Response, http
 
@@ -60,12 +60,13 @@ class FileTests(SynchronousTestCase):
                 if cell.cell_type == "code":
                     self.assertEqual((cell.outputs, cell.execution_count), ([], None), path)
             swagger = "--cell-parser=swagger" in command_for(path.name)
+            notebook = read_notebook(path.read_bytes(), path.name)
             api = (SwaggerParser() if swagger else AnnotationParser()).parse(
                 NotebookSource(
                     title=path.stem,
-                    language=language(book),
+                    language=notebook.language(),
                     comment_prefix="#",
-                    cells=all_cells(book),
+                    cells=notebook.cells,
                 )
             )
             self.assertEqual(api.warnings, (), path)
@@ -80,7 +81,7 @@ class FileTests(SynchronousTestCase):
         """
         for path in sorted(EXAMPLES.glob("*.ipynb")):
             book: Any = nbformat.read(path, nbformat.NO_CONVERT)
-            if language(book) != "python":
+            if read_notebook(path.read_bytes(), path.name).language() != "python":
                 continue
             shown: list[Any] = []
             space: dict[str, Any] = {"display": lambda data, raw, shown=shown: shown.append(data)}

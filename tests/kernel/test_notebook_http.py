@@ -1049,6 +1049,7 @@ class StartTests(NotebookTestCase):
             ("broken", b"{}"),
             ("twice", python_notebook("x = 1", "# GET /:a/:a")),
             ("failing", python_notebook("x = 1", "y = 1 / 0", fine)),
+            ("quitting", python_notebook("quit()", fine)),
         ):
             self.write(f"{name}.ipynb", content)
         launched = [
@@ -1057,12 +1058,13 @@ class StartTests(NotebookTestCase):
                 ((), "name it with --seed-uri"),
                 (("--seed-uri=none.ipynb",), "no endpoints were discovered in none"),
                 (("--seed-uri=nameless.ipynb",), "--force-kernel-name"),
-                (("--seed-uri=broken.ipynb",), "broken is not a notebook"),
+                (("--seed-uri=broken.ipynb",), "broken.ipynb is not a notebook"),
                 (("--seed-uri=twice.ipynb",), "cell 2: the path /:a/:a has several"),
                 (
                     ("--seed-uri=failing.ipynb", "--prespawn-count=2"),
                     "cell 2 of the seed notebook failed: ZeroDivisionError",
                 ),
+                (("--seed-uri=quitting.ipynb",), "cell 1 of the seed notebook failed: it ends the"),
                 (
                     ("--seed-uri=fine.ipynb", "--prespawn-count=2", "--max-kernels=1"),
                     "--max-kernels=1",

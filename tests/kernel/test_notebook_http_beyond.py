@@ -90,6 +90,54 @@ class EndTests(NotebookTestCase):
         )
         self.assertEqual((await self.get("/pid")).code, 200)
 
+    async def test_goodbye(self) -> None:
+        """
+        A kernel that says goodbye, or that is killed between requests, is never handed out, whoever
+        asks at the same time; code that ends less than the kernel keeps it.
+        """
+        gateway = await self.serve(
+            PID,
+            "# GET /quit\nprint(os.getpid())\nquit()",
+            "# GET /keep\nprint(os.getpid())\nexit(keep_kernel=True)",
+            "# GET /exit\nsys.exit(3)",
+            options=("--sticky=x-caller",),
+        )
+        pid = (await self.get("/pid")).body.split()[0]
+        self.assertEqual((await self.get("/keep")).body.split()[0], pid)
+        self.assertEqual((await self.get("/exit")).code, 500)
+        self.assertEqual((await self.get("/pid")).body.split()[0], pid)
+
+        callers: list[dict[str, str]] = [{}, {"X-Caller": "a"}, {"X-Caller": "b"}]
+
+        async def kills() -> set[bytes]:
+            # Sent at once, when the gateway may not have noticed anything yet.
+            os.kill(int(pid), signal.SIGKILL)
+            return await several()
+
+        async def several() -> set[bytes]:
+            responses = await gatherResults(
+                [self.asking("/pid", headers=caller) for caller in callers]
+            )
+            self.assertEqual({response.code for response in responses}, {200})
+            return {response.body.split()[0] for response in responses}
+
+        async def quits() -> set[bytes]:
+            responses = [self.asking("/quit"), self.asking("/pid"), self.asking("/quit")]
+            answered = await gatherResults(responses)
+            self.assertEqual({response.code for response in answered}, {200})
+            self.assertEqual(answered[0].body.split()[0], pid)
+            return {response.body.split()[0] for response in answered[1:]} | await several()
+
+        for ends in (quits, kills, quits, kills):
+            self.assertNotIn(pid, await ends())
+            ((pid, seeded),) = [(await self.get("/pid")).body.split()]
+            self.assertEqual(seeded, b"True")
+        self.assertNotIn("Traceback", gateway.output)
+        # Only those that were killed have died, and nothing was put off.
+        self.assertEqual(gateway.output.count(" died: signal"), 2)
+        self.assertEqual(gateway.output.count(" died: "), 2)
+        self.assertNotIn("trying again", gateway.output)
+
     async def test_cannot_be_replaced(self) -> None:
         """
         Without a kernel there is a 503, at once, until there is one again.

@@ -332,18 +332,22 @@ class Channels(WebSocketClientProtocol):
         channel: str = "shell",
         buffers: list[bytes] | None = None,
         parent: Any = None,
+        header: dict[str, Any] | None = None,
     ) -> str:
         """
         Send a request; return its id.
+
+        :param header: Fields to add to its header.
         """
         msg_id = os.urandom(8).hex()
         header = {"msg_id": msg_id, "msg_type": msg_type, "username": "t", "session": "t",
-                  "version": "5.3", "date": "2026-01-01T00:00:00Z"}  # fmt: skip
+                  "version": "5.3", "date": "2026-01-01T00:00:00Z", **(header or {})}  # fmt: skip
         frame, is_binary = encode(
             channel, [header, parent or {}, {}, content], buffers or [], self.v1
         )
         self.sendMessage(frame, is_binary)
-        return msg_id
+        sent_id: str = header["msg_id"]
+        return sent_id
 
     def of(self, msg_id: str, msg_type: str | None = None) -> list[Message]:
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kgd.protocol.messages import ClientMessage, Header, KernelMessage, read_header
+from kgd.protocol.messages import ClientMessage, Header, KernelMessage, MsgId, read_header
 
 #: JSON that is nested too deeply to be read.
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -24,7 +24,7 @@ def request(
 
 
 def message(
-    msg_type: str, content: Any = None, parent: str = "r", channel: str = "iopub"
+    msg_type: str, content: Any = None, parent: MsgId = "r", channel: str = "iopub"
 ) -> KernelMessage:
     """
     :return: A kernel's message.

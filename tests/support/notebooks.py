@@ -4,8 +4,12 @@ Notebooks for the tests.
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from typing import Any
+
+from hypothesis import strategies as st
 
 
 def notebook(
@@ -41,6 +45,46 @@ def python_notebook(*sources: str) -> bytes:
     A notebook of Python code.
     """
     return notebook(*(("code", source) for source in sources), language="python")
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    if isinstance(value, dict):
+        items: Any = value.items()
+    else:
+        items = enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from _paths(inner, (*path, key))
+
+
+_ODD_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 5),
+    st.sampled_from([1.5, 2**70, "", "x", "python3", "code", "# GET /x", "\ud800", "4"]),
+    st.sampled_from([[], [[]], ["x"], ["# GET /x\n", 1], [None], {}, {"name": None}, {"a": {}}]),
+).map(copy.deepcopy)
+
+
+@st.composite
+def mutations(draw: st.DrawFn, content: Any) -> Any:
+    """
+    :param content: JSON.
+    :return: The same, after some values have been replaced by others or removed.
+    """
+    content = copy.deepcopy(content)
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(list(_paths(content))))
+        if not path:
+            continue
+        owner = content
+        for key in path[:-1]:
+            owner = owner[key]
+        if draw(st.booleans()):
+            del owner[path[-1]]
+        else:
+            owner[path[-1]] = draw(_ODD_VALUES)
+    return content
 
 
 KERNEL_API = python_notebook(

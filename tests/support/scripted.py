@@ -55,6 +55,12 @@ class Script:
                 make_kernel_message(msg_type, encoded, "k", time.time(), parent, channel)
             )
 
+    def begin(self, request: ClientMessage) -> None:
+        """
+        Be busy with a request.
+        """
+        self.say(request, "status", execution_state="busy")
+
     def end(self, request: ClientMessage, status: str = "ok", **more: Any) -> None:
         """
         Reply to a request, and be idle.

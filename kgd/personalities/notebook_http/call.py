@@ -70,8 +70,11 @@ class Call:
         self._settings = context.settings
         self._request = request
         self._match = match
+        self._caller: str | None = None
         self._worker: Worker | None = None
         self._acquiring: Deferred[Worker] | None = None
+        # The code that the latest worker runs.
+        self._run: ExecutionBatch | None = None
         self._outputs: Deferred[Sequence[Outputs]] = Deferred()
         self._deadline: IDelayedCall | None = None
         self._stream: StreamedResponse | None = None
@@ -122,11 +125,19 @@ class Call:
         with self._context.pool.expect_request():
             text, directory = await self._read_request()
             try:
+                path = self._notebook_url() or "/"
+                self._caller = identify_caller(self._request, self._settings.sticky, path)
                 worker = await self._acquire_worker(len(text))
             except BaseException:
                 self._remove_uploads(directory)
                 raise
-        outputs = await self._run(worker, self._codes(handler, text), directory, handler)
+        try:
+            outputs = await self._run_code(worker, handler, text)
+        finally:
+            if self._run is None:
+                self._remove_uploads(directory)
+            elif directory is not None:
+                self._run.settled.addCallback(lambda _: self._remove_uploads(directory))
         self._answer(handler, outputs)
 
     async def _read_request(self) -> tuple[str, Path | None]:
@@ -202,30 +213,61 @@ class Call:
         if directory is not None:
             self._context.uploads.remove(directory)
 
-    async def _acquire_worker(self, size: int) -> Worker:
+    async def _acquire_worker(self, size: int, *, again: bool = False) -> Worker:
         if self._is_disconnected:
             raise CancelledError
-        caller = identify_caller(self._request, self._settings.sticky, self._notebook_url() or "/")
-        self._acquiring = self._context.pool.acquire(caller, size)
+        self._acquiring = self._context.pool.acquire(self._caller, size, again=again)
         try:
             return await self._acquiring
         finally:
             self._acquiring = None
 
-    async def _run(
-        self, worker: Worker, cells: Sequence[CodeCell], directory: Path | None, handler: Handler
+    async def _run_code(self, worker: Worker, handler: Handler, text: str) -> Sequence[Outputs]:
+        """
+        Run the code. If the kernel ends before it has begun, another one gets the request, if there
+        is one. If that ends, too, it is enough: the request may be what ends them.
+
+        :return: As :py:meth:`_run_on`.
+        :raises errors.GatewayError: when the code did not finish.
+        """
+        cells = self._codes(handler, text)
+        try:
+            return await self._run_on(worker, cells, handler)
+        except errors.KernelLost as lost:
+            if not self._may_run_again():
+                raise
+            try:
+                worker = await self._acquire_worker(len(text), again=True)
+            except errors.Unavailable:
+                raise lost from None
+        return await self._run_on(worker, cells, handler)
+
+    def _may_run_again(self) -> bool:
+        """
+        Whether another kernel may run the code that the last kernel has lost. A kernel that ends at
+        once may take the news with it that it has begun, so that what is not known to have begun
+        runs again only if the method allows that (RFC 9110, section 9.2.2).
+        """
+        run = self._run
+        if run is None or run.was_aborted:
+            return True
+        return not run.has_begun and self._request.method not in (b"POST", b"PATCH")
+
+    async def _run_on(
+        self, worker: Worker, cells: Sequence[CodeCell], handler: Handler
     ) -> Sequence[Outputs]:
         """
         :return: The outputs of all pieces of code, or of those up to the one that failed.
         :raises errors.GatewayError: when the code did not finish.
         """
         self._worker = worker
-        run: ExecutionBatch | None = None
+        self._run = run = None
+        self._outputs = Deferred()
         timeout = self._settings.request_timeout
         if timeout:
             self._deadline = self._context.reactor.callLater(timeout, self._time_out)
         try:
-            run = worker.run(cells, self._output_exceeded)
+            self._run = run = worker.run(cells, self._output_exceeded)
             self._record_audit(worker, run, handler)
             run.answered.addCallback(self._finish)
             outputs = await self._outputs
@@ -238,10 +280,6 @@ class Call:
             if self._deadline is not None and self._deadline.active():
                 self._deadline.cancel()
             self._worker = None
-            if run is None:
-                self._remove_uploads(directory)
-            elif directory is not None:
-                run.settled.addCallback(lambda _: self._remove_uploads(directory))
             worker.release(run)
 
     def _notebook_url(self) -> str:

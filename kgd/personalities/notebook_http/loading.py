@@ -14,8 +14,19 @@ from twisted.python.reflect import namedAny
 from zope.interface import classImplements
 from zope.interface.verify import verifyObject
 
-from kgd.errors import ConfigurationError, InvalidNotebook, NoSuchKernelSpec
-from kgd.fetching.notebooks import fetch, is_remote, local_path, split_prefix
+from kgd.errors import (
+    ConfigurationError,
+    InvalidNotebook,
+    NoSuchKernelSpec,
+    describe_read_error,
+)
+from kgd.fetching.notebooks import (
+    fetch,
+    is_remote,
+    local_path,
+    name_for_display,
+    split_prefix,
+)
 from kgd.interfaces import ICellParser, IKernelSpecs, Seed
 from kgd.kernels.specs import is_ipykernel
 from kgd.notebook.annotation_parser import AnnotationParser
@@ -24,7 +35,7 @@ from kgd.notebook.endpoints import require_endpoints
 from kgd.notebook.jkg_parsers import JKGParser
 from kgd.notebook.openapi import title_of
 from kgd.notebook.prefixes import comment_prefix
-from kgd.notebook.reading import all_cells, kernel_name, language, read_notebook
+from kgd.notebook.reading import read_notebook
 from kgd.notebook.routing import percent_encode
 from kgd.notebook.swagger_parser import SwaggerParser
 from kgd.observability.logs import make_logger
@@ -117,10 +128,13 @@ def _all_notebooks(seed_uris: Iterable[str]) -> Iterator[NotebookLocation]:
         prefix = normalize_base_url(given or "")
         location = NotebookLocation(percent_encode(prefix), uri)
         path = location.path
-        if path is None or not path.is_dir():
-            yield location
-            continue
-        notebooks = sorted(path.glob("*.ipynb"))
+        try:
+            if path is None or not path.is_dir():
+                yield location
+                continue
+            notebooks = sorted(path.glob("*.ipynb"))
+        except OSError as error:
+            raise ConfigurationError(f"{path} {describe_read_error(error)}") from None
         if not notebooks:
             raise ConfigurationError(
                 f"There is no notebook in the directory {path}; put one there, or name another one"
@@ -162,12 +176,13 @@ async def load_notebook(
     :raises kgd.errors.GatewayError: when it cannot be read, or has nothing to serve.
     """
     raw = await fetch(reactor, location.uri, settings.max_seed_size, settings.seed_timeout)
-    notebook = read_notebook(raw, location.title)
-    name = settings.force_kernel_name or kernel_name(notebook)
+    file = name_for_display(location.uri)
+    notebook = read_notebook(raw, file)
+    name = settings.force_kernel_name or notebook.kernel_name()
     if name is None:
         raise InvalidNotebook(
-            f"{location.title} does not name its kernel; save it with one, or name one with "
-            "--force-kernel-name"
+            f"{file} does not name its kernel, in metadata.kernelspec.name; save it with one, or "
+            "name one with --force-kernel-name"
         )
     try:
         spec = specs.find(name)
@@ -176,13 +191,13 @@ async def load_notebook(
             f"{location.title} cannot be served: {error}; install that kernel, or choose another "
             "one with --force-kernel-name"
         ) from None
-    code_language = language(notebook)
+    code_language = notebook.language()
     api = find_parser(settings.cell_parser).parse(
         NotebookSource(
             title=location.title,
             language=code_language,
             comment_prefix=comment_prefix(code_language, settings.comment_prefix),
-            cells=all_cells(notebook),
+            cells=notebook.cells,
         )
     )
     require_endpoints(api, location.title)

@@ -60,6 +60,7 @@ class ServedNotebook:
                 queue_size=settings.queue_size,
                 queue_timeout=settings.request_timeout,
                 response_limit=settings.max_response_size,
+                stable_start_time=settings.stable_start_time,
                 username=settings.username,
             ),
         )

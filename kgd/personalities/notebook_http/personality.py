@@ -204,13 +204,15 @@ class NotebookHTTP:
     async def _reload(self, files: set[Path] | None) -> None:
         if self._stopped or self._gateway.draining.is_on:
             return
-        self._stale.pop(_ALL_NOTEBOOKS, None)
+        # Out of date until the opposite is known, whatever goes wrong.
+        self._stale[_ALL_NOTEBOOKS] = "it could not be read"
         try:
             locations = find_notebooks(self._gateway.settings.seed_uri)
         except ConfigurationError as error:
             self._stale[_ALL_NOTEBOOKS] = str(error)
             self._log.error("nothing is reloaded: {error}", error=str(error))
             return
+        del self._stale[_ALL_NOTEBOOKS]
         for location in locations:
             if files is None or location.path in files or location.prefix not in self._notebooks:
                 await self._reload_notebook(location)
@@ -228,6 +230,12 @@ class NotebookHTTP:
                 "{title} cannot be reloaded, so the older version stays: {error}",
                 title=location.title,
                 error=str(error),
+            )
+        except Exception as error:
+            # Not a mistake of the author's; but what is served is out of date all the same.
+            self._stale[location.prefix] = str(error)
+            self._log.failure(
+                "{title} cannot be reloaded, so the older version stays", title=location.title
             )
         else:
             self._log.info("{title} has been reloaded", title=location.title)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherRes
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from kgd.errors import GatewayError, NoSuchKernel, Unavailable
+from kgd.errors import GatewayError, KernelLost, NoSuchKernel, Unavailable
 from kgd.execution.executor import CodeCell, ExecutionBatch, Executor
 from kgd.interfaces import IKernel, IKernels, Seed, StartRequest
+from kgd.kernels.restart_policy import RestartPolicy
 from kgd.observability.logs import make_logger
 from kgd.protocol.messages import USERNAME
 
@@ -41,6 +43,7 @@ class WorkerOptions:
     :ivar queue_size: Most bytes of all waiting requests together.
     :ivar queue_timeout: Seconds that a request may wait; 0 for no limit.
     :ivar response_limit: Most bytes of output for a request.
+    :ivar stable_start_time: Seconds after which a kernel's end is not counted with earlier ones.
     :ivar username: The ``username`` in the headers of messages to their kernels.
     """
 
@@ -52,6 +55,7 @@ class WorkerOptions:
     queue_size: int
     queue_timeout: float
     response_limit: int
+    stable_start_time: float = 10.0
     username: str = USERNAME
 
 
@@ -87,6 +91,9 @@ class Worker:
         self._kernel: IKernel | None = None
         self._executor: Executor | None = None
         self._backoff = MIN_BACKOFF
+        # Kernels in a row that ended by themselves before they had begun to serve a request. There
+        # is always another one, but after pauses that grow.
+        self._early_ends = RestartPolicy(reactor.seconds, sys.maxsize, options.stable_start_time)
         self._restart_call: IDelayedCall | None = None
         self._release_timeout: IDelayedCall | None = None
         self._is_busy = False
@@ -106,6 +113,7 @@ class Worker:
     async def _start(self) -> None:
         options = self._options
         self.reason = ""
+        self._early_ends.launching()
         kernel = await self._kernels.start(
             StartRequest(name=options.kernel_name, seed=options.seed, revive=False)
         )
@@ -113,6 +121,7 @@ class Worker:
         if self._closed:
             await self._stop_kernel(kernel)
             return
+        self._early_ends.became_ready()
         self._kernel = kernel
         self._executor = Executor(
             kernel.channels, lambda: self._kernel_gone(kernel), options.username
@@ -125,7 +134,22 @@ class Worker:
         self._kernel = self._executor = None
         self._on_lost(self)
         if not self._is_busy:
-            self._start_later(0.0)
+            self._ended_unused(kernel.reason)
+
+    def _ended_unused(self, reason: str) -> None:
+        """
+        Start another kernel in place of one that has ended while it served nothing.
+
+        :param reason: Why it has ended.
+        """
+        pause = self._early_ends.failed() or 0.0
+        if pause:
+            self.reason = f"its kernels end before they serve a request: {reason}"
+            self._log.error(
+                "{reason}; trying again in {pause:g} s", reason=self.reason, pause=pause
+            )
+            self._on_lost(self)
+        self._start_later(pause)
 
     def _replace_kernel(self) -> None:
         """
@@ -167,6 +191,15 @@ class Worker:
     # --- requests ---
 
     @property
+    def is_usable(self) -> bool:
+        """
+        Whether it has a kernel whose process runs, as far as is known. Of a process that has ended,
+        the channels are closed a moment later, when its last output has been read.
+        """
+        kernel = self._kernel
+        return kernel is not None and kernel.execution_state != "dead" and not kernel.stopping
+
+    @property
     def kernel_id(self) -> str:
         """
         The id of the kernel.
@@ -184,10 +217,10 @@ class Worker:
         """
         Run code, as :py:meth:`Executor.run`.
 
-        :raises kgd.errors.Unavailable: when the kernel has just ended.
+        :raises kgd.errors.KernelLost: when the kernel has just ended.
         """
         if self._executor is None:
-            raise Unavailable("the kernel has just ended; try again", 1)
+            raise KernelLost("the kernel has just ended; try again")
         return self._executor.run(cells, self._options.response_limit, output_exceeded)
 
     def interrupt(self) -> None:
@@ -241,9 +274,13 @@ class Worker:
 
     def _released(self, run: ExecutionBatch | None) -> None:
         self._is_busy = False
+        if run is not None and run.has_begun:
+            self._early_ends.reset()
         if self._closed:
             self._drop_kernel()
-        elif self._kernel is None or (run is not None and (self._options.reset or run.loss_reason)):
+        elif not self.is_usable or (
+            run is not None and (self._options.reset or run.ends_kernel or run.loss_reason)
+        ):
             self._replace_kernel()
         else:
             if run is not None:
@@ -343,22 +380,42 @@ class WorkerPool:
             if self._closed and not self._expected_requests:
                 self._close_unused()
 
-    def acquire(self, caller: str | None = None, size: int = 0) -> Deferred[Worker]:
+    def acquire(
+        self, caller: str | None = None, size: int = 0, *, again: bool = False
+    ) -> Deferred[Worker]:
         """
         :param caller: A caller that gets the same worker each time; ``None`` gets the one that has
             been free for the longest time.
         :param size: The size of the request that may have to wait, in bytes.
+        :param again: Whether the request had a worker whose kernel ended before it had begun: it
+            waits ahead of the others, and does not count against the limits of the queue.
         :return: Fires with a worker, reserved until it is released; cancel it to stop waiting.
             Fails with :py:exc:`kgd.errors.Unavailable`.
         """
         wanted = self._sticky_worker(caller) if caller is not None else None
         for worker in self._free:
-            if wanted in (None, worker):
+            if wanted in (None, worker) and worker.is_usable:
                 self._free.remove(worker)
                 self._acquire(worker)
                 return succeed(worker)
         if self._is_shut_down:
             raise Unavailable("the gateway is shutting down", 1)
+        if not again:
+            self._check_queue(size)
+        self._check_startable(wanted)
+        waiting = _WaitingRequest(wanted, size)
+        waiting.deferred = Deferred(lambda _: self._waiting.remove(waiting))
+        (self._waiting.appendleft if again else self._waiting.append)(waiting)
+        if self._options.queue_timeout:
+            waiting.deferred.addTimeout(
+                self._options.queue_timeout, self._reactor, onTimeoutCancel=self._wait_timed_out
+            )
+        return waiting.deferred
+
+    def _check_queue(self, size: int) -> None:
+        """
+        :raises kgd.errors.Unavailable: when a request of this size may not wait.
+        """
         if self._closed and not self._expected_requests:
             raise Unavailable("the notebook is being replaced; try again", 1)
         waiting_size = sum(waiting.size for waiting in self._waiting)
@@ -368,15 +425,6 @@ class WorkerPool:
             raise Unavailable(
                 "too many requests wait for a kernel already; try again later", self._retry_after()
             )
-        self._check_startable(wanted)
-        waiting = _WaitingRequest(wanted, size)
-        waiting.deferred = Deferred(lambda _: self._waiting.remove(waiting))
-        self._waiting.append(waiting)
-        if self._options.queue_timeout:
-            waiting.deferred.addTimeout(
-                self._options.queue_timeout, self._reactor, onTimeoutCancel=self._wait_timed_out
-            )
-        return waiting.deferred
 
     def _wait_timed_out(self, result: Any, timeout: float) -> Any:
         result.trap(Exception)

@@ -6,6 +6,7 @@ Autobahn sees the request only after all checks, so that refusals are JSON as ev
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,10 +18,10 @@ from kgd import errors
 from kgd.endpoints.origins import is_allowed_origin
 from kgd.errors import JSON_ERRORS
 from kgd.interfaces import Access, IGateway, IKernel
-from kgd.observability.audit import AuditLog
+from kgd.observability.audit import MAX_FIELD, AuditLog
 from kgd.observability.request_context import RequestContext
 from kgd.protocol.message_types import EXECUTE_REQUEST, QUERIES
-from kgd.protocol.messages import Buffer, ClientMessage
+from kgd.protocol.messages import Buffer, ClientMessage, MsgId, OddId
 from kgd.protocol.rfc6455 import POLICY_VIOLATION
 from kgd.protocol.websocket import choose_framing
 from kgd.settings import Settings
@@ -211,13 +212,23 @@ class MessageAudit:
                 kernel_name=kernel.name,
                 session_id=session_id,
                 msg_type=request.msg_type,
-                msg_id=request.msg_id,
+                msg_id=_plain_id(request.msg_id),
                 size=request.size,
                 refused=True if is_refused else None,
                 code=_code_of(request.parts[3]) if is_execution and self._audit.with_code else None,
             )
 
         return record
+
+
+def _plain_id(msg_id: MsgId) -> Any:
+    """
+    :return: An id as the type that it came as; a long one that is no text as its JSON.
+    """
+    if type(msg_id) is OddId and len(msg_id) <= MAX_FIELD:
+        with contextlib.suppress(*JSON_ERRORS):
+            return msgspec.json.decode(msg_id.encode())
+    return msg_id
 
 
 def _code_of(content: Buffer) -> str:

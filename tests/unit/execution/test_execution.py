@@ -4,6 +4,8 @@ Requests of the gateway itself, until their reply and their idle status have com
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.execution.execution import KERNEL_GONE_ENAMES, Execution, ExecutionTracker
@@ -52,6 +54,49 @@ class ExecutionTests(SynchronousTestCase):
         """
         prompt = message("input_request", {"prompt": "?"}, channel="stdin")
         self.assertIsNone(self.execution(message("status", IDLE), prompt).reply)
+
+    def test_has_begun(self) -> None:
+        """
+        A kernel has begun when it says so, or prints, or has replied; what the gateway says in
+        place of a kernel that is gone is no sign of that.
+        """
+        gone = {"status": "error", "ename": "KernelDied", "evalue": "signal 9"}
+        for sent, begun in (
+            (message("status", {"execution_state": "busy"}), True),
+            (message("execute_input", {"code": "x"}), True),
+            (message("stream", {"name": "stdout", "text": "x"}), True),
+            (message("execute_reply", OK, channel="shell"), True),
+            (message("execute_reply", {"status": "error", "ename": "E"}, channel="shell"), True),
+            (message("execute_reply", {"status": "aborted"}, channel="shell"), False),
+            (message("execute_reply", gone, channel="shell"), False),
+            (message("error", gone), False),
+            (message("status", IDLE), False),
+        ):
+            self.assertEqual(self.execution(sent).has_begun, begun, sent.parts)
+        self.assertFalse(self.execution().has_begun)
+
+    def test_ends_kernel(self) -> None:
+        """
+        A reply may announce that the kernel ends; a client that only leaves it does not end it.
+        """
+        payloads: tuple[tuple[Any, bool], ...] = (
+            ([{"source": "ask_exit", "keepkernel": False}], True),
+            ([{"source": "ask_exit"}], True),
+            ([{"source": "page"}, {"source": "ask_exit", "keepkernel": None}], True),
+            ([{"source": "ask_exit", "keepkernel": True}], False),
+            ([{"source": "page"}], False),
+            ([None, 3, "ask_exit", []], False),
+            ([], False),
+            ({"source": "ask_exit"}, False),
+            ("ask_exit", False),
+            (None, False),
+        )
+        for payload, ends in payloads:
+            for status in ("ok", "error"):
+                content = {"status": status, "payload": payload}
+                reply = self.execution(message("execute_reply", content, channel="shell")).reply
+                assert reply is not None
+                self.assertEqual((reply.ends_kernel, reply.status), (ends, status), payload)
 
     def test_aborted(self) -> None:
         """

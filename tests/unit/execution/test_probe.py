@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.execution.probe import RETRY_DELAY, Probe
-from kgd.protocol.messages import ClientMessage
+from kgd.protocol.messages import ClientMessage, MsgId
 from tests.support.jupyter_messages import message
 
 
@@ -30,13 +30,13 @@ class ProbeTests(SynchronousTestCase):
         """
         self.ready += 1
 
-    def reply(self, msg_id: str) -> None:
+    def reply(self, msg_id: MsgId) -> None:
         """
         Reply to a request.
         """
         self.probe.received(message("kernel_info_reply", {"status": "ok"}, msg_id, "shell"))
 
-    def publish(self, msg_id: str, execution_state: str) -> None:
+    def publish(self, msg_id: MsgId, execution_state: str) -> None:
         """
         Publish a status that belongs to a request.
         """

@@ -73,6 +73,15 @@ class SeedRunTests(SynchronousTestCase):
         self.reply(status="error", ename="E", evalue="v")
         self.assertEqual((self.succeeded, self.failed), (0, [(1, "E: v")]))
 
+    def test_ends_kernel(self) -> None:
+        """
+        A cell that ends the kernel is a failure: it would end every kernel.
+        """
+        self.reply(status="ok", payload=[{"source": "ask_exit", "keepkernel": False}])
+        self.idle()
+        self.assertEqual(self.failed, [(0, "it ends the kernel; remove its quit() or exit()")])
+        self.assertEqual((self.succeeded, len(self.sent)), (0, 1))
+
     def test_unreadable_reply(self) -> None:
         """
         A reply that cannot be read is a failure.

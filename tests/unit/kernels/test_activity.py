@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.kernels.activity import Activity
+from kgd.kernels.activity import MAX_SHELLS, Activity
+from kgd.protocol.messages import MsgId
 
 STATES = {"starting", "idle", "busy", "restarting", "dead"}
 
@@ -172,6 +173,103 @@ class ActivityTests(SynchronousTestCase):
         self.activity.published("status", "execute_request", "busy")
         self.activity.published("status", "debug_request", "idle")
         self.assertEqual(self.activity.execution_state, "busy")
+
+    def status(
+        self, state: str, msg_id: MsgId, shell: bytes = b"", parent_type: str = "execute_request"
+    ) -> str:
+        """
+        Publish a status.
+
+        :return: The state of the kernel.
+        """
+        self.activity.published("status", parent_type, state, shell, msg_id)
+        return self.activity.execution_state
+
+    def test_several_shells(self) -> None:
+        """
+        A kernel is busy as long as any of its shells is, without a break.
+        """
+        self.activity.became_ready()
+        self.assertEqual(self.status("busy", "a"), "busy")
+        for shell, parent_type in (
+            (b'"one"', "execute_request"),
+            (b'"two"', "comm_msg"),
+            (b"7", "execute_request"),
+            (b"control", "usage_request"),
+            (b"control", "execute_request"),
+        ):
+            self.now += 1
+            self.assertEqual(self.status("busy", "a", shell, parent_type), "busy")
+            self.assertEqual(self.status("idle", "a", shell, parent_type), "busy")
+        self.assertEqual(self.activity.busy_since, 2000.0 - 86400)
+        self.assertEqual(self.status("idle", "a"), "idle")
+        self.assertIsNone(self.activity.busy_since)
+        self.status("busy", "b", b'"one"')
+        self.status("busy", "c")
+        self.assertEqual(self.status("idle", "c"), "busy", "a subshell works")
+        self.assertEqual(self.status("idle", "b", b'"one"'), "idle")
+
+    def test_ends_that_are_lost(self) -> None:
+        """
+        The next request of a shell makes up for an end that is missing, and so does what the kernel
+        says without a request. Nothing makes it busy for ever.
+        """
+        sequences: list[list[tuple[str, MsgId]]] = [
+            [("busy", "a"), ("busy", "b"), ("idle", "b")],
+            [("busy", "a"), ("busy", "a"), ("idle", "a")],
+            [("busy", "same"), ("idle", "same"), ("busy", "same"), ("idle", "same")],
+            [("busy", 7), ("idle", 7.0)],
+            [("busy", None), ("idle", None)],
+            [("busy", "a"), ("idle", "a"), ("idle", "a")],
+            [("busy", ""), ("idle", "a")],
+        ]
+        for sequence in sequences:
+            self.activity.restarted()
+            self.activity.became_ready()
+            states = [self.status(state, msg_id) for state, msg_id in sequence]
+            self.assertEqual((states[0], states[-1]), ("busy", "idle"), sequence)
+        for parent_type, state in (("", "idle"), ("", "starting"), ("execute_request", "starting")):
+            self.status("busy", "a")
+            self.status("busy", "b", b'"one"')
+            expected = "starting" if state == "starting" else "idle"
+            self.assertEqual(self.status(state, "", parent_type=parent_type), expected)
+            self.assertIsNone(self.activity.busy_since)
+
+    def test_late_end(self) -> None:
+        """
+        An end that is made up late does not hide that the shell works on another request by now.
+        """
+        self.activity.became_ready()
+        self.status("busy", "a")
+        self.status("busy", "b")
+        self.assertEqual(self.status("idle", "a"), "busy")
+        self.assertEqual(self.status("idle", "b"), "idle")
+
+    def test_shells_of_an_old_process(self) -> None:
+        """
+        What an old process was doing is forgotten.
+        """
+        for end in ("crashed", "restarted"):
+            self.activity.became_ready()
+            self.status("busy", "a", b'"one"')
+            getattr(self.activity, end)()
+            self.activity.became_ready()
+            self.assertEqual(self.activity.execution_state, "idle")
+            self.status("busy", "b")
+            self.assertEqual(self.status("idle", "b"), "idle")
+
+    def test_many_shells(self) -> None:
+        """
+        Any number of names of subshells, which clients may make up, does not fill the memory.
+        """
+        self.activity.became_ready()
+        names = [b"%d" % number for number in range(MAX_SHELLS + 50)]
+        for name in names:
+            self.assertEqual(self.status("busy", "a", name), "busy")
+        for name in names[50:]:
+            self.assertEqual(self.activity.execution_state, "busy")
+            self.status("idle", "a", name)
+        self.assertEqual(self.activity.execution_state, "idle")
 
     def test_comm_traffic_counts(self) -> None:
         """

@@ -110,6 +110,18 @@ class PoolTests(PoolCase):
         self.start_at_once()
         self.assertEqual(len(self.launcher.processes), 2)
 
+    def test_one_that_has_just_ended(self) -> None:
+        """
+        From the moment its process has ended, a spare kernel is not handed out.
+        """
+        for limit in (0, 5):
+            self.rig_with(prespawn_count=1, restart_limit=limit)
+            self.successResultOf(self.prespawn())
+            (spare,) = self.launcher.processes
+            spare.end(ExitStatus(exit_code=0))
+            kernel = self.start_at_once()
+            self.assertNotEqual(kernel.kernel_id, spare.kernel_id)
+
     def test_incompatible(self) -> None:
         """
         A request that wants another environment, directory, kernelspec or id gets a kernel of its

@@ -171,6 +171,28 @@ class AuditTests(SynchronousTestCase):
             note(ClientMessage("shell", read_header(header), (header, b"{}", b"{}", content)))
         self.assertEqual([line["code"] for line in self.lines()], [""] * 4)
 
+    def test_ids_of_any_type(self) -> None:
+        """
+        An id is written as the type that it came as; no id is too long, and none hides a secret.
+        """
+        self.audit.open()
+        kernel: Any = mock.Mock(kernel_id="k")
+        kernel.name = "python3"
+        note = MessageAudit(self.audit, Settings()).recorder_for(
+            RequestContext("r", "1.2.3.4"), kernel, None
+        )
+        assert note is not None
+        ids: list[Any] = ["a", 7, 7.5, True, ["x", {"a": [1]}], {"b": None}, 1 << 80]
+        for msg_id in [*ids, ["x" * 10_000], ["?token=abcdefgh"], None]:
+            header = json.dumps({"msg_id": msg_id, "msg_type": "execute_request"}).encode()
+            note(ClientMessage("shell", read_header(header), (header, b"{}", b"{}", b"{}")))
+        lines = self.lines()
+        self.assertEqual([line["msg_id"] for line in lines[: len(ids)]], ids)
+        long, secret, none = lines[len(ids) :]
+        self.assertLess(len(long["msg_id"]), 300)
+        self.assertNotIn("abcdefgh", json.dumps(secret))
+        self.assertNotIn("msg_id", none)
+
     def test_fingerprint(self) -> None:
         """
         Tokens can be told from each other, in one run only, and are not given away.

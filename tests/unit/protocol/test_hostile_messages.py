@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import MalformedMessage
-from kgd.protocol import websocket_legacy as legacy
 from kgd.protocol import websocket_v1 as v1
+from kgd.protocol.mending import MAX_MENDED, replace_nan
 from kgd.protocol.messages import MAX_PARTS
 from kgd.protocol.websocket import LEGACY, V1, Framing
 
@@ -39,6 +39,13 @@ def numbered(size: int = SIZE) -> bytes:
     Many different keys.
     """
     return b",".join(b'"%d":1' % number for number in range(size // 10))
+
+
+def halves() -> bytes:
+    """
+    As many unpaired surrogates as are replaced.
+    """
+    return b"\\ud800" * (MAX_MENDED // 8)
 
 
 def v1_frame(count: int) -> bytes:
@@ -65,12 +72,12 @@ def texts() -> Iterator[tuple[str, bytes]]:
         ("many keys", b"{" + numbered() + b"}"),
         ("a key again and again", b"{" + repeated(b'"a":1,') + b'"a":1}'),
         ("many strings", b'{"a": [' + repeated(b'"",') + b"1]}"),
-        ("many words", b'{"a": [' + repeated(b"NaN,", legacy.MAX_NAN_REPLACED // 2) + b"1]}"),
+        ("many words", b'{"a": [' + repeated(b"NaN,", MAX_MENDED // 2) + b"1]}"),
         ("too many words", b'{"a": [' + repeated(b"-Infinity,") + b"1]}"),
-        ("words in lists", repeated(b"[NaN,", legacy.MAX_NAN_REPLACED // 2)),
-        ("words between strings", repeated(b'NaN"a"', legacy.MAX_NAN_REPLACED // 2)),
+        ("words in lists", repeated(b"[NaN,", MAX_MENDED // 2)),
+        ("words between strings", repeated(b'NaN"a"', MAX_MENDED // 2)),
         ("an end that is missing", b'NaN "' + repeated(b'\\"')),
-        ("strings and a word", b'{"a": NaN, ' + repeated(b'"y",', legacy.MAX_NAN_REPLACED // 2)),
+        ("strings and a word", b'{"a": NaN, ' + repeated(b'"y",', MAX_MENDED // 2)),
         ("halves of pairs", b'{"a": "' + repeated(b"\\ud800") + b'"}'),
         ("wrong UTF-8", b'{"a": "' + repeated(b"\xff") + b'"}'),
         ("NUL", repeated(b"\0")),
@@ -79,6 +86,15 @@ def texts() -> Iterator[tuple[str, bytes]]:
     for name, header in (
         ("a header with many keys", b'{"msg_type": "x", ' + numbered() + b"}"),
         ("a long msg_id", b'{"msg_type": "x", "msg_id": "' + repeated(b"\\u00e9") + b'"}'),
+        ("halves of pairs in a header", b'{"msg_type": "x", "a": "%b"}' % halves()),
+        ("too many halves", b'{"msg_type": "x", "a": "' + repeated(b"\\ud800") + b'"}'),
+        ("escaped backslashes", b'{"msg_type": "x", "a": "%b"}' % (halves() + b"\\\\" * 1000)),
+        ("words in an id", b'{"msg_type": "x", "msg_id": [%b1]}' % (b"NaN," * 100_000)),
+        ("a list as an id", b'{"msg_type": "x", "msg_id": [' + repeated(b"7,", SIZE // 2) + b"1]}"),
+        ("keys as an id", b'{"msg_type": "x", "msg_id": {' + numbered() + b"}}"),
+        ("a deep id", b'{"msg_type": "x", "msg_id": ' + b"[" * 900 + b"]" * 900 + b"}"),
+        ("a number as an id", b'{"msg_type": "x", "msg_id": ' + repeated(b"7") + b"}"),
+        ("an unknown type", b'{"msg_type": [' + repeated(b"7,") + b"1]}"),
         ("a long version", b'{"msg_type": "x", "version": ' + repeated(b"7") + b"}"),
         ("a word in a string of what is broken", b'{"a": "NaN"}, ' + repeated(b'"y",', 100_000)),
     ):
@@ -150,7 +166,7 @@ class HostileTests(SynchronousTestCase):
                 text = json.dumps(value, ensure_ascii=ensure_ascii).encode()
             except UnicodeEncodeError:
                 continue
-            mended = bytes(legacy.replace_nan(text))
+            mended = bytes(replace_nan(text))
             self.assertEqual(
                 json.loads(mended, parse_constant=self.fail),
                 json.loads(text, parse_constant=lambda _: None),

@@ -15,9 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import BadSignature, MalformedMessage
 from kgd.protocol.connection_file import CHANNELS, ConnectionInfo, CurveKeys
+from kgd.protocol.mending import is_json
 from kgd.protocol.messages import (
     DELIMITER,
     Signer,
+    id_as_json,
     make_client_message,
     make_kernel_message,
     read_header,
@@ -101,12 +103,68 @@ class HeaderTests(SynchronousTestCase):
         self.assertEqual((header.msg_type, header.msg_id), ("status", "a"))
         self.assertEqual(read_header(b'{"msg_type": "x"}').msg_id, "")
 
+    def test_other_types(self) -> None:
+        """
+        Of a header, only the type is needed; all else may be of any type, spelled in any way.
+        """
+        values = (
+            b"null", b"true", b"7", b"7.5", b"1795716739.56", b"[]", b"[1, [2]]", b"{}",
+            b'{"a": {}}', b'""', b'"x"', b"9" * 40, b"9" * 5000, b"1e999", b"NaN", b"-Infinity",
+            b'"\\ud800"', b'"\\ude00\\ud83d"', b'"\\ud83d\\ude00"', b'"\xff"',
+            b'["\\ud800", NaN, "\xff"]',
+        )  # fmt: skip
+        names = ("date", "version", "username", "session", "subshell_id", "unknown")
+        for value in values:
+            for name in names:
+                raw = b'{"%b": %b, "msg_type": "x", "msg_id": "a"}' % (name.encode(), value)
+                header = read_header(raw)
+                self.assertEqual((header.msg_type, header.msg_id), ("x", "a"), raw[:100])
+            header = read_header(b'{"msg_type": "x", "msg_id": %b}' % value)
+            self.assertEqual(header.msg_type, "x")
+            # It can be a key, and goes back as JSON.
+            self.assertIn(header.msg_id, {header.msg_id: None})
+            self.assertTrue(is_json(id_as_json(header.msg_id)), value[:100])
+
+    def test_ids(self) -> None:
+        """
+        An id goes back as the type that it came as, and equals what a kernel repeats in a spelling
+        of its own.
+        """
+        for one, other in (
+            (b'"a"', b'"\\u0061"'),
+            (b"7", b"7"),
+            (b"7.0", b"7"),
+            (b"1e3", b"1000.0"),
+            (b"null", b"null"),
+            (b"true", b"true"),
+            (b"[1, [2]]", b"[1,[2]]"),
+            (b'{"b": 1, "a": "\xc3\xa9"}', b'{"a":"\\u00e9","b":1}'),
+            (b"9" * 40, b"9" * 40),
+            (b"9" * 5000, b"9" * 5000),
+        ):
+            ids = [
+                read_header(b'{"msg_type": "x", "msg_id": %b}' % each).msg_id
+                for each in (one, other)
+            ]
+            self.assertEqual(ids[0], ids[1])
+            self.assertEqual(hash(ids[0]), hash(ids[1]))
+            if len(one) < 100:
+                self.assertEqual(json.loads(id_as_json(ids[0])), json.loads(one))
+        self.assertEqual(read_header(b'{"msg_type": "x"}').msg_id, "")
+
     def test_malformed(self) -> None:
         """
         A header without a type is none.
         """
-        for raw in (b"", b"{}", b"[]", b"null", b'{"msg_type": null}', b'{"msg_type": "\xff"}'):
+        for raw in (
+            b"", b"{}", b"[]", b"null", b"NaN", b'{"msg_id": 7}', b'{"msg_type": NaN, "date": 1}',
+            b'{"msg_type": "x", "date": 1', b'{"msg_type": "x", "msg_id": ' + b"[" * 100_000,
+        ):  # fmt: skip
             self.assertRaises(MalformedMessage, read_header, raw)
+        for msg_type in (b"null", b"5", b"[]", b"{}", b'"\xff"', b'"\\ud800"'):
+            for msg_id in (b'"a"', b"5", b"[]", b"NaN"):
+                raw = b'{"msg_type": %b, "msg_id": %b}' % (msg_type, msg_id)
+                self.assertRaises(MalformedMessage, read_header, raw)
 
 
 class OwnMessageTests(SynchronousTestCase):

@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kgd.errors import MalformedMessage
 from kgd.protocol import websocket_legacy as legacy
 from kgd.protocol import websocket_v1 as v1
-from kgd.protocol.messages import ClientMessage, Frame, KernelMessage, read_header
+from kgd.protocol.mending import MAX_MENDED
+from kgd.protocol.messages import ClientMessage, Frame, KernelMessage, read_header, read_parent
 from kgd.protocol.websocket import LEGACY, V1, choose_framing
 
 HEADER = {"msg_id": "m-1", "msg_type": "stream", "username": "u", "session": "s", "version": "5.3"}
@@ -181,6 +182,31 @@ class LegacyEncodeTests(SynchronousTestCase):
             _, payload = payload_of(encoded)
             self.assertEqual(json.loads(payload)["header"]["date"], expected)
 
+    def test_headers_of_other_types(self) -> None:
+        """
+        The id is on top as the type that it came as, and a date that is no text stays as it is.
+        """
+        for value in (None, True, 7, 7.5, ["x"], {"a": [1]}, "", 1 << 80):
+            header: Any = HEADER | {"msg_id": value, "date": value}
+            _, payload = payload_of(legacy.encode(outgoing({}, header=header)))
+            message = json.loads(payload)
+            self.assertEqual((message["msg_id"], message["header"]), (value, header))
+
+    def test_headers_are_mended(self) -> None:
+        """
+        What clients have written into their headers and kernels repeat is JSON for every client.
+        """
+        raw = b'{"msg_type": "stream", "msg_id": "k", "date": NaN, "session": "\\ud800"}'
+        for parent in (raw, b"NaN", b'{"a": Infinity}'):
+            message = KernelMessage(
+                "iopub", read_header(raw), (raw, parent, b"{}", b"{}"), (), read_parent(parent)
+            )
+            _, payload = payload_of(legacy.encode(message))
+            decoded = json.loads(payload, parse_constant=self.fail)
+            self.assertEqual(decoded["header"], {
+                "msg_type": "stream", "msg_id": "k", "date": None, "session": "\ufffd",
+            })  # fmt: skip
+
     def test_text_is_always_utf8(self) -> None:
         """
         A kernel that sends bytes which are not UTF-8 does not make clients drop the connection.
@@ -252,6 +278,68 @@ class LegacyDecodeTests(SynchronousTestCase):
             self.assertEqual(request.parts[1:], (b"{}", b"{}", b"{}"))
             self.assertEqual(list(request.buffers), [])
 
+    def test_parts_of_other_types(self) -> None:
+        """
+        Parts that are no objects are the kernel's affair, and pass as they came; null is empty.
+        """
+        for value in ([], [1], "", "x", 0, 7.5, True, [None], {"a": None}):
+            for number, name in enumerate(("parent_header", "metadata", "content"), 1):
+                request = self.decode(**{name: value})
+                self.assertEqual(request.parts[number], dump(value))
+                self.assertEqual(self.decode(**{name: None}).parts[number], b"{}")
+        ignored: list[Any] = ["", 0, 5, True, False, 1.5, [], {}, None]
+        for buffers in ignored:
+            self.assertEqual(list(self.decode(buffers=buffers).buffers), [])
+
+    def test_channels(self) -> None:
+        """
+        What is no name of a channel is an unknown channel, to which nothing is sent.
+        """
+        for channel, expected in (
+            ("control", "control"), ("", "shell"), (None, "shell"), ("SHELL", "SHELL"), (7, "7"),
+            (["shell"], '["shell"]'),
+        ):  # fmt: skip
+            self.assertEqual(self.decode(channel=channel).channel, expected)
+        frame = b'{"header": %b, "channel": "%b"}'
+        escaped = frame % (dump(HEADER), b"\\u0073hell")
+        self.assertEqual(legacy.decode(escaped, False).channel, "shell")
+        unpaired = frame % (dump(HEADER), b"\\ud800")
+        self.assertEqual(legacy.decode(unpaired, False).channel, "\ufffd")
+
+    def test_headers_of_other_types(self) -> None:
+        """
+        A header passes as it came, whatever is in it besides the type.
+        """
+        values: list[Any] = [None, True, 7, 1795716739.56, 1 << 80, [], ["x"], {}, {"a": [1]}, ""]
+        for value in values:
+            for name in ("date", "session", "username", "msg_id", "version", "traceId"):
+                header = HEADER | {name: value}
+                for request in (
+                    legacy.decode(dump({"header": header}), False),
+                    v1.decode(write_v1([b"shell", dump(header), b"{}", b"{}", b"{}"]), True),
+                ):
+                    self.assertEqual(bytes(request.parts[0]), dump(header))
+                    self.assertEqual(request.msg_type, "stream")
+
+    def test_unpaired_surrogates(self) -> None:
+        """
+        Halves of pairs, which are no text, become U+FFFD; pairs and escaped backslashes stay.
+        """
+        for spelled, expected in (
+            (b"\\ud800", "\ufffd"),
+            (b"\\uDC00x", "\ufffdx"),
+            (b"\\ud83d\\ude00", "\U0001f600"),
+            (b"\\ud83d\\ud83d\\ude00\\ude00", "\ufffd\U0001f600\ufffd"),
+            (b"\\\\ud800\\ud800", "\\ud800\ufffd"),
+            (b"\\ud83d\\\\ude00", "\ufffd\\ude00"),
+        ):
+            header = dump(HEADER)[:-1] + b', "date": "%b"}' % spelled
+            frame = b'{"header": %b, "content": {"code": "%b\\ud800"}}' % (header, spelled)
+            request = legacy.decode(frame, False)
+            self.assertEqual(json.loads(bytes(request.parts[0]))["date"], expected)
+            content = json.loads(bytes(request.parts[3]))
+            self.assertEqual(content, {"code": expected + "\ufffd"})
+
     def test_missing_version_is_5(self) -> None:
         """
         A header without a version gets 5.0, lest the kernel take it for protocol 4.
@@ -267,7 +355,7 @@ class LegacyDecodeTests(SynchronousTestCase):
         request = self.decode(content={"x": float("nan"), "y": "NaN"})
         self.assertEqual(json.loads(bytes(request.parts[3])), {"x": None, "y": "NaN"})
         # In long messages finding them would take too long.
-        long = "x" * legacy.MAX_NAN_REPLACED
+        long = "x" * MAX_MENDED
         self.assertEqual(len(self.decode(content={"x": 1, "y": long}).parts), 4)
         with self.assertRaises(MalformedMessage) as caught:
             self.decode(content={"x": float("nan"), "y": long})
@@ -283,11 +371,9 @@ class LegacyDecodeTests(SynchronousTestCase):
             b'{"header": ' * 5000,
         ):  # fmt: skip
             self.assertRaises(MalformedMessage, legacy.decode, frame, False)
-        self.assertRaises(MalformedMessage, self.decode, content=[])
-        self.assertRaises(MalformedMessage, self.decode, metadata="x")
-        self.assertRaises(MalformedMessage, self.decode, parent_header=3)
-        self.assertRaises(MalformedMessage, self.decode, buffers=["abc"])
-        self.assertRaises(MalformedMessage, self.decode, channel=7)
+        refused: list[Any] = [["abc"], [{}], "abc", {"0": 1}]
+        for buffers in refused:
+            self.assertRaises(MalformedMessage, self.decode, buffers=buffers)
 
     def test_malformed_tables(self) -> None:
         """

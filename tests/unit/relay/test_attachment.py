@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kgd.interfaces import IAttachment, IClient
-from kgd.protocol.messages import ClientMessage, Header, KernelMessage, read_header
+from kgd.protocol.messages import ClientMessage, Header, KernelMessage, MsgId, read_header
 from kgd.relay.attachment import Attachment
 from kgd.relay.connection import ClientSockets
 from kgd.relay.limits import RELAY_LIMITS, RelayLimits
@@ -46,7 +46,7 @@ class RecordingSockets:
     """
 
     def __init__(self) -> None:
-        self.sent: list[str] = []
+        self.sent: list[MsgId] = []
         self.backlog = 0
 
     def send(self, request: ClientMessage) -> None:
@@ -555,7 +555,7 @@ class ReconnectionProperties(SynchronousTestCase):
         """
         Every message reaches one client, in the order in which the kernel sent it.
         """
-        received: list[str] = []
+        received: list[MsgId] = []
 
         class Client(FakeClient):
             def deliver(self, each: KernelMessage) -> None:

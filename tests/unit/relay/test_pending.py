@@ -8,7 +8,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.protocol.messages import ClientMessage
+from kgd.protocol.messages import ClientMessage, read_header, read_parent
 from kgd.relay.limits import RelayLimits
 from kgd.relay.pending import KernelGone, PendingRequest, PendingRequests, substitute_replies
 from tests.support.jupyter_messages import content_of, message, request
@@ -43,6 +43,22 @@ class PendingRequestsTests(SynchronousTestCase):
             self.pending.sent(request("same"))
         self.pending.replied(message("execute_reply", parent="same", channel="shell"))
         self.assertEqual(len(self.pending), 2)
+
+    def test_ids_of_any_type(self) -> None:
+        """
+        An id of any type finds its reply, which repeats it, or has its substitute.
+        """
+        ids = (b"7", b"7.5", b"null", b"true", b'["x"]', b'{"a": 1}', b"9" * 5000, b'""', b'"\xff"')
+        for msg_id in ids:
+            raw = b'{"msg_type": "execute_request", "msg_id": %b}' % msg_id
+            sent = ClientMessage("shell", read_header(raw), (raw, b"{}", b"{}", b"{}"))
+            self.pending.sent(sent)
+            reply = message("execute_reply", parent=read_parent(raw).msg_id, channel="shell")
+            self.pending.replied(reply)
+            self.assertEqual(len(self.pending), 0, msg_id[:20])
+            for each in substitute_replies(self.lost(sent), KernelGone("E", "e"), "s"):
+                self.assertEqual(each.parts[1], raw)
+                self.assertEqual(each.parent.msg_id, sent.msg_id)
 
     def test_without_a_reply(self) -> None:
         """

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from kgd.interfaces import IKernelChannels, IKernelObserver, IRelay
 from kgd.protocol.connection_file import ConnectionInfo
-from kgd.protocol.messages import ClientMessage, read_header
+from kgd.protocol.messages import ClientMessage, MsgId, read_header
 from kgd.testing.kernel_channels import FakeChannels, FakeClient, FakeRelay
 from kgd.testing.relay_contracts import ChannelsContract, RelayContract
 
@@ -37,7 +37,7 @@ class FakeChannelsContractTests(ChannelsContract, TestCase):
         channels.connect(info)
         channels.answer()
 
-    def received(self, channels: IKernelChannels) -> Sequence[str]:
+    def received(self, channels: IKernelChannels) -> Sequence[MsgId]:
         assert isinstance(channels, FakeChannels)
         return [
             request.msg_id

@@ -21,6 +21,7 @@ from kgd.protocol.connection_file import CHANNELS, ConnectionInfo
 from kgd.protocol.messages import (
     DELIMITER,
     ClientMessage,
+    MsgId,
     Signer,
     new_header,
     read_header,
@@ -42,13 +43,15 @@ class PretendKernel:
     :ivar executions: The ids of ``execute_request``, in order.
     :ivar failing: Whether code fails.
     :ivar forgetful: Whether it does not say when it is idle again.
+    :ivar aborting: Whether it aborts code and publishes nothing, as R's kernel does.
+    :ivar repeats_sessions: Whether its messages have the session of their request.
     """
 
     def __init__(self, info: ConnectionInfo, *, deaf_to_subscribers: bool = False) -> None:
         self._session = os.urandom(4).hex()
         self.silent = self.quiet = False
         self.executions: list[str] = []
-        self.failing = self.forgetful = False
+        self.failing = self.forgetful = self.aborting = self.repeats_sessions = False
         self.signer = Signer(info.key)
         self.requests: list[tuple[str, str]] = []
         self.identities: dict[str, bytes] = {}
@@ -97,6 +100,9 @@ class PretendKernel:
         is_quiet = self.quiet and parsed["msg_type"] != "kernel_info_request"
         if channel == "stdin" or self.silent or is_quiet:
             return
+        if self.aborting and parsed["msg_type"] == "execute_request":
+            self.answer(channel, frames[0], "execute_reply", header, {"status": "aborted"})
+            return
         self.publish("status", header, {"execution_state": "busy"})
         reply = parsed["msg_type"].replace("request", "reply")
         failing = self.failing and reply == "execute_reply"
@@ -123,8 +129,11 @@ class PretendKernel:
             )
 
     def _frames(self, msg_type: str, parent: bytes, content: Any) -> list[Any]:
+        session = self._session
+        if self.repeats_sessions:
+            session = json.loads(parent).get("session", "")
         parts = (
-            new_header(msg_type, self._session, 0.0),
+            new_header(msg_type, session, 0.0),
             parent,
             b"{}",
             json.dumps(content).encode(),
@@ -186,7 +195,7 @@ class ChannelsContractTests(ChannelsContract, TestCase):
         self.kernel.quiet = True
         await until(lambda: self.observer.ready, "the kernel is ready")
 
-    def received(self, channels: IKernelChannels) -> Sequence[str]:
+    def received(self, channels: IKernelChannels) -> Sequence[MsgId]:
         return self.kernel.executions
 
 
@@ -225,7 +234,7 @@ class ChannelsTests(TestCase):
 
     def request(
         self, attachment: IAttachment, channel: str = "shell", msg_type: str = "execute_request"
-    ) -> str:
+    ) -> MsgId:
         """
         Send a request, and return its id.
         """
@@ -290,6 +299,73 @@ class ChannelsTests(TestCase):
         self.request(attachment)
         await self.answered(client, 2)
 
+    async def test_aborted(self) -> None:
+        """
+        When a kernel publishes nothing of what it aborts, we end it, and say nothing of a loss.
+        """
+        self.open(RelayLimits(idle_check_period=0.01))
+        self.channels.connect(self.info)
+        kernel = self.kernel()
+        await self.ready()
+        client = FakeClient()
+        attachment = self.channels.attach("s", client)
+        kernel.aborting = True
+        msg_id = self.request(attachment)
+        await self.answered(client)
+        self.assertEqual(client.types("iopub"), ["status"])
+        self.assertEqual(client.messages[-1].parent.msg_id, msg_id)
+
+    async def test_odd_headers(self) -> None:
+        """
+        Ids of any type find their replies, and the kernel's observer hears which shell worked.
+        """
+        self.channels.connect(self.info)
+        kernel = self.kernel()
+        await self.ready()
+        client = FakeClient()
+        attachment = self.channels.attach("s", client)
+        del self.observer.shells[:]
+        requests = (
+            ("shell", b"7", b"null", b""),
+            ("control", b"7.5", b"null", b"control"),
+            ("shell", b"null", b'"sub"', b'"sub"'),
+            ("control", b"true", b'"sub"', b"control"),
+            ("shell", b'"same"', b"5", b"5"),
+        )
+        for number, (channel, msg_id, subshell, _) in enumerate(requests, 1):
+            header = (
+                b'{"msg_type": "execute_request", "msg_id": %b, "subshell_id": %b, "date": 1.5}'
+                % (msg_id, subshell)
+            )
+            parts = (header, b"[]", b"null", b"{}")
+            attachment.send(ClientMessage(channel, read_header(header), parts))
+            await self.answered(client, number)
+            self.assertEqual({bytes(each.parts[1]) for each in client.messages[-3:]}, {header})
+        self.assertEqual(self.channels.pending_executions, 0)
+        self.assertEqual(
+            self.observer.shells, [shell for *_, shell in requests for _ in ("busy", "idle")]
+        )
+        self.assertEqual(len(kernel.executions), len(requests))
+
+    async def test_last_words_with_sessions_of_clients(self) -> None:
+        """
+        The last words of a process arrive also when it repeats the sessions of its clients.
+        """
+        self.channels.connect(self.info)
+        kernel = self.kernel()
+        kernel.repeats_sessions = True
+        await self.ready()
+        client = FakeClient()
+        attachment = self.channels.attach("s", client)
+        self.request(attachment)
+        await self.answered(client)
+        parent = new_header("execute_request", "s", 0.0)
+        kernel.publish("stream", parent, {"text": "last words"})
+        self.channels.disconnect("KernelDied", "it ended")
+        self.channels.publish_status("restarting")
+        await until(lambda: b"restarting" in bytes(client.messages[-1].parts[3]), "it is said")
+        self.assertEqual(client.types()[-2:], ["stream", "status"])
+
     async def test_ready_only_when_its_output_arrives(self) -> None:
         """
         A kernel that answers while we cannot see its output yet is asked until we can.
@@ -346,7 +422,9 @@ class ChannelsTests(TestCase):
         attachment = self.channels.attach("s", client)
         msg_id = self.request(attachment)
         await until(lambda: msg_id in kernel.identities, "the request arrives")
-        kernel.answer("stdin", kernel.identities[msg_id], "input_request", b"{}", {"prompt": "?"})
+        kernel.answer(
+            "stdin", kernel.identities[str(msg_id)], "input_request", b"{}", {"prompt": "?"}
+        )
         await until(lambda: "input_request" in client.types("stdin"), "the prompt arrives")
         self.request(attachment, "stdin", "input_reply")
         await until(lambda: ("stdin", "input_reply") in kernel.requests, "the answer arrives")

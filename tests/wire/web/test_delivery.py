@@ -87,7 +87,7 @@ class UnacknowledgedTests(TestCase):
         await until(settled, "the buffers are full")
         undelivered = self.messages.undelivered_if_stale()
         self.assertTrue(undelivered)
-        numbers = [int(each.header.msg_id) for each in undelivered]
+        numbers = [int(str(each.header.msg_id)) for each in undelivered]
         self.assertEqual(numbers, list(range(numbers[0], 400)))
         self.assertGreater(numbers[0] + 1, (400 * PIECE - (before or 0)) // PIECE - 1)
 
@@ -111,7 +111,8 @@ class UnacknowledgedTests(TestCase):
         await until(lambda: unsent_size(self.server.transport) < 400 * PIECE, "some of it is sent")
         whole = (400 * PIECE - unsent_size(self.server.transport)) // PIECE
         numbers = [
-            int(each.header.msg_id) for each in self.messages.undelivered_on_loss(orderly=False)
+            int(str(each.header.msg_id))
+            for each in self.messages.undelivered_on_loss(orderly=False)
         ]
         self.assertEqual(numbers, list(range(whole, 400)))
 

@@ -211,6 +211,128 @@ class WorkersTests(SynchronousTestCase):
         self.clock.advance(0)
         self.successResultOf(waiting)
 
+    def test_announced_end(self) -> None:
+        """
+        A kernel that announces its end is not lent again, however often that happens; another one
+        is started at once.
+        """
+        self.make_workers(1)
+        for _ in range(10):
+            worker = self.lent()
+            run = self.run_on(worker)
+            script = self.script(worker)
+            script.end(script.take())
+            script.end(script.take(), payload=[{"source": "ask_exit", "keepkernel": False}])
+            self.assertTrue(run.is_settled)
+            waiting = self.pool.acquire()
+            worker.release(run)
+            self.assertNoResult(waiting)
+            self.assertNotIn(script.kernel, self.kernels.list())
+            self.clock.advance(0)
+            self.assertIs(self.successResultOf(waiting), worker)
+            self.assertEqual(worker.reason, "")
+            worker.release(None)
+
+    def test_kept_kernel(self) -> None:
+        """
+        A client that leaves without ending the kernel is what every client does.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        run = self.run_on(worker)
+        script = self.script(worker)
+        script.end(script.take())
+        script.end(script.take(), payload=[{"source": "ask_exit", "keepkernel": True}])
+        worker.release(run)
+        self.assertIs(self.script(self.lent()).kernel, script.kernel)
+
+    def test_ended_process(self) -> None:
+        """
+        A kernel whose process has ended is not lent while its last output is still being read: not
+        by a worker that is free, nor by one that has just become free.
+        """
+        for caller in (None, "one"):
+            self.make_workers(1)
+            worker = self.lent(caller)
+            kernel = self.script(worker).kernel
+            worker.release(None)
+            kernel.execution_state = "dead"
+            waiting = self.pool.acquire(caller)
+            self.assertNoResult(waiting)
+            self.kernels.crash(kernel.kernel_id)
+            self.clock.advance(0)
+            self.assertIs(self.successResultOf(waiting), worker)
+            self.make_workers(1)
+            worker = self.lent(caller)
+            kernel = self.script(worker).kernel
+            kernel.execution_state = "dead"
+            waiting = self.pool.acquire(caller)
+            worker.release(None)
+            self.assertNoResult(waiting)
+            self.clock.advance(0)
+            self.assertIs(self.successResultOf(waiting), worker)
+            self.assertIsNot(self.script(worker).kernel, kernel)
+
+    def test_others_serve(self) -> None:
+        """
+        While one kernel has just ended, another is lent.
+        """
+        self.make_workers(2)
+        one, two = self.lent(), self.lent()
+        one.release(None)
+        two.release(None)
+        self.script(one).kernel.execution_state = "dead"
+        self.assertIs(self.lent(), two)
+
+    def test_early_ends(self) -> None:
+        """
+        Kernels that end before they have served anything are replaced after pauses that grow, in
+        which nobody waits for them. One that serves or lives long is replaced at once.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        worker.release(None)
+        self.script(worker).die()
+        self.clock.advance(0)
+        for pause in (0.5, 1.0, 2.0, 4.0):
+            self.script(worker).die()
+            error = self.assertRaises(Unavailable, self.pool.acquire)
+            self.assertIn("end before they serve a request", str(error))
+            self.assertTrue(self.pool.has_failed)
+            self.clock.advance(pause - 0.01)
+            self.assertRaises(Unavailable, self.pool.acquire)
+            self.clock.advance(0.01)
+            self.assertFalse(self.pool.has_failed)
+        self.lent()
+        run = self.run_on(worker)
+        self.script(worker).answer("x")
+        worker.release(run)
+        for _ in range(2):
+            self.script(worker).die()
+            self.clock.advance(0)
+            self.clock.advance(10)
+        self.lent()
+
+    def test_again(self) -> None:
+        """
+        A request whose kernel has ended before it began waits ahead of the others, and no limit of
+        the queue refuses it.
+        """
+        self.make_workers(1, queue_limit=1)
+        worker = self.lent()
+        other = self.pool.acquire()
+        again = self.pool.acquire(size=1000, again=True)
+        worker.release(None)
+        self.successResultOf(again)
+        self.assertNoResult(other)
+        self.pool.close()
+        again = self.pool.acquire(again=True)
+        worker.release(None)
+        self.successResultOf(again)
+        self.pool.shut_down()
+        self.assertRaises(Unavailable, self.pool.acquire, again=True)
+        self.refusal(other)
+
     def test_pretended_death(self) -> None:
         """
         Code that only says that its kernel has died gets what it asked for.
