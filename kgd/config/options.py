@@ -19,6 +19,7 @@ from kgd.config.types import (
     niceness,
     notebook_uri,
     number_or_none,
+    oom_score,
     one_of,
     origins,
     path,
@@ -289,6 +290,13 @@ _LIMITS = grouped(
         "kernel-nice",
         "How much lower the scheduling priority of kernels is than the gateway's, as nice values.",
         niceness,
+    ),
+    Option(
+        "kernel-oom-score-adj",
+        "How much sooner than other processes the system ends kernels when memory runs out "
+        "(oom_score_adj), so that it does not end the gateway with all of them; at least 100 more "
+        "than the gateway's own value. 0 leaves kernels the gateway's value.",
+        oom_score,
     ),
     Option(
         "kernel-user",

@@ -70,6 +70,7 @@ def assemble(
             startup.environ,
             relay.new_curve_keys,
             open_files=startup.open_files,
+            scrub=token.scrubber,
         ),
         relay,
         counters=counters,

@@ -21,6 +21,9 @@ CULLED_PREFIX = "Kernel culled"
 #: The reason that they get when the gateway ends.
 GATEWAY_SHUTDOWN_REASON = "The gateway is shutting down"
 
+#: The name of the file in a kernelspec's directory that describes it.
+KERNEL_FILE = "kernel.json"
+
 # --- values ---------------------------------------------------------------------------------------
 
 
@@ -94,11 +97,14 @@ class ExitStatus:
     How a process ended: by itself with ``exit_code``, or by the signal ``signal``.
 
     :ivar cause: An explanation for people, if the launcher has one.
+    :ivar output: The last lines that the process printed, as far as the launcher has them. They are
+        not for readers who may not use the kernel.
     """
 
     exit_code: int | None = None
     signal: int | None = None
     cause: str = ""
+    output: str = attrs.field(default="", eq=False, repr=False)
 
     def __str__(self) -> str:
         how = f"exit code {self.exit_code}" if self.signal is None else f"signal {self.signal}"
@@ -307,7 +313,10 @@ class IKernel(Interface):
     )
     stopping: bool = Attribute("Whether it is being stopped, which cannot be undone.")
     connections: int = Attribute("How many WebSockets are open on it.")
-    reason: str = Attribute("Why it failed or was culled, or the empty string.")
+    reason: str = Attribute(
+        "Why it failed or was culled, or the empty string. The first line says why; others are what "
+        "its process has printed last, which is for those only who may use the kernel."
+    )
     channels: Any = Attribute("Its IKernelChannels.")
 
     def when_ready() -> Deferred[None]:

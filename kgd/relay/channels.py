@@ -379,10 +379,14 @@ class KernelChannels:
             else:
                 self._process.iopub.resume()
 
-    def publish_status(self, execution_state: str) -> None:
+    def publish_status(self, execution_state: str, reason: str = "") -> None:
+        content = {"execution_state": execution_state}
+        if reason:
+            content["reason"] = reason
+
         def publish() -> None:
             for attachment in self._recipients:
-                attachment.deliver_from_gateway("status", {"execution_state": execution_state})
+                attachment.deliver_from_gateway("status", content)
 
         self._when_sockets_closed(publish)
 

@@ -158,9 +158,11 @@ class IKernelChannels(Interface):
         Send ``interrupt_request`` on control.
         """
 
-    def publish_status(execution_state: str) -> None:
+    def publish_status(execution_state: str, reason: str = "") -> None:
         """
         Send a status to every client that the kernel itself cannot send (``restarting``, ``dead``).
+
+        :param reason: What has happened, which becomes a field of the message.
         """
 
     def attach(

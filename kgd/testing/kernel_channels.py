@@ -171,6 +171,7 @@ class FakeChannels:
     :ivar connection: What they are connected to, or ``None``.
     :ivar control_requests: The gateway's own requests: ``shutdown``, ``restart``, ``interrupt``.
     :ivar statuses: The states of :py:meth:`publish_status`.
+    :ivar status_reason: The reason of the latest of them.
     :ivar clients_closed: Code and reason of :py:meth:`close_clients`.
     :ivar closed: Code and reason of :py:meth:`close`.
     :ivar on_shutdown: Called with ``restart`` when a shutdown is requested; a test sets it to end
@@ -188,6 +189,7 @@ class FakeChannels:
         self.pending_executions: int = 0
         self.control_requests: list[str] = []
         self.statuses: list[str] = []
+        self.status_reason = ""
         self.clients_closed: tuple[int, str] | None = None
         self.closed: tuple[int, str] | None = None
         self.on_shutdown: Callable[[bool], None] = lambda _restart: None
@@ -250,9 +252,11 @@ class FakeChannels:
     def request_interrupt(self) -> None:
         self.control_requests.append("interrupt")
 
-    def publish_status(self, execution_state: str) -> None:
+    def publish_status(self, execution_state: str, reason: str = "") -> None:
         self.statuses.append(execution_state)
-        content = msgspec.json.encode({"execution_state": execution_state})
+        self.status_reason = reason
+        told = {"execution_state": execution_state} | ({"reason": reason} if reason else {})
+        content = msgspec.json.encode(told)
         for attachment in tuple(self.attachments.values()):
             attachment.deliver(
                 make_kernel_message("status", content, attachment.session_id, time.time())
