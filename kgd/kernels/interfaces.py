@@ -187,6 +187,7 @@ class IKernelSpecs(Interface):
         """
         :param name: In any case; ``python`` means ``python3``.
         :raises kgd.errors.NoSuchKernelSpec:
+        :raises kgd.errors.UnusableKernelSpec: The message names the file, and what is wrong.
         """
 
 

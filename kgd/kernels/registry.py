@@ -21,6 +21,7 @@ from kgd.errors import (
     KernelStartFailed,
     NoSuchKernel,
     NoSuchKernelSpec,
+    UnusableKernelSpec,
 )
 from kgd.interfaces import (
     CULLED_PREFIX,
@@ -104,6 +105,8 @@ class KernelRegistry:
                     f"The kernelspec {name} cannot be prespawned, it is not installed; install it, "
                     "or change --prespawn-count and --prespawn"
                 ) from None
+            except UnusableKernelSpec as error:
+                raise ConfigurationError(f"A kernel cannot be prespawned: {error}") from None
             wanted[key] = wanted.get(key, 0) + count
         limit = settings.max_kernels
         if limit is not None and sum(wanted.values()) > limit:
