@@ -129,6 +129,7 @@ class Settings:
     max_seed_size: int = 32 * MEBIBYTE
     prespawn_count: int = 0
     prespawn: Mapping[str, int] = attrs.field(factory=dict)
+    spare_kernels: str = "hidden"
     cell_parser: str = "cell"
     comment_prefix: Mapping[str, str] = attrs.field(factory=dict)
     allow_notebook_download: bool = False

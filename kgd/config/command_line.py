@@ -33,6 +33,8 @@ ACTION_NAMES = (
 )  # fmt: skip
 _ESSENTIAL_ACTIONS = ("config", "generate-config", "show-config", "version", "help-all")
 _FORMS = {"config": "-c, --config=FILE", "force": "-y, --force", "help": "-h, --help"}
+#: The weakest source with ``--drop-in``: what the Jupyter Kernel Gateway does, and kgd does otherwise.
+DROP_IN_DEFAULTS: ConfigSource = {"spare-kernels": SourcedValue(("listed",), "by --drop-in")}
 
 
 def command_name() -> str:
@@ -125,7 +127,11 @@ class Options(UsageOptions):
             self._write_config(chosen)
         files = read_files(absolute_path(chosen), environ, self.table)
         resolved = resolve(
-            self.table, self.source, from_environment(environ, self.table), *files.sources
+            self.table,
+            self.source,
+            from_environment(environ, self.table),
+            *files.sources,
+            DROP_IN_DEFAULTS if self.drop_in else {},
         )
         # --show-config shows the paths as they were given, outside of the new root.
         settings = chrooted(
@@ -205,8 +211,8 @@ class Options(UsageOptions):
     def opt_drop_in(self) -> None:
         """
         Replace the Jupyter Kernel Gateway: log to stderr, announce there that the gateway is
-        available at every log level, and only warn about unknown options like --Class.trait. The
-        command jupyter-kgd always does this.
+        available at every log level, only warn about unknown options like --Class.trait, and list
+        kernels that were started in advance. The command jupyter-kgd always does this.
         """
         self.drop_in = True
 

@@ -374,6 +374,13 @@ _SEEDING = grouped(
         "How many kernels of another kernelspec to keep started in advance, like ir=2.",
         counts,
     ),
+    Option(
+        "spare-kernels",
+        "Whether clients find the kernels that were started in advance before one of them has "
+        "started a kernel: hidden, or listed like all kernels. A listed one belongs to the client "
+        "that first uses it by its id. With --drop-in, they are listed unless this option is given.",
+        one_of("hidden", "listed"),
+    ),
 )
 
 _NOTEBOOK_HTTP = grouped(

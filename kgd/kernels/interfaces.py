@@ -346,7 +346,7 @@ class IKernels(Interface):
         """
         Start a kernel; fires when its process runs, which is before it can answer.
 
-        When ``request.kernel_id`` runs already, fires with that kernel.
+        When ``request.kernel_id`` runs already, fires with that kernel, as :py:meth:`claim` does.
 
         :return: Fails with :py:exc:`kgd.errors.KernelLimitReached`,
             :py:exc:`kgd.errors.NoSuchKernelSpec`, :py:exc:`kgd.errors.InvalidRequest` or
@@ -360,14 +360,30 @@ class IKernels(Interface):
 
     def get(kernel_id: str) -> IKernel:
         """
+        Get a kernel to look at it. Spare kernels are found if the settings list them.
+
         :raises kgd.errors.NoSuchKernel: The message says why, if the kernel died or was culled
             not long ago.
+        """
+
+    def claim(kernel_id: str) -> IKernel:
+        """
+        Get a kernel that a client is about to use. If it was a spare one, it is the client's from
+        now on, as if the client had just started it.
+
+        :raises kgd.errors.NoSuchKernel: As from :py:meth:`get`.
         """
 
     def list() -> Sequence[IKernel]:
         """
         :return: All kernels but spare ones, in the order in which they were started; also those
             that are being started or stopped.
+        """
+
+    def listed() -> Sequence[IKernel]:
+        """
+        :return: The kernels that clients find: those of :py:meth:`list`, and spare ones if the
+            settings list them.
         """
 
     def interrupt(kernel_id: str) -> Deferred[None]:

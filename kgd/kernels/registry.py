@@ -130,6 +130,7 @@ class KernelRegistry:
         kernel_id = new_kernel_id()
         if request.kernel_id is not None:
             kernel_id = check_kernel_id(request.kernel_id)
+        self._claim_spare(kernel_id)
         while kernel_id in self._kernels:
             present = self._kernels[kernel_id]
             if not present.stopping:
@@ -145,10 +146,7 @@ class KernelRegistry:
         launch_spec = self._launch_spec(kernel_id, request)
         spare = self._pool.take(launch_spec) if request.kernel_id is None else None
         if spare is not None:
-            spare.hand_out()
-            self._kernels[spare.kernel_id] = spare
-            self._culler.watch(spare)
-            self._record("kernel_started", spare)
+            self._hand_out(spare)
             return spare
         kernel = self._new_kernel(launch_spec)
         self._end_reasons.pop(kernel_id, None)
@@ -159,6 +157,21 @@ class KernelRegistry:
         started = kernel.when_started()
         self._make_room().addCallback(lambda _: kernel.start())
         return await started
+
+    def _hand_out(self, spare: Kernel) -> None:
+        spare.hand_out()
+        self._kernels[spare.kernel_id] = spare
+        self._culler.watch(spare)
+        self._record("kernel_started", spare)
+
+    def _find_spare(self, kernel_id: str) -> Kernel | None:
+        return self._pool.find(kernel_id) if self._settings.spare_kernels == "listed" else None
+
+    def _claim_spare(self, kernel_id: str) -> None:
+        spare = self._find_spare(kernel_id)
+        if spare is not None:
+            self._pool.give(spare)
+            self._hand_out(spare)
 
     def _new_spare(self, name: str) -> Kernel:
         return self._new_kernel(self._launch_spec(new_kernel_id(), StartRequest(name=name)))
@@ -239,22 +252,30 @@ class KernelRegistry:
         return self._pool.evict()
 
     def get(self, kernel_id: str) -> Kernel:
-        try:
-            return self._kernels[kernel_id]
-        except KeyError:
+        kernel = self._kernels.get(kernel_id) or self._find_spare(kernel_id)
+        if kernel is None:
             reason = self._end_reasons.get(kernel_id)
             ended = f" (it ended: {reason})" if reason else ""
-            raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}") from None
+            raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}")
+        return kernel
+
+    def claim(self, kernel_id: str) -> Kernel:
+        self._claim_spare(kernel_id)
+        return self.get(kernel_id)
 
     def list(self) -> Sequence[IKernel]:
         return tuple(self._kernels.values())
+
+    def listed(self) -> Sequence[IKernel]:
+        spare = [kernel for kernel in self._pool if self._find_spare(kernel.kernel_id) is kernel]
+        return (*self._kernels.values(), *spare)
 
     def spare(self) -> Sequence[IKernel]:
         return tuple(self._pool)
 
     def interrupt(self, kernel_id: str) -> Deferred[None]:
         def interrupt() -> None:
-            kernel = self.get(kernel_id)
+            kernel = self.claim(kernel_id)
             self._record("kernel_interrupted", kernel)
             kernel.interrupt()
 
@@ -268,7 +289,7 @@ class KernelRegistry:
 
     def restart(self, kernel_id: str) -> Deferred[None]:
         def restart() -> Deferred[None]:
-            kernel = self.get(kernel_id)
+            kernel = self.claim(kernel_id)
             self._record("kernel_restarted", kernel)
             return kernel.restart()
 
@@ -281,6 +302,8 @@ class KernelRegistry:
                 was_culled = reason.startswith(CULLED_PREFIX)
                 event = "kernel_culled" if was_culled else "kernel_stopped"
                 self._record(event, kernel, reason=reason)
+            if self._find_spare(kernel_id) is kernel:
+                return self._pool.discard(kernel)
             return kernel.stop(reason)
 
         return maybeDeferred(stop)

@@ -183,8 +183,14 @@ class MemoryKernels:
             ended = f" (it ended: {reason})" if reason else ""
             raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}") from None
 
+    def claim(self, kernel_id: str) -> MemoryKernel:
+        return self.get(kernel_id)
+
     def list(self) -> Sequence[IKernel]:
         return tuple(self._kernels.values())
+
+    def listed(self) -> Sequence[IKernel]:
+        return self.list()
 
     def interrupt(self, kernel_id: str) -> Deferred[None]:
         return self._do(kernel_id, lambda kernel: self.interrupted.append(kernel.kernel_id))

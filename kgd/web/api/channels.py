@@ -95,11 +95,13 @@ class ChannelsAPI:
                 "Cross origin websockets not allowed; the gateway's operator can allow an origin "
                 "with --allow-origin"
             )
-        kernel = self._kernels.get(kernel_id)
+        # A request that is refused does not use a spare kernel.
+        self._kernels.get(kernel_id)
         self._check_upgrade(request)
         offered = _list_items(request, b"sec-websocket-protocol")
         protocol: Any = self._factory.buildProtocol(request.client)
         session_id = _session_id(request.args.get(b"session_id", [b""])[0])
+        kernel = self._kernels.claim(kernel_id)
         protocol.prepare(
             kernel,
             session_id,

@@ -116,6 +116,20 @@ class SourcesTests(SynchronousTestCase):
                 self.assertEqual(shown["value"], each.shown, (each.option, origin))
                 self.assertIn(origin, shown["from"], each.option)
 
+    def test_spare_kernels(self) -> None:
+        """
+        In place of the Jupyter Kernel Gateway, kernels that were started in advance are listed,
+        unless the operator wants otherwise.
+        """
+        for words, environ, expected, origin in (
+            ([], {}, "hidden", "default"),
+            (["--drop-in"], {}, "listed", "--drop-in"),
+            (["--drop-in"], {"KGD_SPARE_KERNELS": "hidden"}, "hidden", "KGD_SPARE_KERNELS"),
+        ):
+            found = self.effective(words, environ)["spare-kernels"]
+            self.assertEqual(found["value"], expected)
+            self.assertIn(origin, found["from"])
+
     def test_wrong(self) -> None:
         """
         A value that is not valid is refused with the option, the value, its place and the remedy.
