@@ -33,7 +33,7 @@ ACTION_NAMES = (
 )  # fmt: skip
 _ESSENTIAL_ACTIONS = ("config", "generate-config", "show-config", "version", "help-all")
 _FORMS = {"config": "-c, --config=FILE", "force": "-y, --force", "help": "-h, --help"}
-#: The weakest source with ``--drop-in``: what the Jupyter Kernel Gateway does, and kgd does otherwise.
+#: The weakest source with ``--drop-in``: what the Jupyter Kernel Gateway does, but not kgd.
 DROP_IN_DEFAULTS: ConfigSource = {"spare-kernels": SourcedValue(("listed",), "by --drop-in")}
 
 

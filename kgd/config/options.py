@@ -19,8 +19,8 @@ from kgd.config.types import (
     niceness,
     notebook_uri,
     number_or_none,
-    oom_score,
     one_of,
+    oom_score,
     origins,
     path,
     port_number,
@@ -376,9 +376,9 @@ _SEEDING = grouped(
     ),
     Option(
         "spare-kernels",
-        "Whether clients find the kernels that were started in advance before one of them has "
-        "started a kernel: hidden, or listed like all kernels. A listed one belongs to the client "
-        "that first uses it by its id. With --drop-in, they are listed unless this option is given.",
+        "Whether clients find the kernels that were started in advance before they have started "
+        "one: hidden, or listed like all kernels. A listed one belongs to the client that first "
+        "uses it by its id. With --drop-in, the default is listed.",
         one_of("hidden", "listed"),
     ),
 )

@@ -23,6 +23,7 @@ from kgd.kernels.specs import InstalledKernelSpecs
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
 from kgd.observability.reactor_lag import LagMeter
+from kgd.open_files import FileBudget
 from kgd.relay.relay import Relay
 from kgd.settings import Settings
 
@@ -59,6 +60,7 @@ def assemble(
         keeps_kernels=settings.keep_kernels,
         watchdog=Watchdog(reactor),
     )
+    files = FileBudget()
     kernels = KernelRegistry(
         reactor,
         settings,
@@ -75,8 +77,17 @@ def assemble(
         relay,
         counters=counters,
         audit=audit,
+        files=files,
     )
     context = GatewayContext(
-        reactor, settings, kernels, specs, runtime, counters=counters, audit=audit, token=token
+        reactor,
+        settings,
+        kernels,
+        specs,
+        runtime,
+        counters=counters,
+        audit=audit,
+        token=token,
+        files=files,
     )
     return Components(context, relay, LagMeter(reactor, counters))

@@ -53,6 +53,13 @@ class WarmPool:
     def __len__(self) -> int:
         return len(self._spare) + len(self._stopping)
 
+    @property
+    def can_give_way(self) -> bool:
+        """
+        Whether there is a spare kernel that is not being stopped already.
+        """
+        return bool(self._spare)
+
     async def fill(self, wanted: Mapping[str, int]) -> None:
         """
         Start this many kernels of each kernelspec, and wait until they can be used.

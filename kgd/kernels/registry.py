@@ -43,11 +43,14 @@ from kgd.kernels.pool import WarmPool
 from kgd.kernels.seed import load_seed
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
+from kgd.open_files import FILES_PER_CLIENT, FILES_PER_KERNEL, FileBudget
 from kgd.settings import Settings
 from kgd.shutdown import Draining
 
 # Kernels that died by themselves or were culled, of which the reason is remembered.
 _MAX_REASONS = 100
+# A kernel is of no use without a client.
+_FILES = FILES_PER_KERNEL + FILES_PER_CLIENT
 
 
 @implementer(IKernels)
@@ -58,6 +61,7 @@ class KernelRegistry:
     :param monotonic: The clock for ages. Twisted's reactors have the wall clock only.
     :param counters: Counts starts, restarts after crashes, and deaths of kernels.
     :param audit: Records who did what.
+    :param files: Says whether there are open files for another kernel.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class KernelRegistry:
         monotonic: Callable[[], float] = time.monotonic,
         counters: Counters | None = None,
         audit: AuditLog | None = None,
+        files: FileBudget | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -81,6 +86,8 @@ class KernelRegistry:
         self._monotonic = monotonic
         self._counters = counters or Counters()
         self._audit = audit or AuditLog()
+        self._files = files or FileBudget()
+        self._files.promised = self._promised_files
         self._draining = Draining()
         self._drained: Waiters[None] = Waiters()
         self._kernels: dict[str, Kernel] = {}
@@ -148,6 +155,9 @@ class KernelRegistry:
         if spare is not None:
             self._hand_out(spare)
             return spare
+        evict = not self._files.has_room(_FILES)
+        if evict and not self._pool.can_give_way:
+            self._files.refuse()
         kernel = self._new_kernel(launch_spec)
         self._end_reasons.pop(kernel_id, None)
         self._kernels[kernel_id] = kernel
@@ -155,7 +165,7 @@ class KernelRegistry:
         self._record("kernel_started", kernel)
         # The start goes on when this client gives up waiting: others may wait for it, too.
         started = kernel.when_started()
-        self._make_room().addCallback(lambda _: kernel.start())
+        self._make_room(evict=evict).addCallback(lambda _: kernel.start())
         return await started
 
     def _hand_out(self, spare: Kernel) -> None:
@@ -174,6 +184,7 @@ class KernelRegistry:
             self._hand_out(spare)
 
     def _new_spare(self, name: str) -> Kernel:
+        self._files.check(_FILES)
         return self._new_kernel(self._launch_spec(new_kernel_id(), StartRequest(name=name)))
 
     def _launch_spec(self, kernel_id: str, request: StartRequest) -> LaunchSpec:
@@ -242,12 +253,17 @@ class KernelRegistry:
         limit = self._settings.max_kernels
         return None if limit is None else limit - len(self._kernels) - len(self._pool)
 
-    def _make_room(self) -> Deferred[None]:
+    def _promised_files(self) -> int:
+        kernels = (*self._kernels.values(), *self._pool)
+        return sum(kernel.channels.promised_files for kernel in kernels)
+
+    def _make_room(self, *, evict: bool) -> Deferred[None]:
         """
+        :param evict: Whether there is no room for want of files.
         :return: Fires when a spare kernel has given way to the latest one, if need be.
         """
         room = self._room()
-        if room is None or room >= 0:
+        if not evict and (room is None or room >= 0):
             return succeed(None)
         return self._pool.evict()
 

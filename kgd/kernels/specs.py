@@ -319,9 +319,9 @@ def _read_env(env: Any) -> dict[str, str]:
     if not isinstance(env, dict):
         raise UnusableKernelSpec('env must be an object, like {"NAME": "value"}')
     found = {}
-    for name, value in env.items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            value = str(value)
+    for name, given in env.items():
+        is_number = isinstance(given, int | float) and not isinstance(given, bool)
+        value = str(given) if is_number else given
         if not name or "=" in name or not _is_word(name):
             raise UnusableKernelSpec(f"env has {name!r}, which cannot be the name of a variable")
         if not _is_word(value):

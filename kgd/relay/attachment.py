@@ -13,6 +13,7 @@ import msgspec
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
+from kgd.errors import is_out_of_files
 from kgd.interfaces import IAttachment, IClient
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
@@ -86,6 +87,8 @@ class Attachment:
         self._on_removed = on_removed
         self._on_lag_changed = on_lag_changed
         self._client_sockets: ClientSockets | None = None
+        # How many of them it had to the last process.
+        self._sockets_before = 0
         self._receives_iopub = False
         self._closed = False
         self._unsent_requests: deque[ClientMessage] = deque()
@@ -124,6 +127,16 @@ class Attachment:
         """
         return self._delivered - (self._client.unsent if self._client is not None else 0)
 
+    @property
+    def promised_sockets(self) -> int:
+        """
+        How many sockets it will open as soon as there is a process.
+        """
+        if self._client_sockets is not None:
+            return 0
+        # Code needs shell and stdin.
+        return max(self._sockets_before, 2 if self._unsent_requests else 0)
+
     # --- from the client to the kernel ---
 
     def send(self, request: ClientMessage) -> None:
@@ -135,10 +148,25 @@ class Attachment:
             backlog = self._unsent_size
         else:
             self.pending_requests.sent(request)
-            self._client_sockets.send(request)
+            if not self._send(self._client_sockets, request):
+                return
             backlog = self._client_sockets.backlog
         if backlog > self._max_unsent_requests:
             self.close(TRY_AGAIN_LATER, "more requests than the kernel takes")
+
+    def _send(self, client_sockets: ClientSockets, request: ClientMessage) -> bool:
+        """
+        :return: Whether the client is still there: it is closed if there are too many open files
+            for a socket to the kernel.
+        """
+        try:
+            client_sockets.send(request)
+        except Exception as error:
+            if not is_out_of_files(error):
+                raise
+            self.close(TRY_AGAIN_LATER, "the gateway has too many open files")
+            return False
+        return True
 
     def _may_pass(self, request: ClientMessage) -> bool:
         if request.channel not in ("shell", "control", "stdin"):
@@ -166,7 +194,8 @@ class Attachment:
         while self._unsent_requests:
             request = self._unsent_requests.popleft()
             self.pending_requests.sent(request)
-            client_sockets.send(request)
+            if not self._send(client_sockets, request):
+                break
         self._unsent_size = 0
 
     def disconnect(self) -> ClientSockets | None:
@@ -176,6 +205,8 @@ class Attachment:
         :return: The sockets to the last one, for the caller to close.
         """
         client_sockets, self._client_sockets = self._client_sockets, None
+        if client_sockets is not None:
+            self._sockets_before = client_sockets.opened
         return client_sockets
 
     # --- from the kernel to the client ---

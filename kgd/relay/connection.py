@@ -140,6 +140,13 @@ class ClientSockets:
                 self._send(self._waiting.popleft())
 
     @property
+    def opened(self) -> int:
+        """
+        How many sockets are open.
+        """
+        return len(self._sockets)
+
+    @property
     def backlog(self) -> int:
         """
         How many bytes wait for the kernel to take them.

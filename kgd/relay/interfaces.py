@@ -125,6 +125,15 @@ class IKernelChannels(Interface):
 
     connections: int = Attribute("How many clients are connected, with parts of the gateway.")
     pending_executions: int = Attribute("How many requests to run code have no reply yet.")
+    promised_files: int = Attribute(
+        "How many files will be opened for the kernel and its clients without another request: "
+        "while there is no process, those for the sockets to the next one."
+    )
+
+    def has_client(session_id: str | None) -> bool:
+        """
+        Whether a client with this name is connected or may come back, and so has its sockets.
+        """
 
     def client_stats() -> ClientStats:
         """

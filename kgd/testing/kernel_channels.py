@@ -178,6 +178,7 @@ class FakeChannels:
         the kernel.
     :ivar error: What :py:meth:`connect` raises as long as it is not ``None``.
     :ivar pending_executions: A number that a test sets.
+    :ivar promised_files: Another.
     :ivar seed: What :py:meth:`connect` was told to run; nothing runs it.
     :ivar disconnect_errors: Name and value of the errors that requests without a reply got.
     """
@@ -187,6 +188,7 @@ class FakeChannels:
         self.attachments: dict[str, FakeAttachment] = {}
         self.connection: ConnectionInfo | None = None
         self.pending_executions: int = 0
+        self.promised_files: int = 0
         self.control_requests: list[str] = []
         self.statuses: list[str] = []
         self.status_reason = ""
@@ -201,6 +203,9 @@ class FakeChannels:
     @property
     def connections(self) -> int:
         return sum(each.client is not None for each in self.attachments.values())
+
+    def has_client(self, session_id: str | None) -> bool:
+        return session_id in self.attachments
 
     def client_stats(self) -> ClientStats:
         clients = [each for each in self.attachments.values() if not each.is_internal]

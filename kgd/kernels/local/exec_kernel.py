@@ -40,8 +40,8 @@ def reset_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
-# How much higher the value is at least than that of the gateway, from which it is inherited: in some
-# containers all processes begin with a high one.
+# How much higher the value is at least than that of the gateway, from which it is inherited: in
+# some containers all processes begin with a high one.
 OOM_DISTANCE = 100
 _MAX_OOM = 1000
 

@@ -14,6 +14,7 @@ from kgd.errors import (
     KernelLimitReached,
     KernelStartFailed,
     NoSuchKernel,
+    OutOfFiles,
     RestartFailed,
 )
 from kgd.interfaces import ExitStatus, IKernel, StartRequest
@@ -118,20 +119,18 @@ class PoolTests(PoolCase):
         Spare kernels can be listed. Looking at one does not take it, using it does, once: it is the
         client's from then on, nobody else gets it, and another takes its place.
         """
-        for use in (
-            lambda kernel_id: self.kernels.claim(kernel_id),
-            lambda kernel_id: self.successResultOf(self.kernels.interrupt(kernel_id)),
-            lambda kernel_id: self.kernels.restart(kernel_id),
-            lambda kernel_id: self.start_at_once(kernel_id=kernel_id),
-        ):
+        for use in ("claim", "interrupt", "restart", "start"):
             self.rig_with(prespawn_count=1, spare_kernels="listed")
             self.successResultOf(self.prespawn())
             (spare,) = self.listed()
             self.assertEqual(self.kernels.get(spare).kernel_id, spare)
             self.assertEqual((list(self.kernels.list()), len(self.kernels.spare())), ([], 1))
             self.rig.wall = 5000.0
-            use(spare)
-            use(spare)
+            for _ in range(2):
+                if use == "start":
+                    self.start_at_once(kernel_id=spare)
+                else:
+                    getattr(self.kernels, use)(spare)
             (kernel,) = self.kernels.list()
             self.assertEqual((kernel.kernel_id, kernel.last_activity), (spare, 5000.0))
             self.assertEqual((self.listed(), self.kernels.spare()), ([spare], ()))
@@ -192,7 +191,8 @@ class PoolTests(PoolCase):
         """
         The time for which a kernel may be unused begins when a client has it.
         """
-        self.rig_with(prespawn_count=1, spare_kernels="listed", cull_idle_timeout=10, cull_interval=1)
+        culling = {"cull_idle_timeout": 10.0, "cull_interval": 1.0}
+        self.rig_with(prespawn_count=1, spare_kernels="listed", **culling)
         self.successResultOf(self.prespawn())
         (spare,) = self.listed()
         self.rig.pass_time(*[1.0] * 20)
@@ -201,6 +201,37 @@ class PoolTests(PoolCase):
         self.assertIn(spare, self.listed())
         self.rig.pass_time(*[1.0] * 8)
         self.assertNotIn(spare, self.listed())
+
+    def test_too_many_open_files(self) -> None:
+        """
+        Without files for another kernel a client gets a spare one, a spare one gives way, or the
+        client is refused; no spare ones are started until there are files again.
+        """
+        self.rig_with(prespawn_count=2)
+        self.successResultOf(self.prespawn())
+        self.rig.free_files = 0
+        self.rig.clock.advance(2)
+        self.start_at_once()
+        starting = self.kernels.start(StartRequest(env={}))
+        self.failureResultOf(self.kernels.start(StartRequest(env={})), OutOfFiles)
+        self.assertEqual(len(self.launcher.processes), 2)
+        self.assertNoResult(starting)
+        (giving_way,) = (each for each in self.launcher.alive if each is not self.kept())
+        giving_way.end()
+        self.successResultOf(starting)
+        self.rig.clock.advance(REFILL_DELAY)
+        self.rig.clock.advance(MIN_PAUSE)
+        self.assertEqual(len(self.launcher.processes), 3)
+        self.rig.free_files = 1000
+        self.rig.clock.advance(2 * MIN_PAUSE)
+        self.assertEqual(len(self.launcher.processes), 5)
+
+    def kept(self) -> FakeProcess:
+        """
+        The process of the client's kernel that was started first.
+        """
+        first = self.kernels.list()[0].kernel_id
+        return next(each for each in self.launcher.processes if each.kernel_id == first)
 
     def test_one_that_is_not_ready(self) -> None:
         """

@@ -56,11 +56,12 @@ class LocalLauncherContractTests(LauncherContract, TestCase):
         """
         The failure names the file in which the command line is wrong.
         """
-        for argv in ([], ["kgd-not-there"], ["/etc/passwd"], ["/etc"]):
+        commands: tuple[list[str], ...] = ([], ["kgd-not-there"], ["/etc/passwd"], ["/etc"])
+        for argv in commands:
             launching = self.provision(argv).launch(lambda _: None)
             error = await self.assertFailure(launching, UnusableKernelSpec)
-            self.assertRegex(str(error), r"argv.* in /nonexistent/kernels/python3/kernel\.json$|"
-                                         r"no argv; add one in /nonexistent.*/kernel\.json$")  # fmt: skip
+            self.assertIn("argv", str(error))
+            self.assertTrue(str(error).endswith(" in /nonexistent/kernels/python3/kernel.json"))
 
     def make_launcher(self) -> IKernelLauncher:
         """
