@@ -22,8 +22,7 @@ FILES_PER_SOCKET = 2
 FILES_PER_KERNEL = 10
 #: A client has its connection, and up to three sockets to the kernel.
 FILES_PER_CLIENT = 7
-# Files that are always open, and room for those that are open for a moment.
-BASE_FILES = 64
+_MAX_RESERVE = 64
 # Seconds for which a count is good. Requests and what an application does need few files in it.
 _COUNT_AGE = 1.0
 
@@ -41,7 +40,7 @@ def reserve_of(limit: int) -> int:
     """
     :return: How many files no new connection may take.
     """
-    return min(BASE_FILES, limit // 8)
+    return min(_MAX_RESERVE, limit // 8)
 
 
 def count_open_files(limit: int) -> int:

@@ -7,11 +7,14 @@ from __future__ import annotations
 import resource
 
 from kgd.errors import RAISE_LIMIT
-from kgd.open_files import BASE_FILES, FILES_PER_CLIENT, FILES_PER_KERNEL, reserve_of
+from kgd.open_files import reserve_of
 from kgd.settings import Settings
 
-# A kernel with two clients. Those that are away for a while keep their sockets.
-_FILES = FILES_PER_KERNEL + 2 * FILES_PER_CLIENT
+# Measured: a kernel takes 6, and a client that runs code 5; this is a kernel with two clients.
+# Clients that are away for a while keep theirs.
+_FILES_PER_KERNEL = 16
+# Files that are always open.
+_BASE_FILES = 20
 # Hardly enough for one user.
 MIN_FILES = 512
 
@@ -33,20 +36,21 @@ def open_files_warning(limit: int, settings: Settings) -> str:
     :param limit: The limit of open files.
     :return: A warning for the operator if it is too low; otherwise an empty text.
     """
-    base = BASE_FILES + 2 * reserve_of(limit)
     if settings.max_kernels is None and not settings.max_connections:
         if limit >= MIN_FILES:
             return ""
         return f"only {limit} files may be open at a time, which is too few; {RAISE_LIMIT}"
-    for option, number, files, each in (
-        ("max-kernels", settings.max_kernels or 0, _FILES, " with two clients for each kernel"),
+    for option, number, files, for_what in (
+        ("max-kernels", settings.max_kernels or 0, _FILES_PER_KERNEL, " with two clients for each"),
         ("max-connections", settings.max_connections, 1, " without any kernel"),
     ):
-        needed = base + files * number
+        needed = _BASE_FILES + files * number
+        # A quarter of the files is kept free, as long as that is not too much.
+        needed += 2 * reserve_of(needed * 4 // 3)
         if number and limit < needed:
+            fits = max(0, limit - _BASE_FILES - 2 * reserve_of(limit)) // files
             return (
                 f"only {limit} files may be open at a time, but --{option}={number} needs about "
-                f"{needed}{each}; {RAISE_LIMIT}, or lower --{option} to "
-                f"{max(0, limit - base) // files}"
+                f"{needed}{for_what}; {RAISE_LIMIT}, or lower --{option} to {fits}"
             )
     return ""

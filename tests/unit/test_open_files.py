@@ -116,11 +116,13 @@ class LimitTests(SynchronousTestCase):
             (1024, None, 0, ""),
             (256, None, 0, "too few"),
             (256, 0, 0, ""),
-            (1024, 34, 0, ""),
-            (1024, 35, 0, "lower --max-kernels to 34"),
-            (1024, 34, 832, ""),
-            (1024, None, 833, "lower --max-connections to 832"),
-            (1024, 35, 833, "--max-kernels"),
+            (1024, 54, 0, ""),
+            (1024, 55, 0, "lower --max-kernels to 54"),
+            (256, 10, 0, ""),
+            (256, 11, 0, "lower --max-kernels to 10"),
+            (1024, 54, 876, ""),
+            (1024, None, 877, "lower --max-connections to 876"),
+            (1024, 55, 877, "--max-kernels"),
         ):
             settings = Settings(max_kernels=kernels, max_connections=connections)
             found = open_files_warning(limit, settings)

@@ -212,8 +212,8 @@ class PoolTests(PoolCase):
         self.rig.free_files = 0
         self.rig.clock.advance(2)
         self.start_at_once()
-        starting = self.kernels.start(StartRequest(env={}))
-        self.failureResultOf(self.kernels.start(StartRequest(env={})), OutOfFiles)
+        starting = self.kernels.start(StartRequest(env={"KERNEL_A": "1"}))
+        self.failureResultOf(self.kernels.start(StartRequest(env={"KERNEL_A": "1"})), OutOfFiles)
         self.assertEqual(len(self.launcher.processes), 2)
         self.assertNoResult(starting)
         (giving_way,) = (each for each in self.launcher.alive if each is not self.kept())
