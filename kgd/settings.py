@@ -169,7 +169,7 @@ class Settings:
     ws_ping_interval: float = 30.0
     max_body_size: int = 100 * MEBIBYTE
     max_message_size: int = 100 * MEBIBYTE
-    max_frame_size: int = 100 * MEBIBYTE
+    max_frame_size: int = 0
     max_fragments: int = 16_384
     max_request_line: int = 16 * KIBIBYTE
     max_header_size: int = 64 * KIBIBYTE

@@ -513,8 +513,16 @@ _MESSAGES = grouped(
         variables=("WS_PING_INTERVAL", "WS_PING_INTERVAL_SECS"),
     ),
     Option("max-message-size", "Most bytes in a message from a WebSocket.", size),
-    Option("max-frame-size", "Most bytes in one frame of a message from a WebSocket.", size),
-    Option("max-fragments", "Most frames in a message from a WebSocket.", whole_number),
+    Option(
+        "max-frame-size",
+        "Most bytes in one frame of a message from a WebSocket; 0 means as many as in the message.",
+        size,
+    ),
+    Option(
+        "max-fragments",
+        "Most frames of less than 1 KiB in a message from a WebSocket.",
+        whole_number,
+    ),
 )
 
 _REQUESTS = grouped(

@@ -210,6 +210,16 @@ class Executor:
         for execution in batch.begin(make_execution):
             self._tracker.start(execution)
 
+    def pause_requests(self) -> None:
+        """
+        Do nothing: who runs code here waits for its results before running more.
+        """
+
+    def resume_requests(self) -> None:
+        """
+        Do nothing.
+        """
+
     def take_undelivered(self) -> Sequence[KernelMessage]:
         """
         :return: Nothing: what is delivered has arrived.

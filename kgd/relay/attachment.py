@@ -20,9 +20,9 @@ from kgd.observability.logs import make_logger
 from kgd.observability.scrubbing import shortened
 from kgd.protocol.messages import ClientMessage, KernelMessage, make_kernel_message
 from kgd.protocol.rfc6455 import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
-from kgd.relay.backlog import MESSAGE_OVERHEAD, Backlog
+from kgd.relay.backlog import Backlog
 from kgd.relay.connection import ClientSockets
-from kgd.relay.limits import RELAY_LIMITS, RelayLimits
+from kgd.relay.limits import MESSAGE_OVERHEAD, RELAY_LIMITS, RelayLimits
 from kgd.relay.pending import PendingRequests
 from kgd.relay.rate_limit import RateLimiter
 from kgd.settings import Settings
@@ -93,6 +93,7 @@ class Attachment:
         self._closed = False
         self._unsent_requests: deque[ClientMessage] = deque()
         self._unsent_size = 0
+        self._requests_paused = False
         self._backlog = Backlog(session_id, settings.username)
         self._replay_timeout: IDelayedCall | None = None
         self._client: IClient | None
@@ -140,19 +141,37 @@ class Attachment:
     # --- from the client to the kernel ---
 
     def send(self, request: ClientMessage) -> None:
-        if not self._may_pass(request):
+        if self._closed or not self._may_pass(request):
             return
         if self._client_sockets is None:
             self._unsent_requests.append(request)
-            self._unsent_size += request.size
-            backlog = self._unsent_size
+            self._unsent_size += request.size + MESSAGE_OVERHEAD
         else:
             self.pending_requests.sent(request)
             if not self._send(self._client_sockets, request):
                 return
-            backlog = self._client_sockets.backlog
-        if backlog > self._max_unsent_requests:
-            self.close(TRY_AGAIN_LATER, "more requests than the kernel takes")
+        if self._waiting_size > self._max_unsent_requests and not self._requests_paused:
+            self._requests_paused = True
+            if self._client is not None:
+                self._client.pause_requests()
+
+    @property
+    def _waiting_size(self) -> int:
+        """
+        How many bytes of requests wait for the kernel.
+        """
+        if self._client_sockets is None:
+            return self._unsent_size
+        return self._client_sockets.backlog
+
+    def requests_taken(self) -> None:
+        """
+        Read from the client again if the kernel has taken enough of what waited.
+        """
+        if self._requests_paused and self._waiting_size <= self._max_unsent_requests // 4:
+            self._requests_paused = False
+            if self._client is not None:
+                self._client.resume_requests()
 
     def _send(self, client_sockets: ClientSockets, request: ClientMessage) -> bool:
         """
@@ -195,8 +214,9 @@ class Attachment:
             request = self._unsent_requests.popleft()
             self.pending_requests.sent(request)
             if not self._send(client_sockets, request):
-                break
+                return
         self._unsent_size = 0
+        self.requests_taken()
 
     def disconnect(self) -> ClientSockets | None:
         """
@@ -207,6 +227,7 @@ class Attachment:
         client_sockets, self._client_sockets = self._client_sockets, None
         if client_sockets is not None:
             self._sockets_before = client_sockets.opened
+        self.requests_taken()
         return client_sockets
 
     # --- from the kernel to the client ---
@@ -290,6 +311,8 @@ class Attachment:
     def _set_client(self, client: IClient) -> None:
         self._client = client
         self._paused = False
+        if self._requests_paused:
+            client.pause_requests()
         settings = self._settings
         self._limiter = (
             RateLimiter(settings, self._reactor.seconds)

@@ -13,9 +13,7 @@ import msgspec
 from kgd.observability.counters import Traffic
 from kgd.protocol.message_types import DROPPABLE
 from kgd.protocol.messages import USERNAME, Buffer, KernelMessage, make_kernel_message
-
-# What a message costs in addition to its bytes, in bytes.
-MESSAGE_OVERHEAD = 1024
+from kgd.relay.limits import MESSAGE_OVERHEAD
 
 
 class _Gap:
@@ -48,7 +46,7 @@ class Backlog:
     """
     Drops output when it is full, and puts one notice in its place that says how much.
 
-    :ivar size: In bytes, with :py:data:`MESSAGE_OVERHEAD` for each message.
+    :ivar size: In bytes, with :py:data:`~kgd.relay.limits.MESSAGE_OVERHEAD` for each message.
     """
 
     def __init__(self, session: str, username: str = USERNAME) -> None:
@@ -58,6 +56,8 @@ class Backlog:
         self._gap: _Gap | None = None
         self._dropping = False
         self.size = 0
+        # Of the messages since the queue was empty.
+        self._largest = 0
         self.set_limits(0, 0, "", Traffic())
 
     def set_limits(self, size: int, messages: int | None, reason: str, dropped: Traffic) -> None:
@@ -77,8 +77,8 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def _exceeds_limits(self, factor: float) -> bool:
-        return self.size > factor * self._max_bytes or (
+    def _exceeds_limits(self, factor: float, uncounted: int = 0) -> bool:
+        return self.size - uncounted > factor * self._max_bytes or (
             self._max_messages is not None and len(self._queue) > factor * self._max_messages
         )
 
@@ -87,7 +87,7 @@ class Backlog:
         Queue a message, or drop it if the queue is full and the client can do without it.
 
         :return: ``False`` when the queue has twice its limits, though only what the client needs
-            was added.
+            was added. The largest message does not count: one alone may have any size.
         """
         if self._dropping and not self._exceeds_limits(0.5):
             self._dropping = False
@@ -96,8 +96,13 @@ class Backlog:
             self._drop(message)
             return True
         self._queue.append(message)
-        self.size += message.size + MESSAGE_OVERHEAD
-        return not self._exceeds_limits(2)
+        self._count(message)
+        return not self._exceeds_limits(2, self._largest)
+
+    def _count(self, message: KernelMessage) -> None:
+        size = message.size + MESSAGE_OVERHEAD
+        self._largest = max(size, self._largest) if self.size else size
+        self.size += size
 
     def _drop(self, message: KernelMessage) -> None:
         if self._gap is None:
@@ -134,4 +139,5 @@ class Backlog:
         Queue messages before all others, because they did not arrive.
         """
         self._queue.extendleft(reversed(messages))
-        self.size += sum(message.size + MESSAGE_OVERHEAD for message in messages)
+        for message in messages:
+            self._count(message)

@@ -175,7 +175,7 @@ class KernelChannels:
                 process.missing_idle.replied(message)
                 attachment.deliver_reply(message)
 
-        attachment.connect(process.open_sockets(received))
+        attachment.connect(process.open_sockets(received, attachment.requests_taken))
 
     def disconnect(self, ename: str, evalue: str) -> None:
         process, self._process = self._process, None

@@ -28,7 +28,7 @@ from kgd.protocol.messages import (
     read_header,
     wire_frames,
 )
-from kgd.relay.limits import RELAY_LIMITS, RelayLimits
+from kgd.relay.limits import MESSAGE_OVERHEAD, RELAY_LIMITS, RelayLimits
 from kgd.relay.missing_idle import MissingIdle
 from kgd.relay.sockets import KernelSocket, SocketFactory
 
@@ -82,6 +82,7 @@ class ClientSockets:
     stdin is connected, and nothing that follows it.
 
     :param received: Called with the channel and the frames of each message that arrives.
+    :param requests_taken: Called when the kernel has taken some of what had to wait.
     """
 
     def __init__(
@@ -90,11 +91,13 @@ class ClientSockets:
         connection: ConnectionInfo,
         signer: Signer,
         received: Callable[[str, Sequence[Buffer]], None],
+        requests_taken: Callable[[], None] = lambda: None,
     ) -> None:
         self._factory = sockets
         self._connection = connection
         self._signer = signer
         self._received = received
+        self._requests_taken = requests_taken
         # Random, because a ROUTER ignores a second peer under an identity that it knows.
         self._identity = os.urandom(16).hex().encode()
         self._sockets: dict[str, KernelSocket] = {}
@@ -128,6 +131,7 @@ class ClientSockets:
                 self._identity,
                 partial(self._received, channel),
                 self._connected,
+                self._requests_taken,
                 self._connection.curve,
             )
         return socket
@@ -138,6 +142,7 @@ class ClientSockets:
             self._stdin_is_connected = True
             while self._waiting:
                 self._send(self._waiting.popleft())
+            self._requests_taken()
 
     @property
     def opened(self) -> int:
@@ -151,8 +156,10 @@ class ClientSockets:
         """
         How many bytes wait for the kernel to take them.
         """
-        waiting = sum(request.size for request in self._waiting) if self._waiting else 0
-        return waiting + sum(socket.backlog for socket in self._sockets.values())
+        waiting = sum(socket.backlog for socket in self._sockets.values())
+        if self._waiting:
+            waiting += sum(request.size + MESSAGE_OVERHEAD for request in self._waiting)
+        return waiting
 
     def drain(self) -> None:
         """
@@ -168,6 +175,11 @@ class ClientSockets:
         :param linger: Whether to finish sending first.
         """
         self._closed = True
+        if linger:
+            # Nobody is there whom the kernel could ask for input.
+            for request in self._waiting:
+                self._send(request)
+        self._waiting.clear()
         for socket in self._sockets.values():
             socket.close(linger=linger)
 
@@ -231,11 +243,17 @@ class ProcessConnection:
         self.kernel_session: str | None = None
         self.ready = False
 
-    def open_sockets(self, received: Callable[[str, Sequence[Buffer]], None]) -> ClientSockets:
+    def open_sockets(
+        self,
+        received: Callable[[str, Sequence[Buffer]], None],
+        requests_taken: Callable[[], None] = lambda: None,
+    ) -> ClientSockets:
         """
         :return: Sockets for one client, under an identity of their own.
         """
-        return ClientSockets(self._factory, self._connection, self._signer, received)
+        return ClientSockets(
+            self._factory, self._connection, self._signer, received, requests_taken
+        )
 
     def is_from_this_process(self, message: KernelMessage) -> bool:
         """

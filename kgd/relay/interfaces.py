@@ -57,6 +57,16 @@ class IClient(Interface):
         Send a message to the client.
         """
 
+    def pause_requests() -> None:
+        """
+        Read no more requests, if possible, because the kernel does not take them.
+        """
+
+    def resume_requests() -> None:
+        """
+        Read requests again.
+        """
+
     def take_undelivered() -> Sequence[KernelMessage]:
         """
         Give back the messages that are known not to have arrived, in order. If there are any, the

@@ -8,6 +8,8 @@ import attrs
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
+# What a message that waits costs in addition to its bytes, in bytes.
+MESSAGE_OVERHEAD = KIBIBYTE
 
 
 @attrs.frozen(kw_only=True)
@@ -15,8 +17,8 @@ class RelayLimits:
     """
     How much the relay keeps, in bytes, and how long it waits, in seconds.
 
-    :ivar max_unsent_requests: How much one client's requests may have that wait for a kernel which
-        does not read.
+    :ivar max_unsent_requests: A client is not read from when its requests that wait for the kernel
+        have more than this together, until they are down to a quarter.
     :ivar lag_threshold: A client lags when more than this waits for it, until it is down to half.
     :ivar max_away_clients: For how many clients of one kernel that are away messages are kept; the
         one that left first gives way. A program that opens a WebSocket under a new name for each
@@ -33,7 +35,7 @@ class RelayLimits:
     :ivar max_idle_header: How long the header of such a request may be.
     """
 
-    max_unsent_requests: int = 32 * MEBIBYTE
+    max_unsent_requests: int = 4 * MEBIBYTE
     lag_threshold: int = 4 * MEBIBYTE
     max_away_clients: int = 8
     max_pending: int = 10_000

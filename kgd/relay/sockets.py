@@ -26,6 +26,7 @@ from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
 from kgd.protocol.connection_file import CurveKeys
 from kgd.protocol.messages import Buffer
+from kgd.relay.limits import MESSAGE_OVERHEAD
 
 # The share of a reactor turn that one socket may take.
 TURN_MESSAGES = 128
@@ -44,7 +45,9 @@ MAX_MESSAGE = 256 * 1024 * 1024
 # A kernel opens its port or socket file some time after the first attempt to connect.
 RECONNECT_MILLISECONDS = 10
 LINGER_MILLISECONDS = 1000
-SEND_HIGH_WATER = 1000
+# How many messages ZeroMQ takes from us before the kernel does, whatever their size: as many as a
+# request of notebook_http sends. Others are queued here, where their bytes count.
+SEND_HIGH_WATER = 4
 # How many messages ZeroMQ may queue for us, whatever their size. (To change this on an open socket
 # can block it.)
 RECEIVE_HIGH_WATER = 32
@@ -102,6 +105,7 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]
         identity: bytes,
         received: Received,
         connected: Callable[[], None],
+        sent: Callable[[], None],
         curve: CurveKeys | None = None,
     ) -> KernelSocket:
         """
@@ -109,9 +113,10 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]
 
         :param identity: Unique to one client of the kernel, the same on all of its channels.
         :param connected: Called once, when the kernel has accepted the connection.
+        :param sent: Called when some of what had to wait has been sent.
         :param curve: The kernel's keys, if it has any.
         """
-        return KernelSocket(self, zmq.DEALER, address, received, curve, identity, connected)
+        return KernelSocket(self, zmq.DEALER, address, received, curve, identity, connected, sent)
 
     def shutdown(self) -> None:
         """
@@ -126,7 +131,8 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
     """
     One socket, connected to one channel of one kernel.
 
-    :ivar backlog: How many bytes wait for the kernel to take them.
+    :ivar backlog: How many bytes wait for the kernel to take them, with
+        :py:data:`~kgd.relay.limits.MESSAGE_OVERHEAD` for each message.
     """
 
     _log = make_logger()
@@ -142,6 +148,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         curve: CurveKeys | None = None,
         identity: bytes | None = None,
         connected: Callable[[], None] | None = None,
+        sent: Callable[[], None] = lambda: None,
     ) -> None:
         # txZMQ's constructor reads from the socket, so these come first.
         self.socketType = kind
@@ -149,6 +156,8 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         self._to_kernels = factory.counters.to_kernels
         self._received = received
         self._connected = connected
+        self._sent = sent
+        self._lingering: IDelayedCall | None = None
         self._paused = False
         # What has been read from ZeroMQ and not been passed on, with its size.
         self._ahead: deque[tuple[list[Buffer], int]] = deque()
@@ -306,7 +315,7 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         self._to_kernels.size += size
         if self.queue or not self._try_send(message):
             self.queue.append(message)
-            self.backlog += size
+            self.backlog += size + MESSAGE_OVERHEAD
         self._check_events()
 
     def _try_send(self, message: Sequence[Buffer]) -> bool:
@@ -320,8 +329,13 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
 
     def _flush(self) -> None:
         queue = self.queue
+        before = self.backlog
         while queue and self._try_send(queue[0]):
-            self.backlog -= sum(map(len, queue.popleft()))
+            self.backlog -= sum(map(len, queue.popleft())) + MESSAGE_OVERHEAD
+        if self.backlog != before:
+            self._sent()
+            if self._lingering is not None and not queue:
+                self.close()
 
     def _check_writable(self) -> None:
         """
@@ -336,6 +350,8 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
             if self.factory is None:
                 return
             self._flush()
+            if self.factory is None:
+                return
         self._check_events()
 
     def _check_events(self) -> None:
@@ -369,11 +385,26 @@ class KernelSocket(ZmqConnection):  # type: ignore[misc]
         """
         if self.factory is None:
             return
+        self._received = self._ignore
+        lingering, self._lingering = self._lingering, None
+        if lingering is not None and lingering.active():
+            lingering.cancel()
         if not linger:
             self.socket.set(zmq.LINGER, 0)
+        elif self.queue:
+            # ZeroMQ finishes sending only what it has taken.
+            self._lingering = self.factory.reactor.callLater(
+                LINGER_MILLISECONDS / 1000, self.close, linger=False
+            )
+            return
         self.queue.clear()
         self._ahead.clear()
         self.shutdown()
+
+    def _ignore(self, frames: Sequence[Buffer]) -> None:
+        """
+        Drop a message that comes after the owner has closed the socket.
+        """
 
     def connectionLost(self, reason: Failure) -> None:
         """

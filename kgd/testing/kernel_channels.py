@@ -36,6 +36,7 @@ class FakeClient:
     :ivar messages: The messages that were delivered.
     :ivar closed: Code and reason of each :py:meth:`close`.
     :ivar undelivered: What :py:meth:`take_undelivered` returns.
+    :ivar requests_paused: Whether it is told to send no more requests.
     """
 
     unsent: int = 0
@@ -44,6 +45,7 @@ class FakeClient:
         self.messages: list[KernelMessage] = []
         self.closed: list[tuple[int, str]] = []
         self.undelivered: list[KernelMessage] = []
+        self.requests_paused = False
 
     def types(self, channel: str | None = None) -> list[str]:
         """
@@ -54,6 +56,12 @@ class FakeClient:
     def deliver(self, message: KernelMessage) -> None:
         assert not self.closed, "a message was delivered after the client was closed"
         self.messages.append(message)
+
+    def pause_requests(self) -> None:
+        self.requests_paused = True
+
+    def resume_requests(self) -> None:
+        self.requests_paused = False
 
     def take_undelivered(self) -> Sequence[KernelMessage]:
         return self.undelivered

@@ -25,7 +25,7 @@ from tests.support.websocket_frames import (
 )
 
 AT_A_TIME = 25
-MOST = 20_000
+MOST = 80_000
 FRAGMENTS = 50
 HEADER = {"msg_id": "a", "msg_type": "kernel_info_request"}
 
@@ -65,7 +65,10 @@ def violations() -> Iterator[tuple[bytes, int]]:
     yield frame(BINARY, b"{}", length=b"\x7f" + struct.pack("!Q", 1 << 31)), 1009
     yield frame(TEXT, b" " * (MOST + 1)), 1009
     yield frame(BINARY, bytes(MOST + 1)), 1009
-    yield frame(TEXT, b" " * 15_000, fin=False) + frame(CONTINUED, b" " * 15_000), 1009
+    yield (
+        frame(TEXT, b" " * (MOST // 4 * 3), fin=False) + frame(CONTINUED, b" " * (MOST // 4 * 3)),
+        1009,
+    )
     yield frame(TEXT, b" ", fin=False) + frame(CONTINUED, b" ", fin=False) * 100, 1009
     yield frame(BINARY, fin=False) + frame(CONTINUED, fin=False) * 10_000, 1009
     yield frame(CONTINUED, b"{}"), 1002
@@ -152,6 +155,10 @@ def fine() -> Iterator[tuple[bytes, int]]:
     pieces = [frame(CONTINUED, message[at : at + 3], fin=False) for at in range(1, len(message), 3)]
     begun = frame(TEXT, message[:1], fin=False) + frame(PING)
     yield begun + b"".join(pieces) + frame(CONTINUED) + close(1000), 1000
+    # Only small frames are counted.
+    large = [frame(CONTINUED, b" " * 1024, fin=False) for _ in range(FRAGMENTS + 10)]
+    begun = frame(TEXT, dump({"header": HEADER}), fin=False)
+    yield begun + b"".join(large) + frame(CONTINUED) + close(1000), 1000
     yield frame(TEXT, dump({"header": HEADER, "channel": "nowhere"})) + close(1000), 1000
 
 

@@ -367,10 +367,9 @@ class WorkerPool:
         if self._closed and not self._expected_requests:
             raise Unavailable("the notebook is being replaced; try again", 1)
         waiting_size = sum(waiting.size for waiting in self._waiting)
-        if (
-            len(self._waiting) >= self._options.queue_limit
-            or waiting_size + size > self._options.queue_size
-        ):
+        # One request alone may wait whatever its size, which has limits of its own.
+        is_too_much = bool(waiting_size) and waiting_size + size > self._options.queue_size
+        if is_too_much or len(self._waiting) >= self._options.queue_limit:
             raise Unavailable(
                 "too many requests wait for a kernel already; try again later", self._retry_after()
             )

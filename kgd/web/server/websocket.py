@@ -46,6 +46,8 @@ MAX_CLOSE_REASON = 123  # bytes; a close frame has room for no more
 MIN_PONG_TIMEOUT = 30.0
 # Seconds for a client to read everything before a close frame, and to reply to it.
 CLOSE_TIMEOUT = 2.0
+# In bytes. Of smaller frames, a message may have --max-fragments.
+SMALL_FRAME = 1024
 # In bytes. Twisted's defaults suit many small streams; large messages are faster with these.
 MAX_SEND_SIZE = 1024 * 1024
 WRITE_BUFFER_SIZE = 256 * 1024
@@ -95,6 +97,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
         self._flushing: IDelayedCall | None = None
         self._pong: bytes | None = None
         self._is_paused = False
+        self._requests_paused = False
         self._close_received = False
         self._abort_call: IDelayedCall | None = None
         self._fragments = 0
@@ -123,7 +126,8 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
         """
         Send a client's message to the kernel.
         """
-        if self._attachment is None:
+        if self._attachment is None or self.state != self.STATE_OPEN:
+            # Nothing counts after a close frame, also when it is ours.
             return
         self._from_client.messages += 1
         self._from_client.size += len(payload)
@@ -149,14 +153,15 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
 
     def onMessageFrameBegin(self, length: int) -> None:
         """
-        Count the frames of a message. Without this, empty frames would never reach a limit.
+        Count the small frames of a message, which cost more than their bytes. Without this, empty
+        frames would never reach a limit.
         """
         super().onMessageFrameBegin(length)
-        self._fragments += 1
+        self._fragments += length < SMALL_FRAME
         if self._fragments > self.factory.max_fragments and not self.failedByMe:
             self._fail_connection(
                 MESSAGE_TOO_BIG,
-                f"a message may have at most {self.factory.max_fragments} frames",
+                f"a message may have at most {self.factory.max_fragments} small frames",
             )
 
     def onMessageFrameData(self, payload: bytes) -> None:
@@ -246,6 +251,7 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
     def _detach(self) -> None:
         attachment, self._attachment = self._attachment, None
         if attachment is not None:
+            self.resume_requests()
             attachment.detach(self)
 
     # --- for the relay ---
@@ -287,11 +293,37 @@ class KernelWebSocketProtocol(WebSocketServerProtocol):
             write_now(self.transport, frames)
             self._unacknowledged.add(messages)
 
+    def pause_requests(self) -> None:
+        """
+        Do not read from the client. TCP makes it wait, as it makes us wait for a slow client.
+        """
+        self._requests_paused = True
+        self.transport.pauseProducing()
+
+    def resume_requests(self) -> None:
+        """
+        Read from the client again.
+        """
+        if self._requests_paused:
+            self._requests_paused = False
+            self.transport.resumeProducing()
+
+    def onAutoPingTimeout(self) -> None:
+        """
+        Called when a pong is late. It may not have been read yet, behind requests that wait; but
+        another ping shows whether the connection still exists.
+        """
+        if self._requests_paused:
+            self._sendAutoPing()
+        else:
+            super().onAutoPingTimeout()
+
     def close(self, code: int, reason: str) -> None:
         """
         Send a close frame after all messages.
         """
         self._flush()
+        self.resume_requests()
         if self.state == self.STATE_OPEN:
             text = reason.encode("utf-8")[:MAX_CLOSE_REASON].decode("utf-8", "ignore")
             self.sendCloseFrame(code=code, reasonUtf8=text.encode("utf-8"))
@@ -391,7 +423,7 @@ class KernelWebSocketFactory(WebSocketServerFactory):
             versions=[13],
             webStatus=False,
             # Autobahn also applies these limits to what it sends, which are control frames only.
-            maxFramePayloadSize=settings.max_frame_size,
+            maxFramePayloadSize=settings.max_frame_size or settings.max_message_size,
             maxMessagePayloadSize=settings.max_message_size,
             failByDrop=False,
             # Autobahn gets the handshake complete.

@@ -170,25 +170,87 @@ class AttachmentTests(SynchronousTestCase):
 
     def test_waiting_requests_are_bounded(self) -> None:
         """
-        A client that sends and sends to a kernel that does not run is closed and told why.
+        A client that sends and sends to a kernel that does not run has to wait until it does;
+        nothing is lost.
+        """
+        self.make(limits=RelayLimits(max_unsent_requests=4000))
+        paused = []
+        for msg_id in "abc":
+            self.attachment.send(request(msg_id, size=400))
+            paused.append(self.client.requests_paused)
+        # Each has 1 KiB of overhead, too.
+        self.assertEqual(paused, [False, False, True])
+        self.connect()
+        self.assertFalse(self.client.requests_paused)
+        self.assertEqual((self.client_sockets.sent, self.client.closed), (["a", "b", "c"], []))
+
+    def test_one_large_request(self) -> None:
+        """
+        A request alone may be larger than what may wait.
         """
         self.make(limits=RelayLimits(max_unsent_requests=1000))
-        for _ in range(3):
-            self.attachment.send(request("a", size=400))
-        ((code, reason),) = self.client.closed
-        self.assertEqual(code, 1013)
-        self.assertIn("kernel", reason)
-        self.assertEqual(self.forgotten, [self.attachment])
+        self.attachment.send(request("a", size=100_000))
+        self.connect()
+        self.assertEqual((self.client_sockets.sent, self.client.closed), (["a"], []))
 
     def test_a_kernel_that_takes_nothing(self) -> None:
         """
-        So is one whose requests pile up before a kernel that runs.
+        So has one whose requests pile up before a kernel that runs, until a quarter is left.
         """
         self.make(limits=RelayLimits(max_unsent_requests=1000))
         self.connect()
         self.client_sockets.backlog = 1001
         self.attachment.send(request("a"))
-        self.assertEqual([code for code, _ in self.client.closed], [1013])
+        paused = [self.client.requests_paused]
+        for self.client_sockets.backlog in (1000, 251, 250):
+            self.attachment.requests_taken()
+            paused.append(self.client.requests_paused)
+        self.assertEqual(paused, [True, True, True, False])
+
+    def test_a_kernel_that_ends(self) -> None:
+        """
+        What waited before a process goes with it, so the client need not wait for its successor.
+        """
+        self.make(limits=RelayLimits(max_unsent_requests=1000))
+        self.connect()
+        self.client_sockets.backlog = 1001
+        self.attachment.send(request("a"))
+        self.attachment.disconnect()
+        self.assertFalse(self.client.requests_paused)
+
+    def test_coming_back_does_not_help(self) -> None:
+        """
+        A client that leaves and comes back, or is replaced, still has to wait.
+        """
+        self.make(limits=RelayLimits(max_unsent_requests=1000))
+        self.attachment.send(request("a", size=1000))
+        self.attachment.detach(self.client)
+        again = FakeClient()
+        self.attachment.replace(again)
+        self.assertTrue(again.requests_paused)
+        self.connect()
+        self.assertFalse(again.requests_paused)
+
+    def test_leaving_while_waiting(self) -> None:
+        """
+        When the kernel takes the requests of a client that is away, nobody is told.
+        """
+        self.make(limits=RelayLimits(max_unsent_requests=1000))
+        self.attachment.send(request("a", size=1000))
+        self.attachment.detach(self.client)
+        self.connect()
+        self.assertEqual(self.client_sockets.sent, ["a"])
+        self.attachment.replace(FakeClient())
+        self.assertFalse(self.attachment._client.requests_paused)  # type: ignore[union-attr]
+
+    def test_requests_after_the_end(self) -> None:
+        """
+        What a client sends that has been closed is ignored.
+        """
+        self.connect()
+        self.attachment.close(1000, "over")
+        self.attachment.send(request("a", size=10_000_000))
+        self.assertEqual((self.client_sockets.sent, self.client.requests_paused), ([], False))
 
     def test_nothing_published_before_the_kernel_listens(self) -> None:
         """
@@ -284,10 +346,30 @@ class AttachmentTests(SynchronousTestCase):
         self.make(max_client_backlog=3000)
         self.connect()
         self.attachment.pause()
-        for _ in range(4):
+        for _ in range(5):
             self.attachment.publish(message("comm_msg", 600))
         self.assertEqual([code for code, _ in self.client.closed], [1008])
         self.assertEqual(self.forgotten, [self.attachment])
+
+    def test_one_large_message(self) -> None:
+        """
+        A message alone may be larger than all that may wait, whether the client lags or is away.
+        """
+        for kind in ("display_data", "comm_msg"):
+            for away in (False, True):
+                self.client = FakeClient()
+                self.make(max_client_backlog=1000, replay_bytes=1000)
+                self.connect()
+                if away:
+                    self.attachment.detach(self.client)
+                else:
+                    self.attachment.pause()
+                self.attachment.publish(message(kind, 100_000))
+                self.attachment.publish(message("status"))
+                again = FakeClient()
+                self.attachment.replace(again)
+                self.assertEqual(again.types(), [kind, "status"])
+        self.assertEqual(self.forgotten, [])
 
     def test_lagging(self) -> None:
         """

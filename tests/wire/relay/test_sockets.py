@@ -22,6 +22,8 @@ from twisted.trial.unittest import TestCase
 from kgd.kernels.local.ports import PortLeases
 from kgd.protocol.connection_file import CurveKeys
 from kgd.protocol.messages import Buffer
+from kgd.relay import sockets
+from kgd.relay.limits import MEBIBYTE, MESSAGE_OVERHEAD
 from kgd.relay.sockets import (
     MAX_SOCKETS,
     TURN_MESSAGES,
@@ -82,6 +84,8 @@ class SocketCase(TestCase):
         self.context = zmq.Context()
         self.factory = SocketFactory(reactor)
         self.inbox = Inbox()
+        # How much waited each time that some of it was sent.
+        self.sent: list[int] = []
         self.addCleanup(self.context.destroy, 0)
         self.addCleanup(self.factory.shutdown)
 
@@ -98,12 +102,15 @@ class SocketCase(TestCase):
         (port,) = PortLeases().lease(1)
         return f"tcp://127.0.0.1:{port}"
 
-    def kernel(self, kind: int, address: str | None = None) -> tuple[zmq.Socket[bytes], str]:
+    def kernel(
+        self, kind: int, address: str | None = None, receive_high_water: int = 1000
+    ) -> tuple[zmq.Socket[bytes], str]:
         """
         :return: A bound socket and its address.
         """
         address = address or self.new_address()
         socket = self.context.socket(kind)
+        socket.set(zmq.RCVHWM, receive_high_water)
         socket.set(zmq.SNDHWM, 0)
         if self.curve is not None:
             socket.set(zmq.CURVE_SERVER, 1)
@@ -118,10 +125,15 @@ class SocketCase(TestCase):
         """
         connected: Deferred[None] = Deferred()
         connected.addTimeout(TIMEOUT, reactor)
-        socket = self.factory.connect_dealer(
-            address, identity, self.inbox.received, lambda: connected.callback(None), self.ours
+        ours = self.factory.connect_dealer(
+            address,
+            identity,
+            self.inbox.received,
+            lambda: connected.callback(None),
+            lambda: self.sent.append(ours.backlog),
+            self.ours,
         )
-        return socket, connected
+        return ours, connected
 
     async def receive(self, socket: zmq.Socket[bytes]) -> list[bytes]:
         """
@@ -219,7 +231,7 @@ class SocketTests(SocketCase):
         socket, connected = self.dealer(address)
         socket.send([b"one", b"more"])
         socket.send([b"two"])
-        self.assertEqual(socket.backlog, 10)
+        self.assertEqual(socket.backlog, 10 + 2 * MESSAGE_OVERHEAD)
         # Long enough for many vain attempts.
         await deferLater(reactor, 0.3)
         self.assertFalse(socket.is_connected)
@@ -231,6 +243,58 @@ class SocketTests(SocketCase):
         self.assertEqual(await self.receive(kernel), [b"me", b"two"])
         self.assertTrue(socket.is_connected)
         self.assertEqual(socket.backlog, 0)
+
+    async def test_a_kernel_that_does_not_read(self) -> None:
+        """
+        What it does not take waits here, where its size is known, and not in ZeroMQ; it leaves in
+        order when the kernel reads.
+        """
+        kernel, address = self.kernel(zmq.ROUTER, receive_high_water=1)
+        socket, connected = self.dealer(address)
+        await connected
+        total = 64
+        for number in range(total):
+            socket.send([b"%d" % number, b"x" * MEBIBYTE])
+        # The rest is in buffers of the system and of ZeroMQ, which takes few messages.
+        self.assertGreater(socket.backlog, (total - 16) * MEBIBYTE)
+        for number in range(total):
+            self.assertEqual((await self.receive(kernel))[1], b"%d" % number)
+        self.assertEqual(socket.backlog, 0)
+        self.assertEqual(self.sent[-1], 0)
+        self.assertEqual(sorted(self.sent, reverse=True), self.sent)
+
+    async def test_close_finishes_sending(self) -> None:
+        """
+        A socket that is closed sends what was queued, and passes on nothing more.
+        """
+        kernel, address = self.kernel(zmq.ROUTER, receive_high_water=1)
+        socket, connected = self.dealer(address)
+        await connected
+        for number in range(20):
+            socket.send([b"%d" % number, b"x" * MEBIBYTE])
+        socket.close()
+        self.assertGreater(socket.backlog, 0)
+        kernel.send_multipart([(await self.receive(kernel))[0], b"reply"])
+        for number in range(1, 20):
+            self.assertEqual((await self.receive(kernel))[1], b"%d" % number)
+        self.assertEqual(self.inbox.messages, [])
+
+    async def test_close_does_not_wait_for_ever(self) -> None:
+        """
+        What the kernel does not take for a second is dropped, also when close is called again.
+        """
+        self.patch(sockets, "LINGER_MILLISECONDS", 10)
+        socket, connected = self.dealer(self.new_address())
+        connected.addErrback(lambda failure: failure.trap(CancelledError))
+        connected.cancel()
+        socket.send([b"nobody"])
+        socket.close()
+        socket.close()
+        self.assertIsNotNone(socket.factory)
+        until = reactor.seconds() + TIMEOUT
+        while socket.factory is not None:
+            self.assertLess(reactor.seconds(), until, "the socket stays open")
+            await deferLater(reactor, 0)
 
     async def test_answers_are_noticed_while_sending(self) -> None:
         """

@@ -153,6 +153,11 @@ class WorkersTests(SynchronousTestCase):
         """
         self.make_workers(1)
         worker = self.successResultOf(self.pool.acquire(size=1000))
+        # One alone may have any size.
+        large = self.pool.acquire(size=1000)
+        self.assertRaises(Unavailable, self.pool.acquire, size=1)
+        large.addErrback(lambda _: None)
+        large.cancel()
         first = self.pool.acquire(size=60)
         self.assertRaises(Unavailable, self.pool.acquire, size=41)
         second = self.pool.acquire(size=40)
