@@ -311,8 +311,8 @@ class FewDescriptorsTests(GatewayTestCase):
         self.assertEqual(response.code, 200, response.body)
         self.assertEqual(stdout(await client.execute("restarted")), "restarted")
         self.assertEqual((await http(port, "POST", "/api/kernels", {})).code, 503)
-        for each in started[1:3]:
-            response = await http(port, "DELETE", f"/api/kernels/{each}")
+        for other_id in started[1:3]:
+            response = await http(port, "DELETE", f"/api/kernels/{other_id}")
             self.assertEqual(response.code, 204, response.body)
         another = await self.connect(port, await self.start_kernel(port))
         self.assertEqual(stdout(await another.execute("another")), "another")
