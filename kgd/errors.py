@@ -158,7 +158,7 @@ class SessionKernelUnavailable(GatewayError):
 
 class NotSupported(GatewayError):
     """
-    Jupyter Server offers this, and kgd does not.
+    HTTP or Jupyter Server has this, and kgd does not.
     """
 
 

@@ -121,6 +121,7 @@ class Settings:
     transport: str = "auto"
     kernel_ip: str = "127.0.0.1"
     connection_dir: str = ""
+    link_connection_files: bool = False
     transport_encryption: str = "disabled"
     signature_scheme: str = "hmac-sha256"
     username: str = USERNAME
@@ -188,6 +189,7 @@ class Settings:
     audit_code: bool = False
     metrics: bool = True
     metrics_public: bool = False
+    drain_endpoint: bool = False
     drain_timeout: float = 600.0
 
     @property

@@ -33,8 +33,11 @@ ACTION_NAMES = (
 )  # fmt: skip
 _ESSENTIAL_ACTIONS = ("config", "generate-config", "show-config", "version", "help-all")
 _FORMS = {"config": "-c, --config=FILE", "force": "-y, --force", "help": "-h, --help"}
-#: The weakest source with ``--drop-in``: what the Jupyter Kernel Gateway does, but not kgd.
-DROP_IN_DEFAULTS: ConfigSource = {"spare-kernels": SourcedValue(("listed",), "by --drop-in")}
+#: The weakest source with ``--drop-in``: what the Jupyter Kernel Gateway does, and kgd does not.
+DROP_IN_DEFAULTS: ConfigSource = {
+    "link-connection-files": SourcedValue(("true",), "by --drop-in"),
+    "spare-kernels": SourcedValue(("listed",), "by --drop-in"),
+}
 
 
 def command_name() -> str:
@@ -211,8 +214,9 @@ class Options(UsageOptions):
     def opt_drop_in(self) -> None:
         """
         Replace the Jupyter Kernel Gateway: log to stderr, announce there that the gateway is
-        available at every log level, only warn about unknown options like --Class.trait, and list
-        kernels that were started in advance. The command jupyter-kgd always does this.
+        available at every log level, only warn about unknown options like --Class.trait and about
+        arguments that are not options, link connection files, and list kernels that were started in
+        advance. The command jupyter-kgd always does this.
         """
         self.drop_in = True
 

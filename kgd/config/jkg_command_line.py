@@ -26,7 +26,8 @@ class CommandLineRewriter:
     Rewrites a command line to the form that Twisted reads.
 
     :param table: All options.
-    :param lenient: Whether unknown traits are warnings instead of errors.
+    :param lenient: Whether unknown traits, and arguments that are not options, are warnings instead
+        of errors.
     :ivar remarks: Warnings for the operator, one line each.
     """
 
@@ -36,23 +37,39 @@ class CommandLineRewriter:
         self._short = {"-c", *(f"-{option.short}" for option in table.rows if option.short)}
         self._lenient = lenient
         self._words: list[str] = []
+        self._ignored: list[str] = []
 
     def rewrite(self, arguments: Sequence[str]) -> list[str]:
         """
         :raises UsageError: for an unknown trait, and for a value that is not valid.
         """
         self._words = list(arguments)
+        written = self._rewritten()
+        if self._ignored:
+            shown = ", ".join(map(repr, self._ignored))
+            self.remarks.append(
+                f"{shown} on the command line has no effect: only words that start with -- are "
+                "options, and the values after them"
+            )
+        return written
+
+    def _rewritten(self) -> list[str]:
         written: list[str] = []
         while self._words:
             word = self._words.pop(0)
             if word == "--":
-                return [*written, word, *self._words]
+                if not self._lenient:
+                    return [*written, word, *self._words]
+                self._ignored += self._words
+                return written
             name, equals, value = word.partition("=")
             trait = _TRAIT.fullmatch(name)
             if trait is not None:
                 written += self._trait(trait[1], trait[2], value if equals else None)
             elif name.startswith("--"):
                 written += self._option(name, value if equals else None)
+            elif self._lenient and not name.startswith("-"):
+                self._ignored.append(word)
             else:
                 written.append(word)
                 if word in self._short:

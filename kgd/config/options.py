@@ -328,6 +328,13 @@ _CONNECTIONS = grouped(
         path,
     ),
     Option(
+        "link-connection-files",
+        "Link the connection file of each kernel in Jupyter's runtime directory, where programs "
+        "like jupyter console --existing look for kernels. The command jupyter-kgd does that by "
+        "default.",
+        switch,
+    ),
+    Option(
         "transport-encryption",
         "Whether to encrypt the connections to kernels with CurveZMQ: disabled, auto (if the "
         "kernelspec has curve in the list supported_encryption of its metadata), or required "
@@ -600,9 +607,15 @@ _OPERATION = grouped(
     Option("metrics", "Serve metrics for Prometheus at /metrics.", switch),
     Option("metrics-public", "Serve the metrics without a token.", switch),
     Option(
+        "drain-endpoint",
+        "Serve POST /api/drain, so that clients with the token can drain, and so end, the gateway; "
+        "without it, only SIGUSR1 does that.",
+        switch,
+    ),
+    Option(
         "drain-timeout",
-        "Seconds that existing kernels get when the gateway is drained (with SIGUSR1 or "
-        "POST /api/drain) before it stops; 0 is no limit.",
+        "Seconds that existing kernels get when the gateway is drained (with SIGUSR1, or with "
+        "POST /api/drain if --drain-endpoint is on) before it stops; 0 is no limit.",
         seconds,
     ),
 )

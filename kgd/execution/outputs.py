@@ -13,10 +13,7 @@ import msgspec
 
 from kgd.execution.execution import read_content
 from kgd.protocol.messages import Buffer, KernelMessage
-from kgd.protocol.outputs import Failed, Outputs
-
-#: Displayed under this type, an object says how to answer the HTTP request.
-RESPONSE_TYPE = "application/vnd.kgd.response+json"
+from kgd.protocol.outputs import RESPONSE_TYPE, Failed, Outputs
 
 
 class _Stream(msgspec.Struct):

@@ -15,6 +15,7 @@ import attrs
 from kgd.auth.token import AuthToken
 from kgd.gateway.context import GatewayContext, StartupEnvironment
 from kgd.interfaces import IRelay
+from kgd.kernels.local.connection_links import ConnectionFileLinks
 from kgd.kernels.local.launcher import LocalLauncher
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.local.watchdog import Watchdog
@@ -59,6 +60,7 @@ def assemble(
         user=settings.kernel_user,
         keeps_kernels=settings.keep_kernels,
         watchdog=Watchdog(reactor),
+        links=ConnectionFileLinks(startup.runtime) if settings.link_connection_files else None,
     )
     files = FileBudget()
     kernels = KernelRegistry(

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
+import attrs
+
 from kgd.notebook.api import Example, Handler, NotebookAPI
 from kgd.notebook.endpoints import MEDIA_TYPE_PATTERN, find_shadowed
 from kgd.notebook.media_types import is_json
@@ -23,8 +25,12 @@ from kgd.notebook.routing import (
 )
 from kgd.notebook.swagger_parser import Operation, parameter_location, read_operations
 from kgd.protocol.json import read_strict_json
+from kgd.protocol.outputs import RESPONSE_TYPE
 
 _TEXT = {"schema": {"type": "string"}}
+_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+_ANYTHING: Mapping[str, Any] = {"*/*": {}}
+_SECURITY: list[dict[str, list[str]]] = [{"tokenHeader": []}, {"tokenParam": []}]
 
 #: Request bodies that a cell can read, when its endpoint declares none.
 _ANY_BODY: Mapping[str, Any] = {
@@ -37,20 +43,71 @@ _ANY_BODY: Mapping[str, Any] = {
 _SIMPLE_TYPES = ("string", "number", "integer", "boolean", "array")
 
 
-def openapi(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
+# Refusals that notebooks have, too, and then as text.
+_TEXT_REFUSALS = frozenset({"406"})
+
+
+@attrs.frozen(kw_only=True)
+class GatewayAnswers:
+    """
+    What the gateway itself answers on all endpoints, for the description of a notebook.
+
+    :ivar refusals: Status to meaning. The bodies are JSON, of the schema ``Error``.
+    :ivar schemas: ``Error``, and the schemas to which it refers.
+    :ivar needs_token: Whether clients need a token.
+    :ivar rich: Whether a cell's result may be sent in any of its media types.
+    """
+
+    refusals: Mapping[str, str] = attrs.field(factory=dict)
+    schemas: Mapping[str, Any] = attrs.field(factory=dict)
+    needs_token: bool = False
+    rich: bool = False
+
+    def components(self) -> dict[str, Any]:
+        """
+        :return: The components of the document.
+        """
+        found: dict[str, Any] = {}
+        if self.refusals:
+            found["schemas"] = dict(self.schemas)
+            found["responses"] = {
+                status: {
+                    "description": text,
+                    "content": {
+                        **_ERROR,
+                        **({"text/plain": _TEXT} if status in _TEXT_REFUSALS else {}),
+                    },
+                }
+                for status, text in self.refusals.items()
+            }
+        if self.needs_token:
+            found["securitySchemes"] = {
+                "tokenHeader": {"type": "apiKey", "name": "Authorization", "in": "header"},
+                "tokenParam": {"type": "apiKey", "name": "token", "in": "query"},
+            }
+        return found
+
+
+def openapi(
+    api: NotebookAPI, title: str, base_path: str, gateway: GatewayAnswers | None = None
+) -> dict[str, Any]:
     """
     Describe the endpoints that can be reached, with their descriptions in markdown or in a Swagger
     document of the notebook.
 
     :param title: For a notebook whose document has none.
     :param base_path: Precedes the endpoints' paths; a slash at its end is ignored.
+    :param gateway: What the gateway itself answers; by default, nothing is said about that.
     """
+    gateway = gateway or GatewayAnswers()
     document = api.document or {}
     info = document.get("info")
     declared = {
         (operation.path, operation.verb): operation for operation in read_operations(document)
     }
     hidden = find_shadowed(endpoint.path for endpoint in api.endpoints)
+    # Functions of the seed may display what says how to answer, for any endpoint.
+    is_free = any(RESPONSE_TYPE in source for _, source in api.seed)
     taken: set[str] = set()
     paths: dict[str, Any] = {}
     for endpoint in api.endpoints:
@@ -60,11 +117,17 @@ def openapi(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
         item: dict[str, Any] = {"parameters": parameters} if parameters else {}
         for verb, handler in endpoint.handlers.items():
             operation = declared.get((endpoint.path, verb))
-            described = _operation(verb, handler)
+            described = _operation(
+                verb, handler, gateway, is_free=is_free or RESPONSE_TYPE in handler.source
+            )
             name = _default_operation_id(verb, endpoint.path)
             if operation:
                 _add_swagger(operation, document, described)
                 name = operation.operation_id or name
+            # With a default, nothing tells the gateway's refusals from what the code answers.
+            for status in () if "default" in described["responses"] else gateway.refusals:
+                reference = {"$ref": f"#/components/responses/{status}"}
+                described["responses"].setdefault(status, reference)
             item[verb.lower()] = {"operationId": _take_unique(name, taken), **described}
         paths[path] = item
     return {
@@ -78,6 +141,8 @@ def openapi(api: NotebookAPI, title: str, base_path: str) -> dict[str, Any]:
         },
         "servers": [{"url": base_path.rstrip("/") or "/"}],
         "paths": paths,
+        **({"components": components} if (components := gateway.components()) else {}),
+        **({"security": _SECURITY} if gateway.needs_token else {}),
     }
 
 
@@ -115,9 +180,13 @@ def _take_unique(name: str, taken: set[str]) -> str:
     return name
 
 
-def _operation(verb: str, handler: Handler) -> dict[str, Any]:
+def _operation(
+    verb: str, handler: Handler, gateway: GatewayAnswers, *, is_free: bool
+) -> dict[str, Any]:
     """
     Describe an operation from its handler.
+
+    :param is_free: Whether its code may say how to answer by displaying it.
     """
     described: dict[str, Any] = {}
     if handler.description:
@@ -130,14 +199,18 @@ def _operation(verb: str, handler: Handler) -> dict[str, Any]:
     if verb in ("PUT", "POST", "PATCH", "DELETE"):
         content = _content((), handler.request_examples) or dict(_ANY_BODY)
         described["requestBody"] = {"content": content}
+    success = _content(handler.produces or ("text/plain",), handler.response_examples)
+    failure: dict[str, Any] = {"text/plain": _TEXT, **(_ERROR if gateway.refusals else {})}
+    is_free = is_free or handler.response is not None
+    if is_free or (gateway.rich and not handler.produces):
+        success |= _ANYTHING
+    if is_free:
+        failure |= _ANYTHING
     described["responses"] = {
-        "200": {
-            "description": "What the code printed or resulted in",
-            "content": _content(handler.produces or ("text/plain",), handler.response_examples),
-        },
-        "500": {"description": "The code failed", "content": {"text/plain": _TEXT}},
+        "200": {"description": "What the code printed or resulted in", "content": success},
+        "500": {"description": "The code failed", "content": failure},
     }
-    if handler.response is not None:
+    if is_free:
         described["responses"]["default"] = {
             "description": "The notebook's code decides on status and headers"
         }
@@ -157,7 +230,9 @@ def _content(media_types: Iterable[str], examples: Iterable[Example]) -> dict[st
 
 
 def _media(media_type: str) -> dict[str, Any]:
-    return dict(_TEXT) if media_type.startswith("text/") else {}
+    # A schema of an event stream would be that of each event.
+    is_text = media_type.startswith("text/") and media_type != "text/event-stream"
+    return dict(_TEXT) if is_text else {}
 
 
 def _value(example: Example) -> Any:

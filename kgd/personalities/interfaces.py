@@ -94,7 +94,7 @@ class Readiness:
 class IOperations(Interface):
     """
     The endpoints for operators, which the gateway serves itself unless the personality serves these
-    paths: ``/healthz``, ``/readyz``, ``/metrics`` and ``/api/drain``.
+    paths: ``/healthz``, ``/readyz``, and, if they are on, ``/metrics`` and ``/api/drain``.
     """
 
     routes: Sequence[Any] = Attribute("Their kgd.web.routes.Route values, for descriptions.")

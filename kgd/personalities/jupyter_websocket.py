@@ -40,7 +40,7 @@ class JupyterWebsocket:
                 *AboutAPI().routes(),
                 *gateway.operations.status_routes,
                 *MeAPI().routes(),
-                *SwaggerAPI(self._described).routes(),
+                *SwaggerAPI(self._described, needs_token=gateway.token.is_needed).routes(),
                 *KernelsAPI(settings, gateway.kernels, draining).routes(),
                 *ChannelsAPI(gateway).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),

@@ -11,6 +11,9 @@ from typing import Any
 
 import attrs
 
+#: Displayed under this type, an object says how to answer the HTTP request.
+RESPONSE_TYPE = "application/vnd.kgd.response+json"
+
 
 @attrs.frozen(kw_only=True)
 class Failed:

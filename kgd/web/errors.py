@@ -4,6 +4,7 @@ Maps exceptions to HTTP statuses and JSON bodies.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -49,9 +50,44 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.RestartFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
+#: What any request can be refused with, whatever it asks for and whether or not it needs a token.
+OF_EVERY_REQUEST: tuple[type[Exception], ...] = (
+    errors.InvalidRequest,
+    errors.HostRefused,
+    errors.RequestTimedOut,
+    errors.BodyTooLarge,
+    errors.TargetTooLong,
+    errors.UnsupportedEncoding,
+    errors.ExpectationFailed,
+    errors.HeadersTooLarge,
+    errors.NotSupported,
+    errors.Unavailable,
+)
+
 MAX_ERROR_MESSAGE = 2000  # characters
 
 _log = make_logger()
+
+
+def describe_errors(kinds: Iterable[type[Exception]]) -> dict[HTTPStatus, str]:
+    """
+    Describe the refusals of an operation, from the table and the docstrings of its errors.
+
+    :param kinds: Errors of the table that the operation can raise, besides those of every request.
+    :return: By status, in ascending order, what it means. A defect of the gateway is among them.
+    """
+    texts: dict[HTTPStatus, list[str]] = {}
+    for kind in dict.fromkeys((*kinds, *OF_EVERY_REQUEST)):
+        texts.setdefault(STATUS_OF[kind], []).append(_first_line(kind))
+    texts.setdefault(HTTPStatus.INTERNAL_SERVER_ERROR, []).append(
+        "The gateway has a defect, and its log says more."
+    )
+    return {status: " ".join(texts[status]) for status in sorted(texts)}
+
+
+def _first_line(kind: type[Exception]) -> str:
+    # Python has no docstrings with -OO.
+    return " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].replace("``", "`").split())
 
 
 def error_body(status: HTTPStatus, message: str, short_message: str | None = None) -> bytes:

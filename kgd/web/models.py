@@ -18,6 +18,13 @@ from kgd.protocol.timestamps import timestamp
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
+#: The form of the ids of kernels and sessions.
+KERNEL_ID = "[A-Za-z0-9_]+(-[A-Za-z0-9_]+){4}"
+# What is checked elsewhere; an empty one counts as none.
+WantedId = Annotated[
+    str, Meta(extra_json_schema={"pattern": f"^({KERNEL_ID})?$", "maxLength": 100})
+]
+
 # --- responses ------------------------------------------------------------------------------------
 
 
@@ -220,7 +227,7 @@ class StartKernel(Struct):
     name: str | None = None
     path: str | None = None
     env: dict[str, str] | UnsetType = UNSET
-    kernel_id: str | None = None
+    kernel_id: WantedId | None = None
 
 
 class KernelChoice(Struct):
@@ -228,7 +235,7 @@ class KernelChoice(Struct):
     The kernel that a session is to have: a running one, or a new one of a kernelspec.
     """
 
-    id: str | None = None
+    id: WantedId | None = None
     name: str | None = None
 
 

@@ -172,7 +172,7 @@ class DrainTests(GatewayTestCase):
         """
         What takes too long is stopped.
         """
-        gateway = await self.gateway("--drain-timeout=0.3")
+        gateway = await self.gateway("--drain-timeout=0.3", "--drain-endpoint")
         await self.start_kernel(gateway.port)
         (pid,) = children_of(gateway.transport.pid)  # type: ignore[union-attr]
         self.assertEqual((await http(gateway.port, "POST", "/api/drain")).code, 202)

@@ -68,7 +68,7 @@ class PersonalityTests(GatewayTestCase):
         )
         gateway = self.launch(
             "--port=0", "--api=hello", "--hello-greeting=Moin", "--auth-token=tok",
-            "--base-url=/b",
+            "--base-url=/b", "--drain-endpoint",
             env={"PYTHONPATH": path, "KGD_HELLO_LONGEST_CODE": "1KiB"},
         )  # fmt: skip
         await gateway.ready()

@@ -107,6 +107,7 @@ kernel-user                   | nobody             |                  |
 transport                     | ipc                |                  | KernelManager.transport
 kernel-ip                     | 127.0.0.2          |                  | KernelManager.ip
 connection-dir                | /run/kgd           |                  |
+link-connection-files         | true               | true             |
 transport-encryption          | auto               |                  | MappingKernelManager.transport_encryption
 signature-scheme              | hmac-sha512        |                  | Session.signature_scheme
 username                      | jane               |                  | Session.username
@@ -172,6 +173,7 @@ audit-log                     | /audit             |                  |
 audit-code                    | true               | true             |
 metrics                       | false              | false            |
 metrics-public                | true               | true             |
+drain-endpoint                | true               | true             |
 drain-timeout                 | 26                 | 26               |
 """)  # noqa: E501
 

@@ -22,8 +22,13 @@ from pathlib import Path
 from jupyter_core.paths import jupyter_runtime_dir
 from twisted.internet.defer import Deferred, succeed
 
-from kgd.errors import ConfigurationError, KernelStartFailed
+from kgd.errors import ConfigurationError, KernelStartFailed, is_out_of_files
 from kgd.kernels.local import process_records
+from kgd.kernels.local.connection_links import (
+    ConnectionFileLinks,
+    directory_of_links,
+    remove_links,
+)
 from kgd.kernels.local.users import KernelUser, find_user
 from kgd.kernels.local.watchdog import Watchdog
 from kgd.observability.logs import make_logger
@@ -51,6 +56,7 @@ class RuntimeDirectory:
     :param base: The directory in which to make ``kgd/<something>/``; by default Jupyter's runtime
         directory.
     :param user: The setting ``kernel_user``.
+    :param links: Makes links to the connection files, if there are to be any.
     :param watchdog: Removes the directory when the gateway is killed, unless it keeps kernels.
     """
 
@@ -63,6 +69,7 @@ class RuntimeDirectory:
         user: str = "",
         keeps_kernels: bool = False,
         watchdog: Watchdog | None = None,
+        links: ConnectionFileLinks | None = None,
     ) -> None:
         given = base or os.environ.get(_RUNTIME_DIR_VARIABLE)
         # Made absolute now, because twistd may change the working directory.
@@ -71,6 +78,7 @@ class RuntimeDirectory:
         self.user: KernelUser | None = None
         self.keeps_kernels = keeps_kernels
         self.watchdog: Watchdog | None = None if keeps_kernels else watchdog
+        self._links = links
         self._path: Path | None = None
         self._lock = -1
 
@@ -111,6 +119,8 @@ class RuntimeDirectory:
                 f"{path}; set --connection-dir or {_RUNTIME_DIR_VARIABLE} to a directory that "
                 "all users may enter, such as one in /run"
             )
+        if self._links is not None:
+            self._links.open(self.path)
         if self.watchdog is not None:
             self.watchdog.set_directory(self.path)
 
@@ -173,9 +183,12 @@ class RuntimeDirectory:
 
         :return: The number of these kernels.
         """
+        links = directory_of_links(path)
         count = process_records.sweep(path, _sockets_in(path))
         if not count:
             shutil.rmtree(path, ignore_errors=True)
+        if links is not None:
+            remove_links(links, path)
         return count
 
     def connection_file(self, kernel_id: str) -> Path:
@@ -191,16 +204,22 @@ class RuntimeDirectory:
 
         :return: The path of the file.
         :raises kgd.errors.KernelStartFailed: when it cannot be written.
+        :raises OSError: when the gateway may not open more files.
         """
         self._reopen()
         file = self.connection_file(kernel_id)
         try:
             _write_private(file, content, self.user)
         except OSError as error:
+            if is_out_of_files(error):
+                # It can be written later.
+                raise
             raise KernelStartFailed(
                 f"The kernel's connection file cannot be written: {error.strerror}; "
                 f"make room in the gateway's runtime directory, or {_ADVICE}"
             ) from None
+        if self._links is not None:
+            self._links.add(file)
         return file
 
     def output_file(self, kernel_id: str) -> str:
@@ -269,7 +288,10 @@ class RuntimeDirectory:
         """
         if self._path is None:
             return
-        self._unlink(self.connection_file(kernel_id))
+        file = self.connection_file(kernel_id)
+        if self._links is not None:
+            self._links.remove(file)
+        self._unlink(file)
         if self.keeps_kernels:
             self._unlink(self._record_file(kernel_id))
             self._unlink(Path(self.output_file(kernel_id)))
@@ -323,6 +345,9 @@ class RuntimeDirectory:
         lock, self._lock = self._lock, -1
         if path is not None:
             self._remove_directory(path)
+            if self._links is not None:
+                # Also if the directory was removed by someone else.
+                self._links.close(path)
             os.close(lock)
 
 

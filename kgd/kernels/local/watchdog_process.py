@@ -65,6 +65,26 @@ def end_groups(groups: set[int]) -> None:
             groups = {group for group in groups if send_signal(group, 0)}
 
 
+def remove_links(directory: bytes) -> None:
+    """
+    Remove the links to connection files in the gateway's runtime directory; a link in there names
+    the directory in which they are.
+    """
+    try:
+        links = os.readlink(os.path.join(directory, b"links"))
+        names = os.listdir(links)
+    except OSError:
+        return
+    for name in names:
+        link = os.path.join(links, name)
+        try:
+            if os.path.dirname(os.readlink(link)) == directory:
+                os.unlink(link)
+        except OSError:
+            # It is not a link.
+            continue
+
+
 def main() -> None:
     """
     Wait for the end of the gateway, then clean up after it.
@@ -78,6 +98,7 @@ def main() -> None:
     groups, directory = read_until_eof()
     end_groups(groups)
     if os.path.isdir(directory):
+        remove_links(directory)
         # The import takes longer than all the rest, and is seldom needed.
         import shutil
 

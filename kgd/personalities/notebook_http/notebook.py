@@ -6,19 +6,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
+from kgd import errors
 from kgd.interfaces import IGateway
-from kgd.notebook.openapi import openapi, swagger
+from kgd.notebook.openapi import GatewayAnswers, openapi, swagger
 from kgd.notebook.routing import EndpointMatch, Router
 from kgd.personalities.notebook_http.call import Call, CallContext
 from kgd.personalities.notebook_http.loading import LoadedNotebook
 from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.worker_pool import WorkerOptions, WorkerPool
+from kgd.settings import Settings
+from kgd.web import models
+from kgd.web.errors import describe_errors
 from kgd.web.operations.metrics import Values, gauge
 
+# What a request can be refused with, besides the errors of every request.
+_RAISED: tuple[type[Exception], ...] = (
+    errors.ScopeMissing,
+    errors.NoSuchResource,
+    errors.NotAcceptable,
+    errors.ResponseTooLarge,
+    errors.KernelLost,
+    errors.ExecutionTimedOut,
+)
 # Documents are cached for so many base URLs.
 MAX_BASE_URLS = 4
 
@@ -33,6 +47,7 @@ class ServedNotebook:
         self.loaded = loaded
         self.prefix = loaded.location.prefix
         self.title = loaded.location.title
+        self._gateway_answers = gateway_answers(settings)
         self.pool = WorkerPool(
             gateway.reactor,
             gateway.kernels,
@@ -88,7 +103,7 @@ class ServedNotebook:
         title = self.title
         return (
             msgspec.json.encode(swagger(self.loaded.api, title, base + self.prefix)),
-            openapi(self.loaded.api, title, base + self.prefix),
+            openapi(self.loaded.api, title, base + self.prefix, self._gateway_answers),
         )
 
     def swagger(self, base: str) -> bytes:
@@ -104,6 +119,27 @@ class ServedNotebook:
         :return: An OpenAPI 3.1 document of the endpoints.
         """
         return self._documents(base)[1]
+
+
+def gateway_answers(settings: Settings) -> GatewayAnswers:
+    """
+    :return: What the gateway answers on the endpoints of all notebooks.
+    """
+    kinds = (*_RAISED, errors.Unauthorized) if settings.needs_token else _RAISED
+    # A notebook's own failures have this status, too, and are described with each endpoint.
+    refusals = {
+        str(status.value): text
+        for status, text in describe_errors(kinds).items()
+        if status is not HTTPStatus.INTERNAL_SERVER_ERROR
+    }
+    template = "#/components/schemas/{name}"
+    schemas = msgspec.json.schema_components([models.Error], ref_template=template)[1]
+    return GatewayAnswers(
+        refusals=refusals,
+        schemas=schemas,
+        needs_token=settings.needs_token,
+        rich=settings.rich_responses,
+    )
 
 
 def metrics_of(notebooks: Iterable[ServedNotebook]) -> Iterator[Any]:

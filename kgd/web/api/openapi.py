@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
+from kgd import errors
 from kgd.interfaces import Access
 from kgd.web import models
+from kgd.web.api.yaml_text import yaml_text
+from kgd.web.errors import describe_errors
 from kgd.web.mounted import base_url
 from kgd.web.responses import encoded_answer
 from kgd.web.routes import Route
 
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
 _OK = HTTPStatus.OK
+_JSON = "application/json"
+# Descriptions are kept for so many base URLs; a gateway is mounted in one place, or in a few.
+_MAX_BASE_URLS = 4
+# The forms of variables in paths, where they are not any text.
+_PATTERNS = {name: {"pattern": f"^{models.KERNEL_ID}$"} for name in ("kernel_id", "session_id")}
 # Bodies of requests, and the fields that are required; a body without any may be missing.
 BODIES: dict[tuple[str, str], tuple[Any, tuple[str, ...]]] = {
     ("POST", "/api/kernels"): (models.StartKernel, ()),
@@ -29,8 +37,30 @@ BODIES: dict[tuple[str, str], tuple[Any, tuple[str, ...]]] = {
     ("PATCH", "/api/sessions/<session_id>"): (models.SessionBody, ()),
 }
 _MAY_BE_MISSING = frozenset({("POST", "/api/kernels")})
-# Successful responses: the status, and what the body holds if it is JSON.
+# Arguments in the query, beside the token.
+QUERIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("GET", "/api/me"): {
+        "permissions": {
+            "type": "string",
+            "description": "A JSON object of lists of texts: for each resource, the actions that "
+            "the client wants to know about",
+        }
+    },
+    ("GET", "/api/kernels/<kernel_id>/channels"): {
+        "session_id": {
+            "type": "string",
+            "description": "A client that comes back under this name gets what it has missed",
+        }
+    },
+}
+# Successful responses: the status, and what the body holds; str is a text, and bytes a file.
 RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
+    ("GET", "/healthz"): (_OK, str),
+    ("GET", "/readyz"): (_OK, str),
+    ("GET", "/metrics"): (_OK, str),
+    ("GET", "/api/swagger.json"): (_OK, dict[str, Any]),
+    ("GET", "/api/swagger.yaml"): (_OK, dict[str, Any]),
+    ("GET", "/kernelspecs/<spec_name>/<path:file>"): (_OK, bytes),
     ("GET", "/api"): (_OK, models.ApiInfo),
     ("GET", "/api/status"): (_OK, models.Status),
     ("POST", "/api/drain"): (HTTPStatus.ACCEPTED, models.Drain),
@@ -50,6 +80,48 @@ RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
     ("PATCH", "/api/sessions/<session_id>"): (_OK, models.Session),
     ("DELETE", "/api/sessions/<session_id>"): (HTTPStatus.NO_CONTENT, None),
 }
+# The media types of successful responses that are not JSON; errors always are.
+_YAML = "text/x-yaml"
+MEDIA_TYPES: dict[str, str] = {
+    "/healthz": "text/plain",
+    "/readyz": "text/plain",
+    "/metrics": "text/plain",
+    "/api/swagger.yaml": _YAML,
+    "/kernelspecs/<spec_name>/<path:file>": "*/*",
+}
+# Other responses of handlers that answer themselves.
+_NO_CONDITIONS = frozenset({"/api/kernels/<kernel_id>/channels"})
+_RANGES = frozenset({"/kernelspecs/<spec_name>/<path:file>"})
+_STARTS_KERNEL: tuple[type[Exception], ...] = (
+    errors.NoSuchKernelSpec,
+    errors.KernelLimitReached,
+    errors.KernelStartFailed,
+    errors.Unavailable,
+)
+# What handlers raise, beyond what follows from the path and the access of a route.
+RAISES: dict[tuple[str, str], tuple[type[Exception], ...]] = {
+    ("PATCH", "/api/me"): (errors.NotSupported,),
+    ("GET", "/api/kernels"): (errors.ListingForbidden,),
+    ("POST", "/api/kernels"): _STARTS_KERNEL,
+    ("POST", "/api/kernels/<kernel_id>/restart"): (errors.RestartFailed,),
+    ("GET", "/api/kernels/<kernel_id>/channels"): (
+        errors.ResourceForbidden,
+        errors.UpgradeRequired,
+    ),
+    ("GET", "/kernelspecs/<spec_name>/<path:file>"): (errors.ResourceForbidden,),
+    ("GET", "/api/sessions"): (errors.ListingForbidden,),
+    ("POST", "/api/sessions"): (*_STARTS_KERNEL, errors.SessionKernelUnavailable),
+    ("PATCH", "/api/sessions/<session_id>"): (*_STARTS_KERNEL, errors.SessionKernelUnavailable),
+}
+_RAISED_FOR: dict[str, type[Exception]] = {
+    "kernel_id": errors.NoSuchKernel,
+    "session_id": errors.NoSuchSession,
+    "spec_name": errors.NoSuchKernelSpec,
+}
+_HEADERS: dict[HTTPStatus, tuple[str, ...]] = {
+    HTTPStatus.CREATED: ("Location",),
+    HTTPStatus.UNAUTHORIZED: ("WWW-Authenticate",),
+}
 # The definitions of Jupyter Server's description; other types are described where they are used.
 _DEFINITIONS = frozenset({"ApiInfo", "Error", "Kernel", "KernelSpec", "KernelSpecFile", "Session"})
 _REFERENCE = "#/definitions/"
@@ -67,14 +139,16 @@ def schema_of(kind: Any) -> dict[str, Any]:
     :param kind: One of :py:mod:`kgd.web.models`, or a list of it.
     :return: Its schema in Swagger 2.0.
     """
+    if kind is bytes:
+        return {"type": "file"}
     (schema,), _ = msgspec.json.schema_components([kind], ref_template=f"{_REFERENCE}{{name}}")
     return _swagger(schema)
 
 
 def _swagger(schema: dict[str, Any]) -> dict[str, Any]:
     """
-    :param schema: A schema of msgspec's. Swagger 2.0 has no ``null``, and what can be ``null`` is a
-        field that can be missing.
+    :param schema: A schema of msgspec's. Swagger 2.0 has no ``null``; ``x-nullable`` is what many
+        programs know for it.
     """
     name = schema.get("$ref", "").removeprefix(_REFERENCE)
     if name in _DEFINITIONS:
@@ -83,7 +157,7 @@ def _swagger(schema: dict[str, Any]) -> dict[str, Any]:
         return _swagger(_components()[name])
     if "anyOf" in schema:
         (other,) = (each for each in schema["anyOf"] if each.get("type") != "null")
-        return _swagger(other)
+        return _swagger(other) | {"x-nullable": True}
     # Swagger 2.0 has no empty list of required fields.
     kept = {
         key: value
@@ -98,33 +172,72 @@ def _swagger(schema: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _responses(method: str, rule: str) -> dict[str, Any]:
-    error = {"description": "An error", "schema": schema_of(models.Error)}
-    responses: dict[str, Any] = {"default": error}
-    if (method, rule) in RESPONSES:
-        status, kind = RESPONSES[method, rule]
-        response: dict[str, Any] = {"description": status.phrase}
+def errors_of(method: str, route: Route, *, needs_token: bool) -> Iterable[type[Exception]]:
+    """
+    :param needs_token: Whether the gateway has a token.
+    :return: What an operation can raise, besides the errors of every request.
+    """
+    if route.access is not Access.PUBLIC:
+        if needs_token:
+            yield errors.Unauthorized
+        yield errors.ScopeMissing
+    if route.access is Access.GUARDED:
+        yield errors.CrossOriginRefused
+    variables = _VARIABLE.findall(route.rule)
+    if variables:
+        # What does not have their form is a path that is not served.
+        yield errors.NoSuchResource
+    for name in variables:
+        if name in _RAISED_FOR:
+            yield _RAISED_FOR[name]
+    yield from RAISES.get((method, route.rule), ())
+
+
+def _responses(method: str, route: Route, *, needs_token: bool) -> dict[str, Any]:
+    described: dict[HTTPStatus, dict[str, Any]] = {}
+    if (method, route.rule) in RESPONSES:
+        status, kind = RESPONSES[method, route.rule]
+        described[status] = {"description": status.phrase}
         if kind is not None:
-            response["schema"] = schema_of(kind)
-        responses[str(status.value)] = response
-    return responses
+            described[status]["schema"] = schema_of(kind)
+    if method == "GET" and route.rule not in _NO_CONDITIONS:
+        described[HTTPStatus.NOT_MODIFIED] = {"description": "The client has it already."}
+    if route.rule in _RANGES:
+        for status in (HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            described[status] = {"description": f"{status.phrase}, for a request with Range"}
+    kinds = errors_of(method, route, needs_token=needs_token)
+    for status, text in describe_errors(kinds).items():
+        described[status] = {"description": text, "schema": schema_of(models.Error)}
+    for status, names in _HEADERS.items():
+        if status in described:
+            described[status]["headers"] = {name: {"type": "string"} for name in names}
+    return {str(status.value): described[status] for status in sorted(described)}
 
 
 def _parameters(method: str, rule: str) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "type": "string"}
+        {"name": name, "in": "path", "required": True, "type": "string", **_PATTERNS.get(name, {})}
         for name in _VARIABLE.findall(rule)
     ]
+    for name, described in QUERIES.get((method, rule), {}).items():
+        parameters.append({"name": name, "in": "query", "required": False, **described})
     if (method, rule) in BODIES:
         kind, fields = BODIES[method, rule]
-        schema = schema_of(kind) | ({"required": list(fields)} if fields else {})
+        schema = schema_of(kind)
+        for name in fields:
+            del schema["properties"][name]["x-nullable"]
+        if fields:
+            schema["required"] = list(fields)
         required = (method, rule) not in _MAY_BE_MISSING
+        if not required:
+            schema["x-nullable"] = True
         parameters.append({"name": "body", "in": "body", "required": required, "schema": schema})
     return parameters
 
 
-def describe(routes: Iterable[Route], base: str) -> dict[str, Any]:
+def describe(routes: Iterable[Route], base: str, *, needs_token: bool) -> dict[str, Any]:
     """
+    :param needs_token: Whether the gateway has a token.
     :return: A description of the routes in Swagger 2.0.
     """
     paths: dict[str, dict[str, Any]] = {}
@@ -134,8 +247,10 @@ def describe(routes: Iterable[Route], base: str) -> dict[str, Any]:
             operation: dict[str, Any] = {
                 "summary": route.summary,
                 "parameters": _parameters(method, route.rule),
-                "responses": _responses(method, route.rule),
+                "responses": _responses(method, route, needs_token=needs_token),
             }
+            if route.rule in MEDIA_TYPES:
+                operation["produces"] = [MEDIA_TYPES[route.rule], _JSON]
             if route.access is Access.PUBLIC:
                 operation["security"] = []
             operations[method.lower()] = operation
@@ -147,13 +262,13 @@ def describe(routes: Iterable[Route], base: str) -> dict[str, Any]:
             "version": "5",
         },
         "basePath": base or "/",
-        "consumes": ["application/json"],
-        "produces": ["application/json"],
+        "consumes": [_JSON],
+        "produces": [_JSON],
         "securityDefinitions": {
             "tokenHeader": {"type": "apiKey", "name": "Authorization", "in": "header"},
             "tokenParam": {"type": "apiKey", "name": "token", "in": "query"},
         },
-        "security": [{"tokenHeader": []}, {"tokenParam": []}],
+        "security": [{"tokenHeader": []}, {"tokenParam": []}] if needs_token else [],
         "paths": paths,
         "definitions": {name: _swagger(_components()[name]) for name in sorted(_DEFINITIONS)},
     }
@@ -163,12 +278,17 @@ class SwaggerAPI:
     """
     Serves the description.
 
-    :param described: Gives all routes. Called for each request, because this API's routes are made
-        before the others.
+    :param described: Gives all routes. Called for the first request, because this API's routes are
+        made before the others.
+    :param needs_token: Whether the gateway has a token.
     """
 
-    def __init__(self, described: Callable[[], Iterable[Route]]) -> None:
+    def __init__(self, described: Callable[[], Iterable[Route]], *, needs_token: bool) -> None:
         self._described = described
+        self._needs_token = needs_token
+        # Everybody may ask for them, and making them takes a while.
+        self._json = lru_cache(_MAX_BASE_URLS)(self._make_json)
+        self._yaml = lru_cache(_MAX_BASE_URLS)(self._make_yaml)
 
     def routes(self) -> list[Route]:
         """
@@ -185,14 +305,17 @@ class SwaggerAPI:
         """
         ``GET /api/swagger.json``.
         """
-        return encoded_answer(request, self._document(request), b"application/json")
+        return encoded_answer(request, self._json(base_url(request)), _JSON.encode("ascii"))
 
     def yaml(self, request: Any) -> bytes:
         """
-        ``GET /api/swagger.yaml``; JSON is also YAML.
+        ``GET /api/swagger.yaml``.
         """
-        return encoded_answer(request, self._document(request), b"text/x-yaml")
+        return encoded_answer(request, self._yaml(base_url(request)), _YAML.encode("ascii"))
 
-    def _document(self, request: Any) -> bytes:
-        document = describe(self._described(), base_url(request))
+    def _make_json(self, base: str) -> bytes:
+        document = describe(self._described(), base, needs_token=self._needs_token)
         return msgspec.json.format(msgspec.json.encode(document), indent=2)
+
+    def _make_yaml(self, base: str) -> bytes:
+        return yaml_text(msgspec.json.decode(self._json(base))).encode("utf-8")

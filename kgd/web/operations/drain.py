@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from kgd.interfaces import IKernels
+from kgd.settings import Settings
 from kgd.shutdown import Draining
 from kgd.web import models
 from kgd.web.responses import json_answer
@@ -18,9 +19,11 @@ from kgd.web.routes import Route
 @attrs.frozen
 class DrainAPI:
     """
-    Draining over HTTP, for operators that cannot send a signal.
+    Draining over HTTP, for operators that cannot send a signal. It ends the gateway for all of its
+    clients, so it is served only if the operator wants that.
     """
 
+    _settings: Settings
     _draining: Draining
     _kernels: IKernels
 
@@ -28,6 +31,8 @@ class DrainAPI:
         """
         :return: The routes of this part of the API.
         """
+        if not self._settings.drain_endpoint:
+            return []
         summary = "Start no more kernels, and stop when none is left"
         return [Route("/api/drain", ("POST",), self.drain, summary=summary, scope="gateway:write")]
 

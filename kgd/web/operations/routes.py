@@ -36,7 +36,7 @@ class Operations:
             [
                 *HealthAPI(self._readiness).routes(),
                 *MetricsAPI(gateway, self._status, self._metrics).routes(),
-                *DrainAPI(gateway.draining, gateway.kernels).routes(),
+                *DrainAPI(gateway.settings, gateway.draining, gateway.kernels).routes(),
             ],
             PUBLIC_ROUTES,
         )

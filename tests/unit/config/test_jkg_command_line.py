@@ -122,6 +122,28 @@ class TraitTests(SynchronousTestCase):
             self.assertIn(f"{name} is not known", remark)
             self.assertEqual(settings, attrs_with_port(5))
 
+    def test_arguments(self) -> None:
+        """
+        What is no option, and no value of one, is an error, and with ``--drop-in`` one warning for
+        all of it; the options after it count.
+        """
+        for words, ignored in (
+            (["notebook.ipynb"], "'notebook.ipynb'"),
+            (["a", "--port=5", "b c"], "'a', 'b c'"),
+            (["--port", "5", "a"], "'a'"),
+            (["-p", "5", "-p5", "a"], "'a'"),
+            (["--port=5", "", "--", "a", "--port=6"], "'', 'a', '--port=6'"),
+            (["--KernelGatewayApp.port", "5", "a"], "'a'"),
+            (["--list-kernels", "true"], "'true'"),
+        ):
+            settings, (remark,) = read("--drop-in", *words)
+            self.assertTrue(remark.startswith(f"{ignored} on the command line has no"), remark)
+            self.assertEqual(settings.port, 5 if "5" in " ".join(words) else 8888)
+            self.assertRaises(UsageError, read, *words)
+        for words in (["--port", "5"], ["-p", "5"], ["--Foo.bar", "a"]):
+            _, remarks = read("--drop-in", *words)
+            self.assertNotIn("on the command line", str(remarks))
+
     def test_wrong_values(self) -> None:
         """
         The error names our option, the value and the remedy.

@@ -128,7 +128,10 @@ class RoutesTests(SynchronousTestCase):
         notebook = Path(self.mktemp()).resolve()
         notebook.write_bytes(python_notebook("# GET /hello\nx"))
         settings = Settings(
-            seed_uri=(str(notebook),), static_path=str(ROOT), allow_notebook_download=True
+            seed_uri=(str(notebook),),
+            static_path=str(ROOT),
+            allow_notebook_download=True,
+            drain_endpoint=True,
         )
         specs = FakeKernelSpecs()
         parts = GatewayContext(Clock(), settings, MemoryKernels(settings, specs), specs, None)

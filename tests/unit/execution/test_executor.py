@@ -11,10 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kgd.execution.executor import CodeCell, ExecutionBatch, Executor
-from kgd.execution.outputs import RESPONSE_TYPE
 from kgd.interfaces import IClient, StartRequest
 from kgd.protocol.messages import make_kernel_message
-from kgd.protocol.outputs import Failed, Outputs
+from kgd.protocol.outputs import RESPONSE_TYPE, Failed, Outputs
 from kgd.testing.kernels import MemoryKernel, MemoryKernels
 from tests.support.scripted import Script
 

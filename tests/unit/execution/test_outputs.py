@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.execution.outputs import RESPONSE_TYPE, OutputCollector
-from kgd.protocol.outputs import Failed, Outputs
+from kgd.execution.outputs import OutputCollector
+from kgd.protocol.outputs import RESPONSE_TYPE, Failed, Outputs
 from tests.support.jupyter_messages import DEEP, message
 
 

@@ -14,8 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import InvalidNotebook
 from kgd.notebook.api import VERBS
-from kgd.notebook.openapi import openapi, swagger, title_of
+from kgd.notebook.openapi import GatewayAnswers, openapi, swagger, title_of
 from kgd.notebook.swagger_parser import SwaggerParser
+from kgd.personalities.notebook_http.notebook import gateway_answers
+from kgd.protocol.outputs import RESPONSE_TYPE
+from kgd.settings import Settings
 from tests.support.notebook_sources import (
     EXAMPLES,
     annotated,
@@ -26,6 +29,7 @@ from tests.support.notebook_sources import (
     parse,
 )
 
+JSON = "application/json"
 SUCCESS = {"responses": {"200": {"description": "Success"}}}
 
 
@@ -209,6 +213,55 @@ class OpenAPITests(SynchronousTestCase):
         document = valid("# GET /a", "# ResponseInfo GET /a", "# GET /b")
         self.assertIn("default", document["paths"]["/a"]["get"]["responses"])
         self.assertNotIn("default", document["paths"]["/b"]["get"]["responses"])
+
+    def test_refusals(self) -> None:
+        """
+        Whatever the gateway answers itself is described once, and referred to by every endpoint
+        whose code does not decide on statuses.
+        """
+        for needs_token in (False, True):
+            answers = gateway_answers(Settings(auth_token="t" if needs_token else ""))
+            parsed = parse(
+                "# GET /a", "# POST /b as text/html", "# GET /c", "# ResponseInfo GET /c"
+            )
+            document = validated(openapi(parsed, "t", "/", answers))
+            statuses = {"400", "403", "404", "406", "413", "415", "502", "503", "504"}
+            refusals = document["components"]["responses"]
+            self.assertLessEqual(statuses, set(refusals))
+            self.assertEqual("401" in refusals, needs_token)
+            self.assertEqual("security" in document, needs_token)
+            for path, method in (("/a", "get"), ("/b", "post")):
+                responses = document["paths"][path][method]["responses"]
+                self.assertEqual(set(responses), {*refusals, "200", "500"})
+                self.assertEqual(responses["404"], {"$ref": "#/components/responses/404"})
+                # Of the code, or of the gateway.
+                self.assertEqual(list(responses["500"]["content"]), ["text/plain", JSON])
+            self.assertEqual(list(refusals["406"]["content"]), [JSON, "text/plain"])
+            self.assertEqual(list(refusals["404"]["content"]), [JSON])
+            free = document["paths"]["/c"]["get"]["responses"]
+            self.assertEqual(set(free), {"200", "500", "default"})
+
+    def test_free_answers(self) -> None:
+        """
+        Where the code, or what the client accepts, decides on the media type, it may be any.
+        """
+        rich = GatewayAnswers(rich=True)
+        display = f"# GET /a\ndisplay({{{RESPONSE_TYPE!r}: {{}}}}, raw=True)"
+        for cells, gateway, is_free in (
+            (["# GET /a"], None, False),
+            (["# GET /a"], rich, True),
+            (["# GET /a as text/html"], rich, False),
+            (["# GET /a", "# ResponseInfo GET /a"], None, True),
+            ([display], None, True),
+            (
+                [f"def reply(): display({{{RESPONSE_TYPE!r}: {{}}}})", "# GET /a\nreply()"],
+                None,
+                True,
+            ),
+        ):
+            document = validated(openapi(parse(*cells), "t", "/", gateway))
+            content = document["paths"]["/a"]["get"]["responses"]["200"]["content"]
+            self.assertEqual("*/*" in content, is_free, cells)
 
     def test_wildcards(self) -> None:
         """

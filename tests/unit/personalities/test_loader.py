@@ -396,7 +396,7 @@ class ServingTests(SynchronousTestCase):
         """
         What the gateway serves by itself is there, unless the personality knows the path.
         """
-        parts = MemoryGateway(Settings(auth_token="t"))
+        parts = MemoryGateway(Settings(auth_token="t", drain_endpoint=True))
         for access, answers in (
             (Access.UNKNOWN, {"/healthz": 200, "/readyz": 200, "/metrics": 401, "/a": 404}),
             (Access.PUBLIC, {"/healthz": 404, "/metrics": 404}),

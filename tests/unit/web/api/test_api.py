@@ -9,6 +9,7 @@ import re
 from itertools import product
 from typing import Any, ClassVar, NoReturn
 
+import yaml
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
@@ -45,7 +46,6 @@ EVERY_ROUTE = [
     ("GET", "/api/me"),
     ("PATCH", "/api/me"),
     ("GET", "/metrics"),
-    ("POST", "/api/drain"),
 ]
 
 
@@ -691,11 +691,14 @@ class SwaggerTests(APITestCase):
 
     def test_yaml(self) -> None:
         """
-        The same in YAML.
+        The same in YAML, which is not JSON.
         """
         response = self.request("GET", "/api/swagger.yaml")
         self.assertEqual(response.headers["content-type"], "text/x-yaml")
-        self.assertEqual(response.body, self.request("GET", "/api/swagger.json").body)
+        self.assertEqual(
+            yaml.safe_load(response.body), self.request("GET", "/api/swagger.json").json
+        )
+        self.assertTrue(response.body.startswith(b'swagger: "2.0"\ninfo:\n  title: "'))
 
 
 class ConnectionTests(APITestCase):

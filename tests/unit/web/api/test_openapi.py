@@ -9,7 +9,8 @@ from typing import Any
 
 from kgd.interfaces import Access
 from kgd.testing.web import Response
-from kgd.web.api.openapi import BODIES, RESPONSES
+from kgd.web.api.openapi import BODIES, MEDIA_TYPES, QUERIES, RAISES, RESPONSES
+from kgd.web.errors import OF_EVERY_REQUEST, STATUS_OF, describe_errors
 from kgd.web.routes import Route
 from tests.support.api import UNKNOWN, APITestCase
 
@@ -28,7 +29,7 @@ class DescriptionTests(APITestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.serve(list_kernels=True)
+        self.serve(list_kernels=True, drain_endpoint=True)
         self.document = self.request("GET", "/api/swagger.json").json
 
     def routes(self) -> list[Route]:
@@ -82,17 +83,22 @@ class DescriptionTests(APITestCase):
         What is known of bodies and answers is known of routes that there are.
         """
         served = {(method, route.rule) for route in self.routes() for method in route.methods}
-        self.assertLessEqual({*RESPONSES, *BODIES}, served)
+        self.assertLessEqual({*RESPONSES, *BODIES, *QUERIES, *RAISES}, served)
+        self.assertLessEqual({*MEDIA_TYPES}, {rule for _, rule in served})
+        # What is not supported has no success.
+        self.assertEqual(served - {*RESPONSES}, {("PATCH", "/api/me")})
 
     def test_operations(self) -> None:
         """
-        Each has a summary, the variables of its path, and an answer for what goes wrong.
+        Each has a summary, the variables of its path, and an answer for whatever goes wrong.
         """
+        always = {str(STATUS_OF[kind].value) for kind in OF_EVERY_REQUEST} | {"500"}
         for (_, path), operation in self.operations().items():
             self.assertTrue(operation["summary"], path)
             named = {each["name"] for each in operation["parameters"] if each["in"] == "path"}
             self.assertEqual(named, set(re.findall(r"{(\w+)}", path)))
-            self.assertIn("default", operation["responses"])
+            self.assertLessEqual(always, set(operation["responses"]))
+            self.assertTrue(all(each["description"] for each in operation["responses"].values()))
         public = {
             path for (_, path), each in self.operations().items() if each.get("security") == []
         }
@@ -110,6 +116,78 @@ class DescriptionTests(APITestCase):
         self.assertLessEqual(set(re.findall(r'"#/definitions/(\w+)"', text)), names)
         self.assertNotIn('"required": []', text)
 
+    def test_statuses(self) -> None:
+        """
+        An operation has the statuses of what it can raise, which follow from its path, from who may
+        use it, and from what it does.
+        """
+
+        def statuses(method: str, path: str) -> set[int]:
+            return {int(status) for status in self.operations()[method, path]["responses"]}
+
+        every = {400, 403, 408, 413, 414, 415, 417, 431, 500, 501, 503}
+        self.assertEqual(statuses("GET", "/healthz"), every | {200, 304})
+        self.assertEqual(statuses("GET", "/api"), every | {200, 304, 404})
+        kernel = "/api/kernels/{kernel_id}"
+        self.assertEqual(statuses("DELETE", kernel), every | {204, 404})
+        self.assertEqual(statuses("POST", "/api/kernels"), every | {201, 404})
+        self.assertEqual(statuses("GET", f"{kernel}/channels"), every | {101, 404, 426})
+        file = "/kernelspecs/{spec_name}/{file}"
+        self.assertEqual(statuses("GET", file), every | {200, 206, 304, 404, 416})
+        self.assertEqual(statuses("PATCH", "/api/me"), every | {404})
+        self.assertEqual(self.document["security"], [])
+        self.serve(auth_token="t")
+        self.document = self.request("GET", "/api/swagger.json").json
+        for (method, path), operation in self.operations().items():
+            self.assertEqual(401 in statuses(method, path), "security" not in operation, path)
+        self.assertEqual(len(self.document["security"]), 2)
+
+    def test_meanings(self) -> None:
+        """
+        Errors say themselves what their status means; those of one status are put together.
+        """
+        texts = describe_errors([])
+        self.assertEqual(list(texts), sorted(texts))
+        self.assertEqual({*texts} - {500}, {STATUS_OF[kind] for kind in OF_EVERY_REQUEST})
+        for kind, status in STATUS_OF.items():
+            found = describe_errors([kind, kind])[status]
+            first = (kind.__doc__ or "").strip().partition("\n\n")[0]
+            self.assertIn(" ".join(first.replace("``", "`").split()), found)
+            self.assertNotIn("\n", found)
+
+    def test_media_types(self) -> None:
+        """
+        What is not JSON is described as what it is, and errors are JSON everywhere.
+        """
+        for path, kind in (
+            ("/healthz", "text/plain"), ("/readyz", "text/plain"), ("/metrics", "text/plain"),
+            ("/api/swagger.yaml", "text/x-yaml"), ("/api/swagger.json", ""), ("/api/kernels", ""),
+        ):  # fmt: skip
+            response = self.request("GET", path)
+            self.assertEqual(response.code, 200)
+            described = self.operations()["GET", path].get("produces", self.document["produces"])
+            self.assertEqual(described, [*filter(None, [kind]), "application/json"])
+            self.assertIn(response.headers["content-type"].partition(";")[0], described)
+
+    def test_nothing_instead(self) -> None:
+        """
+        Where a request may have ``null``, the description says so, and it is the same as nothing.
+        """
+        (body,) = self.operations()["POST", "/api/kernels"]["parameters"]
+        fields = body["schema"]["properties"]
+        nullable = {name for name, field in fields.items() if field.get("x-nullable")}
+        self.assertEqual(nullable, {"name", "path", "kernel_id"})
+        self.assertIs(body["schema"]["x-nullable"], True)
+        self.start(b"null")
+        self.start(dict.fromkeys(nullable))
+        self.assertError(self.request("POST", "/api/kernels", {"env": None}), 400)
+        (body,) = self.operations()["POST", "/api/sessions"]["parameters"]
+        fields = body["schema"]["properties"]
+        for name in ("path", "type"):
+            self.assertNotIn("x-nullable", fields[name])
+            wrong = {"path": "a", "type": "b", name: None}
+            self.assertError(self.request("POST", "/api/sessions", wrong), 400)
+
     def test_answers(self) -> None:
         """
         What is answered is what is described.
@@ -119,9 +197,8 @@ class DescriptionTests(APITestCase):
         def check(method: str, pattern: str, path: str, body: Any = None) -> Response:
             response = self.request(method, path, body)
             answers = operations[method, pattern]["responses"]
-            if response.code < 400:
-                self.assertIn(str(response.code), answers, path)
-            answer = answers.get(str(response.code), answers["default"])
+            self.assertIn(str(response.code), answers, path)
+            answer = answers[str(response.code)]
             if "schema" in answer:
                 self.assertFits(response.json, answer["schema"], path)
             else:

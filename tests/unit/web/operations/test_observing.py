@@ -50,7 +50,7 @@ class HealthTests(APITestCase):
         A gateway that is drained is not ready, but lives. It begins no kernels or sessions, says so
         with a time after which to ask again, and serves those that there are.
         """
-        self.serve(auth_token="t", max_kernels=2)
+        self.serve(auth_token="t", max_kernels=2, drain_endpoint=True)
         kernel_id = self.start_with_token({})
         session = {"path": "a", "type": "notebook", "kernel": {"id": kernel_id}}
         self.assertEqual(self.request("POST", "/api/sessions?token=t", session).code, 201)
@@ -87,9 +87,23 @@ class HealthTests(APITestCase):
         """
         self.serve(max_kernels=0)
         self.assertError(self.request("POST", "/api/kernels", {}), 403)
-        self.request("POST", "/api/drain")
+        self.parts.draining.ask()
         self.kernels.drain()
         self.assertError(self.request("POST", "/api/kernels", {}), 503)
+
+    def test_endpoint_is_off(self) -> None:
+        """
+        Unless the operator wants it, clients cannot drain the gateway, whatever they send; the path
+        is that of nothing, and nothing describes it.
+        """
+        self.serve(auth_token="t")
+        for method in ("POST", "GET", "PUT", "DELETE"):
+            for query in ("", "?token=t"):
+                self.assertError(self.request(method, f"/api/drain{query}", {}), 404)
+        self.assertNotIn("allow", self.request("OPTIONS", "/api/drain").headers)
+        self.assertFalse(self.parts.draining.is_on)
+        for document in ("/api/swagger.json", "/api/swagger.yaml"):
+            self.assertNotIn(b"drain", self.request("GET", document).body)
 
     def start_with_token(self, body: Any) -> str:
         """
@@ -388,7 +402,7 @@ class MetricsTests(APITestCase):
         counters.kernel_started("python3", 400.0)
         counters.failed_starts["python3"] += 1
         counters.lag.observe(0.004)
-        self.request("POST", "/api/drain")
+        self.parts.draining.ask()
         metrics = self.metrics()
         for name, value in (
             ('kgd_websocket_bytes_total{direction="to_clients"}', 100),

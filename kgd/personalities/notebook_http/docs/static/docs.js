@@ -444,6 +444,8 @@ function description(operation, parameters, trial) {
   }
   shown.append(make("h4", {}, "Answers"));
   for (const [status, response] of Object.entries(responses ?? {})) {
+    // What the gateway answers is the same everywhere.
+    if (response?.$ref) continue;
     const text = ` ${textOf(response?.description)} `;
     shown.append(make("p", {}, make("b", {}, status), text, mediaTypes(response?.content)),
       ...examples(response?.content));
