@@ -61,7 +61,7 @@ class _LogForwarder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = LogLevel.warn if record.levelno >= logging.WARNING else LogLevel.debug
-        _log.emit(level, "{text}", text=record.getMessage())
+        _log.emit(level, "{text}", text=_as_text(record.getMessage()))
 
 
 _jupyter_log = logging.getLogger(__name__)
@@ -232,10 +232,10 @@ def _read_installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, Ke
             # One broken kernel.json must not make the others unavailable.
             own = isinstance(error, UnusableKernelSpec)
             what = str(error) if own else f"{type(error).__name__}: {error}"
-            reason = f"{os.path.join(found[name], KERNEL_FILE)}: {what}"
+            reason = _as_text(f"{os.path.join(found[name], KERNEL_FILE)}: {what}")
             _log.warn(
                 "the kernelspec {name} is left out, as it cannot be used: {error}",
-                name=name,
+                name=_as_text(name),
                 error=reason,
             )
             yield name, reason
@@ -245,7 +245,7 @@ def _read_installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, Ke
             if name.lower() not in found and os.path.isdir(os.path.join(directory, name)):
                 file = os.path.join(directory, name, KERNEL_FILE)
                 found[name.lower()] = directory
-                yield name.lower(), f"{file}: {_why_no_file(file)}"
+                yield name.lower(), _as_text(f"{file}: {_why_no_file(file)}")
 
 
 def _why_no_file(path: str) -> str:
@@ -339,6 +339,9 @@ def _is_word(word: Any) -> bool:
 
 def _read_spec(manager: KernelSpecManager, name: str) -> KernelSpec:
     found = manager.get_kernel_spec(name)
+    if _as_text(name) != name:
+        # A name of a file may hold any bytes, but no response can.
+        raise UnusableKernelSpec("the name of the directory is not UTF-8; rename it")
     return KernelSpec(
         name=name,
         argv=tuple(found.argv),
@@ -354,6 +357,20 @@ def _read_spec(manager: KernelSpecManager, name: str) -> KernelSpec:
 
 
 def _resources(directory: str) -> dict[str, str]:
-    names = _list_directory(directory)
+    names = [name for name in _list_directory(directory) if _is_unicode(name)]
     scripts = {name: name for name in names if name in _SCRIPTS}
     return scripts | {os.path.splitext(name)[0]: name for name in names if name.startswith("logo-")}
+
+
+def _as_text(text: str) -> str:
+    """
+    :param text: May hold a file's name, which need not be Unicode.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _is_unicode(name: str) -> bool:
+    """
+    Whether the name of a file is Unicode, so that a URL and JSON can hold it.
+    """
+    return not any("\ud800" <= character <= "\udfff" for character in name)

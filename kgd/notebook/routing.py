@@ -11,10 +11,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 import attrs
 
+from kgd.endpoints.paths import decode_text
 from kgd.errors import InvalidNotebook, InvalidRequest
 from kgd.notebook.api import Endpoint
 
@@ -24,7 +25,7 @@ _PARAMETER_OR_WILDCARD = re.compile(rf"(:{_PARAMETER_NAME}|\.\*)")
 
 # Characters that a path may contain (RFC 3986, section 3.3), besides letters, digits and "-._~".
 _UNENCODED = "/%:@!$&'()*+,;="
-_PERCENT_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_PERCENT = re.compile("%(?:[0-9A-Fa-f]{2})?")
 
 
 @attrs.frozen
@@ -113,21 +114,17 @@ def sort_paths(paths: Iterable[str], key: Callable[[str], Any] = path_precedence
 
 def percent_encode(text: str) -> str:
     """
-    Percent-encode the characters that a request's path cannot contain. What is encoded already
-    stays encoded, in upper case, since ``%c3`` and ``%C3`` are the same.
+    Percent-encode the characters that a request's path cannot contain, a ``%`` that encodes nothing
+    among them. What is encoded already stays encoded, in upper case, since ``%c3`` and ``%C3`` are
+    the same; but ``~`` is not, which older encoders did encode.
     """
-    return _PERCENT_ENCODED.sub(
-        lambda found: found[0].upper(), quote(text, safe=_UNENCODED, errors="replace")
-    )
+    encoded = quote(text, safe=_UNENCODED, errors="replace")
+    return _PERCENT.sub(_spelled, encoded) if "%" in encoded else encoded
 
 
-def percent_decode(text: str) -> str:
-    """
-    Undo percent-encoding. A ``+`` stays, and so does a ``%`` that encodes nothing.
-
-    :raises UnicodeError: when the result is not UTF-8.
-    """
-    return unquote_to_bytes(text).decode("utf-8")
+def _spelled(found: re.Match[str]) -> str:
+    octet = found[0].upper()
+    return {"%": "%25", "%7E": "~"}.get(octet, octet)
 
 
 def compile_path(path: str) -> re.Pattern[str]:
@@ -258,7 +255,7 @@ def _values(names: Sequence[str], texts: Sequence[str]) -> Mapping[str, str]:
     values = {}
     for name, text in zip(names, texts, strict=True):
         try:
-            values[name] = percent_decode(text)
-        except UnicodeError:
+            values[name] = decode_text(text)
+        except ValueError:
             raise InvalidRequest(f"{name} in the path has to be percent-encoded UTF-8") from None
     return values

@@ -1,9 +1,11 @@
 """
-Checks the ``Host`` header, against DNS rebinding, and lists the routes that need no token.
+Checks the ``Host`` header, against DNS rebinding, refuses headers that contradict each other, and
+lists the routes that need no token.
 
 The owner of a web page can have the page's name resolve to 127.0.0.1. The browser then takes the
 gateway's responses for the page's own, so that checks of ``Origin`` do not help; but ``Host`` has
-the page's name.
+the page's name. Browsers always send it, so that a request without it, such as a health check of
+HTTP/1.0, comes from no page.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Sequence, Set
 from typing import Any
 
 from kgd.endpoints.addresses import Reach, is_loopback, parse_endpoint, reach_of
-from kgd.errors import HostRefused
+from kgd.errors import HostRefused, InvalidRequest
 from kgd.settings import Settings
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/\\%\s]+)(?::\d*)?", re.IGNORECASE)
@@ -30,14 +32,14 @@ def hostname_of(host: str) -> str:
 
 def is_allowed_host(hosts: Sequence[str], allowed: Set[str]) -> bool:
     """
-    Whether a request has one ``Host`` header, and that names loopback or an allowed host.
+    Whether the ``Host`` of a request names loopback or an allowed host, or the request names none.
 
     :param hosts: The ``Host`` headers of the request.
     :param allowed: Names, with a port or for all ports; ``*`` stands for all names.
     """
-    if "*" in allowed:
+    if "*" in allowed or not any(hosts):
         return True
-    if len(hosts) != 1:
+    if len(hosts) > 1:
         return False
     name, whole = hostname_of(hosts[0]), hosts[0].strip().lower()
     return is_loopback(name) or any(
@@ -76,6 +78,21 @@ class HostGuard:
             raise HostRefused(
                 "This gateway has no token, so it answers only to names like localhost; its "
                 "operator can allow this name with --allowed-hosts, or set a token"
+            )
+
+
+def check_single_headers(request: Any, names: Set[bytes]) -> None:
+    """
+    Check that headers which have one value are not there twice, not even with the same value: a
+    proxy may have judged the other one.
+
+    :param names: Their names in lower case.
+    :raises kgd.errors.InvalidRequest: when one of them is.
+    """
+    for name, values in request.requestHeaders.getAllRawHeaders():
+        if len(values) > 1 and name.lower() in names:
+            raise InvalidRequest(
+                f"There are {len(values)} {name.decode('latin-1')} headers; send one of them"
             )
 
 

@@ -34,7 +34,7 @@ def confined(root: Path, name: str) -> Path:
     :raises errors.ResourceForbidden: for a directory, and for a path outside.
     :raises errors.NoSuchResource: when there is no such file.
     """
-    if "\0" in name or "\\" in name or os.path.isabs(name):
+    if "\0" in name or os.path.isabs(name):
         raise errors.NoSuchResource("")
     if ".." in name.split("/"):
         raise errors.ResourceForbidden("")

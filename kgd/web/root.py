@@ -17,16 +17,28 @@ from kgd import errors
 from kgd.auth.in_requests import token_from_request
 from kgd.auth.token import AuthToken
 from kgd.endpoints.origins import is_allowed_origin
+from kgd.endpoints.paths import has_dot_segment, is_well_formed
 from kgd.interfaces import Access, IOperations, IPersonality, Match
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
 from kgd.observability.request_context import CURRENT_REQUEST
 from kgd.settings import Settings
-from kgd.web.access import HostGuard
+from kgd.web.access import HostGuard, check_single_headers
 from kgd.web.access_log import RequestLog, request_log_of, set_route
 from kgd.web.errors import refuse
 from kgd.web.mounted import find_base_url, set_base_url
 from kgd.web.responses import ResponseHeaders
+
+# The headers by which the gateway decides about every request, and which a client sends once. Who
+# reads another one checks that itself.
+_SINGLE_HEADERS = frozenset(
+    {
+        b"access-control-request-method",
+        b"access-control-request-private-network",
+        b"host",
+        b"origin",
+    }
+)
 
 
 class RootResource(Resource):
@@ -55,6 +67,9 @@ class RootResource(Resource):
         self._audit = audit or AuditLog()
         self._token = AuthToken(settings) if token is None else token
         self._hosts = HostGuard(settings, needs_token=self._token.is_needed)
+        # Without a token, nobody but a cell reads Authorization, and a cell gets all of them.
+        read_if_needed = {b"authorization"} if self._token.is_needed else set()
+        self._single_headers = _SINGLE_HEADERS | read_if_needed
         self._settings = settings
         self._personality = personality
         self._operations = operations
@@ -75,7 +90,7 @@ class RootResource(Resource):
 
     def _answer(self, request: Any) -> Any:
         try:
-            self._hosts.check(request)
+            self._check_head(request)
             base, path = self._split_base_url(request)
             match = self._match(request, path)
             if request.method == b"OPTIONS" and self._answers_options(request, match):
@@ -88,8 +103,8 @@ class RootResource(Resource):
             set_base_url(request, base)
             if found.route:
                 set_route(request, found.route)
-            # Werkzeug and Klein take methods in any case.
-            if request.method.decode("latin-1").upper() not in found.methods:
+            # Exactly: Werkzeug and Klein would take methods in any case.
+            if request.method.decode("latin-1") not in found.methods:
                 raise errors.NoSuchMethod(found.methods)
             body = found.render(request)
             if body is not NOT_DONE_YET and not isinstance(body, bytes):
@@ -106,7 +121,7 @@ class RootResource(Resource):
         :raises errors.GatewayError: when the request is refused whatever its body is.
         """
         self.prepare(request)
-        self._hosts.check(request)
+        self._check_head(request)
         if request.method != b"OPTIONS":
             # This match is not kept: token and notebooks may change until the body is there.
             self._check_access(request, self._match(request, self._split_base_url(request)[1]))
@@ -117,15 +132,29 @@ class RootResource(Resource):
         """
         return self._response_headers.prepare(request)
 
+    def _check_head(self, request: Any) -> None:
+        """
+        :raises errors.GatewayError: for a request that could be understood in two ways, and for a
+            host that is not allowed.
+        """
+        check_single_headers(request, self._single_headers)
+        self._hosts.check(request)
+
     def _split_base_url(self, request: Any) -> tuple[bytes, str | None]:
         """
         :return: The base URL, and the path below it; ``None`` for a path that cannot be served.
+        :raises errors.InvalidRequest: when the path is not one.
         """
         base = find_base_url(request, self._base)
         path = request.path
-        if not path.startswith(base + b"/") or not path.isascii():
+        if not path.startswith(base + b"/"):
             return base, None
-        return base, path[len(base) :].decode("ascii")
+        text = path[len(base) :].decode("latin-1")
+        if not is_well_formed(text):
+            raise errors.InvalidRequest(
+                "The path has a character that must be percent-encoded, like %25 for a percent sign"
+            )
+        return base, None if has_dot_segment(text) else text
 
     def _match(self, request: Any, path: str | None) -> Match | None:
         """
@@ -140,7 +169,7 @@ class RootResource(Resource):
                 match = self._operations.match(method, path)
         except errors.GatewayError as error:
             # Only clients with the token are told what is wrong.
-            methods = () if method == "OPTIONS" else (method.upper(),)
+            methods = () if method == "OPTIONS" else (method,)
             return Match(Access.ANY_ORIGIN, methods, partial(_fail, error))
         if match is not None and not (
             isinstance(match, Match) and isinstance(match.access, Access)

@@ -5,6 +5,7 @@ Tables of routes: find the route of a request, and call its handler, which may b
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
@@ -13,13 +14,19 @@ import attrs
 from klein import Klein
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
-from werkzeug.routing import BaseConverter, Map, Rule
+from werkzeug.routing import Rule
 
+from kgd.endpoints.paths import decode_segment
 from kgd.errors import NoSuchMethod, NoSuchResource
 from kgd.interfaces import Access, Match
 from kgd.web.access_log import set_route
 from kgd.web.errors import refuse
+
+_VARIABLE = re.compile(r"<(?:(\w+):)?(\w+)>")
+# Five groups of word characters with dashes between them.
+_ID = re.compile(r"\w+-\w+-\w+-\w+-\w+", re.ASCII)
+# The variables that have a form of their own.
+_FORMS = {"kernel_id": _ID, "session_id": _ID}
 
 
 @attrs.frozen
@@ -27,11 +34,12 @@ class Route:
     """
     What is served for some methods of a path.
 
-    :ivar rule: A path; ``<kernel_id>``, ``<session_id>`` and ``<spec_name>`` stand for one segment
-        of their form, ``<path:file>`` for any number of segments.
+    :ivar rule: A path as requests spell it. In it, ``<name>`` stands for one segment or a part of
+        one, which is an id if it is called ``kernel_id`` or ``session_id``, and ``<path:name>``
+        stands for any number of segments.
     :ivar methods: In upper case; ``GET`` includes ``HEAD``.
-    :ivar handler: Called with the request and the rule's variables; may be a coroutine function.
-        Returns the body or a resource, or raises one of :py:mod:`kgd.errors`.
+    :ivar handler: Called with the request and the rule's variables, which are decoded; may be a
+        coroutine function. Returns the body or a resource, or raises one of :py:mod:`kgd.errors`.
     :ivar summary: For the description of the API.
     :ivar scope: The scope that clients need, as in :py:mod:`kgd.auth.identities`; empty for none.
     """
@@ -44,43 +52,67 @@ class Route:
     scope: str = ""
 
 
-class KernelIdConverter(BaseConverter):
+class _Pattern:
     """
-    Five groups of word characters with dashes between them.
-    """
+    A rule that has variables, and finds their values in paths.
 
-    regex = r"\w+-\w+-\w+-\w+-\w+"
-
-
-class SpecNameConverter(BaseConverter):
-    """
-    A kernelspec's name, percent-encoded as it came.
+    :raises ValueError: for a variable of another kind.
+    :ivar routes: By method, the route and the rule by which Klein knows it.
     """
 
-    regex = r"[\w.\-%]+"
+    def __init__(self, rule: str) -> None:
+        self.routes: dict[str, tuple[Route, Rule]] = {}
+        # Name, and whether it stands for any number of segments.
+        self._variables: list[tuple[str, bool]] = []
+        pattern, end = "", 0
+        for found in _VARIABLE.finditer(rule):
+            kind, name = found.groups()
+            if kind not in (None, "path"):
+                raise ValueError(f"{rule} has {found[0]}; use <{name}> or <path:{name}>")
+            pattern += re.escape(rule[end : found.start()]) + ("(.+)" if kind else "([^/]+)")
+            self._variables.append((name, kind is not None))
+            end = found.end()
+        self._fullmatch = re.compile(pattern + re.escape(rule[end:])).fullmatch
+
+    def values(self, path: str) -> Mapping[str, str] | None:
+        """
+        :param path: Percent-encoded.
+        :return: The variables, decoded; ``None`` for a path that does not match.
+        """
+        found = self._fullmatch(path)
+        if found is None:
+            return None
+        values = {}
+        for (name, is_path), text in zip(self._variables, found.groups(), strict=True):
+            # Segments are decoded one by one, because an encoded slash separates none.
+            segments = text.split("/") if is_path else [text]
+            try:
+                value = "/".join(map(decode_segment, segments))
+            except ValueError:
+                return None
+            if name in _FORMS and not _FORMS[name].fullmatch(value):
+                return None
+            values[name] = value
+        return values
 
 
 class RouteTable:
     """
-    Finds the route of a request. Klein calls its handler, except that synchronous handlers of
-    constant paths, which are asked for most often, are looked up in a dictionary and called at
-    once.
+    Finds the route of a request: one whose rule and method are exactly those of the request, but
+    for the encoding of variables. Werkzeug's own search takes methods in any case, and paths with
+    more slashes at the beginning.
+
+    Klein calls the handler, except that synchronous handlers of constant paths, which are asked for
+    most often, are looked up in a dictionary and called at once.
 
     :param public: The rules of the routes that may be public; by default, all may.
-    :raises ValueError: for a route that may not be public, or whose access contradicts another's.
+    :raises ValueError: for a route that may not be public, whose access contradicts another's, or
+        whose rule cannot be understood.
     """
 
     def __init__(self, routes: Iterable[Route], public: Set[str] | None = None) -> None:
         self.routes = tuple(routes)
         self._app = _MatchedApp()
-        url_map = self._app.rules
-        url_map.merge_slashes = False
-        url_map.redirect_defaults = False
-        url_map.converters = url_map.converters | {
-            "kernel_id": KernelIdConverter,
-            "session_id": KernelIdConverter,
-            "spec_name": SpecNameConverter,
-        }
         self._methods: dict[str, tuple[str, ...]] = {}
         for route in self.routes:
             if route.access is Access.PUBLIC and public is not None and route.rule not in public:
@@ -90,50 +122,59 @@ class RouteTable:
                 )
             known = self._methods.get(route.rule, ())
             self._methods[route.rule] = (*known, *_methods_of(route))
-        self._routes: dict[str, Route] = {}
-        self._constant: dict[tuple[str, str], Match] = {}
+        # By rule, then by method.
+        self._constant: dict[str, dict[str, Match]] = {}
+        # By rule, in the order in which they are tried: those that may take any path come last.
+        self._patterns = {
+            rule: _Pattern(rule)
+            for rule in sorted(self._methods, key=lambda rule: "<path:" in rule)
+            if "<" in rule
+        }
         for number, route in enumerate(self.routes):
             self._add(f"route_{number}", route)
         self._app.handle_errors(Exception)(_refuse)
         self._resource = self._app.resource()
-        self._adapter = url_map.bind("")
 
     def _add(self, endpoint: str, route: Route) -> None:
-        rule = route.rule.replace("<kernel_id>", "<kernel_id:kernel_id>")
-        rule = rule.replace("<session_id>", "<session_id:session_id>")
-        rule = rule.replace("<spec_name>", "<spec_name:spec_name>")
+        rule = Rule(route.rule, endpoint=endpoint)
 
         def serve(request: Any, **variables: str) -> Any:
             return route.handler(request, **variables)
 
         serve.__name__ = endpoint
-        self._app.route(rule, methods=_methods_of(route), endpoint=endpoint)(serve)
-        self._routes[endpoint] = route
-        if "<" in rule:
-            return
-        others = (match.access for (_, path), match in self._constant.items() if path == rule)
-        if next(others, route.access) is not route.access:
+        self._app.route(route.rule, endpoint=endpoint)(serve)
+        others = (other.access for other in self.routes if other.rule == route.rule)
+        if any(access is not route.access for access in others):
             raise ValueError(f"{route.rule} must have the same access for all of its methods")
+        if route.rule in self._patterns:
+            by_method = dict.fromkeys(_methods_of(route), (route, rule))
+            self._patterns[route.rule].routes.update(by_method)
+            return
         render = route.handler
         if inspect.iscoroutinefunction(render):
-            render = partial(self._render, Rule(rule, endpoint=endpoint), {})
-        for method in _methods_of(route):
-            self._constant[method, rule] = self._match_of(route, render)
+            render = partial(self._render, rule, {})
+        matches = self._constant.setdefault(route.rule, {})
+        matches.update(dict.fromkeys(_methods_of(route), self._match_of(route, render)))
 
     def match(self, method: str, path: str) -> Match | None:
         """
         As :py:meth:`kgd.interfaces.IPersonality.match`.
         """
-        constant = self._constant.get((method, path))
+        constant = self._constant.get(path)
         if constant is not None:
-            return constant
-        try:
-            rule, variables = self._adapter.match(path, method, return_rule=True)
-        except MethodNotAllowed as error:
-            return self._match_other_method(path, tuple(error.valid_methods or ()))
-        except HTTPException:
-            return None
-        return self._match_of(self._routes[rule.endpoint], partial(self._render, rule, variables))
+            return constant.get(method) or _without_route(next(iter(constant.values())))
+        other: Match | None = None
+        for pattern in self._patterns.values():
+            values = pattern.values(path)
+            if values is None:
+                continue
+            found = pattern.routes.get(method)
+            route, rule = found or next(iter(pattern.routes.values()))
+            match = self._match_of(route, partial(self._render, rule, values))
+            if found is not None:
+                return match
+            other = other or _without_route(match)
+        return other
 
     def access(self, path: str) -> Access:
         """
@@ -156,13 +197,6 @@ class RouteTable:
         """
         return _TableResource(self)
 
-    def _match_other_method(self, path: str, methods: tuple[str, ...]) -> Match | None:
-        """
-        :param methods: The methods of the path, of which the request has none.
-        """
-        other = self.match(methods[0], path)
-        return other and attrs.evolve(other, methods=methods, route="")
-
     def _match_of(self, route: Route, render: Callable[[Any], Any]) -> Match:
         methods = self._methods[route.rule]
         return Match(route.access, methods, render, route.scope, route.rule)
@@ -177,6 +211,13 @@ class RouteTable:
 
 def _methods_of(route: Route) -> tuple[str, ...]:
     return (*route.methods, "HEAD") if "GET" in route.methods else route.methods
+
+
+def _without_route(match: Match) -> Match:
+    """
+    :param match: That of another method of the same path, as the request's has none.
+    """
+    return attrs.evolve(match, route="")
 
 
 class _TableResource(Resource):
@@ -194,7 +235,7 @@ class _TableResource(Resource):
             return refuse(request, NoSuchResource(""))
         if match.route:
             set_route(request, match.route)
-        if method.upper() not in match.methods:
+        if method not in match.methods:
             return refuse(request, NoSuchMethod(match.methods))
         return match.render(request)
 
@@ -208,13 +249,6 @@ class _MatchedApp(Klein):
     """
 
     found: tuple[Rule, Mapping[str, Any]]
-
-    @property
-    def rules(self) -> Map:
-        """
-        The map of URLs.
-        """
-        return super().url_map
 
     @property
     def url_map(self) -> Any:

@@ -501,7 +501,7 @@ class RequestTests(NotebookTestCase):
             ("/public", {}, 404),
             ("/public/index.html", {}, 200),
             ("/public/none", {}, 404),
-            ("/public/..%2fx", {}, 403),
+            ("/public/..%2fx", {}, 404),
             ("/files", right, 405),
             ("/fails", right, 500),
             ("/fails", {}, 401),

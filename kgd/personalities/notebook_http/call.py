@@ -33,6 +33,7 @@ from kgd.personalities.notebook_http.uploads import UploadDirectory
 from kgd.personalities.notebook_http.worker_pool import Worker, WorkerPool
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
+from kgd.web.access import check_single_headers
 from kgd.web.errors import refuse
 from kgd.web.mounted import base_url
 
@@ -109,12 +110,13 @@ class Call:
 
     @property
     def _accept(self) -> str | None:
+        # A list, which several headers may hold.
         return self._header(b"accept")
 
     def _header(self, name: bytes) -> str | None:
         # Clients may send any bytes, and Twisted itself would insist on UTF-8.
-        value = self._request.getHeader(name)
-        return value.decode("latin-1") if value is not None else None
+        values = self._request.requestHeaders.getRawHeaders(name)
+        return b", ".join(values).decode("latin-1") if values is not None else None
 
     async def _serve(self, handler: Handler) -> None:
         with self._context.pool.expect_request():
@@ -182,6 +184,7 @@ class Call:
         return cells
 
     async def _read_body(self) -> RequestBody:
+        check_single_headers(self._request, {b"content-type"})
         raw = self._request.content.read()
         self._request.content.close()
         reading = partial(

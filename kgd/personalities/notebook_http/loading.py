@@ -25,6 +25,7 @@ from kgd.notebook.jkg_parsers import JKGParser
 from kgd.notebook.openapi import title_of
 from kgd.notebook.prefixes import comment_prefix
 from kgd.notebook.reading import all_cells, kernel_name, language, read_notebook
+from kgd.notebook.routing import percent_encode
 from kgd.notebook.swagger_parser import SwaggerParser
 from kgd.observability.logs import make_logger
 from kgd.settings import Settings, normalize_base_url
@@ -114,7 +115,7 @@ def _all_notebooks(seed_uris: Iterable[str]) -> Iterator[NotebookLocation]:
     for text in seed_uris:
         given, uri = split_prefix(text)
         prefix = normalize_base_url(given or "")
-        location = NotebookLocation(quote(prefix, safe="/%:@!$&'()*+,;=~"), uri)
+        location = NotebookLocation(percent_encode(prefix), uri)
         path = location.path
         if path is None or not path.is_dir():
             yield location

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 from twisted.web.resource import IResource
@@ -83,7 +82,7 @@ class DocumentationRoutes:
         return encoded_answer(request, content, media_type.encode("ascii"))
 
     def _static_file(self, request: Any, name: str) -> IResource:
-        return file_resource(Path(self._settings.static_path), unquote(name))
+        return file_resource(Path(self._settings.static_path), name)
 
 
 def _token_route(path: str, make: Callable[[str], tuple[bytes, bytes]]) -> Route:

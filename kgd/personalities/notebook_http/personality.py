@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from kgd.deferreds import Waiters
+from kgd.endpoints.paths import canonical
 from kgd.errors import ConfigurationError, GatewayError, KernelLimitReached
 from kgd.interfaces import Access, IDrainable, IGateway, IMonitored, IPersonality, Match, Readiness
 from kgd.notebook import routing
@@ -66,6 +67,7 @@ class NotebookHTTP:
         # Descriptions and static files.
         self._table = RouteTable([])
         self._constant: set[str] = set()
+        self._prefixes: list[tuple[str, str]] = []
         # The gateway's own paths, which no endpoint with parameters replaces.
         self._reserved = {route.rule for route in gateway.operations.routes} & _MONITORING
         self._reloading: Deferred[None] = succeed(None)
@@ -124,6 +126,12 @@ class NotebookHTTP:
             DocumentationRoutes(self._gateway.settings, ordered).routes(), PUBLIC_ROUTES
         )
         self._constant = {route.rule for route in self._table.routes if "<" not in route.rule}
+        # Those that encoders may write in another way, too.
+        self._prefixes = [
+            (canonical(prefix), prefix)
+            for prefix in self._notebooks
+            if not prefix.replace("/", "").replace(".", "").replace("-", "").isalnum()
+        ]
 
     def stop(self) -> Deferred[None]:
         """
@@ -241,6 +249,7 @@ class NotebookHTTP:
         Find the page or endpoint of a path. Endpoints serve any origin, as with the Jupyter Kernel
         Gateway.
         """
+        path = self._with_prefix_as_listed(path)
         if path in self._constant or path.startswith(("/_api/docs/", "/public/")):
             page = self._table.match(method, path)
             if page is not None:
@@ -261,6 +270,17 @@ class NotebookHTTP:
                     notebook.prefix + found.endpoint.path,
                 )
         return None
+
+    def _with_prefix_as_listed(self, path: str) -> str:
+        """
+        :return: The path; if it is below a notebook's prefix, with that as our own links have it.
+        """
+        for spelling, prefix in self._prefixes:
+            depth = prefix.count("/")
+            segments = path.split("/")
+            if canonical("/".join(segments[: depth + 1])) == spelling:
+                return "/".join([prefix, *segments[depth + 1 :]])
+        return path
 
     def _render(self, notebook: ServedNotebook, found: routing.EndpointMatch, request: Any) -> int:
         self._gateway.draining.check()

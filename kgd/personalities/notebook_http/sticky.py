@@ -7,6 +7,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from kgd.web.access import check_single_headers
+
 CALLER_COOKIE = b"kgd-caller"
 # A caller with a longer name, in bytes, gets any kernel.
 _MAX_CALLER = 256
@@ -19,11 +21,14 @@ def identify_caller(request: Any, sticky: str, path: str) -> str | None:
     :param sticky: The value of ``--sticky``.
     :param path: The cookie's path.
     :return: The same name for all requests of a caller; ``None`` if any kernel may serve it.
+    :raises kgd.errors.InvalidRequest: when the header that names the caller is there twice.
     """
     if not sticky:
         return None
     if sticky != "cookie":
-        return _valid_caller(request.getHeader(sticky.encode("ascii")))
+        name = sticky.encode("ascii").lower()
+        check_single_headers(request, {name})
+        return _valid_caller(request.getHeader(name))
     caller = _valid_caller(request.getCookie(CALLER_COOKIE))
     if caller is None:
         caller = secrets.token_urlsafe(16)

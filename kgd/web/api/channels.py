@@ -25,6 +25,7 @@ from kgd.protocol.messages import Buffer, ClientMessage
 from kgd.protocol.rfc6455 import POLICY_VIOLATION
 from kgd.protocol.websocket import choose_framing
 from kgd.settings import Settings
+from kgd.web.access import check_single_headers
 from kgd.web.access_log import request_log_of
 from kgd.web.routes import Route
 from kgd.web.server.websocket import KernelWebSocketFactory, UpgradeResource
@@ -32,6 +33,7 @@ from kgd.web.server.websocket import KernelWebSocketFactory, UpgradeResource
 MAX_SESSION_ID = 255  # bytes
 # 16 random bytes in base64.
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_SINGLE_HEADERS = frozenset({b"sec-websocket-key", b"sec-websocket-version"})
 _HANDSHAKE_HEADER_PREFIXES = (b"access-control-", b"x-request-id")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -117,6 +119,7 @@ class ChannelsAPI:
         return UpgradeResource(protocol)
 
     def _check_upgrade(self, request: Any) -> None:
+        check_single_headers(request, _SINGLE_HEADERS)
         if "websocket" not in map(str.lower, _list_items(request, b"upgrade")):
             raise errors.InvalidRequest('Can "Upgrade" only to "WebSocket".')
         if "upgrade" not in map(str.lower, _list_items(request, b"connection")):
@@ -127,7 +130,7 @@ class ChannelsAPI:
         key = request.getHeader(b"sec-websocket-key")
         if key is None or not _KEY.fullmatch(key):
             raise errors.InvalidRequest("Missing/Invalid WebSocket headers: Sec-WebSocket-Key")
-        if request.clientproto != b"HTTP/1.1" or request.getHeader(b"host") is None:
+        if request.clientproto != b"HTTP/1.1" or not request.getHeader(b"host"):
             raise errors.InvalidRequest("A WebSocket needs HTTP/1.1 and a Host header")
 
 

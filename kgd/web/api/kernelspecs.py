@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote
 
 import attrs
 from twisted.web.resource import IResource
@@ -84,15 +83,14 @@ class KernelSpecsAPI:
         """
         ``GET /kernelspecs/<spec_name>/<path:file>``.
         """
-        resource = file_resource(self._find(spec_name).directory, unquote(file))
+        resource = file_resource(self._find(spec_name).directory, file)
         if file.endswith(".png"):
             request.setHeader(b"Cache-Control", f"max-age={ONE_MONTH}".encode())
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
         return resource
 
     def _find(self, spec_name: str) -> KernelSpec:
-        name = unquote(spec_name)
         try:
-            return self._specs.find(name)
+            return self._specs.find(spec_name)
         except errors.NoSuchKernelSpec:
-            raise errors.NoSuchKernelSpec(f"Kernel spec {name} not found") from None
+            raise errors.NoSuchKernelSpec(f"Kernel spec {spec_name} not found") from None

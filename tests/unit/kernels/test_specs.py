@@ -94,6 +94,21 @@ class InstalledKernelSpecsTests(SynchronousTestCase):
         for name, expected in (("mini", True), ("MINI", True), ("nope", False), ("python", True)):
             self.assertEqual(self.specs.has(name), expected, name)
 
+    def test_names_that_are_no_text(self) -> None:
+        """
+        What no response can hold is left out, and the others are there.
+        """
+        directory = self.install(self.first, "good")
+        (directory / os.fsdecode(b"logo-\xff.png")).touch()
+        (directory / "logo-\xe9.png").touch()
+        self.install(self.first, os.fsdecode(b"a\xff"))
+        self.install(self.first, "half", display_name="\ud83d")
+        self.install(self.first, "whole", display_name="\U0001f40d")
+        self.assertEqual(self.names(), {"good", "whole"})
+        self.assertEqual(self.specs.find("good").resources, {"logo-\xe9": "logo-\xe9.png"})
+        # jupyter_client warns about such names, and trial would write them to its log.
+        self.flushWarnings()
+
     def test_resources(self) -> None:
         """
         Scripts go by their names, logos by theirs without the last extension, other files by none.

@@ -269,8 +269,9 @@ class RouterTests(SynchronousTestCase):
         hello = router("/hello/:who")
         self.assertFound(hello, "/hello/x%2Fy", "/hello/:who", who="x/y")
         self.assertFound(hello, "/hello/caf%c3%A9+1", "/hello/:who", who="caf\xe9+1")
-        self.assertFound(hello, "/hello/%", "/hello/:who", who="%")
-        self.assertFound(hello, "/hello/%zz%2", "/hello/:who", who="%zz%2")
+        self.assertFound(hello, "/hello/%25zz%252F", "/hello/:who", who="%zz%2F")
+        for value in ("~!$&'()*+,;=:@", "%7E%21%24%26%27%28%29%2A%2B%2C%3B%3D%3A%40"):
+            self.assertFound(hello, f"/hello/{value}", "/hello/:who", who="~!$&'()*+,;=:@")
 
     def test_constant(self) -> None:
         """
@@ -282,6 +283,10 @@ class RouterTests(SynchronousTestCase):
         for request in ("/%C3%A9", "/%c3%a9"):
             self.assertFound(router("/\xe9"), request, "/\xe9")
             self.assertFound(router("/%c3%A9"), request, "/%c3%A9")
+        for request in ("/~me", "/%7Eme", "/%7eme"):
+            self.assertFound(router("/~me"), request, "/~me")
+        self.assertFound(router("/100%"), "/100%25", "/100%")
+        self.assertIsNone(router("/me").find("/m%65"))
         for path in ("", "/", "a", "/a//", "//a", "/b"):
             self.assertIsNone(found.find(path), path)
 

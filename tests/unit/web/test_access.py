@@ -20,7 +20,7 @@ HERE = IPv4Address("TCP", "127.0.0.1", 8888)
 OURS = ("localhost", "LOCALHOST:1", "localhost.", "127.0.0.1", "127.0.0.1:8888", "127.1.2.3",
         "[::1]", "[::1]:8888")  # fmt: skip
 FOREIGN = (
-    "evil.org", "evil.org:8888", "localhost.evil.org", "127.0.0.1.evil.org", "evil.org.", "",
+    "evil.org", "evil.org:8888", "localhost.evil.org", "127.0.0.1.evil.org", "evil.org.", ":8888",
     "0.0.0.0", "10.0.0.1", "127.1", "2130706433", "localhost,evil.org", "*",
 )  # fmt: skip
 # None of these is a name.
@@ -82,16 +82,40 @@ class HostTests(SynchronousTestCase):
 
     def test_number(self) -> None:
         """
-        There has to be one name, not none and not two.
+        There is one name, not two. A health check without a name is no web page's: with HTTP/1.0 it
+        needs none, with HTTP/1.1 it has to say that it has none.
         """
-        client = self.serve()
-        for hosts in (
-            b"",
-            b"Host: localhost\r\nHost: evil.org\r\n",
-            b"Host: a\r\nHost: localhost\r\n",
-        ):
-            client.connect().dataReceived(b"GET /api HTTP/1.1\r\n" + hosts + b"\r\n")
-            self.assertRegex(client.transport.value(), rb"^HTTP/1.1 40[03] ")
+        for settings in ({}, {"auth_token": "t"}, {"allowed_hosts": frozenset({"a"})}):
+            client = self.serve(**settings)
+            query = b"?token=t" if "auth_token" in settings else b""
+            for version, hosts, code in (
+                (b"1.0", b"", 200),
+                (b"1.1", b"", 400),
+                (b"1.0", b"Host:\r\n", 200),
+                (b"1.1", b"Host: \r\n", 200),
+                (b"1.0", b"Host: localhost\r\n", 200),
+                (b"1.0", b"Host: evil.org\r\n", 200 if query else 403),
+                *(
+                    (version, b"Host: %b\r\nHost: %b\r\n" % names, 400)
+                    for version in (b"1.0", b"1.1")
+                    for names in (
+                        (b"localhost", b"evil.org"),
+                        (b"a", b"localhost"),
+                        (b"localhost", b"localhost"),
+                        (b"", b"localhost"),
+                        (b"", b""),
+                    )
+                ),
+            ):
+                for target in (b"/api", b"/api/kernelspecs"):
+                    client.connect().dataReceived(
+                        b"GET %b%b HTTP/%b\r\n%b\r\n" % (target, query, version, hosts)
+                    )
+                    self.assertRegex(
+                        client.transport.value(),
+                        rb"^HTTP/1.[01] %d " % code,
+                        (settings, version, hosts),
+                    )
 
     def test_listed(self) -> None:
         """
@@ -106,7 +130,7 @@ class HostTests(SynchronousTestCase):
             "other.example:8",
             "hub.example.evil.org",
             "xhub.example",
-            "",
+            ":80",
         ):
             self.assertEqual(self.ask(client, host).code, 403, host)
         client = self.serve(allowed_hosts=frozenset({"*"}))

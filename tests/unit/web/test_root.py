@@ -277,7 +277,40 @@ class GuardTests(SynchronousTestCase):
         table = RouteTable([first, Route("/<path:any>", ("GET",), first.handler, Access.PUBLIC)])
         self.assertEqual(table.access("/new"), Access.GUARDED)
         self.assertEqual(table.access("/news"), Access.PUBLIC)
-        self.assertEqual(table.access("/new/"), Access.PUBLIC)
+        self.assertEqual(table.access("/a/new"), Access.PUBLIC)
+        for path in ("/new/", "//new", "/a//new", "/", "/a/%2e%2e", "/a%2fnew"):
+            self.assertEqual(table.access(path), Access.UNKNOWN, path)
+
+    def test_rules(self) -> None:
+        """
+        The first rule that has the method is found, and those that take any path come last; a kind
+        of variable that there is not is an error of its author's.
+        """
+
+        def serve(request: Any, **variables: str) -> bytes:
+            return b""
+
+        rules = ("/<path:any>", "/user/<name>", "/user/<other>", "/user/<name>.json", "/user/me")
+        methods = ("GET", "GET", "POST", "GET", "DELETE")
+        table = RouteTable(
+            Route(rule, (method,), serve) for rule, method in zip(rules, methods, strict=True)
+        )
+        for method, path, rule in (
+            ("GET", "/user/you", "/user/<name>"),
+            ("POST", "/user/you", "/user/<other>"),
+            ("GET", "/user/you/x", "/<path:any>"),
+            ("DELETE", "/user/me", "/user/me"),
+            # The path has another method.
+            ("GET", "/user/me", ""),
+            ("get", "/user/you", ""),
+            ("DELETE", "/user/you", ""),
+        ):
+            match = table.match(method, path)
+            assert match is not None, path
+            self.assertEqual(match.route, rule, (method, path))
+            self.assertEqual(method in match.methods, bool(rule), (method, path))
+        for rule in ("/<int:number>", "/<name:x>"):
+            self.assertRaises(ValueError, RouteTable, [Route(rule, ("GET",), serve)])
 
     def test_scopes(self) -> None:
         """

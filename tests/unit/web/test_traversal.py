@@ -126,14 +126,19 @@ class TraversalTests(SynchronousTestCase):
 
     def test_what_is_inside(self) -> None:
         """
-        What lies within can be had, also in odd spellings, and by links that stay within.
+        What lies within can be had, however its name is encoded, and by links that stay within; but
+        each path only in one way.
         """
         for kind, base in ((JupyterWebsocket, "/kernelspecs/it"), (NotebookHTTP, "/public")):
             client = self.serve(kind)
-            for name in ("page", "sub/page", "sub%2fpage", "inside", "p%61ge", "./page"):
+            for name in ("page", "sub/page", "inside", "p%61ge", "sub/%70%61%67%65"):
                 response = client.request("HEAD", f"{base}/{name}")
                 found = (response.code, response.headers.get("content-length"))
                 self.assertEqual(found, (200, "6"), (base, name))
+            for name in ("sub%2fpage", "./page", "/page", "sub//page", "page/", "sub/./page",
+                         "sub/../page", "sub/%2e%2e/page", "sub%5cpage"):  # fmt: skip
+                response = client.request("HEAD", f"{base}/{name}")
+                self.assertEqual(response.code, 404, (base, name))
 
     def test_names_of_kernelspecs(self) -> None:
         """
