@@ -102,6 +102,7 @@ kernel-open-files             | 100                | 100              |
 kernel-processes              | 50                 | 50               |
 kernel-file-size              | 5                  | 5                |
 kernel-nice                   | 10                 | 10               |
+kernel-oom-score-adj          | 700                | 700              |
 kernel-user                   | nobody             |                  |
 transport                     | ipc                |                  | KernelManager.transport
 kernel-ip                     | 127.0.0.2          |                  | KernelManager.ip
@@ -115,6 +116,7 @@ seed-timeout                  | 12                 | 12               |
 max-seed-size                 | 3MiB               |                  |
 prespawn-count                | 2                  | 2                | KernelGatewayApp.prespawn_count
 prespawn                      | ir=2               | {"ir": 2}        |
+spare-kernels                 | listed             |                  |
 cell-parser                   | swagger            |                  | NotebookHTTPPersonality.cell_parser
 comment-prefix                | lua=--             | {"lua": "--"}    | NotebookHTTPPersonality.comment_prefix
 allow-notebook-download       | true               | true             | NotebookHTTPPersonality.allow_notebook_download

@@ -20,6 +20,7 @@ from kgd.errors import JSON_ERRORS
 from kgd.interfaces import Access, IGateway, IKernel
 from kgd.observability.audit import MAX_FIELD, AuditLog
 from kgd.observability.request_context import RequestContext
+from kgd.open_files import FILES_PER_CLIENT
 from kgd.protocol.message_types import EXECUTE_REQUEST, QUERIES
 from kgd.protocol.messages import Buffer, ClientMessage, MsgId, OddId
 from kgd.protocol.rfc6455 import POLICY_VIOLATION
@@ -49,6 +50,7 @@ class ChannelsAPI:
         self._kernels = gateway.kernels
         self._counters = gateway.counters
         self._open_sockets = gateway.open_sockets
+        self._files = gateway.files
         self._audit = MessageAudit(gateway.audit, gateway.settings)
         self._created_factory: KernelWebSocketFactory | None = None
         gateway.token.on_change(self._token_changed)
@@ -98,11 +100,16 @@ class ChannelsAPI:
                 "Cross origin websockets not allowed; the gateway's operator can allow an origin "
                 "with --allow-origin"
             )
-        kernel = self._kernels.get(kernel_id)
+        # A request that is refused does not use a spare kernel.
+        present = self._kernels.get(kernel_id)
         self._check_upgrade(request)
         offered = _list_items(request, b"sec-websocket-protocol")
-        protocol: Any = self._factory.buildProtocol(request.client)
         session_id = _session_id(request.args.get(b"session_id", [b""])[0])
+        # A client that comes back has its sockets already.
+        if not present.channels.has_client(session_id):
+            self._files.check(FILES_PER_CLIENT)
+        protocol: Any = self._factory.buildProtocol(request.client)
+        kernel = self._kernels.claim(kernel_id)
         protocol.prepare(
             kernel,
             session_id,

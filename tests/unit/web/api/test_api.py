@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import yaml
 from twisted.internet.defer import Deferred
@@ -20,7 +20,9 @@ from kgd import errors
 from kgd.endpoints.origins import is_allowed_origin
 from kgd.interfaces import IPersonality, StartRequest
 from kgd.settings import CORS
+from kgd.testing.kernels import FakeClient
 from kgd.testing.web import Response
+from kgd.web.api import channels
 from tests.support.api import UNKNOWN, APITestCase
 
 EVERY_ROUTE = [
@@ -796,9 +798,42 @@ class UpgradeTests(APITestCase):
         for session_id in ("x" * 256, "%ff", "a%00b", "a%0ab"):
             self.refused(f"{path}?session_id={session_id}", 400)
         self.assertError(self.request("POST", path), 405)
+        # None of them has used the kernel.
+        self.assertEqual(self.kernels.claimed, [])
         head = self.client.request("HEAD", path, None, self.GOOD)
         self.assertEqual((head.code, head.body), (405, b""))
         self.assertEqual(head.headers["allow"], "GET, OPTIONS")
+
+    def test_claimed(self) -> None:
+        """
+        A client that is let in uses the kernel; without files for it, it is told to come later,
+        unless it comes back to what it has already.
+        """
+        kernel_id = self.start()
+        path = f"/api/kernels/{kernel_id}/channels?session_id=a"
+        self.parts.files.promised = lambda: 10**9
+        response = self.refused(path, 503)
+        self.assertGreater(int(response.headers["retry-after"]), 0)
+        self.assertIn("LimitNOFILE", response.json["message"])
+        self.assertEqual(self.kernels.claimed, [])
+        self.kernels.get(kernel_id).channels.attach("a", FakeClient())
+        self.handshake(path)
+        self.assertEqual(self.kernels.claimed, [kernel_id])
+        self.parts.files.promised = lambda: 0
+        self.handshake(path.removesuffix("a") + "b")
+        self.assertEqual(self.kernels.claimed, [kernel_id] * 2)
+
+    def handshake(self, path: str) -> None:
+        """
+        Make a handshake that is accepted.
+        """
+
+        def upgrade(protocol: object) -> NoReturn:
+            # There is no network whose connection could be taken over.
+            raise errors.InvalidRequest("accepted")
+
+        self.patch(channels, "UpgradeResource", upgrade)
+        self.assertEqual(self.refused(path, 400).json["message"], "accepted")
 
     def test_origins(self) -> None:
         """
