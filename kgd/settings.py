@@ -168,6 +168,7 @@ class Settings:
     )
     kernel_ws_protocol: str | None = None
     ws_ping_interval: float = 30.0
+    ws_start_wait: float = 5.0
     max_body_size: int = 100 * MEBIBYTE
     max_message_size: int = 100 * MEBIBYTE
     max_frame_size: int = 0

@@ -519,6 +519,12 @@ _MESSAGES = grouped(
         seconds,
         variables=("WS_PING_INTERVAL", "WS_PING_INTERVAL_SECS"),
     ),
+    Option(
+        "ws-start-wait",
+        "Seconds for which opening a WebSocket may wait for a kernel that is just starting; 0 "
+        "opens it at once.",
+        seconds,
+    ),
     Option("max-message-size", "Most bytes in a message from a WebSocket.", size),
     Option(
         "max-frame-size",

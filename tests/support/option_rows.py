@@ -152,6 +152,7 @@ allow-tracebacks              | false              | false            | MappingK
 traceback-replacement-message | Nothing to see     |                  | MappingKernelManager.traceback_replacement_message
 kernel-ws-protocol            | v1.kernel.websocket.jupyter.org | | ZMQChannelsWebsocketConnection.kernel_ws_protocol
 ws-ping-interval              | 25                 | 25               | KernelGatewayApp.ws_ping_interval
+ws-start-wait                 | 29                 | 29               |
 max-message-size              | 9MiB               |                  |
 max-frame-size                | 7MiB               |                  |
 max-fragments                 | 99                 | 99               |

@@ -142,7 +142,7 @@ class Worker:
 
         :param reason: Why it has ended.
         """
-        pause = self._early_ends.failed() or 0.0
+        pause = self._early_ends.failed(reason) or 0.0
         if pause:
             self.reason = f"its kernels end before they serve a request: {reason}"
             self._log.error(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NoReturn
 
 import yaml
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 from werkzeug.http import parse_etags
 from zope.interface.verify import verifyObject
@@ -20,10 +20,18 @@ from kgd import errors
 from kgd.endpoints.origins import is_allowed_origin
 from kgd.interfaces import IPersonality, StartRequest
 from kgd.settings import CORS
-from kgd.testing.kernels import FakeClient
+from kgd.testing.kernels import FakeClient, MemoryKernel
 from kgd.testing.web import Response
 from kgd.web.api import channels
 from tests.support.api import UNKNOWN, APITestCase
+
+
+def refuse_upgrade(protocol: object) -> NoReturn:
+    """
+    Stands for the upgrade: there is no network whose connection could be taken over.
+    """
+    raise errors.InvalidRequest("accepted")
+
 
 EVERY_ROUTE = [
     ("GET", "/api"),
@@ -828,12 +836,44 @@ class UpgradeTests(APITestCase):
         Make a handshake that is accepted.
         """
 
-        def upgrade(protocol: object) -> NoReturn:
-            # There is no network whose connection could be taken over.
-            raise errors.InvalidRequest("accepted")
-
-        self.patch(channels, "UpgradeResource", upgrade)
+        self.patch(channels, "UpgradeResource", refuse_upgrade)
         self.assertEqual(self.refused(path, 400).json["message"], "accepted")
+
+    def test_kernel_that_starts(self) -> None:
+        """
+        The response comes when the kernel answers, has failed, or takes too long; a client that has
+        left waits for nothing.
+        """
+        kernel_id = self.start()
+        path = f"/api/kernels/{kernel_id}/channels"
+        lines = [f"GET {path} HTTP/1.1", "Host: gateway:8888"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in self.GOOD.items()]
+        head = "\r\n".join([*lines, "", ""]).encode()
+        self.patch(channels, "UpgradeResource", refuse_upgrade)
+        clock: Any = self.parts.reactor
+        for fire in (
+            lambda ready: ready.callback(None),
+            lambda ready: ready.errback(errors.KernelStartFailed("it ended")),
+            lambda ready: clock.advance(5.0),
+        ):
+            ready: Deferred[None] = Deferred()
+            self.patch(MemoryKernel, "when_ready", lambda _, ready=ready: ready)
+            before = len(clock.getDelayedCalls())
+            connection = self.client.connect()
+            connection.dataReceived(head)
+            clock.advance(4.9)
+            self.assertEqual(self.client.transport.value(), b"")
+            fire(ready)
+            self.assertIn(b"accepted", self.client.transport.value())
+            self.assertEqual(len(clock.getDelayedCalls()), before)
+        self.patch(MemoryKernel, "when_ready", lambda _: Deferred())
+        connection = self.client.connect()
+        connection.dataReceived(head)
+        self.assertEqual(len(clock.getDelayedCalls()), before + 1)
+        connection.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(clock.getDelayedCalls()), before)
+        self.serve(ws_start_wait=0.0)
+        self.handshake(f"/api/kernels/{self.start()}/channels")
 
     def test_origins(self) -> None:
         """
