@@ -197,12 +197,14 @@ class FakeChannels:
     :ivar connection: What they are connected to, or ``None``.
     :ivar control_requests: The gateway's own requests: ``shutdown``, ``restart``, ``interrupt``.
     :ivar statuses: The states of :py:meth:`publish_status`.
+    :ivar status_reason: The reason of the latest of them.
     :ivar clients_closed: Code and reason of :py:meth:`close_clients`.
     :ivar closed: Code and reason of :py:meth:`close`.
     :ivar on_shutdown: Called with ``restart`` when a shutdown is requested; a test sets it to end
         the kernel.
     :ivar error: What :py:meth:`connect` raises as long as it is not ``None``.
     :ivar pending_executions: A number that a test sets.
+    :ivar promised_files: Another.
     :ivar seed: What :py:meth:`connect` was told to run; nothing runs it.
     :ivar disconnect_errors: Name and value of the errors that requests without a reply got.
     """
@@ -212,8 +214,10 @@ class FakeChannels:
         self.attachments: dict[str, FakeAttachment] = {}
         self.connection: ConnectionInfo | None = None
         self.pending_executions: int = 0
+        self.promised_files: int = 0
         self.control_requests: list[str] = []
         self.statuses: list[str] = []
+        self.status_reason = ""
         self.clients_closed: tuple[int, str] | None = None
         self.closed: tuple[int, str] | None = None
         self.on_shutdown: Callable[[bool], None] = lambda _restart: None
@@ -226,6 +230,9 @@ class FakeChannels:
     def connections(self) -> int:
         attachments = self.attachments.values()
         return sum(each.client is not None and each.is_connection for each in attachments)
+
+    def has_client(self, session_id: str | None) -> bool:
+        return session_id in self.attachments
 
     def client_stats(self) -> ClientStats:
         clients = [each for each in self.attachments.values() if not each.is_internal]
@@ -277,9 +284,11 @@ class FakeChannels:
     def request_interrupt(self) -> None:
         self.control_requests.append("interrupt")
 
-    def publish_status(self, execution_state: str) -> None:
+    def publish_status(self, execution_state: str, reason: str = "") -> None:
         self.statuses.append(execution_state)
-        content = msgspec.json.encode({"execution_state": execution_state})
+        self.status_reason = reason
+        told = {"execution_state": execution_state} | ({"reason": reason} if reason else {})
+        content = msgspec.json.encode(told)
         for attachment in tuple(self.attachments.values()):
             attachment.deliver(
                 make_kernel_message("status", content, attachment.session_id, time.time())
