@@ -281,7 +281,8 @@ class ExecutionQueue:
         submitted.announce_end()
 
     def _abort_waiting(self) -> None:
-        for waiting in tuple(self._unfinished.values()):
+        # The last first, for the first one would make room for the next.
+        for waiting in reversed(tuple(self._unfinished.values())):
             if waiting.started is None:
                 self._end(waiting, Verdict("error", "Aborted", "an execution before it failed"))
 
