@@ -34,6 +34,10 @@ from kgd.testing.kernel_channels import FakeClient, FakeObserver
 from kgd.testing.relay_contracts import ChannelsContract, RelayContract, until
 
 
+# For last words, which take long where the processor is busy.
+PATIENT = RelayLimits(final_output_delay=0.5)
+
+
 class PretendKernel:
     """
     Answers every request on shell and control: busy, the reply, idle.
@@ -351,6 +355,7 @@ class ChannelsTests(TestCase):
         """
         The last words of a process arrive also when it repeats the sessions of its clients.
         """
+        self.open(PATIENT)
         self.channels.connect(self.info)
         kernel = self.kernel()
         kernel.repeats_sessions = True
@@ -468,6 +473,7 @@ class ChannelsTests(TestCase):
         When the process is replaced, clients stay: its last words come first, then the status, and
         what they send meanwhile is for the next process.
         """
+        self.open(PATIENT)
         self.channels.connect(self.info)
         first = self.kernel()
         await self.ready()
@@ -653,6 +659,7 @@ class ChannelsTests(TestCase):
         """
         At the end clients get the last words, then the reason; later calls do nothing.
         """
+        self.open(PATIENT)
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()
