@@ -33,7 +33,6 @@ from kgd.settings import Settings
 from kgd.testing.kernel_channels import FakeClient, FakeObserver
 from kgd.testing.relay_contracts import ChannelsContract, RelayContract, until
 
-
 # For last words, which take long where the processor is busy.
 PATIENT = RelayLimits(final_output_delay=0.5)
 
