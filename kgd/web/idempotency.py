@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from io import BytesIO
 from typing import Any, Protocol
@@ -130,6 +130,7 @@ class _Entry:
 
     :ivar name: Whose key it is, for what, and the key.
     :ivar digest: Of the body.
+    :ivar make: Calls the route's handler.
     :ivar is_made: Whether ``body`` or ``error`` is known, or the answer is one that comes later.
     :ivar callers: How many requests wait for that.
     :ivar expires: When it may be forgotten.
@@ -139,6 +140,7 @@ class _Entry:
     digest: bytes
     recorded: RecordedRequest
     repeats: Repeats
+    make: Callable[[], Any]
     made: Waiters[None] = attrs.field(factory=Waiters)
     is_made: bool = False
     callers: int = 0
@@ -147,6 +149,18 @@ class _Entry:
     making: Deferred[Any] | None = None
     expires: float = 0.0
     size: int = 0
+
+    def end(self) -> None:
+        """
+        Forget the body, because the handler has ended.
+        """
+        self.is_made = True
+        self.recorded.content = BytesIO()
+        self.make = _nothing
+
+
+def _nothing() -> None:
+    return None
 
 
 class IdempotencyKeys:
@@ -190,10 +204,9 @@ class IdempotencyKeys:
             entry = self._find(name)
             if entry is None:
                 self._make_room()
-                entry = _Entry(name, digest, RecordedRequest(request, body), repeats)
-                self._unfinished[name] = entry
-                entry.making = Deferred.fromCoroutine(handler(entry.recorded, **variables))
-                entry.making.addCallbacks(partial(self._made, entry), partial(self._failed, entry))
+                recorded = RecordedRequest(request, body)
+                make = partial(handler, recorded, **variables)
+                entry = self._unfinished[name] = _Entry(name, digest, recorded, repeats, make)
             elif entry.digest != digest:
                 raise IdempotencyKeyReused(
                     "This Idempotency-Key was sent with another body; send another key"
@@ -239,13 +252,16 @@ class IdempotencyKeys:
     async def _answer(self, entry: _Entry, request: Any) -> bytes:
         entry.callers += 1
         try:
+            if entry.making is None:
+                entry.making = Deferred.fromCoroutine(entry.make())
+                entry.making.addCallbacks(self._made, self._failed, (entry,), {}, (entry,))
             if not entry.is_made:
                 await entry.made.wait()
         finally:
             entry.callers -= 1
             if not entry.callers and not entry.is_made and entry.repeats is Repeats.UNLESS_LEFT:
                 # Nobody wants it. The next request of this key is a first one.
-                self._unfinished.pop(entry.name, None)
+                self._drop(entry)
                 assert entry.making is not None
                 entry.making.cancel()
         if entry.error is not None:
@@ -255,34 +271,38 @@ class IdempotencyKeys:
             return await entry.recorded.answer.send(request)
         return entry.body
 
-    def _made(self, entry: _Entry, body: bytes) -> None:
+    def _made(self, body: bytes, entry: _Entry) -> None:
         answer = entry.recorded.answer
-        entry.is_made = True
+        entry.end()
         if answer is None:
             entry.body = body
             self._finish(entry, len(body))
         else:
             answer.when_finished().addCallback(lambda _: self._finish(entry, answer.size))
         entry.made.fire(None)
-        if answer is not None:
-            # It is possible that all have left.
+        if answer is not None and not entry.callers:
+            # Perhaps all have left.
             answer.leave()
 
-    def _failed(self, entry: _Entry, failure: Failure) -> None:
+    def _failed(self, failure: Failure, entry: _Entry) -> None:
         error = failure.value
         assert isinstance(error, Exception)
         if isinstance(error, (GatewayError, CancelledError)):
             entry.error = error
-            self._unfinished.pop(entry.name, None)
+            self._drop(entry)
         else:
             # It is not known how far it came, so it must not be done again.
             entry.body = refuse(entry.recorded, error)
             self._finish(entry, len(entry.body))
-        entry.is_made = True
+        entry.end()
         entry.made.fire(None)
 
+    def _drop(self, entry: _Entry) -> None:
+        if self._unfinished.get(entry.name) is entry:
+            del self._unfinished[entry.name]
+
     def _finish(self, entry: _Entry, size: int) -> None:
-        self._unfinished.pop(entry.name, None)
+        self._drop(entry)
         entry.size = size
         entry.expires = self._reactor.seconds() + self._lifetime
         self._finished[entry.name] = entry
