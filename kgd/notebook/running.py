@@ -39,6 +39,8 @@ def runnable_notebook(content: Any, name: str = "notebook") -> Json:
     version = content["nbformat"]
     if version != 4:
         raise InvalidNotebook(f"{name} has the format {version}; save it in format 4")
+    # It has to be a name, if there is one.
+    read.kernel_name()
     seen: set[str] = set()
     cells = []
     for number, (cell, checked) in enumerate(zip(content["cells"], read.cells, strict=True), 1):
@@ -181,7 +183,7 @@ def _metadata_of(content: Mapping[str, Any]) -> Json:
     _keep_if(kept, "title", isinstance(kept.get("title"), str))
     _keep_if(kept, "authors", isinstance(kept.get("authors"), list))
     original = kept.get("orig_nbformat")
-    _keep_if(kept, "orig_nbformat", isinstance(original, int) and original >= 1)
+    _keep_if(kept, "orig_nbformat", type(original) is int and original >= 1)
     return kept
 
 
