@@ -17,9 +17,9 @@ from twisted.python.failure import Failure
 from kgd.deferreds import Waiters
 from kgd.errors import GatewayError
 from kgd.execution.queue import ExecutionQueue
+from kgd.execution.runnable_notebook import RAISES_TAG, cells_to_run, valid_outputs
 from kgd.execution.submitted import CodeRequest, Event, EventLog, SubmittedExecution
 from kgd.notebook.parameters import tags_of
-from kgd.notebook.running import RAISES_TAG, cells_to_run, valid_outputs
 from kgd.observability.logs import make_logger
 from kgd.protocol.timestamps import timestamp
 
@@ -55,7 +55,7 @@ class NotebookRun:
     :ivar status: How it has ended, as for an execution; empty before.
     :ivar events: What happens: ``accepted``, for each cell ``cell_started``, ``cell_output`` and
         ``cell_ended``, and at the end ``result``.
-    :param notebook: As :py:func:`kgd.notebook.running.runnable_notebook` makes it.
+    :param notebook: As :py:func:`kgd.execution.runnable_notebook.runnable_notebook` makes it.
     """
 
     def __init__(

@@ -11,13 +11,13 @@ import msgspec
 from kgd import errors
 from kgd.execution.notebook_run import NotebookRun, RunOptions
 from kgd.execution.queue import check_timeout
+from kgd.execution.runnable_notebook import runnable_notebook, set_kernel, set_parameters
 from kgd.fetching.allowed import allowed_uri
 from kgd.fetching.notebooks import fetch
 from kgd.interfaces import IGateway, StartRequest
 from kgd.kernels.temporary import TemporaryKernels
 from kgd.notebook.media_types import JSON, media_type
 from kgd.notebook.reading import read_json
-from kgd.notebook.running import runnable_notebook, set_kernel, set_parameters
 from kgd.web.api.answers import RunAnswer
 from kgd.web.api.event_stream import EVENT_STREAM, NDJSON
 from kgd.web.api.executions import ExecutionsAPI, wanted_type

@@ -7,9 +7,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import nbformat
 
+from kgd.errors import Unavailable
+from kgd.execution.queue import ExecutionQueue
 from kgd.interfaces import StartRequest
 from kgd.notebook.parameters import INJECTED_TAG
 from kgd.testing.web import Response
@@ -179,6 +182,22 @@ class RunTests(CodeTestCase):
         self.finish("x" * 600)
         told = self.executed(pending.response)["metadata"]["kgd"]
         self.assertEqual((told["status"], told["error"]["ename"]), ("error", "OutputTooLarge"))
+
+    def test_defects(self) -> None:
+        """
+        A run ends whatever goes wrong.
+        """
+        for error, logged in ((Unavailable("too many", 1), 0), (ZeroDivisionError("oops"), 1)):
+            pending = self.run_it(notebook("1", "2"))
+
+            def submit(*_: object, error: Exception = error) -> None:
+                raise error
+
+            with patch.object(ExecutionQueue, "submit", submit):
+                self.finish()
+            told = self.executed(pending.response)["metadata"]["kgd"]
+            self.assertEqual((told["status"], told["error"]["evalue"]), ("error", str(error)))
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), logged)
 
     def test_nothing_to_run(self) -> None:
         """

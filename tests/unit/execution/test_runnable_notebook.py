@@ -11,7 +11,7 @@ import nbformat
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.errors import InvalidNotebook
-from kgd.notebook.running import (
+from kgd.execution.runnable_notebook import (
     cells_to_run,
     runnable_notebook,
     set_kernel,
