@@ -142,9 +142,9 @@ class NotebookRun:
         A run has to end, whatever happens.
         """
         if failure.check(GatewayError) is None:  # type: ignore[no-untyped-call]
-            _log.failure("cannot run a notebook", failure)  # type: ignore[no-untyped-call]
+            _log.failure("cannot run a notebook", failure)
         ename = type(failure.value).__name__
-        evalue = failure.getErrorMessage()  # type: ignore[no-untyped-call]
+        evalue = failure.getErrorMessage()
         self._error = {"cell": None, "ename": ename, "evalue": evalue}
         return "error"
 
