@@ -15,10 +15,9 @@ from rich.table import Table
 from kgd.cli import statuses
 from kgd.cli.commands import UsageError, connect, read_token
 from kgd.client.blocking import Client, Kernel
-from kgd.client.values import ExecutionResult, KernelInfo, Refused
+from kgd.client.values import ClientError, ExecutionResult, KernelInfo, Refused
 
 _COLUMNS = ("id", "name", "state", "connections", "last activity")
-# What is printed with it is not worth an error.
 _FORBIDDEN = 403
 
 
@@ -57,9 +56,11 @@ def _whole_id(client: Client, beginning: str) -> str:
         # The gateway does not list them.
         return beginning
     found = [each for each in ids if each.startswith(beginning)]
+    if not found:
+        raise ClientError(f"no kernel has an id that begins with {beginning}; list shows them")
     if len(found) > 1 and beginning not in found:
         raise UsageError(f"several kernels have an id that begins with {beginning}")
-    return beginning if beginning in found or not found else found[0]
+    return beginning if beginning in found else found[0]
 
 
 def _row(kernel: KernelInfo) -> tuple[str, ...]:

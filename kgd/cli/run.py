@@ -58,7 +58,9 @@ def run(parsed: argparse.Namespace) -> int:
     interrupts = Interrupts(lambda: screen.progress("interrupting"))
     with _ending(screen), interrupts.handled(), _kernel(parsed, parsed.kernel) as kernel:
         screen.progress("running")
-        return statuses.OF_EXECUTIONS[_stream(kernel, code, parsed, screen, interrupts).status]
+        result = _stream(kernel, code, parsed, screen, interrupts)
+        screen.progress("ending")
+        return statuses.OF_EXECUTIONS[result.status]
 
 
 def _read_code(what: str) -> str:
@@ -71,7 +73,8 @@ def _read_code(what: str) -> str:
         if is_script or ("\n" not in what and len(what) < 256 and path.is_file()):
             return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{what} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{what} cannot be read: {reason}") from None
     return what
 
 
@@ -108,7 +111,8 @@ def _options(parsed: argparse.Namespace, screen: Screen) -> ExecuteOptions:
     options: ExecuteOptions = {}
     if parsed.timeout is not None:
         options["timeout"] = parsed.timeout
-    if not screen.wants_colors:
+    # A file has them for whoever opens it.
+    if not screen.wants_colors and parsed.output is None:
         options["outputs"] = {"ansi": "strip"}
     return options
 
@@ -158,6 +162,8 @@ def _answer(kernel: Kernel, execution_id: str, event: InputRequested, screen: Sc
         value = getpass.getpass(event.prompt) if event.is_password else input(event.prompt)
         kernel.send_input(execution_id, value)
     except (KeyboardInterrupt, EOFError):
+        # What was typed, or not, has no end of line.
+        screen.note("")
         kernel.cancel(execution_id)
     except Refused as error:
         if error.status != _CONFLICT:

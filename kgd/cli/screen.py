@@ -8,6 +8,7 @@ import base64
 import binascii
 import itertools
 import os
+import re
 import sys
 import threading
 import time
@@ -34,6 +35,7 @@ PICTURES: Mapping[str, str] = {
     "image/svg+xml": ".svg",
     "application/pdf": ".pdf",
 }
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 # Seconds of silence before progress is shown, and between looks at that.
 _SILENCE, _PERIOD = 1.0, 0.2
 
@@ -201,8 +203,8 @@ class Screen:
         """
         Show an error.
         """
-        lines = [*traceback] or [f"{ename}: {evalue}"]
-        self._write(self._stderr, "\n".join(lines) + "\n")
+        text = "\n".join([*traceback] or [f"{ename}: {evalue}"])
+        self._write(self._stderr, (text if self.wants_colors else _COLORS.sub("", text)) + "\n")
 
     def note(self, text: str) -> None:
         """
