@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from zope.interface import implementer
@@ -26,6 +27,7 @@ from kgd.protocol.connection_file import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import ClientMessage, KernelMessage, MsgId, make_kernel_message
 from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
 from kgd.relay.pending import KernelGone, PendingRequests, substitute_replies
+from kgd.relay.turns import Turn, TurnQueue
 
 
 @implementer(IClient)
@@ -130,6 +132,7 @@ class FakeAttachment:
         client: IClient,
         is_internal: bool = False,
         detached: Callable[[FakeAttachment], None] | None = None,
+        turns: TurnQueue | None = None,
     ) -> None:
         self.session_id: str = session_id
         self.client: IClient | None = client
@@ -139,6 +142,7 @@ class FakeAttachment:
         self.pending_requests = PendingRequests()
         self.paused = False
         self._detached = detached
+        self._turns = TurnQueue(lambda: 0) if turns is None else turns
         self._queue: list[KernelMessage] = []
 
     def deliver(self, message: KernelMessage) -> None:
@@ -151,15 +155,20 @@ class FakeAttachment:
             self._queue.append(message)
         else:
             self.client.deliver(message)
+        self._turns.send_next()
 
     def send(self, request: ClientMessage) -> None:
         self.requests.append(request)
         self.pending_requests.sent(request)
 
     def send_in_turn(self, request: ClientMessage, sent: Callable[[], None]) -> Callable[[], bool]:
-        sent()
-        self.send(request)
-        return lambda: False
+        def send(request: ClientMessage) -> None:
+            sent()
+            self.send(request)
+
+        turn = Turn(request, send, self, needs_idle=True)
+        self._turns.add(turn)
+        return partial(self._turns.withdraw, turn)
 
     def pause(self) -> None:
         self.paused = True
@@ -225,6 +234,10 @@ class FakeChannels:
         self.disconnect_errors: list[tuple[str, str]] = []
         self.seed: tuple[str, ...] = ()
         self._nameless = 0
+        self._turns = TurnQueue(self._running)
+
+    def _running(self) -> int:
+        return sum(each.pending_requests.executions for each in self.attachments.values())
 
     @property
     def connections(self) -> int:
@@ -312,7 +325,7 @@ class FakeChannels:
         else:
             name = session_id
         detached = self._forget if session_id is None else None
-        attachment = FakeAttachment(name, client, is_internal, detached)
+        attachment = FakeAttachment(name, client, is_internal, detached, self._turns)
         attachment.is_connection = is_connection
         self.attachments[name] = attachment
         return attachment

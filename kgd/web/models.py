@@ -8,7 +8,7 @@ definition. Fields with a default may be missing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -211,6 +211,19 @@ class Execution(ExecutionSummary, kw_only=True):
     input_request: dict[str, Any] | None = None
 
 
+class OnceExecution(Execution, kw_only=True):
+    """
+    An execution in a kernel of its own.
+
+    :ivar kernel_id: The kernel, if it is kept.
+    """
+
+    kernel_id: str | None
+
+
+_Execution = TypeVar("_Execution", bound=Execution)
+
+
 def kernel_model(kernel: interfaces.IKernel) -> Kernel:
     """
     :return: What ``/api/kernels`` shows of a kernel.
@@ -269,12 +282,19 @@ def execution_summary(submitted: SubmittedExecution) -> ExecutionSummary:
     return ExecutionSummary(**_summary(submitted))
 
 
-def execution_model(submitted: SubmittedExecution, *, with_outputs: bool = True) -> Execution:
+def execution_model(
+    submitted: SubmittedExecution,
+    kind: type[_Execution] = Execution,  # type: ignore[assignment]
+    *,
+    with_outputs: bool = True,
+    **more: Any,
+) -> _Execution:
     """
+    :param more: Further fields.
     :return: What is shown of an execution.
     """
     error = submitted.error
-    return Execution(
+    return kind(
         **_summary(submitted),
         execution_count=submitted.execution_count,
         outputs=submitted.outputs.shown() if with_outputs else UNSET,
@@ -283,6 +303,7 @@ def execution_model(submitted: SubmittedExecution, *, with_outputs: bool = True)
         user_expressions=submitted.user_expressions,
         ended_by=submitted.ended_by or None,  # type: ignore[arg-type]
         input_request=submitted.input_request,
+        **more,
     )
 
 
@@ -384,6 +405,31 @@ class ExecuteCode(Struct, forbid_unknown_fields=True):
     queue: Literal["wait", "reject"] = "wait"
     on_error: Literal["continue", "abort"] = "continue"
     on_disconnect: Literal["interrupt", "continue"] = "interrupt"
+
+
+class NewKernel(Struct, forbid_unknown_fields=True, frozen=True):
+    """
+    The kernel that code is to run in.
+
+    :ivar name: A kernelspec.
+    :ivar path: Below the root directory, from which the kernel's working directory follows.
+    """
+
+    name: str | None = None
+    path: str | None = None
+    env: dict[str, str] | None = None
+
+
+class ExecuteOnce(ExecuteCode):
+    """
+    The body of ``POST /api/execute``.
+
+    :ivar kernel: The kernel to start.
+    :ivar keep: Whether it is left running.
+    """
+
+    kernel: NewKernel = NewKernel()
+    keep: bool = False
 
 
 class InputValue(Struct, forbid_unknown_fields=True):

@@ -19,6 +19,7 @@ from kgd.interfaces import Access
 from kgd.web import models
 from kgd.web.api.yaml_text import yaml_text
 from kgd.web.errors import describe_errors
+from kgd.web.idempotency import MAX_KEY_LENGTH
 from kgd.web.mounted import base_url
 from kgd.web.responses import encoded_answer
 from kgd.web.routes import Route
@@ -38,6 +39,7 @@ BODIES: dict[tuple[str, str], tuple[Any, tuple[str, ...]]] = {
         models.InputValue,
         ("value",),
     ),
+    ("POST", "/api/execute"): (models.ExecuteOnce, ("code",)),
     ("POST", "/api/sessions"): (models.SessionBody, ("path", "type")),
     ("PATCH", "/api/sessions/<session_id>"): (models.SessionBody, ()),
 }
@@ -96,6 +98,7 @@ RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
         HTTPStatus.NO_CONTENT,
         None,
     ),
+    ("POST", "/api/execute"): (_OK, models.OnceExecution),
     ("GET", "/api/kernelspecs"): (_OK, models.KernelSpecs),
     ("GET", "/api/kernelspecs/<spec_name>"): (_OK, models.KernelSpec),
     ("GET", "/api/sessions"): (_OK, list[models.Session]),
@@ -116,6 +119,15 @@ MEDIA_TYPES: dict[str, str] = {
 # Other responses of handlers that answer themselves.
 _NO_CONDITIONS = frozenset({"/api/kernels/<kernel_id>/channels"})
 _RANGES = frozenset({"/kernelspecs/<spec_name>/<path:file>"})
+#: The header of requests that may be sent again.
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "type": "string",
+    "maxLength": MAX_KEY_LENGTH,
+    "description": "A request of the same key and body gets the answer to the first one",
+}
 _STARTS_KERNEL: tuple[type[Exception], ...] = (
     errors.NoSuchKernelSpec,
     errors.KernelLimitReached,
@@ -136,6 +148,11 @@ RAISES: dict[tuple[str, str], tuple[type[Exception], ...]] = {
         errors.ExecutionConflict,
         errors.NotAcceptable,
         errors.Unavailable,
+    ),
+    ("POST", "/api/execute"): (
+        *_STARTS_KERNEL,
+        errors.ExecutionTimedOut,
+        errors.NotAcceptable,
     ),
     ("GET", "/api/kernels/<kernel_id>/executions/<execution_id>"): (errors.NotAcceptable,),
     ("DELETE", "/api/kernels/<kernel_id>/executions/<execution_id>"): (errors.ExecutionConflict,),
@@ -226,6 +243,8 @@ def errors_of(method: str, route: Route, *, needs_token: bool) -> Iterable[type[
     for name in variables:
         if name in _RAISED_FOR:
             yield _RAISED_FOR[name]
+    if route.repeats is not None:
+        yield errors.IdempotencyKeyReused
     yield from RAISES.get((method, route.rule), ())
 
 
@@ -250,13 +269,16 @@ def _responses(method: str, route: Route, *, needs_token: bool) -> dict[str, Any
     return {str(status.value): described[status] for status in sorted(described)}
 
 
-def _parameters(method: str, rule: str) -> list[dict[str, Any]]:
+def _parameters(method: str, route: Route) -> list[dict[str, Any]]:
+    rule = route.rule
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "type": "string", **_PATTERNS.get(name, {})}
         for name in _VARIABLE.findall(rule)
     ]
     for name, described in QUERIES.get((method, rule), {}).items():
         parameters.append({"name": name, "in": "query", "required": False, **described})
+    if route.repeats is not None:
+        parameters.append(dict(IDEMPOTENCY_KEY))
     if (method, rule) in BODIES:
         kind, fields = BODIES[method, rule]
         schema = schema_of(kind)
@@ -282,7 +304,7 @@ def describe(routes: Iterable[Route], base: str, *, needs_token: bool) -> dict[s
         for method in route.methods:
             operation: dict[str, Any] = {
                 "summary": route.summary,
-                "parameters": _parameters(method, route.rule),
+                "parameters": _parameters(method, route),
                 "responses": _responses(method, route, needs_token=needs_token),
             }
             if route.rule in MEDIA_TYPES:
