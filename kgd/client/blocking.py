@@ -111,13 +111,20 @@ class Client:
         return Kernel(self, self.send(calls.show_kernel(kernel_id)))
 
     def run_once(
-        self, code: str, kernel_name: str | None = None, **options: Unpack[ExecuteOptions]
+        self,
+        code: str,
+        kernel_name: str | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        path: str | None = None,
+        **options: Unpack[ExecuteOptions],
     ) -> ExecutionResult:
         """
-        Run code in a kernel of its own, which is stopped afterwards.
+        Run code in a kernel of its own, which is stopped afterwards. The parameters are those of
+        :py:meth:`start_kernel` and of a kernel's ``execute``.
         """
-        with self.start_kernel(kernel_name) as kernel:
-            return kernel.execute(code, **options)
+        kernel = {"name": kernel_name, "env": env, "path": path}
+        return self.send(calls.run_once(kernel, code, options))
 
     def send(self, call: Call[T]) -> T:
         """
@@ -127,11 +134,12 @@ class Client:
         :raises GatewayUnreachable: when it does not answer.
         """
         attempts = Attempts(self._retries)
+        request = self._retries.prepared(call.request)
         while True:
             try:
-                answered = self._http.send(self._made(call.request))
+                answered = self._http.send(self._made(request))
             except httpx.TransportError as error:
-                self._pause_after_loss(attempts, call.request, error)
+                self._pause_after_loss(attempts, request, error)
                 continue
             response = response_of(answered, answered.content, attempts)
             pause = attempts.pause_after(response)
@@ -145,7 +153,7 @@ class Client:
         """
         attempts = Attempts(self._retries)
         while stream.result is None:
-            request = stream.request()
+            request = self._retries.prepared(stream.request())
             try:
                 answered = self._http.send(self._made(request), stream=True)
                 try:

@@ -25,6 +25,7 @@ from kgd.client.values import (
 T = TypeVar("T")
 
 NDJSON = "application/x-ndjson"
+_KEY = "Idempotency-Key"
 #: Seconds that code may run by a gateway's default, and may wait for its turn before that.
 _DEFAULT_TIMEOUT = 600.0
 # The time to interrupt it, to kill its kernel and to start it again.
@@ -122,6 +123,15 @@ def refusal(response: Response) -> Refused:
     return Refused(response.status, reason, message, response.retry_after)
 
 
+def without_key(request: Request) -> Request:
+    """
+    :return: The request for a gateway that takes no ``Idempotency-Key``.
+    """
+    headers = {name: value for name, value in request.headers.items() if name != _KEY}
+    is_repeatable = request.is_repeatable and request.method != "POST"
+    return attrs.evolve(request, headers=headers, is_repeatable=is_repeatable)
+
+
 # --- what there is to call ------------------------------------------------------------------------
 
 
@@ -187,6 +197,22 @@ def execute(kernel_id: str, code: str, options: ExecuteOptions) -> Call[Executio
     path = f"{_kernel_path(kernel_id)}/execute"
     patience = _DEFAULT_TIMEOUT + (options.get("timeout") or _DEFAULT_TIMEOUT) + _ENDING
     return Call(_post(path, {"code": code, **options}, patience=patience), _json(execution))
+
+
+def run_once(
+    kernel: Mapping[str, Any], code: str, options: ExecuteOptions
+) -> Call[ExecutionResult]:
+    """
+    Run code in a kernel of its own.
+
+    :param kernel: ``name``, ``env`` and ``path``, of which any can be ``None``.
+    """
+    wanted = {key: value for key, value in kernel.items() if value is not None}
+    timeout = options.get("timeout") or _DEFAULT_TIMEOUT
+    body = {"code": code, "kernel": wanted, **options}
+    # The kernel may take as long to start as the code may run.
+    patience = 2 * timeout + _ENDING
+    return Call(_post("/api/execute", body, patience=patience), _json(execution))
 
 
 def stream(kernel_id: str, code: str, options: ExecuteOptions) -> Request:
@@ -261,7 +287,7 @@ def _delete(path: str) -> Request:
 
 
 def _post(path: str, body: Any, patience: float | None = None) -> Request:
-    headers = {"Idempotency-Key": os.urandom(16).hex()}
+    headers = {_KEY: os.urandom(16).hex()}
     data = b""
     if body is not None:
         headers["Content-Type"] = "application/json"

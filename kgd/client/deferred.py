@@ -133,21 +133,20 @@ class DeferredClient:
         return shown.addCallback(lambda info: DeferredKernel(self, info))
 
     def run_once(
-        self, code: str, kernel_name: str | None = None, **options: Unpack[ExecuteOptions]
+        self,
+        code: str,
+        kernel_name: str | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        path: str | None = None,
+        **options: Unpack[ExecuteOptions],
     ) -> Deferred[ExecutionResult]:
         """
-        Run code in a kernel of its own, which is stopped afterwards.
+        Run code in a kernel of its own, which is stopped afterwards. The parameters are those of
+        :py:meth:`start_kernel` and of a kernel's ``execute``.
         """
-        return ensureDeferred(self._run_once(code, kernel_name, options))
-
-    async def _run_once(
-        self, code: str, kernel_name: str | None, options: ExecuteOptions
-    ) -> ExecutionResult:
-        kernel = await self.start_kernel(kernel_name)
-        try:
-            return await kernel.execute(code, **options)
-        finally:
-            await self.send(calls.stop_kernel(kernel.id, may_be_gone=True))
+        kernel = {"name": kernel_name, "env": env, "path": path}
+        return self.send(calls.run_once(kernel, code, options))
 
     def send(self, call: Call[T]) -> Deferred[T]:
         """
@@ -159,12 +158,13 @@ class DeferredClient:
 
     async def _send(self, call: Call[T]) -> T:
         attempts = Attempts(self._retries)
+        request = self._retries.prepared(call.request)
         while True:
-            patience = max(self._timeout, call.request.patience or 0.0)
+            patience = max(self._timeout, request.patience or 0.0)
             try:
-                response = await self._within(patience, self._answer(call.request, attempts))
+                response = await self._within(patience, self._answer(request, attempts))
             except (*_NOT_SENT, *_LOST) as error:
-                await self._pause_after_loss(attempts, call.request, error)
+                await self._pause_after_loss(attempts, request, error)
                 continue
             pause = attempts.pause_after(response)
             if pause is None:
@@ -196,7 +196,7 @@ class DeferredClient:
                 on_event(event)
 
         while stream.result is None:
-            request = stream.request()
+            request = self._retries.prepared(stream.request())
             try:
                 answered = await self._within(self._timeout, self._begin(request))
                 if answered.code == 200:

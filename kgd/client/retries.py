@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from kgd.client.calls import Request, Response
+from kgd.client.calls import Request, Response, without_key
 
 
 @attrs.frozen(kw_only=True)
@@ -20,6 +20,9 @@ class RetryPolicy:
     twice.
 
     :ivar attempts: How often in all.
+    :ivar sends_keys: Whether POSTs have a key. For a gateway that takes none
+        (``--idempotency-keys=0``) they must not; then a POST that may have arrived is not sent
+        again.
     :ivar first_pause: Seconds before the second attempt; each further pause is twice as long, and
         up to half of it is left out by chance.
     :ivar longest_pause: Seconds that a pause may have. If the gateway's ``Retry-After`` asks for
@@ -29,6 +32,13 @@ class RetryPolicy:
     attempts: int = 5
     first_pause: float = 0.2
     longest_pause: float = 10.0
+    sends_keys: bool = True
+
+    def prepared(self, request: Request) -> Request:
+        """
+        :return: The request as it is sent.
+        """
+        return request if self.sends_keys else without_key(request)
 
 
 class Attempts:

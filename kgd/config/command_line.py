@@ -39,8 +39,8 @@ DROP_IN_DEFAULTS: ConfigSource = {
     "spare-kernels": SourcedValue(("listed",), "by --drop-in"),
 }
 _COMMANDS = """\
-       kgd run CODE|FILE     Run code, a script or a notebook.
-       kgd kernels [ACTION]  List and control the kernels of a gateway."""
+       kgd run CODE|FILE     Run code or a notebook.
+       kgd kernels [ACTION]  Manage a gateway's kernels."""
 
 
 def command_name() -> str:

@@ -11,13 +11,13 @@ from typing import Any
 
 import attrs
 import httpx
+from twisted.internet import error
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
-from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IResponse
 from zope.interface import implementer
 
 from kgd.client import AsyncClient, Client, DeferredClient, Event, ExecutionResult, KernelInfo
@@ -77,9 +77,7 @@ def events(*values: dict[str, Any], breaks: bool = False) -> Answer:
     """
     :return: A stream, one chunk for each event.
     """
-    return Answer(
-        chunks=[json.dumps(value).encode() + b"\n" for value in values], breaks=breaks
-    )
+    return Answer(chunks=[json.dumps(value).encode() + b"\n" for value in values], breaks=breaks)
 
 
 REFUSES = Answer(refuses=True)
@@ -278,7 +276,7 @@ class AsyncDriver(Driver):
 @implementer(IResponse)
 class _Response:
     version = (b"HTTP", 1, 1)
-    length = 0
+    length = UNKNOWN_LENGTH
     request = None
     previousResponse = None
 
@@ -294,7 +292,7 @@ class _Response:
             protocol.dataReceived(chunk)
         reason: Exception = ResponseDone()
         if self._given.breaks:
-            reason = ResponseFailed([Failure(ConnectionLost())])
+            reason = ResponseFailed([Failure(error.ConnectionLost())])
         protocol.connectionLost(Failure(reason))
 
     def loseConnection(self) -> None:
@@ -316,14 +314,13 @@ class _Agent:
         if bodyProducer is not None:
             body.append(bodyProducer._inputFile.read())
         named = {
-            name.decode().lower(): values[0].decode()
-            for name, values in headers.getAllRawHeaders()
+            name.decode().lower(): values[0].decode() for name, values in headers.getAllRawHeaders()
         }
         given = self._gateway.take(method.decode(), uri.decode(), named, b"".join(body))
         if given.refuses:
-            return fail(ConnectionRefusedError())
+            return fail(error.ConnectionRefusedError())
         if given.breaks and not given.chunks:
-            return fail(ResponseFailed([Failure(ConnectionLost())]))
+            return fail(ResponseFailed([Failure(error.ConnectionLost())]))
         return succeed(_Response(given))
 
 
@@ -354,9 +351,7 @@ class DeferredDriver(Driver):
         return results[0]
 
     def start_kernel(self, *arguments: Any, **more: Any) -> KernelInfo:
-        info: KernelInfo = self._result(
-            lambda: self.client.start_kernel(*arguments, **more)
-        ).info
+        info: KernelInfo = self._result(lambda: self.client.start_kernel(*arguments, **more)).info
         return info
 
     def kernels(self) -> list[KernelInfo]:
@@ -378,7 +373,5 @@ class DeferredDriver(Driver):
         return found
 
     def run_once(self, *arguments: Any, **options: Any) -> ExecutionResult:
-        result: ExecutionResult = self._result(
-            lambda: self.client.run_once(*arguments, **options)
-        )
+        result: ExecutionResult = self._result(lambda: self.client.run_once(*arguments, **options))
         return result
