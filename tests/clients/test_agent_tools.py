@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from typing import Any
 
 from tests.clients.programs import ClientTestCase, NodeTestCase
 from tests.support.gateway import ROOT, GatewayProcess
@@ -14,7 +15,7 @@ TOOL = ROOT / "etc" / "agent_tool"
 CODE = ("x = 6 * 7", "print(x); x + 1", "x / 0")
 
 
-def environment(gateway: GatewayProcess, token: str) -> dict[str, str]:
+def environment(gateway: GatewayProcess, token: str) -> dict[str, Any]:
     """
     :return: Where the gateway is.
     """

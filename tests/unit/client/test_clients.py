@@ -41,7 +41,7 @@ from tests.support.clients import (
 
 ACCEPTED = {"event": "accepted", "id": 1, "execution_id": "e1"}
 STARTED = {"event": "started", "id": 2}
-PRINTED = {
+PRINTED: dict[str, Any] = {
     "event": "output",
     "id": 3,
     "output": {"output_type": "stream", "name": "stdout", "text": "a\n"},
