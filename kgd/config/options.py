@@ -466,6 +466,14 @@ _EXECUTIONS = grouped(
         seconds,
     ),
     Option(
+        "notebook-uris",
+        "Notebooks that clients may have the gateway read and run, beside those that they send: "
+        "files, directories, or http or https URLs that those of notebooks begin with, up to a "
+        "slash.",
+        several(notebook_uri),
+        show=without_secrets,
+    ),
+    Option(
         "idempotency-keys",
         "How many requests with an Idempotency-Key are remembered with their answers; 0 takes no "
         "such requests.",

@@ -186,6 +186,8 @@ class ExecutionQueue:
             )
 
     def _changed(self, submitted: SubmittedExecution, execution: Execution) -> None:
+        if submitted.request.is_timed:
+            submitted.note_times(execution)
         reply = execution.reply
         if reply is not None and reply.status != "ok" and submitted.request.abort_following:
             # Now, for with this reply it is the next one's turn.
@@ -197,6 +199,9 @@ class ExecutionQueue:
         """
         Take a message from iopub that belongs to an execution.
         """
+        if submitted.request.is_timed and message.header.msg_type == "execute_input":
+            submitted.note_time("iopub.status.busy")
+            submitted.note_time("iopub.execute_input")
         output = submitted.outputs.received(message)
         if output is not None:
             submitted.events.add("output", output)

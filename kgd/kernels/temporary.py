@@ -4,6 +4,8 @@ Kernels that are started for one piece of work, and stopped after it.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -12,6 +14,8 @@ from kgd.deferreds import Waiters
 from kgd.errors import ExecutionTimedOut, KernelLimitReached, NoSuchKernel
 from kgd.interfaces import IKernel, IKernels, StartRequest
 from kgd.shutdown import Draining
+
+T = TypeVar("T")
 
 
 class TemporaryKernels:
@@ -62,7 +66,7 @@ class TemporaryKernels:
         self._kernels.start(request).addCallbacks(started, failed)
         return waiting
 
-    async def _within(self, waiting: Deferred[IKernel], timeout: float, began: float) -> IKernel:
+    async def _within(self, waiting: Deferred[T], timeout: float, began: float) -> T:
         if timeout:
             left = max(0.0, began + timeout - self._reactor.seconds())
             waiting.addTimeout(left, self._reactor, lambda *_: _timed_out(timeout))

@@ -20,6 +20,7 @@ from kgd.web.api.executions import ExecutionsAPI
 from kgd.web.api.kernels import KernelsAPI
 from kgd.web.api.kernelspecs import KernelSpecsAPI
 from kgd.web.api.me import MeAPI
+from kgd.web.api.notebook_runs import NotebookRunsAPI
 from kgd.web.api.once import OnceAPI
 from kgd.web.api.openapi import SwaggerAPI
 from kgd.web.api.sessions import SessionsAPI
@@ -53,6 +54,7 @@ class JupyterWebsocket:
                     *ChannelsAPI(gateway).routes(),
                     *executions.routes(),
                     *OnceAPI(temporary, executions).routes(),
+                    *NotebookRunsAPI(gateway, temporary, executions).routes(),
                     *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                     *SessionsAPI(settings, sessions).routes(),
                 ]

@@ -432,6 +432,28 @@ class ExecuteOnce(ExecuteCode):
     keep: bool = False
 
 
+class RunNotebook(Struct, forbid_unknown_fields=True):
+    """
+    The body of ``POST /api/notebooks/run``.
+
+    :ivar notebook: The notebook, or ...
+    :ivar uri: ... where it is.
+    :ivar parameters: Values of variables.
+    :ivar kernel_name: A kernelspec to use instead of the notebook's.
+    :ivar timeout: Seconds that each cell may run.
+    :ivar on_error: Whether cells are run after one that has failed.
+    :ivar on_disconnect: What becomes of it when the client leaves.
+    """
+
+    notebook: dict[str, Any] | None = None
+    uri: str | None = None
+    parameters: dict[str, Any] = {}
+    kernel_name: str | None = None
+    timeout: float | None = None
+    on_error: Literal["stop", "continue"] = "stop"
+    on_disconnect: Literal["interrupt", "continue"] = "interrupt"
+
+
 class InputValue(Struct, forbid_unknown_fields=True):
     """
     The answer to the input request of an execution.

@@ -57,7 +57,8 @@ class PendingRequest:
         """
         Have the client read no more.
         """
-        self._transport.producer.pauseProducing()
+        producer: Any = self._transport.producer
+        producer.pauseProducing()
 
     def hang_up(self) -> None:
         """
@@ -80,6 +81,13 @@ class CodeTestCase(APITestCase):
         pending = PendingRequest(self.client, "POST", path, raw, named)
         self.addCleanup(pending.hang_up)
         return pending
+
+    def advance(self, seconds: float) -> None:
+        """
+        Let time pass.
+        """
+        clock: Any = self.parts.reactor
+        clock.advance(seconds)
 
     def kernel(self) -> MemoryKernel:
         """

@@ -14,8 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from kgd.deferreds import Waiters
 from kgd.interfaces import IKernels
-from kgd.notebook.media_types import JSON
-from kgd.web.api.event_stream import EventSource, EventStream
+from kgd.web.api.event_stream import EVENT_STREAM, NDJSON, EventSource, EventStream
 
 
 class Running(EventSource, Protocol):
@@ -43,7 +42,6 @@ class RunAnswer:
     :ivar input_url: Where input requests are answered.
     :ivar kernel_id: The kernel that is suspended while the reader of a stream does not read.
     :ivar memory: Tells about how many bytes of memory it takes.
-    :ivar whole_kind: The media type of what is not a stream.
     """
 
     reactor: IReactorTime
@@ -57,7 +55,6 @@ class RunAnswer:
     input_url: str
     kernel_id: str
     memory: Callable[[], int]
-    whole_kind: str = JSON
     _waiting: int = 0
     # How many readers of streams do not read.
     _paused: int = 0
@@ -83,7 +80,7 @@ class RunAnswer:
         """
         self._waiting += 1
         try:
-            if self.kind != self.whole_kind:
+            if self.kind in (NDJSON, EVENT_STREAM):
                 await self._stream(request, after)
                 return b""
             if not self.running.status:

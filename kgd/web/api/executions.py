@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -274,9 +274,10 @@ class ExecutionsAPI:
         )
 
 
-def wanted_type(request: Any) -> str:
+def wanted_type(request: Any, offers: Sequence[str] = (JSON, NDJSON, EVENT_STREAM)) -> str:
     """
-    :return: The media type of the response.
+    :param offers: The media types that the response may have.
+    :return: That of the response.
     :raises kgd.errors.InvalidRequest: for both kinds of streams at once.
     :raises kgd.errors.NotAcceptable: for none of what there is.
     """
@@ -286,9 +287,10 @@ def wanted_type(request: Any) -> str:
         raise errors.InvalidRequest(
             f"Accept names both {NDJSON} and {EVENT_STREAM}; ask for one of them"
         )
-    kind = negotiate((JSON, NDJSON, EVENT_STREAM), accept or None)
+    kind = negotiate(offers, accept or None)
     if kind is None:
-        raise errors.NotAcceptable(f"Accept must allow {JSON}, {NDJSON} or {EVENT_STREAM}")
+        *most, last = offers
+        raise errors.NotAcceptable(f"Accept must allow {', '.join(most)} or {last}")
     return kind
 
 

@@ -40,6 +40,7 @@ BODIES: dict[tuple[str, str], tuple[Any, tuple[str, ...]]] = {
         ("value",),
     ),
     ("POST", "/api/execute"): (models.ExecuteOnce, ("code",)),
+    ("POST", "/api/notebooks/run"): (models.RunNotebook, ()),
     ("POST", "/api/sessions"): (models.SessionBody, ("path", "type")),
     ("PATCH", "/api/sessions/<session_id>"): (models.SessionBody, ()),
 }
@@ -99,6 +100,7 @@ RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
         None,
     ),
     ("POST", "/api/execute"): (_OK, models.OnceExecution),
+    ("POST", "/api/notebooks/run"): (_OK, dict[str, Any]),
     ("GET", "/api/kernelspecs"): (_OK, models.KernelSpecs),
     ("GET", "/api/kernelspecs/<spec_name>"): (_OK, models.KernelSpec),
     ("GET", "/api/sessions"): (_OK, list[models.Session]),
@@ -153,6 +155,12 @@ RAISES: dict[tuple[str, str], tuple[type[Exception], ...]] = {
         *_STARTS_KERNEL,
         errors.ExecutionTimedOut,
         errors.NotAcceptable,
+    ),
+    ("POST", "/api/notebooks/run"): (
+        *_STARTS_KERNEL,
+        errors.ExecutionTimedOut,
+        errors.NotAcceptable,
+        errors.ResourceForbidden,
     ),
     ("GET", "/api/kernels/<kernel_id>/executions/<execution_id>"): (errors.NotAcceptable,),
     ("DELETE", "/api/kernels/<kernel_id>/executions/<execution_id>"): (errors.ExecutionConflict,),

@@ -247,11 +247,11 @@ class KeyTests(CodeTestCase):
         """
         self.serve(idempotency_lifetime=10.0)
         pending = self.keyed()
-        self.parts.reactor.advance(11)
+        self.advance(11)
         self.finish("a")
-        self.parts.reactor.advance(9.5)
+        self.advance(9.5)
         self.assertEqual(self.keyed().response.body, pending.response.body)
-        self.parts.reactor.advance(0.5)
+        self.advance(0.5)
         self.assertEqual(self.keyed().received, b"")
         self.assertEqual(self.code(), ["1"])
 

@@ -48,6 +48,7 @@ EVERY_ROUTE = [
     ("DELETE", f"/api/kernels/{UNKNOWN}/executions/unknown"),
     ("POST", f"/api/kernels/{UNKNOWN}/executions/unknown/input"),
     ("POST", "/api/execute"),
+    ("POST", "/api/notebooks/run"),
     ("GET", "/api/kernelspecs"),
     ("GET", "/api/kernelspecs/python3"),
     ("GET", "/kernelspecs/python3/logo-64x64.png"),

@@ -57,7 +57,8 @@ class OnceTests(CodeTestCase):
         """
         A kernel that is kept is in the answer, and has the execution; also one whose code failed.
         """
-        for error in ({}, {"ename": "ValueError", "evalue": "no"}):
+        errors: list[dict[str, Any]] = [{}, {"ename": "ValueError", "evalue": "no"}]
+        for error in errors:
             pending = self.once({"keep": True})
             kernel = self.kernel()
             self.finish(**error)
@@ -92,7 +93,7 @@ class OnceTests(CodeTestCase):
         self.assertEqual(pending.response.json["status"], "error")
         self.assertNoKernel()
         pending = self.once({"timeout": 2})
-        self.parts.reactor.advance(2)
+        self.advance(2)
         self.assertEqual(self.kernels.interrupted[-1], self.kernel().kernel_id)
         self.finish(ename="KeyboardInterrupt", evalue="")
         self.assertEqual(pending.response.json["status"], "timeout")
@@ -139,7 +140,7 @@ class OnceTests(CodeTestCase):
             self.patch(self.kernels, "start", start_later)
             pending = self.once({"timeout": timeout, "keep": True})
             if timeout:
-                self.parts.reactor.advance(timeout)
+                self.advance(timeout)
                 self.assertError(
                     pending.response, 504, "No kernel started within 3 s; send a longer timeout"
                 )
@@ -177,7 +178,7 @@ class OnceTests(CodeTestCase):
         self.assertEqual(first.response.json["status"], "ok")
         second, third = self.once({"code": "2"}), self.once({"code": "3", "timeout": 1})
         self.assertEqual(second.received, b"")
-        self.parts.reactor.advance(1)
+        self.advance(1)
         self.assertError(third.response, 504)
         stopping.callback(None)
         self.assertEqual(self.code(), ["2"])
