@@ -15,10 +15,10 @@ from pathlib import Path
 from kgd.cli import statuses
 from kgd.cli.commands import UsageError, connect, read_token
 from kgd.cli.interrupts import Interrupts
+from kgd.cli.notebooks import NotebookRun
 from kgd.cli.own_gateway import own_gateway
 from kgd.cli.screen import Screen
 from kgd.client.blocking import Client, Kernel
-from kgd.client.notebooks import NotebookRun, read_notebook
 from kgd.client.values import (
     Accepted,
     ClientError,
@@ -31,6 +31,7 @@ from kgd.client.values import (
     Refused,
     StreamOptions,
 )
+from kgd.errors import GatewayError
 
 # It does not wait for input.
 _CONFLICT = 409
@@ -177,12 +178,11 @@ def _answer(kernel: Kernel, execution_id: str, event: InputRequested, screen: Sc
 def _run_notebook(parsed: argparse.Namespace) -> int:
     path = Path(parsed.what)
     try:
-        notebook = read_notebook(path.read_bytes())
-        running = NotebookRun(notebook, dict(parsed.parameter))
+        running = NotebookRun(path.read_bytes(), str(path), dict(parsed.parameter))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ClientError as error:
-        raise UsageError(f"{path} cannot be run: {error}") from None
+    except GatewayError as error:
+        raise UsageError(str(error)) from None
     if parsed.output is not None and not parsed.output.absolute().parent.is_dir():
         raise UsageError(f"{parsed.output} cannot be written: there is no such directory")
     cells = list(running.cells())

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
@@ -27,6 +27,7 @@ from kgd.client.values import (
     ExecuteOptions,
     ExecutionResult,
     KernelInfo,
+    NotebookOptions,
     StreamOptions,
 )
 
@@ -125,6 +126,18 @@ class AsyncClient:
         """
         kernel = {"name": kernel_name, "env": env, "path": path}
         return await self.send(calls.run_once(kernel, code, options))
+
+    async def run_notebook(
+        self, notebook: Mapping[str, Any], **options: Unpack[NotebookOptions]
+    ) -> dict[str, Any]:
+        """
+        Run a notebook in a kernel of its own.
+
+        :param notebook: What is in its file.
+        :param options: See :py:class:`kgd.client.values.NotebookOptions`.
+        :return: The notebook with its outputs; ``metadata.kgd`` says how it has ended.
+        """
+        return await self.send(calls.run_notebook(notebook, options))
 
     async def send(self, call: Call[T]) -> T:
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
@@ -27,6 +27,7 @@ from kgd.client.values import (
     ExecuteOptions,
     ExecutionResult,
     KernelInfo,
+    NotebookOptions,
     StreamOptions,
 )
 
@@ -125,6 +126,18 @@ class Client:
         """
         kernel = {"name": kernel_name, "env": env, "path": path}
         return self.send(calls.run_once(kernel, code, options))
+
+    def run_notebook(
+        self, notebook: Mapping[str, Any], **options: Unpack[NotebookOptions]
+    ) -> dict[str, Any]:
+        """
+        Run a notebook in a kernel of its own.
+
+        :param notebook: What is in its file.
+        :param options: See :py:class:`kgd.client.values.NotebookOptions`.
+        :return: The notebook with its outputs; ``metadata.kgd`` says how it has ended.
+        """
+        return self.send(calls.run_notebook(notebook, options))
 
     def send(self, call: Call[T]) -> T:
         """

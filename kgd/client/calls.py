@@ -19,6 +19,7 @@ from kgd.client.values import (
     ExecutionError,
     ExecutionResult,
     KernelInfo,
+    NotebookOptions,
     Refused,
 )
 
@@ -215,6 +216,18 @@ def run_once(
     return Call(_post("/api/execute", body, patience=patience), _json(execution))
 
 
+def run_notebook(notebook: Mapping[str, Any], options: NotebookOptions) -> Call[dict[str, Any]]:
+    """
+    Run a notebook in a kernel of its own.
+    """
+    request = _post("/api/notebooks/run", {"notebook": notebook, **options})
+    timeout = options.get("timeout") or _DEFAULT_TIMEOUT
+    # Each cell, and the start, may take so long.
+    patience = timeout * (len(notebook.get("cells", ())) + 1) + _ENDING
+    headers = {**request.headers, "Accept": "application/json"}
+    return Call(attrs.evolve(request, headers=headers, patience=patience), _json(_notebook))
+
+
 def stream(kernel_id: str, code: str, options: ExecuteOptions) -> Request:
     """
     :return: A request whose response has events (see :py:mod:`kgd.client.streams`).
@@ -332,6 +345,10 @@ def _kernel(value: Any) -> KernelInfo:
         last_activity=datetime.fromisoformat(value["last_activity"]),
         reason=str(value.get("reason") or ""),
     )
+
+
+def _notebook(value: Any) -> dict[str, Any]:
+    return {**value, "cells": value["cells"]}
 
 
 def execution(value: Any) -> ExecutionResult:

@@ -38,6 +38,7 @@ from kgd.client.values import (
     ExecutionResult,
     GatewayUnreachable,
     KernelInfo,
+    NotebookOptions,
     StreamOptions,
 )
 
@@ -147,6 +148,18 @@ class DeferredClient:
         """
         kernel = {"name": kernel_name, "env": env, "path": path}
         return self.send(calls.run_once(kernel, code, options))
+
+    def run_notebook(
+        self, notebook: Mapping[str, Any], **options: Unpack[NotebookOptions]
+    ) -> Deferred[dict[str, Any]]:
+        """
+        Run a notebook in a kernel of its own.
+
+        :param notebook: What is in its file.
+        :param options: See :py:class:`kgd.client.values.NotebookOptions`.
+        :return: The notebook with its outputs; ``metadata.kgd`` says how it has ended.
+        """
+        return self.send(calls.run_notebook(notebook, options))
 
     def send(self, call: Call[T]) -> Deferred[T]:
         """

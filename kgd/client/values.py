@@ -47,6 +47,18 @@ class StreamOptions(ExecuteOptions, total=False):
     stdin: bool
 
 
+class NotebookOptions(TypedDict, total=False):
+    """
+    How a notebook is run; ``docs/http-api.md`` explains each field.
+    """
+
+    parameters: Mapping[str, Any]
+    kernel_name: str
+    timeout: float
+    on_error: Literal["stop", "continue"]
+    on_disconnect: Literal["interrupt", "continue"]
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 

@@ -170,6 +170,12 @@ class Driver:
         """
         raise NotImplementedError
 
+    def run_notebook(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """
+        Run a notebook.
+        """
+        raise NotImplementedError
+
 
 class _Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
     def __init__(self, given: Answer) -> None:
@@ -231,6 +237,9 @@ class BlockingDriver(Driver):
     def run_once(self, *arguments: Any, **options: Any) -> ExecutionResult:
         return self.client.run_once(*arguments, **options)
 
+    def run_notebook(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return self.client.run_notebook(*arguments, **options)
+
 
 class AsyncDriver(Driver):
     """
@@ -271,6 +280,9 @@ class AsyncDriver(Driver):
 
     def run_once(self, *arguments: Any, **options: Any) -> ExecutionResult:
         return asyncio.run(self.client.run_once(*arguments, **options))
+
+    def run_notebook(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return asyncio.run(self.client.run_notebook(*arguments, **options))
 
 
 @implementer(IResponse)
@@ -374,4 +386,10 @@ class DeferredDriver(Driver):
 
     def run_once(self, *arguments: Any, **options: Any) -> ExecutionResult:
         result: ExecutionResult = self._result(lambda: self.client.run_once(*arguments, **options))
+        return result
+
+    def run_notebook(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        result: dict[str, Any] = self._result(
+            lambda: self.client.run_notebook(*arguments, **options)
+        )
         return result

@@ -72,7 +72,7 @@ class CommandsTests(SynchronousTestCase):
         """
         path = Path(self.mktemp() + ".ipynb")
         path.write_text("{")
-        self.assertIn("cannot be run: it is not JSON", said("run", str(path))[2])
+        self.assertIn("is not JSON", said("run", str(path))[2])
         path.write_text('{"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}')
         self.assertIn("no such directory", said("run", str(path), "-o", "no/where.ipynb")[2])
 

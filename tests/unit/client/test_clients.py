@@ -117,6 +117,19 @@ class ClientTests:
         self.assertEqual(asked.url, f"{URL}/api/execute")
         self.assertEqual(asked.json, {"code": "6 * 7", "kernel": {"name": "ir"}, "timeout": 3})
 
+    def test_run_notebook(self: Any) -> None:
+        """
+        A notebook is run with one request, and comes back.
+        """
+        given: dict[str, Any] = {"cells": [], "metadata": {}, "nbformat": 4}
+        ran = {**given, "metadata": {"kgd": {"status": "ok"}}}
+        client = self.client(answer(ran))
+        self.assertEqual(client.run_notebook(given, parameters={"a": 1}), ran)
+        (asked,) = self.gateway.asked
+        self.assertEqual(asked.url, f"{URL}/api/notebooks/run")
+        self.assertEqual(asked.json, {"notebook": given, "parameters": {"a": 1}})
+        self.assertEqual(asked.headers["accept"], "application/json")
+
     def test_others(self: Any) -> None:
         """
         Each method makes its request.

@@ -12,8 +12,9 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.client.notebooks import NotebookRun, read_notebook
-from kgd.client.values import ClientError, ExecutionError, ExecutionResult
+from kgd.cli.notebooks import NotebookRun
+from kgd.client.values import ExecutionError, ExecutionResult
+from kgd.errors import GatewayError
 
 PRINTED = {"output_type": "stream", "name": "stdout", "text": "1\n"}
 
@@ -25,13 +26,12 @@ def cell(code: str, *tags: str) -> Any:
     return new_code_cell(code, metadata={"tags": list(tags)} if tags else {})
 
 
-def notebook(*cells: Any, **metadata: Any) -> dict[str, Any]:
+def run_of(*cells: Any, parameters: Any = None, **metadata: Any) -> NotebookRun:
     """
-    :return: A notebook as it is read.
+    :return: A notebook that is to be run.
     """
-    return read_notebook(
-        nbformat.writes(new_notebook(cells=list(cells), metadata=metadata)).encode()
-    )
+    content = nbformat.writes(new_notebook(cells=list(cells), metadata=metadata)).encode()
+    return NotebookRun(content, "n.ipynb", parameters or {})
 
 
 def result(status: Any = "ok", **more: Any) -> ExecutionResult:
@@ -62,66 +62,47 @@ class NotebookRunTests(SynchronousTestCase):
         Cells with code are run, in order, and old outputs are gone.
         """
         first = new_code_cell("1", outputs=[nbformat.v4.new_output("stream", text="old")])
-        run = NotebookRun(notebook(new_markdown_cell("# t"), first, cell(" \n"), cell("2")), {})
+        run = run_of(new_markdown_cell("# t"), first, cell(" \n"), cell("2"))
         self.assertEqual(list(run.cells()), [(1, "1"), (3, "2")])
         self.assertNotIn("old", run.text())
 
-    def test_lines(self) -> None:
-        """
-        A source may be a list of lines, as it is in files.
-        """
-        given = notebook(cell("a\nb"))
-        given["cells"][0]["source"] = ["a\n", "b"]
-        self.assertEqual(self.sources(NotebookRun(given, {})), ["a\nb"])
-
     def test_parameters(self) -> None:
         """
-        Parameters come after the cell that declares them, in place of others, or first.
+        Parameters are set in the language of the notebook.
         """
-        code = "# Parameters\na = 0.1\nb = 'x'\nc = [1, None]"
-        values = {"a": 0.1, "b": "x", "c": [1, None]}
-        for cells, expected in (
-            ([cell("1"), cell("a = 2", "parameters"), cell("3")], ["1", "a = 2", code, "3"]),
-            (
-                [cell("a = 2", "parameters"), cell("a = 5", "injected-parameters"), cell("3")],
-                ["a = 2", code, "3"],
-            ),
-            ([cell("1")], [code, "1"]),
+        spec = {"name": "ir", "display_name": "R", "language": "R"}
+        for metadata, code in (
+            ({}, "a = 0.1\nb = None"),
+            ({"kernelspec": spec}, "a = 0.1\nb = NULL"),
+            ({"language_info": {"name": "julia"}}, "a = 0.1\nb = nothing"),
         ):
-            run = NotebookRun(notebook(*cells), values)
-            self.assertEqual(self.sources(run), expected)
-        old = notebook(cell("1"))
-        old["nbformat_minor"] = 4
-        del old["cells"][0]["id"]
-        self.assertEqual(self.sources(NotebookRun(old, {"a": 1})), ["# Parameters\na = 1", "1"])
+            run = run_of(
+                cell("a = 2", "parameters"), cell("3"), parameters={"a": 0.1, "b": None}, **metadata
+            )
+            self.assertEqual(self.sources(run), ["a = 2", f"# Parameters\n{code}", "3"])
 
     def test_wrong_parameters(self) -> None:
         """
         What cannot be passed is refused.
         """
-        for name in ("class", "a b", ""):
-            with self.assertRaisesRegex(ClientError, "name of a parameter"):
-                NotebookRun(notebook(cell("1")), {name: 1})
-        for metadata in (
-            {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}},
-            {"language_info": {"name": "r"}},
-        ):
-            with self.assertRaisesRegex(ClientError, "in Python only, not in r"):
-                NotebookRun(notebook(cell("1"), **metadata), {"a": 1})
+        with self.assertRaisesRegex(GatewayError, "'class' cannot be the name"):
+            run_of(cell("1"), parameters={"class": 1})
+        with self.assertRaisesRegex(GatewayError, "cannot be set in cobol"):
+            run_of(cell("1"), parameters={"a": 1}, language_info={"name": "cobol"})
 
     def test_kernel_name(self) -> None:
         """
         The kernelspec is the notebook's, if it names one.
         """
         spec = {"name": "ir", "display_name": "R"}
-        self.assertEqual(NotebookRun(notebook(kernelspec=spec), {}).kernel_name, "ir")
-        self.assertIsNone(NotebookRun(notebook(), {}).kernel_name)
+        self.assertEqual(run_of(kernelspec=spec).kernel_name, "ir")
+        self.assertIsNone(run_of().kernel_name)
 
     def test_finish(self) -> None:
         """
         A cell gets its outputs, its count and its times, and the notebook stays valid.
         """
-        run = NotebookRun(notebook(cell("print(1)")), {})
+        run = run_of(cell("print(1)"))
         self.assertTrue(run.finish(0, result()))
         written = nbformat.reads(run.text(), 4)
         nbformat.validate(written)
@@ -144,7 +125,7 @@ class NotebookRunTests(SynchronousTestCase):
             (("raises-exception",), "timeout", False),
             (("raises-exception",), "interrupted", False),
         ):
-            run = NotebookRun(notebook(cell("x", *tags)), {})
+            run = run_of(cell("x", *tags))
             self.assertEqual(run.finish(0, result(status, error=error)), goes_on)
             # It says why.
             (_, shown) = json.loads(run.text())["cells"][0]["outputs"]
@@ -156,13 +137,11 @@ class NotebookRunTests(SynchronousTestCase):
         Files that are no notebooks are refused, with the reason.
         """
         for text, reason in (
-            (b"{", "not JSON"),
-            (b"[]", "no list of cells"),
-            (b'{"worksheets": [], "nbformat": 3}', "nbconvert"),
-            (b'{"cells": [], "nbformat": 5}', "nbformat is 5"),
-            (b'{"cells": [1], "nbformat": 4}', "cell 1 is not"),
-            (b'{"cells": [{"cell_type": "code"}], "nbformat": 4}', "cell 1 has no source"),
-            (b'{"cells": [{"source": [1]}], "nbformat": 4}', "cell 1 has no source"),
+            (b"{", "n.ipynb is not JSON"),
+            (b"[" * 100_000, "n.ipynb is nested too deeply"),
+            (b"[]", "n.ipynb"),
+            (b'{"worksheets": [], "nbformat": 3}', "n.ipynb"),
+            (b'{"cells": [1], "nbformat": 4}', "n.ipynb"),
         ):
-            with self.assertRaisesRegex(ClientError, reason):
-                read_notebook(text)
+            with self.assertRaisesRegex(GatewayError, reason):
+                NotebookRun(text, "n.ipynb", {})
