@@ -51,7 +51,7 @@ setup(
     ],
     extras_require={
         "ipykernel": ["ipykernel>=6.29"],
-        "client": ["httpx>=0.27", "rich>=13.7", "treq>=24.9"],
+        "client": ["httpx>=0.27", "rich>=13.7", "treq>=25.5"],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -214,7 +214,9 @@ class DeferredClient:
                 answered = await self._within(self._timeout, self._begin(request))
                 if answered.code == 200:
                     await _Body.read(answered, received, self._reactor, self._timeout)
-                    continue
+                    if stream.result is None:
+                        raise network_errors.ConnectionLost("it ended before the last event")
+                    break
                 response = await self._within(self._timeout, _response_of(answered, attempts))
             except (*_NOT_SENT, *_LOST) as error:
                 await self._pause_after_loss(attempts, request, error)
@@ -223,6 +225,7 @@ class DeferredClient:
             if pause is None:
                 raise calls.refusal(response)
             await deferLater(self._reactor, pause)
+        assert stream.result is not None
         return stream.result
 
     async def _begin(self, request: Request) -> Any:
@@ -283,7 +286,7 @@ class _Body(Protocol):
         self._silence = reactor.callLater(longest_silence, self._fell_silent)
         self._longest_silence = longest_silence
         self._failure: Failure | None = None
-        self.done: Deferred[None] = Deferred(lambda _: self._abort())
+        self.done: Deferred[None] = Deferred(lambda _: self._cancelled())
 
     @classmethod
     async def read(
@@ -322,14 +325,20 @@ class _Body(Protocol):
         """
         if self._silence.active():
             self._silence.cancel()
+        if self.done.called:
+            return
         if self._failure is not None:
             self.done.errback(self._failure)
-        elif not self.done.called:
-            if reason.check(ResponseDone, PotentialDataLoss):  # type: ignore[no-untyped-call]
-                # The events tell whether it is complete.
-                self.done.callback(None)
-            else:
-                self.done.errback(reason)
+        elif reason.check(ResponseDone, PotentialDataLoss):  # type: ignore[no-untyped-call]
+            # The events tell whether it is complete.
+            self.done.callback(None)
+        else:
+            self.done.errback(reason)
+
+    def _cancelled(self) -> None:
+        # It may be that the connection is lost at once.
+        self._failure = Failure(defer.CancelledError())  # type: ignore[no-untyped-call]
+        self._abort()
 
     def _fell_silent(self) -> None:
         silence = network_errors.ConnectionLost("the gateway fell silent")

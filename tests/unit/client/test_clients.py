@@ -328,9 +328,11 @@ class ClientTests:
         """
         A stream that brings nothing new is given up.
         """
-        client = self.client(events(ACCEPTED, breaks=True), *2 * [BREAKS])
-        with self.assertRaises(GatewayUnreachable):
-            client.stream("x")
+        for nothing in (BREAKS, Answer(200)):
+            client = self.client(events(ACCEPTED, breaks=True), *2 * [nothing])
+            with self.assertRaises(GatewayUnreachable):
+                client.stream("x")
+            self.assertEqual(len(self.gateway.pauses), 2)
 
     def test_no_events(self: Any) -> None:
         """
