@@ -142,9 +142,9 @@ class NotebookRun:
         A run has to end, whatever happens.
         """
         if failure.check(GatewayError) is None:  # type: ignore[no-untyped-call]
-            _log.failure("cannot run a notebook", failure)  # type: ignore[no-untyped-call]
+            _log.failure("cannot run a notebook", failure)
         ename = type(failure.value).__name__
-        evalue = failure.getErrorMessage()  # type: ignore[no-untyped-call]
+        evalue = failure.getErrorMessage()
         self._error = {"cell": None, "ename": ename, "evalue": evalue}
         return "error"
 
@@ -161,7 +161,12 @@ class NotebookRun:
     async def _run_cell(self, index: int, cell: dict[str, Any]) -> SubmittedExecution:
         self.events.add("cell_started", {"cell": index})
         submitted = self._queue.submit(
-            CodeRequest(code=cell["source"], timeout=self._options.timeout, is_timed=True)
+            CodeRequest(
+                code=cell["source"],
+                timeout=self._options.timeout,
+                longest_wait=self._options.timeout,
+                is_timed=True,
+            )
         )
         self._current = submitted
         stop_following = submitted.events.follow(0, lambda event: self._cell_event(index, event))

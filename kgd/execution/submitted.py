@@ -36,6 +36,7 @@ class CodeRequest:
     :ivar abort_following: Whether code that waits behind it is not run if it fails.
     :ivar is_streamed: Whether a client reads its outputs as they come, so that they need not be
         kept.
+    :ivar longest_wait: How long it may wait for its turn, in seconds; 0 is the limit of the queue.
     :ivar is_timed: Whether to note when its messages come.
     """
 
@@ -48,6 +49,7 @@ class CodeRequest:
     outputs: OutputOptions = attrs.field(factory=OutputOptions)
     abort_following: bool = False
     is_streamed: bool = False
+    longest_wait: float = 0.0
     is_timed: bool = False
 
 

@@ -336,9 +336,11 @@ class StartKernel(Struct):
 class KernelChoice(Struct):
     """
     The kernel that a session is to have: a running one, or a new one of a kernelspec.
+
+    :ivar id: Of any form, for what is not the id of a kernel is as good as none to new sessions.
     """
 
-    id: WantedId | None = None
+    id: str | None = None
     name: str | None = None
 
 

@@ -57,8 +57,8 @@ class OnceTests(GatewayTestCase):
         body = {"code": "import os; os._exit(3)"}
         result = (await http(self.port, "POST", "/api/execute", body)).json
         self.assertEqual((result["status"], result["kernel_id"]), ("died", None))
-        body = {"code": "x = 5", "keep": True, "kernel": {"env": {"KERNEL_X": "1"}}}
-        kernel_id = (await http(self.port, "POST", "/api/execute", body)).json["kernel_id"]
+        keep: dict[str, Any] = {"code": "x = 5", "keep": True, "kernel": {"env": {"KERNEL_X": "1"}}}
+        kernel_id = (await http(self.port, "POST", "/api/execute", keep)).json["kernel_id"]
         body = {"code": "import os; print(x, os.environ['KERNEL_X'])"}
         path = f"/api/kernels/{kernel_id}/execute"
         result = (await http(self.port, "POST", path, body)).json

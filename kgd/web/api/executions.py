@@ -214,14 +214,19 @@ class ExecutionsAPI:
 
     # --- their parts ---
 
-    def code_request(self, body: ExecuteCode, *, is_streamed: bool) -> CodeRequest:
+    def code_request(
+        self, body: ExecuteCode, *, is_streamed: bool, waits_as_long: bool = False
+    ) -> CodeRequest:
         """
+        :param waits_as_long: Whether its timeout also bounds how long it may wait.
         :raises kgd.errors.InvalidRequest: when the timeout is out of range.
         """
         options = body.outputs
+        timeout = check_timeout(body.timeout, self._settings.max_execute_timeout)
         return CodeRequest(
             code=body.code,
-            timeout=check_timeout(body.timeout, self._settings.max_execute_timeout),
+            timeout=timeout,
+            longest_wait=timeout if waits_as_long else 0.0,
             allow_stdin=body.stdin,
             store_history=body.store_history,
             silent=body.silent,

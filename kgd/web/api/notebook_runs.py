@@ -94,6 +94,7 @@ class NotebookRunsAPI:
                 run.cancel()
                 self._temporary.stop(kernel_id)
 
+        source_size = len(msgspec.json.encode(notebook))
         answer = RunAnswer(
             reactor=self._gateway.reactor,
             kernels=self._gateway.kernels,
@@ -107,7 +108,7 @@ class NotebookRunsAPI:
             left=left,
             input_url="",
             kernel_id=kernel_id,
-            memory=lambda: run.size,
+            memory=lambda: source_size + run.size,
         )
         return await answer_with(request, answer)
 

@@ -50,7 +50,7 @@ class OnceAPI:
         body = read_body(request, ExecuteOnce)
         if body is None:
             raise errors.InvalidRequest('JSON body must be an object like {"code": "print(1)"}')
-        code = self._executions.code_request(body, is_streamed=kind != JSON)
+        code = self._executions.code_request(body, is_streamed=kind != JSON, waits_as_long=True)
         choice = body.kernel
         wanted = StartRequest(name=choice.name or None, path=choice.path, env=choice.env)
         kernel = await self._temporary.start(wanted, code.timeout)

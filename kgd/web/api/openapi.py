@@ -116,6 +116,7 @@ MEDIA_TYPES: dict[str, str] = {
     "/readyz": "text/plain",
     "/metrics": "text/plain",
     "/api/swagger.yaml": _YAML,
+    "/api/notebooks/run": "application/x-ipynb+json",
     "/kernelspecs/<spec_name>/<path:file>": "*/*",
 }
 # Other responses of handlers that answer themselves.
@@ -128,6 +129,7 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "type": "string",
     "maxLength": MAX_KEY_LENGTH,
+    "pattern": "^[!-~]([ -~]*[!-~])?$",
     "description": "A request of the same key and body gets the answer to the first one",
 }
 _STARTS_KERNEL: tuple[type[Exception], ...] = (

@@ -97,27 +97,30 @@ class RunnableTests(SynchronousTestCase):
         """
         What the format does not allow is left out.
         """
-        for metadata in (
+        cells_metadata: tuple[Any, ...] = (
             {"tags": "x"}, {"tags": [1, "a,b", "", "a", "a"]}, {"name": 1}, {"name": ""},
             {"jupyter": 1}, {"jupyter": {"source_hidden": 1}}, {"collapsed": "x"},
             {"scrolled": "x"}, {"format": 1}, [], None, {"execution": 1},
-        ):  # fmt: skip
+        )  # fmt: skip
+        for metadata in cells_metadata:
             for kind in ("code", "markdown", "raw"):
                 self.made(notebook({"cell_type": kind, "metadata": metadata}))
-        for cell in (
+        cells: tuple[Any, ...] = (
             {"id": ""}, {"id": "a b"}, {"id": "x" * 65}, {"id": 1}, {"outputs": 1}, {"more": 1},
             {"attachments": {}}, {"execution_count": "x"},
             {"cell_type": "markdown", "attachments": 1},
             {"cell_type": "raw", "attachments": {"a": 1, "b": {"image/png": {"c": 1}}}},
-        ):  # fmt: skip
+        )  # fmt: skip
+        for cell in cells:
             self.made(notebook(cell, cell))
-        for metadata in (
+        notebooks_metadata: tuple[Any, ...] = (
             {"kernelspec": 1}, {"kernelspec": {"name": 1, "display_name": 2}},
             {"language_info": 1}, {"language_info": {}}, {"language_info": {"name": 1}},
             {"language_info": {"name": "python", "mimetype": 1, "codemirror_mode": 1}},
             {"title": 1}, {"authors": 1}, {"orig_nbformat": 0}, {"orig_nbformat": "3"},
             {"orig_nbformat": True}, {"title": None},
-        ):  # fmt: skip
+        )  # fmt: skip
+        for metadata in notebooks_metadata:
             content = notebook({})
             content["metadata"] = metadata
             try:
@@ -174,7 +177,7 @@ class RunnableTests(SynchronousTestCase):
         """
         What a kernel displays is made valid.
         """
-        outputs = [
+        outputs: list[dict[str, Any]] = [
             {"output_type": "stream", "name": "stdout", "text": "a"},
             {
                 "output_type": "display_data",

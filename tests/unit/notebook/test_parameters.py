@@ -134,5 +134,6 @@ class InjectTests(SynchronousTestCase):
         """
         Metadata may be anything.
         """
-        for metadata in (None, [], {}, {"tags": None}, {"tags": "parameters"}):
+        odd: tuple[Any, ...] = (None, [], {}, {"tags": None}, {"tags": "parameters"})
+        for metadata in odd:
             self.assertEqual(tags_of({"metadata": metadata}), [])

@@ -118,7 +118,7 @@ class RunTests(CodeTestCase):
         """
         The kernel is that of the request, or the notebook's, or the default one.
         """
-        spec = {"kernelspec": {"name": "python3", "display_name": "x"}}
+        spec: dict[str, Any] = {"kernelspec": {"name": "python3", "display_name": "x"}}
         for content, body in (
             (notebook("1", **spec), {}),
             (notebook("1", kernelspec={"name": "cobol"}), {"kernel_name": "python3"}),
@@ -137,7 +137,7 @@ class RunTests(CodeTestCase):
         The first error ends it, unless it is expected, or the client wants something else. The
         answer is a notebook all the same.
         """
-        error = {"ename": "ValueError", "evalue": "no"}
+        error: dict[str, Any] = {"ename": "ValueError", "evalue": "no"}
         for tags, on_error, runs, status in (
             ((), "stop", ["1"], "error"),
             ((), "continue", ["1", "2"], "error"),
