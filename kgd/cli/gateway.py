@@ -10,11 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kgd.daemon.signals import exit_on_stop_signals
-
 # The imports below take a while, a sixth of it for a garbage collector that finds nothing. The
 # daemon turns it on again.
-exit_on_stop_signals()
 gc.disable()
 
 from twisted.python.usage import UsageError  # noqa: E402

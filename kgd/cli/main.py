@@ -6,15 +6,22 @@ from __future__ import annotations
 
 import sys
 
+from kgd.daemon.signals import exit_on_stop_signals
+
 #: The first words that are not options of the gateway.
 COMMANDS = ("run", "kernels")
+_IS_COMMAND = sys.argv[1:2] in ([each] for each in COMMANDS)
+
+if not _IS_COMMAND:
+    # A signal may come at any time, also while the rest is imported.
+    exit_on_stop_signals()
 
 
 def main() -> None:
     """
     Run the gateway, or the command that the first word names.
     """
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+    if _IS_COMMAND:
         from kgd.cli.commands import main as run_command
 
         sys.exit(run_command(sys.argv[1:]))

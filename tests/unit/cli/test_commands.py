@@ -7,13 +7,15 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.cli import main as entry
+import kgd.cli.main  # noqa: F401
 from kgd.cli.commands import main, parser
+from kgd.daemon import signals
 
 
 def said(*arguments: str) -> tuple[int, str, str]:
@@ -102,7 +104,7 @@ class CommandsTests(SynchronousTestCase):
 
     def test_dispatch(self) -> None:
         """
-        The first word decides; everything else is the gateway's.
+        The first word decides. Signals are only for the gateway handled in its way.
         """
         ran: list[object] = []
 
@@ -110,10 +112,17 @@ class CommandsTests(SynchronousTestCase):
             ran.append(arguments)
             return 3
 
+        handled: list[object] = []
         self.patch(sys.modules["kgd.cli.commands"], "main", run)
-        for arguments in (["run", "1"], ["kernels"]):
+        self.patch(signals, "exit_on_stop_signals", lambda: handled.append(True))
+        for arguments in (["run", "1"], ["kernels"], ["--port=run"], []):
             self.patch(sys, "argv", ["kgd", *arguments])
-            with self.assertRaises(SystemExit) as ended:
-                entry.main()
-            self.assertEqual(ended.exception.code, 3)
+            with patch.dict(sys.modules):
+                del sys.modules["kgd.cli.main"]
+                entry = import_module("kgd.cli.main")
+                if not handled:
+                    with self.assertRaises(SystemExit) as ended:
+                        entry.main()
+                    self.assertEqual(ended.exception.code, 3)
         self.assertEqual(ran, [["run", "1"], ["kernels"]])
+        self.assertEqual(handled, [True, True])
