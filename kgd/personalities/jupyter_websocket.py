@@ -15,11 +15,11 @@ from kgd.sessions.store import SessionStore
 from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.api.about import AboutAPI
 from kgd.web.api.channels import ChannelsAPI
+from kgd.web.api.descriptions import DescriptionsAPI
 from kgd.web.api.executions import ExecutionsAPI
 from kgd.web.api.kernels import KernelsAPI
 from kgd.web.api.kernelspecs import KernelSpecsAPI
 from kgd.web.api.me import MeAPI
-from kgd.web.api.openapi import SwaggerAPI
 from kgd.web.api.sessions import SessionsAPI
 from kgd.web.routes import Route, RouteTable
 
@@ -41,7 +41,7 @@ class JupyterWebsocket:
                 *AboutAPI().routes(),
                 *gateway.operations.status_routes,
                 *MeAPI().routes(),
-                *SwaggerAPI(self._described, needs_token=gateway.token.is_needed).routes(),
+                *DescriptionsAPI(self._described, needs_token=gateway.token.is_needed).routes(),
                 *KernelsAPI(settings, gateway.kernels, draining).routes(),
                 *ChannelsAPI(gateway).routes(),
                 *ExecutionsAPI(gateway).routes(),

@@ -18,6 +18,8 @@ from kgd.execution.submitted import SubmittedExecution
 from kgd.protocol.timestamps import timestamp
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+# What is checked elsewhere, where it is known how long the operator allows.
+Timeout = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0})]
 
 #: The form of the ids of kernels and sessions.
 KERNEL_ID = "[A-Za-z0-9_]+(-[A-Za-z0-9_]+){4}"
@@ -211,6 +213,56 @@ class Execution(ExecutionSummary, kw_only=True):
     input_request: dict[str, Any] | None = None
 
 
+# --- the events of an execution -------------------------------------------------------------------
+
+
+class Accepted(Struct):
+    """
+    The code is in the queue of its kernel.
+    """
+
+    execution_id: str
+
+
+class Started(Struct):
+    """
+    The kernel has got the code.
+    """
+
+
+class OutputAdded(Struct):
+    """
+    There is an output.
+
+    :ivar output: In the form of nbformat, with ``output_type`` and what belongs to it.
+    """
+
+    output: dict[str, Any]
+
+
+class InputRequested(Struct):
+    """
+    The code waits for input.
+
+    :ivar password: Whether what is typed should not be shown.
+    :ivar url: Where to send the answer.
+    """
+
+    prompt: str
+    password: bool
+    url: str
+
+
+class Gap(Struct):
+    """
+    Events of this execution are not kept any more.
+
+    :ivar missing: How many.
+    """
+
+    missing: int
+
+
 def kernel_model(kernel: interfaces.IKernel) -> Kernel:
     """
     :return: What ``/api/kernels`` shows of a kernel.
@@ -367,7 +419,7 @@ class ExecuteCode(Struct, forbid_unknown_fields=True):
     """
     The body of ``POST /api/kernels/<kernel_id>/execute``.
 
-    :ivar timeout: Seconds that the code may run.
+    :ivar timeout: Seconds that the code may run, as far as the operator allows.
     :ivar stdin: Whether it may ask for input.
     :ivar queue: Whether it may wait behind other code.
     :ivar on_error: What becomes of code that waits behind it when it fails.
@@ -375,7 +427,7 @@ class ExecuteCode(Struct, forbid_unknown_fields=True):
     """
 
     code: str
-    timeout: float | None = None
+    timeout: Timeout | None = None
     stdin: bool = False
     store_history: bool = True
     silent: bool = False

@@ -169,9 +169,8 @@ class ExecutionsAPI:
         """
         kernel = self._kernels.get(kernel_id)
         submitted = self._queues.of(kernel).get(execution_id)
-        kind = _wanted_type(request)
+        kind, after = _wanted_type(request), last_event_id(request)
         if kind != JSON:
-            after = last_event_id(request)
             return await self._stream(request, kernel, submitted, kind, after, lambda: None)
         seconds = _seconds_to_wait(request)
         if seconds and not submitted.status:
