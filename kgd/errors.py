@@ -84,6 +84,12 @@ class ResourceForbidden(GatewayError):
     """
 
 
+class IdempotencyKeyReused(GatewayError):
+    """
+    The ``Idempotency-Key`` was sent before, with another body.
+    """
+
+
 class BodyTooLarge(GatewayError):
     """
     The request's body exceeds the limit.

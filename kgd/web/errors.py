@@ -33,6 +33,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.NoSuchKernelSpec: HTTPStatus.NOT_FOUND,
     errors.NoSuchExecution: HTTPStatus.NOT_FOUND,
     errors.ExecutionConflict: HTTPStatus.CONFLICT,
+    errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.TargetTooLong: HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.HeadersTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,

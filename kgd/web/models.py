@@ -8,7 +8,7 @@ definition. Fields with a default may be missing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -213,6 +213,16 @@ class Execution(ExecutionSummary, kw_only=True):
     input_request: dict[str, Any] | None = None
 
 
+class OnceExecution(Execution, kw_only=True):
+    """
+    An execution in a kernel of its own.
+
+    :ivar kernel_id: The kernel, if it is kept.
+    """
+
+    kernel_id: str | None
+
+
 # --- the events of an execution -------------------------------------------------------------------
 
 
@@ -253,6 +263,73 @@ class InputRequested(Struct):
     url: str
 
 
+class RunAccepted(Struct):
+    """
+    A notebook is going to be run.
+
+    :ivar cells: How many of its cells have code.
+    """
+
+    cells: int
+
+
+class CellStarted(Struct):
+    """
+    A cell is run.
+
+    :ivar cell: Its number in the notebook, from 0.
+    """
+
+    cell: int
+
+
+class CellOutput(OutputAdded):
+    """
+    A cell has an output.
+    """
+
+    cell: int
+
+
+class CellEnded(Struct):
+    """
+    A cell has been run.
+    """
+
+    cell: int
+    status: Literal["ok", "error", "timeout", "interrupted", "died"]
+    execution_count: int | None
+    duration: float | None
+    error: ExecutionError | None
+
+
+class RunError(Struct):
+    """
+    Why a notebook has not been run to its end.
+
+    :ivar cell: The number of the cell that has failed, if it was one.
+    """
+
+    cell: int | None
+    ename: str
+    evalue: str
+
+
+class RunResult(Struct):
+    """
+    What has become of a notebook.
+
+    :ivar notebook: As it is now, in the form of nbformat.
+    """
+
+    status: Literal["ok", "error", "timeout", "interrupted", "died"]
+    error: RunError | None
+    started: Time
+    duration: float | None
+    parameters: dict[str, Any]
+    notebook: dict[str, Any]
+
+
 class Gap(Struct):
     """
     Events of this execution are not kept any more.
@@ -261,6 +338,9 @@ class Gap(Struct):
     """
 
     missing: int
+
+
+_Execution = TypeVar("_Execution", bound=Execution)
 
 
 def kernel_model(kernel: interfaces.IKernel) -> Kernel:
@@ -321,12 +401,19 @@ def execution_summary(submitted: SubmittedExecution) -> ExecutionSummary:
     return ExecutionSummary(**_summary(submitted))
 
 
-def execution_model(submitted: SubmittedExecution, *, with_outputs: bool = True) -> Execution:
+def execution_model(
+    submitted: SubmittedExecution,
+    kind: type[_Execution] = Execution,  # type: ignore[assignment]
+    *,
+    with_outputs: bool = True,
+    **more: Any,
+) -> _Execution:
     """
+    :param more: Further fields.
     :return: What is shown of an execution.
     """
     error = submitted.error
-    return Execution(
+    return kind(
         **_summary(submitted),
         execution_count=submitted.execution_count,
         outputs=submitted.outputs.shown() if with_outputs else UNSET,
@@ -335,6 +422,7 @@ def execution_model(submitted: SubmittedExecution, *, with_outputs: bool = True)
         user_expressions=submitted.user_expressions,
         ended_by=submitted.ended_by or None,  # type: ignore[arg-type]
         input_request=submitted.input_request,
+        **more,
     )
 
 
@@ -367,9 +455,11 @@ class StartKernel(Struct):
 class KernelChoice(Struct):
     """
     The kernel that a session is to have: a running one, or a new one of a kernelspec.
+
+    :ivar id: Of any form, for what is not the id of a kernel is as good as none to new sessions.
     """
 
-    id: WantedId | None = None
+    id: str | None = None
     name: str | None = None
 
 
@@ -435,6 +525,53 @@ class ExecuteCode(Struct, forbid_unknown_fields=True):
     outputs: OutputChoice = OutputChoice()
     queue: Literal["wait", "reject"] = "wait"
     on_error: Literal["continue", "abort"] = "continue"
+    on_disconnect: Literal["interrupt", "continue"] = "interrupt"
+
+
+class NewKernel(Struct, forbid_unknown_fields=True, frozen=True):
+    """
+    The kernel that code is to run in.
+
+    :ivar name: A kernelspec.
+    :ivar path: Below the root directory, from which the kernel's working directory follows.
+    """
+
+    name: str | None = None
+    path: str | None = None
+    env: dict[str, str] | None = None
+
+
+class ExecuteOnce(ExecuteCode):
+    """
+    The body of ``POST /api/execute``.
+
+    :ivar kernel: The kernel to start.
+    :ivar keep: Whether it is left running.
+    """
+
+    kernel: NewKernel = NewKernel()
+    keep: bool = False
+
+
+class RunNotebook(Struct, forbid_unknown_fields=True):
+    """
+    The body of ``POST /api/notebooks/run``.
+
+    :ivar notebook: The notebook, or ...
+    :ivar uri: ... where it is.
+    :ivar parameters: Values of variables.
+    :ivar kernel_name: A kernelspec to use instead of the notebook's.
+    :ivar timeout: Seconds that each cell may run.
+    :ivar on_error: Whether cells are run after one that has failed.
+    :ivar on_disconnect: What becomes of it when the client leaves.
+    """
+
+    notebook: dict[str, Any] | None = None
+    uri: str | None = None
+    parameters: dict[str, Any] = {}
+    kernel_name: str | None = None
+    timeout: Timeout | None = None
+    on_error: Literal["stop", "continue"] = "stop"
     on_disconnect: Literal["interrupt", "continue"] = "interrupt"
 
 

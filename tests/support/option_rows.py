@@ -120,6 +120,10 @@ spare-kernels                 | listed             |                  |
 max-execute-timeout           | 26                 | 26               |
 interrupt-grace               | 27                 | 27               |
 keep-alive-interval           | 28                 | 28               |
+notebook-uris                 | /notebooks         | ["/notebooks"]   |
+idempotency-keys              | 29                 | 29               |
+idempotency-size              | 5MiB               |                  |
+idempotency-lifetime          | 31                 | 31               |
 cell-parser                   | swagger            |                  | NotebookHTTPPersonality.cell_parser
 comment-prefix                | lua=--             | {"lua": "--"}    | NotebookHTTPPersonality.comment_prefix
 allow-notebook-download       | true               | true             | NotebookHTTPPersonality.allow_notebook_download

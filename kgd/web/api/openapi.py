@@ -20,6 +20,7 @@ from kgd import errors
 from kgd.interfaces import Access
 from kgd.web import models
 from kgd.web.errors import describe_errors
+from kgd.web.idempotency import MAX_KEY_LENGTH
 from kgd.web.routes import Route
 
 #: What all descriptions say of the API as a whole.
@@ -41,6 +42,8 @@ BODIES: dict[tuple[str, str], tuple[Any, tuple[str, ...]]] = {
         models.InputValue,
         ("value",),
     ),
+    ("POST", "/api/execute"): (models.ExecuteOnce, ("code",)),
+    ("POST", "/api/notebooks/run"): (models.RunNotebook, ()),
     ("POST", "/api/sessions"): (models.SessionBody, ("path", "type")),
     ("PATCH", "/api/sessions/<session_id>"): (models.SessionBody, ()),
 }
@@ -50,6 +53,24 @@ EXAMPLES: dict[tuple[str, str], Any] = {
     ("POST", "/api/kernels"): {"name": "python3"},
     ("POST", "/api/kernels/<kernel_id>/execute"): {"code": "print(6 * 7)"},
     ("POST", "/api/kernels/<kernel_id>/executions/<execution_id>/input"): {"value": "yes"},
+    ("POST", "/api/execute"): {"code": "print(6 * 7)"},
+    ("POST", "/api/notebooks/run"): {
+        "notebook": {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {},
+            "cells": [
+                {
+                    "id": "one",
+                    "cell_type": "code",
+                    "source": "print(6 * 7)",
+                    "metadata": {},
+                    "outputs": [],
+                    "execution_count": None,
+                }
+            ],
+        }
+    },
     ("POST", "/api/sessions"): {"path": "notebook.ipynb", "type": "notebook"},
     ("PATCH", "/api/sessions/<session_id>"): {"name": "A name"},
 }
@@ -117,6 +138,8 @@ RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
         HTTPStatus.NO_CONTENT,
         None,
     ),
+    ("POST", "/api/execute"): (_OK, models.OnceExecution),
+    ("POST", "/api/notebooks/run"): (_OK, dict[str, Any]),
     ("GET", "/api/kernelspecs"): (_OK, models.KernelSpecs),
     ("GET", "/api/kernelspecs/<spec_name>"): (_OK, models.KernelSpec),
     ("GET", "/api/sessions"): (_OK, list[models.Session]),
@@ -134,6 +157,7 @@ MEDIA_TYPES: dict[str, str] = {
     "/api/swagger.yaml": YAML,
     "/api/docs": "text/html",
     "/api/docs/<path:name>": "text/*",
+    "/api/notebooks/run": "application/x-ipynb+json",
     "/kernelspecs/<spec_name>/<path:file>": "*/*",
 }
 # What happens to executions, as streams of events tell it.
@@ -152,10 +176,28 @@ EVENTS: dict[tuple[str, str], Mapping[str, Any]] = {
         "gap": models.Gap,
         **_EXECUTION_EVENTS,
     },
+    ("POST", "/api/execute"): {**_EXECUTION_EVENTS, "result": models.OnceExecution},
+    ("POST", "/api/notebooks/run"): {
+        "accepted": models.RunAccepted,
+        "cell_started": models.CellStarted,
+        "cell_output": models.CellOutput,
+        "cell_ended": models.CellEnded,
+        "result": models.RunResult,
+    },
 }
 # Other responses of handlers that answer themselves.
 _NO_CONDITIONS = frozenset({"/api/kernels/<kernel_id>/channels"})
 _RANGES = frozenset({"/kernelspecs/<spec_name>/<path:file>"})
+#: The header of requests that may be sent again.
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "type": "string",
+    "maxLength": MAX_KEY_LENGTH,
+    "pattern": "^[!-~]([ -~]*[!-~])?$",
+    "description": "A request of the same key and body gets the answer to the first one",
+}
 _STARTS_KERNEL: tuple[type[Exception], ...] = (
     errors.NoSuchKernelSpec,
     errors.KernelLimitReached,
@@ -176,6 +218,17 @@ RAISES: dict[tuple[str, str], tuple[type[Exception], ...]] = {
         errors.ExecutionConflict,
         errors.NotAcceptable,
         errors.Unavailable,
+    ),
+    ("POST", "/api/execute"): (
+        *_STARTS_KERNEL,
+        errors.ExecutionTimedOut,
+        errors.NotAcceptable,
+    ),
+    ("POST", "/api/notebooks/run"): (
+        *_STARTS_KERNEL,
+        errors.ExecutionTimedOut,
+        errors.NotAcceptable,
+        errors.ResourceForbidden,
     ),
     ("GET", "/api/kernels/<kernel_id>/executions/<execution_id>"): (errors.NotAcceptable,),
     ("DELETE", "/api/kernels/<kernel_id>/executions/<execution_id>"): (errors.ExecutionConflict,),
@@ -283,6 +336,8 @@ def errors_of(method: str, route: Route, *, needs_token: bool) -> Iterable[type[
     for name in variables:
         if name in _RAISED_FOR:
             yield _RAISED_FOR[name]
+    if route.repeats is not None:
+        yield errors.IdempotencyKeyReused
     yield from RAISES.get((method, route.rule), ())
 
 
@@ -307,13 +362,16 @@ def _responses(method: str, route: Route, *, needs_token: bool) -> dict[str, Any
     return {str(status.value): described[status] for status in sorted(described)}
 
 
-def _parameters(method: str, rule: str) -> list[dict[str, Any]]:
+def _parameters(method: str, route: Route) -> list[dict[str, Any]]:
+    rule = route.rule
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "type": "string", **_PATTERNS.get(name, {})}
         for name in _VARIABLE.findall(rule)
     ]
     for name, described in QUERIES.get((method, rule), {}).items():
         parameters.append({"name": name, "in": "query", "required": False, **described})
+    if route.repeats is not None:
+        parameters.append(dict(IDEMPOTENCY_KEY))
     if (method, rule) in BODIES:
         kind, fields = BODIES[method, rule]
         schema = schema_of(kind)
@@ -339,7 +397,7 @@ def describe(routes: Iterable[Route], base: str, *, needs_token: bool) -> dict[s
         for method in route.methods:
             operation: dict[str, Any] = {
                 "summary": route.summary,
-                "parameters": _parameters(method, route.rule),
+                "parameters": _parameters(method, route),
                 "responses": _responses(method, route, needs_token=needs_token),
             }
             if route.rule in MEDIA_TYPES:

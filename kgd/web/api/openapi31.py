@@ -73,7 +73,7 @@ def describe(routes: Iterable[Route], base: str, *, needs_token: bool) -> dict[s
         for method in route.methods:
             described = _operation(method, route, swagger[path][method.lower()], common)
             if needs_token and route.access is not Access.PUBLIC:
-                scopes = [route.scope] if route.scope else []
+                scopes = route.scope.split()
                 described["security"] = [{name: scopes} for name in _SECURITY_SCHEMES]
             paths.setdefault(path, {})[method.lower()] = described
     return {
@@ -161,7 +161,7 @@ def _tag_of(rule: str) -> str:
     """
     :return: Of which kind of things it is a path.
     """
-    found = re.search(r"\b(kernels|kernelspecs|sessions)\b", rule)
+    found = re.search(r"\b(kernels|kernelspecs|notebooks|sessions)\b", rule)
     return found[1] if found else "gateway"
 
 
@@ -228,6 +228,7 @@ def _content(key: tuple[str, str]) -> dict[str, Any]:
     content = {media_type: {} if kind is bytes else {"schema": schema_of(kind)}}
     if key in openapi.EVENTS:
         events = openapi.EVENTS[key]
+        content.setdefault(_JSON, content[media_type])
         for stream, form, others in (
             (NDJSON, _line, [_object(event={"const": "keep-alive"})]),
             # Here, a comment keeps the connection alive.

@@ -26,7 +26,9 @@ async function tokens() {
 async function described() {
   assert.strictEqual(await page.title(), 'Kernel gateway API');
   const groups = await page.$$eval('nav h3', all => all.map(each => each.textContent));
-  assert.deepStrictEqual([...groups].sort(), ['gateway', 'kernels', 'kernelspecs', 'sessions']);
+  for (const name of ['gateway', 'kernels', 'kernelspecs', 'notebooks', 'sessions']) {
+    assert(groups.includes(name), `${groups}`);
+  }
   const execute = await endpoint(EXECUTE);
   const [asked, told] = await execute.$$('.schema');
   await (await asked.$('summary')).press('Enter');

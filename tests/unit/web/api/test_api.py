@@ -47,6 +47,8 @@ EVERY_ROUTE = [
     ("GET", f"/api/kernels/{UNKNOWN}/executions/unknown"),
     ("DELETE", f"/api/kernels/{UNKNOWN}/executions/unknown"),
     ("POST", f"/api/kernels/{UNKNOWN}/executions/unknown/input"),
+    ("POST", "/api/execute"),
+    ("POST", "/api/notebooks/run"),
     ("GET", "/api/kernelspecs"),
     ("GET", "/api/kernelspecs/python3"),
     ("GET", "/kernelspecs/python3/logo-64x64.png"),

@@ -19,6 +19,7 @@ from kgd.testing.web import Response
 from kgd.web.api import openapi
 from kgd.web.api.event_stream import EVENT_STREAM, NDJSON, EventStream
 from kgd.web.docs.page import HEADERS
+from kgd.web.models import execution_model
 from tests.support.api import APITestCase
 
 ERRORS = "#/components/responses/"
@@ -52,6 +53,8 @@ class WrittenRequest:
     """
     A request whose response is a stream.
     """
+
+    channel = None
 
     def __init__(self) -> None:
         self.written = b""
@@ -95,6 +98,7 @@ def streamed(kind: str) -> str:
     submitted.started = 2.0
     stream = EventStream(
         clock, request, kind, submitted, 5.0,
+        result=lambda: execution_model(submitted, with_outputs=False),
         input_url="/input", suspend=lambda: None, resume=lambda: None, ended=lambda: None,
     )  # fmt: skip
     stream.begin(0)
@@ -204,7 +208,7 @@ class DocumentTests(APITestCase):
             if route.access is Access.PUBLIC:
                 self.assertEqual(operation["security"], [], key)
                 continue
-            scopes = [route.scope] if route.scope else []
+            scopes = route.scope.split()
             found = {name: each for one in operation["security"] for name, each in one.items()}
             self.assertEqual(found, dict.fromkeys(names, scopes), key)
         self.document = self.read()
@@ -254,7 +258,8 @@ class DocumentTests(APITestCase):
             ("POST", "/api/sessions", {"path": "a", "type": "b", "name": None}, False),
             ("PATCH", session, {}, False),
             ("PATCH", session, {"path": None}, False),
-            ("PATCH", session, {"kernel": {"id": "no id"}}, True),
+            ("PATCH", session, {"kernel": {"id": 1}}, True),
+            ("POST", "/api/kernels", {"kernel_id": "no id"}, True),
             ("POST", execute, {}, True),
             ("POST", execute, {"code": None}, True),
             ("POST", execute, {"code": "", "timeout": None}, False),
