@@ -23,7 +23,7 @@ setup(
     # With this an editable install is a plain .pth file; any other would hide twisted/plugins.
     package_dir={"": "."},
     packages=[*find_packages(include=["kgd", "kgd.*"]), "twisted.plugins"],
-    package_data={"kgd": ["py.typed"], "kgd.personalities.notebook_http.docs": ["static/*"]},
+    package_data={"kgd": ["py.typed"], "kgd.web.docs": ["static/*"]},
     entry_points={
         "console_scripts": [
             "kgd = kgd.cli.main:main",

@@ -16,13 +16,13 @@ from kgd.sessions.store import SessionStore
 from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.api.about import AboutAPI
 from kgd.web.api.channels import ChannelsAPI
+from kgd.web.api.descriptions import DescriptionsAPI
 from kgd.web.api.executions import ExecutionsAPI
 from kgd.web.api.kernels import KernelsAPI
 from kgd.web.api.kernelspecs import KernelSpecsAPI
 from kgd.web.api.me import MeAPI
 from kgd.web.api.notebook_runs import NotebookRunsAPI
 from kgd.web.api.once import OnceAPI
-from kgd.web.api.openapi import SwaggerAPI
 from kgd.web.api.sessions import SessionsAPI
 from kgd.web.idempotency import IdempotencyKeys
 from kgd.web.routes import Route, RouteTable
@@ -49,7 +49,7 @@ class JupyterWebsocket:
                     *AboutAPI().routes(),
                     *gateway.operations.status_routes,
                     *MeAPI().routes(),
-                    *SwaggerAPI(self._described, needs_token=gateway.token.is_needed).routes(),
+                    *DescriptionsAPI(self._described, needs_token=gateway.token.is_needed).routes(),
                     *KernelsAPI(settings, gateway.kernels, draining).routes(),
                     *ChannelsAPI(gateway).routes(),
                     *executions.routes(),

@@ -102,6 +102,10 @@ PUBLIC_ROUTES = frozenset(
         # Descriptions of the API, without anything about its use.
         "/api/swagger.json",
         "/api/swagger.yaml",
+        "/api/openapi.json",
+        # The page on which one can try it, with a token that one enters there.
+        "/api/docs",
+        "/api/docs/<path:name>",
         # Probes for operators: ok or not.
         "/healthz",
         "/readyz",

@@ -18,6 +18,8 @@ from kgd.execution.submitted import SubmittedExecution
 from kgd.protocol.timestamps import timestamp
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+# What is checked elsewhere, where it is known how long the operator allows.
+Timeout = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0})]
 
 #: The form of the ids of kernels and sessions.
 KERNEL_ID = "[A-Za-z0-9_]+(-[A-Za-z0-9_]+){4}"
@@ -221,6 +223,123 @@ class OnceExecution(Execution, kw_only=True):
     kernel_id: str | None
 
 
+# --- the events of an execution -------------------------------------------------------------------
+
+
+class Accepted(Struct):
+    """
+    The code is in the queue of its kernel.
+    """
+
+    execution_id: str
+
+
+class Started(Struct):
+    """
+    The kernel has got the code.
+    """
+
+
+class OutputAdded(Struct):
+    """
+    There is an output.
+
+    :ivar output: In the form of nbformat, with ``output_type`` and what belongs to it.
+    """
+
+    output: dict[str, Any]
+
+
+class InputRequested(Struct):
+    """
+    The code waits for input.
+
+    :ivar password: Whether what is typed should not be shown.
+    :ivar url: Where to send the answer.
+    """
+
+    prompt: str
+    password: bool
+    url: str
+
+
+class RunAccepted(Struct):
+    """
+    A notebook is going to be run.
+
+    :ivar cells: How many of its cells have code.
+    """
+
+    cells: int
+
+
+class CellStarted(Struct):
+    """
+    A cell is run.
+
+    :ivar cell: Its number in the notebook, from 0.
+    """
+
+    cell: int
+
+
+class CellOutput(OutputAdded):
+    """
+    A cell has an output.
+    """
+
+    cell: int
+
+
+class CellEnded(Struct):
+    """
+    A cell has been run.
+    """
+
+    cell: int
+    status: Literal["ok", "error", "timeout", "interrupted", "died"]
+    execution_count: int | None
+    duration: float | None
+    error: ExecutionError | None
+
+
+class RunError(Struct):
+    """
+    Why a notebook has not been run to its end.
+
+    :ivar cell: The number of the cell that has failed, if it was one.
+    """
+
+    cell: int | None
+    ename: str
+    evalue: str
+
+
+class RunResult(Struct):
+    """
+    What has become of a notebook.
+
+    :ivar notebook: As it is now, in the form of nbformat.
+    """
+
+    status: Literal["ok", "error", "timeout", "interrupted", "died"]
+    error: RunError | None
+    started: Time
+    duration: float | None
+    parameters: dict[str, Any]
+    notebook: dict[str, Any]
+
+
+class Gap(Struct):
+    """
+    Events of this execution are not kept any more.
+
+    :ivar missing: How many.
+    """
+
+    missing: int
+
+
 _Execution = TypeVar("_Execution", bound=Execution)
 
 
@@ -390,7 +509,7 @@ class ExecuteCode(Struct, forbid_unknown_fields=True):
     """
     The body of ``POST /api/kernels/<kernel_id>/execute``.
 
-    :ivar timeout: Seconds that the code may run.
+    :ivar timeout: Seconds that the code may run, as far as the operator allows.
     :ivar stdin: Whether it may ask for input.
     :ivar queue: Whether it may wait behind other code.
     :ivar on_error: What becomes of code that waits behind it when it fails.
@@ -398,7 +517,7 @@ class ExecuteCode(Struct, forbid_unknown_fields=True):
     """
 
     code: str
-    timeout: float | None = None
+    timeout: Timeout | None = None
     stdin: bool = False
     store_history: bool = True
     silent: bool = False
@@ -451,7 +570,7 @@ class RunNotebook(Struct, forbid_unknown_fields=True):
     uri: str | None = None
     parameters: dict[str, Any] = {}
     kernel_name: str | None = None
-    timeout: float | None = None
+    timeout: Timeout | None = None
     on_error: Literal["stop", "continue"] = "stop"
     on_disconnect: Literal["interrupt", "continue"] = "interrupt"
 

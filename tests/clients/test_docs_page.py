@@ -1,5 +1,5 @@
 """
-The page that documents notebooks' endpoints, in a headless Chromium.
+The pages that document notebooks' endpoints and the API of kernels, in a headless Chromium.
 
 The browser comes out of an npm package; nothing else is asked for one.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.clients.programs import TOKEN, NodeTestCase
+from tests.clients.programs import PYTHON, TOKEN, NodeTestCase
 from tests.support.notebooks import notebook
 
 # Each cell begins with a line that says of which kind it is.
@@ -199,6 +199,21 @@ class DocsPageTests(NodeTestCase):
             TOKEN,
             str(picture),
             str(work / "interrupted"),
+        )
+        self.assertTrue(picture.read_bytes().startswith(b"\x89PNG"))
+        self.assert_no_traceback(gateway)
+
+    async def test_kernels(self) -> None:
+        """
+        The calls of the API of kernels can be tried, with the token that one enters: kernels are
+        started, code is run, its outputs are read as they come, and it gets its input.
+        """
+        picture = Path(self.mktemp()).resolve().with_suffix(".png")
+        gateway = await self.gateway(
+            PYTHON, "--base-url=/base", "--list-kernels", env={"KGD_AUTH_TOKEN": TOKEN}
+        )
+        await self.run_chromium(
+            "docs_kernels.js", f"http://127.0.0.1:{gateway.port}/base", TOKEN, str(picture)
         )
         self.assertTrue(picture.read_bytes().startswith(b"\x89PNG"))
         self.assert_no_traceback(gateway)

@@ -103,6 +103,20 @@ class SchemathesisTests(ClientTestCase):
         )
         self.assert_asked(said, gateway, 200, 201, 401, 403, 404)
 
+    async def test_kernels_openapi(self) -> None:
+        """
+        The API of kernels with a token, from the description in OpenAPI 3.1.
+        """
+        gateway = await self.gateway(
+            "--max-kernels=2", "--list-kernels", "--access-log", env={"KGD_AUTH_TOKEN": TOKEN}
+        )
+        said = await self.finds_nothing(
+            f"{gateway.url}/api/openapi.json",
+            f"--header={AUTHORIZED}",
+            "--max-examples=2",
+        )
+        self.assert_asked(said, gateway, 200, 201, 204, 400, 401, 403, 404, 405)
+
     async def test_draining(self) -> None:
         """
         A gateway that is drained, until its last kernel ends.

@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 from twisted.web.resource import IResource
 
-from kgd import errors
 from kgd.interfaces import Access
-from kgd.personalities.notebook_http.docs.page import HEADERS, asset, page
 from kgd.personalities.notebook_http.notebook import ServedNotebook
 from kgd.settings import Settings
+from kgd.web.docs.page import asset_answer, page, page_answer
 from kgd.web.files import file_resource
 from kgd.web.mounted import base_url
 from kgd.web.responses import encoded_answer
 from kgd.web.routes import Route
 
 _JSON = b"application/json"
+_HTML = b"text/html; charset=utf-8"
 
 
 class DocumentationRoutes:
@@ -71,15 +71,11 @@ class DocumentationRoutes:
                 [(each.title, base + each.prefix, each.openapi(base)) for each in notebooks],
                 f"{base}/_api/docs",
             ),
-            b"text/html; charset=utf-8",
+            _HTML,
         )
 
     def _asset(self, request: Any, name: str) -> bytes:
-        found = asset(name)
-        if found is None:
-            raise errors.NoSuchResource("")
-        content, media_type = found
-        return encoded_answer(request, content, media_type.encode("ascii"))
+        return asset_answer(request, name)
 
     def _static_file(self, request: Any, name: str) -> IResource:
         return file_resource(Path(self._settings.static_path), name)
@@ -94,9 +90,8 @@ def _token_route(path: str, make: Callable[[str], tuple[bytes, bytes]]) -> Route
 
     def serve(request: Any) -> bytes:
         body, media_type = make(base_url(request))
-        if media_type.startswith(b"text/html"):
-            for name, value in HEADERS:
-                request.setHeader(name, value)
+        if media_type == _HTML:
+            return page_answer(request, body)
         return encoded_answer(request, body, media_type)
 
     return Route(path, ("GET",), serve, Access.ANY_ORIGIN, scope="notebooks:read")

@@ -172,9 +172,8 @@ class ExecutionsAPI:
         """
         kernel = self._kernels.get(kernel_id)
         submitted = self.queues.of(kernel).get(execution_id)
-        kind = wanted_type(request)
+        kind, after = wanted_type(request), last_event_id(request)
         if kind != JSON:
-            after = last_event_id(request)
             answer = self.answer(request, kernel_id, submitted, kind, lambda: None)
             return await answer.send(request, after)
         seconds = _seconds_to_wait(request)

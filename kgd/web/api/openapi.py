@@ -1,5 +1,6 @@
 """
-``/api/swagger.json`` and ``/api/swagger.yaml``: a description of the API, made from its routes.
+What is known of the operations of the API beside their routes, and the description in Swagger 2.0
+that is made of it. :py:mod:`kgd.web.api.openapi31` makes one in OpenAPI 3.1 of the same.
 
 Format: https://swagger.io/specification/v2/
 """
@@ -7,8 +8,9 @@ Format: https://swagger.io/specification/v2/
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from functools import cache, lru_cache
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -17,18 +19,19 @@ import msgspec
 from kgd import errors
 from kgd.interfaces import Access
 from kgd.web import models
-from kgd.web.api.yaml_text import yaml_text
 from kgd.web.errors import describe_errors
 from kgd.web.idempotency import MAX_KEY_LENGTH
-from kgd.web.mounted import base_url
-from kgd.web.responses import encoded_answer
 from kgd.web.routes import Route
 
+#: What all descriptions say of the API as a whole.
+INFO: Mapping[str, str] = {
+    "title": "Kernel gateway API",
+    "description": "Start Jupyter kernels and exchange messages with them",
+    "version": "5",
+}
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
 _OK = HTTPStatus.OK
 _JSON = "application/json"
-# Descriptions are kept for so many base URLs; a gateway is mounted in one place, or in a few.
-_MAX_BASE_URLS = 4
 # The forms of variables in paths, where they are not any text.
 _PATTERNS = {name: {"pattern": f"^{models.KERNEL_ID}$"} for name in ("kernel_id", "session_id")}
 # Bodies of requests, and the fields that are required; a body without any may be missing.
@@ -45,7 +48,33 @@ BODIES: dict[tuple[str, str], tuple[Any, tuple[str, ...]]] = {
     ("PATCH", "/api/sessions/<session_id>"): (models.SessionBody, ()),
 }
 _MAY_BE_MISSING = frozenset({("POST", "/api/kernels")})
-# Arguments in the query, beside the token.
+# Bodies that one can send as they are, to begin with.
+EXAMPLES: dict[tuple[str, str], Any] = {
+    ("POST", "/api/kernels"): {"name": "python3"},
+    ("POST", "/api/kernels/<kernel_id>/execute"): {"code": "print(6 * 7)"},
+    ("POST", "/api/kernels/<kernel_id>/executions/<execution_id>/input"): {"value": "yes"},
+    ("POST", "/api/execute"): {"code": "print(6 * 7)"},
+    ("POST", "/api/notebooks/run"): {
+        "notebook": {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {},
+            "cells": [
+                {
+                    "id": "one",
+                    "cell_type": "code",
+                    "source": "print(6 * 7)",
+                    "metadata": {},
+                    "outputs": [],
+                    "execution_count": None,
+                }
+            ],
+        }
+    },
+    ("POST", "/api/sessions"): {"path": "notebook.ipynb", "type": "notebook"},
+    ("PATCH", "/api/sessions/<session_id>"): {"name": "A name"},
+}
+# Arguments in the query, beside the token, and headers.
 QUERIES: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/api/me"): {
         "permissions": {
@@ -66,7 +95,14 @@ QUERIES: dict[tuple[str, str], dict[str, Any]] = {
             "minimum": 0,
             "maximum": 60,
             "description": "Seconds to wait for the end of the execution",
-        }
+        },
+        "Last-Event-ID": {
+            "in": "header",
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 10**18 - 1,
+            "description": "The id of the last event that the client has, for a stream",
+        },
     },
 }
 # Successful responses: the status, and what the body holds; str is a text, and bytes a file.
@@ -76,6 +112,9 @@ RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
     ("GET", "/metrics"): (_OK, str),
     ("GET", "/api/swagger.json"): (_OK, dict[str, Any]),
     ("GET", "/api/swagger.yaml"): (_OK, dict[str, Any]),
+    ("GET", "/api/openapi.json"): (_OK, dict[str, Any]),
+    ("GET", "/api/docs"): (_OK, str),
+    ("GET", "/api/docs/<path:name>"): (_OK, str),
     ("GET", "/kernelspecs/<spec_name>/<path:file>"): (_OK, bytes),
     ("GET", "/api"): (_OK, models.ApiInfo),
     ("GET", "/api/status"): (_OK, models.Status),
@@ -110,14 +149,41 @@ RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
     ("DELETE", "/api/sessions/<session_id>"): (HTTPStatus.NO_CONTENT, None),
 }
 # The media types of successful responses that are not JSON; errors always are.
-_YAML = "text/x-yaml"
+YAML = "text/x-yaml"
 MEDIA_TYPES: dict[str, str] = {
     "/healthz": "text/plain",
     "/readyz": "text/plain",
     "/metrics": "text/plain",
-    "/api/swagger.yaml": _YAML,
+    "/api/swagger.yaml": YAML,
+    "/api/docs": "text/html",
+    "/api/docs/<path:name>": "text/*",
     "/api/notebooks/run": "application/x-ipynb+json",
     "/kernelspecs/<spec_name>/<path:file>": "*/*",
+}
+# What happens to executions, as streams of events tell it.
+_EXECUTION_EVENTS: Mapping[str, Any] = {
+    "accepted": models.Accepted,
+    "started": models.Started,
+    "output": models.OutputAdded,
+    "input_request": models.InputRequested,
+    "result": models.Execution,
+}
+#: By operation, the events of the streams that can be had instead of one body of JSON, and what is
+#: told of each.
+EVENTS: dict[tuple[str, str], Mapping[str, Any]] = {
+    ("POST", "/api/kernels/<kernel_id>/execute"): _EXECUTION_EVENTS,
+    ("GET", "/api/kernels/<kernel_id>/executions/<execution_id>"): {
+        "gap": models.Gap,
+        **_EXECUTION_EVENTS,
+    },
+    ("POST", "/api/execute"): {**_EXECUTION_EVENTS, "result": models.OnceExecution},
+    ("POST", "/api/notebooks/run"): {
+        "accepted": models.RunAccepted,
+        "cell_started": models.CellStarted,
+        "cell_output": models.CellOutput,
+        "cell_ended": models.CellEnded,
+        "result": models.RunResult,
+    },
 }
 # Other responses of handlers that answer themselves.
 _NO_CONDITIONS = frozenset({"/api/kernels/<kernel_id>/channels"})
@@ -203,6 +269,13 @@ def schema_of(kind: Any) -> dict[str, Any]:
     """
     if kind is bytes:
         return {"type": "file"}
+    # The caller's own, to change.
+    return deepcopy(_schema_of(kind))
+
+
+# Most responses are refusals, which all have the same one.
+@cache
+def _schema_of(kind: Any) -> dict[str, Any]:
     (schema,), _ = msgspec.json.schema_components([kind], ref_template=f"{_REFERENCE}{{name}}")
     return _swagger(schema)
 
@@ -226,6 +299,9 @@ def _swagger(schema: dict[str, Any]) -> dict[str, Any]:
         for key, value in schema.items()
         if key not in ("title", "description", "default") and (key != "required" or value)
     }
+    if "exclusiveMinimum" in kept:
+        # In Swagger 2.0 it only says how the minimum is meant.
+        kept |= {"minimum": kept["exclusiveMinimum"], "exclusiveMinimum": True}
     if "properties" in kept:
         kept["properties"] = {key: _swagger(each) for key, each in kept["properties"].items()}
     for key in ("items", "additionalProperties"):
@@ -233,6 +309,13 @@ def _swagger(schema: dict[str, Any]) -> dict[str, Any]:
         if isinstance(kept.get(key), dict):
             kept[key] = _swagger(kept[key])
     return kept
+
+
+def template_of(rule: str) -> str:
+    """
+    :return: The rule of a route in the form that descriptions have.
+    """
+    return _VARIABLE.sub(r"{\1}", rule)
 
 
 def errors_of(method: str, route: Route, *, needs_token: bool) -> Iterable[type[Exception]]:
@@ -310,7 +393,7 @@ def describe(routes: Iterable[Route], base: str, *, needs_token: bool) -> dict[s
     """
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        operations = paths.setdefault(_VARIABLE.sub(r"{\1}", route.rule), {})
+        operations = paths.setdefault(template_of(route.rule), {})
         for method in route.methods:
             operation: dict[str, Any] = {
                 "summary": route.summary,
@@ -324,11 +407,7 @@ def describe(routes: Iterable[Route], base: str, *, needs_token: bool) -> dict[s
             operations[method.lower()] = operation
     return {
         "swagger": "2.0",
-        "info": {
-            "title": "Kernel gateway API",
-            "description": "Start Jupyter kernels and exchange messages with them",
-            "version": "5",
-        },
+        "info": dict(INFO),
         "basePath": base or "/",
         "consumes": [_JSON],
         "produces": [_JSON],
@@ -340,50 +419,3 @@ def describe(routes: Iterable[Route], base: str, *, needs_token: bool) -> dict[s
         "paths": paths,
         "definitions": {name: _swagger(_components()[name]) for name in sorted(_DEFINITIONS)},
     }
-
-
-class SwaggerAPI:
-    """
-    Serves the description.
-
-    :param described: Gives all routes. Called for the first request, because this API's routes are
-        made before the others.
-    :param needs_token: Whether the gateway has a token.
-    """
-
-    def __init__(self, described: Callable[[], Iterable[Route]], *, needs_token: bool) -> None:
-        self._described = described
-        self._needs_token = needs_token
-        # Everybody may ask for them, and making them takes a while.
-        self._json = lru_cache(_MAX_BASE_URLS)(self._make_json)
-        self._yaml = lru_cache(_MAX_BASE_URLS)(self._make_yaml)
-
-    def routes(self) -> list[Route]:
-        """
-        :return: The routes of this part of the API.
-        """
-        return [
-            Route("/api/swagger.json", ("GET",), self.json, Access.PUBLIC, "This description"),
-            Route(
-                "/api/swagger.yaml", ("GET",), self.yaml, Access.PUBLIC, "This description in YAML"
-            ),
-        ]
-
-    def json(self, request: Any) -> bytes:
-        """
-        ``GET /api/swagger.json``.
-        """
-        return encoded_answer(request, self._json(base_url(request)), _JSON.encode("ascii"))
-
-    def yaml(self, request: Any) -> bytes:
-        """
-        ``GET /api/swagger.yaml``.
-        """
-        return encoded_answer(request, self._yaml(base_url(request)), _YAML.encode("ascii"))
-
-    def _make_json(self, base: str) -> bytes:
-        document = describe(self._described(), base, needs_token=self._needs_token)
-        return msgspec.json.format(msgspec.json.encode(document), indent=2)
-
-    def _make_yaml(self, base: str) -> bytes:
-        return yaml_text(msgspec.json.decode(self._json(base))).encode("utf-8")

@@ -17,6 +17,8 @@ from kgd.web.routes import Route
 _UNTRACKED_PATHS = frozenset(
     {
         "/api",
+        "/api/docs",
+        "/api/openapi.json",
         "/api/status",
         "/api/swagger.json",
         "/api/swagger.yaml",
@@ -25,6 +27,8 @@ _UNTRACKED_PATHS = frozenset(
         "/readyz",
     }
 )
+# The style sheets and scripts of documentation, which are public too.
+_UNTRACKED_FOLDERS = ("/api/docs/", "/_api/docs/")
 
 
 class StatusAPI:
@@ -60,7 +64,9 @@ class StatusAPI:
 
         :param path: Below the base URL.
         """
-        if path not in _UNTRACKED_PATHS and b"no_track_activity" not in request.args:
+        if path in _UNTRACKED_PATHS or path.startswith(_UNTRACKED_FOLDERS):
+            return
+        if b"no_track_activity" not in request.args:
             self._last_activity = self._now()
 
     def last_activity(self) -> float:

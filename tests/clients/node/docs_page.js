@@ -9,6 +9,8 @@
 const assert = require('assert');
 const fs = require('fs');
 const { launch } = require('./chromium');
+const { BODY, body, complaints, curl, endpoint, fill, input, looks, open, send, status, textOf,
+  when } = require('./docs_browser');
 
 const [url, token, screenshot, interrupted] = process.argv.slice(2);
 const { origin } = new URL(url);
@@ -17,99 +19,13 @@ const ENDPOINTS = [
   'POST /release', 'GET /broken', 'GET /cut', 'GET /degrees', 'PUT /upload'
 ];
 
-const complaints = [];
 let page;
 
-// A page that lets nothing out, and notes what it should not have done.
-async function open(browser, features) {
-  page = await browser.newPage();
-  await page.emulateMediaFeatures(features);
-  await page.setViewport({ width: 1280, height: 900 });
-  await page.setRequestInterception(true);
-  page.on('request', request => {
-    const there = new URL(request.url());
-    if (there.origin === origin || ['blob:', 'data:', 'about:'].includes(there.protocol)) {
-      return request.continue();
-    }
-    complaints.push(`a request to ${there}`);
-    return request.abort();
-  });
-  page.on('pageerror', error => complaints.push(`${error}`));
-  page.on('console', message => {
-    // The browser itself says so of every answer that is an error, or not whole.
-    const cut = message.location().url?.endsWith('/tools/cut');
-    const reason = cut ? 'net::ERR_INCOMPLETE_CHUNKED_ENCODING' : '.* status of (401|500) ';
-    const expected = new RegExp(`^Failed to load resource: ${reason}`).test(message.text());
-    if (!expected && message.type() !== 'debug') complaints.push(message.text());
-  });
-  await page.evaluateOnNewDocument(() => {
-    window.violations = [];
-    document.addEventListener('securitypolicyviolation', event =>
-      window.violations.push(`${event.violatedDirective} ${event.blockedURI}`)
-    );
-  });
-  const answer = await page.goto(`${url}/_api/docs?token=${token}#top`);
-  // The second time it is the same.
-  assert([200, 304].includes(answer.status()), `${answer.status()}`);
-}
-
-// Opens an endpoint with the keyboard.
-async function endpoint(name) {
-  const found = await page.evaluateHandle(
-    name =>
-      [...document.querySelectorAll('details.endpoint')].find(
-        each => ['.method', '.path'].map(of => each.querySelector(of).textContent).join(' ') === name
-      ),
-    name
-  );
-  const [summary, isOpen] = [await found.$('summary'), await found.evaluate(each => each.open)];
-  await summary.focus();
-  if (!isOpen) await page.keyboard.press('Enter');
-  await found.waitForSelector('form');
-  return found;
-}
-
-// The input with this label.
-async function input(within, label) {
-  const found = await within.evaluateHandle(
-    (within, label) =>
-      [...within.querySelectorAll('label')].find(each => each.textContent.startsWith(label))?.control,
-    label
-  );
-  assert(found.asElement(), label);
-  return found.asElement();
-}
-
-async function fill(within, label, text) {
-  const control = await input(within, label);
-  await control.evaluate(control => control.select());
-  await control.press('Backspace');
-  await control.type(text);
-}
-
-const BODY = '.answer pre[aria-label="Body"]';
-const textOf = each => each.textContent;
-const status = within => within.$eval('.status', textOf);
-const body = within => within.$eval(BODY, textOf);
-const curl = within => within.$eval('.curl', textOf);
-
-async function when(within, selector, pattern) {
-  await page.waitForFunction(
-    (within, selector, pattern) =>
-      new RegExp(pattern).test(within.querySelector(selector)?.textContent),
-    {},
-    within,
-    selector,
-    pattern.source
-  );
-}
-
-// Waits for the whole answer.
-async function send(within) {
-  await (await within.$('.send')).press('Enter');
-  await when(within, '.status', / \d+ ms · |No answer/);
-  return status(within);
-}
+// The browser says so of every answer that is an error, or not whole.
+const isExpected = (reason, where) => where.endsWith('/tools/cut')
+  ? reason.startsWith('net::ERR_INCOMPLETE_CHUNKED_ENCODING')
+  : / status of (401|500) /.test(reason);
+const show = browser => open(browser, `${url}/_api/docs?token=${token}#top`, isExpected);
 
 async function lists() {
   const listed = await page.$$eval('details.endpoint > summary', all =>
@@ -287,32 +203,16 @@ async function refusals() {
   assert.match(await send(chart), /^200 /);
 }
 
-async function looks() {
-  const unlabelled = await page.$$eval('input, textarea', all =>
-    all.filter(each => !each.labels[0]?.textContent.trim()).map(each => each.outerHTML)
-  );
-  assert.deepStrictEqual(unlabelled, []);
-  await page.setViewport({ width: 360, height: 700 });
-  // Nothing reaches out of a small window.
-  const wide = await page.$$eval('body *', all =>
-    all
-      .filter(each => each.getBoundingClientRect().right > 360 && !each.closest('pre'))
-      .map(each => `${each.parentNode.outerHTML}`.slice(0, 300))
-  );
-  assert.deepStrictEqual(wide, []);
-  assert.strictEqual(await page.evaluate(() => document.documentElement.scrollWidth), 360);
-}
-
 async function main() {
   const browser = await launch();
   try {
-    await open(browser, [{ name: 'prefers-color-scheme', value: 'light' }]);
+    page = await show(browser);
     const steps = [lists, answers, files, pictures, cuts, streams, refusals, looks];
     for (const step of steps) await step();
     assert.deepStrictEqual(await page.evaluate(() => window.violations), []);
     await page.close();
 
-    await open(browser, [{ name: 'prefers-color-scheme', value: 'light' }]);
+    page = await show(browser);
     await send(await endpoint('GET /chart'));
     await page.waitForSelector('.answer img');
     await page.screenshot({ path: screenshot });

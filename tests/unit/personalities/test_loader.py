@@ -767,7 +767,7 @@ class JupyterWebsocketTests(PersonalityContract, SynchronousTestCase):
     """
 
     served = ("/api", "/api/kernels", "/api/kernelspecs", "/api/swagger.json", "/api/sessions")
-    public = ("/api/swagger.json",)
+    public = ("/api/swagger.json", "/api/openapi.json", "/api/docs", "/api/docs/docs.js")
 
     def make_maker(self) -> IPersonalityMaker:
         """

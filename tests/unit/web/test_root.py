@@ -251,6 +251,7 @@ class GuardTests(SynchronousTestCase):
             {
                 "/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz", "/metrics",
                 "/public/<path:name>", "/_api/docs/<path:name>",
+                "/api/openapi.json", "/api/docs", "/api/docs/<path:name>",
             },
         )  # fmt: skip
         for personality, _, _ in self.both():

@@ -304,7 +304,10 @@ class TokenTests(APITestCase):
         for _, path in EVERY_ROUTE:
             response = self.request("OPTIONS", path)
             self.assertEqual((response.code, response.body), (200, b""))
-        for path in ("/api/swagger.json", "/api/swagger.yaml"):
+        for path in (
+            "/api/swagger.json", "/api/swagger.yaml", "/api/openapi.json", "/api/docs",
+            "/api/docs/docs.js", "/api/docs/docs.css",
+        ):  # fmt: skip
             self.assertEqual(self.request("GET", path).code, 200)
         self.assertError(self.request("GET", "/nope"), 404)
 
@@ -681,7 +684,10 @@ class SwaggerTests(APITestCase):
             pattern = pattern.replace("executions/unknown", "executions/{execution_id}")
             described.discard((method, pattern))
             self.assertIn(pattern, document["paths"])
-        public = ("/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz")
+        public = (
+            "/api/swagger.json", "/api/swagger.yaml", "/api/openapi.json", "/api/docs",
+            "/api/docs/{name}", "/healthz", "/readyz",
+        )  # fmt: skip
         self.assertEqual(described, {("GET", path) for path in public})
         names = ["ApiInfo", "Error", "Kernel", "KernelSpec", "KernelSpecFile", "Session"]
         self.assertEqual(sorted(document["definitions"]), names)

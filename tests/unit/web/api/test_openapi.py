@@ -9,10 +9,20 @@ from typing import Any
 
 from kgd.interfaces import Access
 from kgd.testing.web import Response
-from kgd.web.api.openapi import BODIES, MEDIA_TYPES, QUERIES, RAISES, RESPONSES
+from kgd.web.api.openapi import (
+    BODIES,
+    EVENTS,
+    EXAMPLES,
+    MEDIA_TYPES,
+    QUERIES,
+    RAISES,
+    RESPONSES,
+    template_of,
+)
 from kgd.web.errors import OF_EVERY_REQUEST, STATUS_OF, describe_errors
 from kgd.web.routes import Route
 from tests.support.api import UNKNOWN, APITestCase
+from tests.unit.web.api.test_openapi31 import complain_of
 
 TYPES: dict[str, Any] = {
     "string": str,
@@ -72,9 +82,7 @@ class DescriptionTests(APITestCase):
         The description has the methods and paths of the table of routes, and no others.
         """
         served = {
-            (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route.rule))
-            for route in self.routes()
-            for method in route.methods
+            (method, template_of(route.rule)) for route in self.routes() for method in route.methods
         }
         self.assertEqual(set(self.operations()), served)
 
@@ -83,7 +91,9 @@ class DescriptionTests(APITestCase):
         What is known of bodies and answers is known of routes that there are.
         """
         served = {(method, route.rule) for route in self.routes() for method in route.methods}
-        self.assertLessEqual({*RESPONSES, *BODIES, *QUERIES, *RAISES}, served)
+        self.assertLessEqual({*RESPONSES, *BODIES, *QUERIES, *RAISES, *EVENTS}, served)
+        json_bodies = {key for key, (kind, _) in BODIES.items() if kind is not bytes}
+        self.assertEqual({*EXAMPLES}, json_bodies)
         self.assertLessEqual({*MEDIA_TYPES}, {rule for _, rule in served})
         # What is not supported has no success.
         self.assertEqual(served - {*RESPONSES}, {("PATCH", "/api/me")})
@@ -102,9 +112,8 @@ class DescriptionTests(APITestCase):
         public = {
             path for (_, path), each in self.operations().items() if each.get("security") == []
         }
-        self.assertEqual(
-            public, {route.rule for route in self.routes() if route.access is Access.PUBLIC}
-        )
+        rules = {route.rule for route in self.routes() if route.access is Access.PUBLIC}
+        self.assertEqual(public, {template_of(rule) for rule in rules})
 
     def test_definitions(self) -> None:
         """
@@ -162,6 +171,7 @@ class DescriptionTests(APITestCase):
         for path, kind in (
             ("/healthz", "text/plain"), ("/readyz", "text/plain"), ("/metrics", "text/plain"),
             ("/api/swagger.yaml", "text/x-yaml"), ("/api/swagger.json", ""), ("/api/kernels", ""),
+            ("/api/openapi.json", ""), ("/api/docs", "text/html"),
         ):  # fmt: skip
             response = self.request("GET", path)
             self.assertEqual(response.code, 200)
@@ -181,6 +191,10 @@ class DescriptionTests(APITestCase):
         self.start(b"null")
         self.start(dict.fromkeys(nullable))
         self.assertError(self.request("POST", "/api/kernels", {"env": None}), 400)
+        path = "/api/kernels/{kernel_id}/execute"
+        (body,) = (e for e in self.operations()["POST", path]["parameters"] if e["in"] == "body")
+        limits = {"type": "number", "minimum": 0, "exclusiveMinimum": True, "x-nullable": True}
+        self.assertEqual(body["schema"]["properties"]["timeout"], limits)
         _, body = self.operations()["POST", "/api/sessions"]["parameters"]
         fields = body["schema"]["properties"]
         for name in ("path", "type"):
@@ -193,6 +207,7 @@ class DescriptionTests(APITestCase):
         What is answered is what is described.
         """
         operations = self.operations()
+        openapi31 = self.request("GET", "/api/openapi.json").json
 
         def check(method: str, pattern: str, path: str, body: Any = None) -> Response:
             response = self.request(method, path, body)
@@ -203,6 +218,7 @@ class DescriptionTests(APITestCase):
                 self.assertFits(response.json, answer["schema"], path)
             else:
                 self.assertEqual(response.body, b"", path)
+            complain_of(openapi31, method, pattern, response)
             return response
 
         kernel_id = check("POST", "/api/kernels", "/api/kernels").json["id"]

@@ -438,7 +438,7 @@ class StatusTests(APITestCase):
         before = last()
         for path in (
             "/api", "/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz", "/metrics",
-            "/nope",
+            "/api/openapi.json", "/api/docs", "/api/docs/docs.js", "/nope",
             "/api/kernelspecs?no_track_activity=1", "/api/kernelspecs?x=1&no_track_activity=true",
             f"/api/kernels/{UNKNOWN}?no_track_activity=",
         ):  # fmt: skip

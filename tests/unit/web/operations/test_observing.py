@@ -102,7 +102,7 @@ class HealthTests(APITestCase):
                 self.assertError(self.request(method, f"/api/drain{query}", {}), 404)
         self.assertNotIn("allow", self.request("OPTIONS", "/api/drain").headers)
         self.assertFalse(self.parts.draining.is_on)
-        for document in ("/api/swagger.json", "/api/swagger.yaml"):
+        for document in ("/api/swagger.json", "/api/swagger.yaml", "/api/openapi.json"):
             self.assertNotIn(b"drain", self.request("GET", document).body)
 
     def start_with_token(self, body: Any) -> str:

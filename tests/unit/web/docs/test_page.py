@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.personalities.notebook_http.docs.page import HEADERS, asset, page
+from kgd.web.docs.page import HEADERS, asset, page
 
 HOSTILE = (
     "</script><script>alert(1)</script>",

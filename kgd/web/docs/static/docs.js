@@ -1,4 +1,4 @@
-// Shows the endpoints of notebooks, and lets a person try them.
+// Shows the calls of an API or the endpoints of notebooks, and lets a person try them.
 //
 // What notebooks say is not trusted: it gets into the page as text only, never as HTML.
 
@@ -6,6 +6,9 @@ const METHODS = ["get", "put", "post", "delete", "patch", "options", "head", "tr
 const WITHOUT_BODY = ["get", "head", "trace"];
 // Longer answers would make the page slow; they can still be saved.
 const MOST_CHARACTERS = 1_000_000;
+// Descriptions of fields go so deep.
+const MOST_LEVELS = 4;
+const STREAM = /^(application\/x-ndjson|text\/event-stream)$/;
 const TEXT = /^$|^text\/|^application\/([\w.-]+\+)?(json|xml|yaml|javascript|x-ndjson)\b/;
 
 // ------------------------------------------------------------------ making elements
@@ -18,7 +21,7 @@ function make(tag, attributes = {}, ...children) {
     else node.setAttribute(name, value);
   }
   // Strings become text.
-  node.append(...children.flat().filter(child => child !== undefined && child !== null));
+  node.append(...children.flat(Infinity).filter(child => child !== undefined && child !== null));
   return node;
 }
 
@@ -34,7 +37,7 @@ function line(attributes) {
 // Makes its content when it is opened for the first time.
 function folded(attributes, summary, content) {
   const node = make("details", attributes, make("summary", {}, summary));
-  node.addEventListener("toggle", () => node.append(content()), { once: true });
+  node.addEventListener("toggle", () => node.append(...[content()].flat()), { once: true });
   return node;
 }
 
@@ -120,6 +123,77 @@ function examplesOf(content) {
 function parametersOf(item, operation) {
   const all = [item.parameters, operation.parameters].flat().filter(each => each?.name);
   return [...new Map(all.map(each => [`${each.in} ${each.name}`, each])).values()];
+}
+
+// The media types of successes, without patterns.
+function successTypes({ responses }) {
+  const successes = Object.entries(responses ?? {}).filter(([status]) => /^2/.test(status));
+  const types = successes.flatMap(([, response]) => Object.keys(response?.content ?? {}));
+  return [...new Set(types)].filter(type => !type.includes("*"));
+}
+
+// ------------------------------------------------------------------ describing fields
+
+// A schema without references, and with what all of its parts say.
+function whole(document, schema, level = 0) {
+  if (!schema || typeof schema !== "object" || level > MOST_LEVELS) return {};
+  const name = /^#\/components\/schemas\/(.+)$/.exec(schema.$ref)?.[1];
+  const parts = [name ? document.components?.schemas?.[name] : null, schema.allOf ?? []].flat();
+  const found = parts.map(each => whole(document, each, level + 1));
+  return Object.assign({}, ...found, schema, {
+    properties: Object.assign({}, ...found.map(each => each.properties), schema.properties),
+    required: [...found, schema].flatMap(each => each.required ?? [])
+  });
+}
+
+function typeName(document, schema, level = 0) {
+  const { type, anyOf, oneOf, items, format, title, ...all } = whole(document, schema);
+  const inner = each => typeName(document, each, level + 1);
+  const choices = anyOf ?? oneOf;
+  if (level > MOST_LEVELS) return "";
+  if (all.const !== undefined) return JSON.stringify(all.const);
+  if (Array.isArray(all.enum)) return all.enum.map(each => JSON.stringify(each)).join(" or ");
+  if (Array.isArray(choices)) return choices.map(inner).filter(Boolean).join(" or ");
+  if (type === "array") return `list of ${inner(items) || "anything"}`;
+  const values = type === "object" && inner(all.additionalProperties);
+  if (values) return `object of ${values}`;
+  return [type].flat().filter(Boolean).join(" or ") + (format ? ` (${format})` : "");
+}
+
+// That of a field that holds an object, possibly among others.
+function nested(document, schema) {
+  const all = whole(document, schema);
+  const { items, additionalProperties, contentSchema, anyOf } = all;
+  const parts = [all, items, additionalProperties, contentSchema, anyOf ?? []].flat();
+  const found = parts.map(each => whole(document, each));
+  return found.find(each => Object.keys(each.properties ?? {}).length);
+}
+
+function fieldList(document, schema, level = 0) {
+  const { properties, required } = whole(document, schema);
+  const one = ([name, each]) => {
+    const all = whole(document, each);
+    const below = level < MOST_LEVELS ? nested(document, each) : null;
+    return make("li", {}, make("code", {}, name), " ",
+      make("span", { class: "hint" }, typeName(document, each),
+        required.includes(name) ? ", required" : ""),
+      all.description ? [" ", inline(textOf(all.description))] : null,
+      below ? fieldList(document, below, level + 1) : null);
+  };
+  return make("ul", { class: "fields" }, Object.entries(properties ?? {}).map(one));
+}
+
+// What is known of the fields of a body, folded: of an object, a list of them, or a stream.
+function fieldsOf(document, content) {
+  return Object.entries(content ?? {}).flatMap(([type, media]) => {
+    const events = media?.schema?.contentSchema?.items?.oneOf;
+    if (Array.isArray(events)) {
+      return folded({ class: "schema" }, `Events of ${type}`, () =>
+        events.map(each => fieldList(document, each)));
+    }
+    const schema = nested(document, media?.schema);
+    return schema ? folded({ class: "schema" }, "Fields", () => fieldList(document, schema)) : [];
+  });
 }
 
 // ------------------------------------------------------------------ showing answers
@@ -260,11 +334,18 @@ class Trial {
       .map(each => ({
         in: each.in,
         name: each.name,
+        // Where a variable stands for several segments, slashes separate them.
+        encode: each["x-kgd-slashes"]
+          ? text => text.split("/").map(encodeURIComponent).join("/")
+          : encodeURIComponent,
         control: line({
           required: each.in === "path" || Boolean(each.required),
           value: textOf(each.example ?? each.schema?.example ?? each.schema?.default)
         })
       }));
+    const types = successTypes(operation);
+    this.accept = types.length > 1 ? make("select", {},
+      make("option", { value: "" }, "any"), types.map(type => make("option", {}, type))) : null;
     this.body = WITHOUT_BODY.includes(method) ? null : this.makeBody(operation.requestBody);
     this.query = line({ placeholder: "name=value&other=value" });
     this.headers = make("textarea", { rows: "2", placeholder: "Name: value", spellcheck: "false" });
@@ -277,6 +358,7 @@ class Trial {
       make("h4", {}, "Try it"),
       this.parameters.map(each => field(each.name, each.control, each.in)),
       field("Query string", this.query),
+      this.accept ? field("Accept", this.accept) : null,
       field("Headers", this.headers, "one per line"),
       this.body?.nodes,
       make("div", { class: "buttons" }, this.send, this.stop),
@@ -288,7 +370,8 @@ class Trial {
   makeBody({ content } = {}) {
     const [example] = examplesOf(content);
     const [first = "application/json"] = Object.keys(content ?? {});
-    const type = line({ value: example?.type ?? first });
+    const any = first.includes("*") ? "application/octet-stream" : first;
+    const type = line({ value: example?.type ?? any });
     const text = make("textarea", { rows: "5", spellcheck: "false" }, example?.text ?? "");
     const file = make("input", { type: "file", multiple: true });
     const name = line({ value: "file" });
@@ -318,9 +401,9 @@ class Trial {
   }
 
   address() {
-    const values = new Map(this.given("path"));
-    const path = this.path.replace(/\{([^{}]+)\}/g, (whole, name) =>
-      values.has(name) ? encodeURIComponent(values.get(name)) : whole);
+    const variables = this.parameters.filter(each => each.in === "path" && each.control.value);
+    const values = new Map(variables.map(each => [each.name, each.encode(each.control.value)]));
+    const path = this.path.replace(/\{([^{}]+)\}/g, (all, name) => values.get(name) ?? all);
     const query = [String(new URLSearchParams(this.given("query"))), this.query.value];
     // Put together like this, a path that begins with // is not another host.
     const url = new URL(location.origin);
@@ -333,7 +416,8 @@ class Trial {
   headerList() {
     const lines = this.headers.value.split("\n").filter(text => text.trim());
     const typed = lines.map(text => /^([^:]*):?(.*)$/.exec(text).slice(1).map(part => part.trim()));
-    return [...this.given("header"), ...typed];
+    const accept = this.accept?.value ? [["Accept", this.accept.value]] : [];
+    return [...this.given("header"), ...accept, ...typed];
   }
 
   // What is sent as the body: a form's fields, or a type and the content.
@@ -369,7 +453,8 @@ class Trial {
 
   commandLine() {
     const url = this.address();
-    const words = this.streamed ? ["--no-buffer"] : [];
+    const streams = this.streamed || STREAM.test(this.accept?.value);
+    const words = streams ? ["--no-buffer"] : [];
     // Otherwise curl takes these for patterns.
     if (/[[\]{}]/.test(url)) words.push("--globoff");
     if (this.method === "HEAD") words.push("--head");
@@ -430,24 +515,26 @@ function mediaTypes(content) {
   return Object.keys(content ?? {}).flatMap(type => [make("code", { class: "type" }, type), " "]);
 }
 
-function description(operation, parameters, trial) {
+function description(document, operation, parameters, trial) {
   const shown = make("div", { class: "about" }, prose(details(operation)));
   const { requestBody, responses } = operation;
   if (parameters.length) {
-    shown.append(make("h4", {}, "Parameters"), make("ul", {}, parameters.map(each =>
-      make("li", {}, make("code", {}, each.name), ` ${each.in} ${textOf(each.description)}`))));
+    shown.append(make("h4", {}, "Parameters"), make("ul", {}, parameters.map(each => make("li", {},
+      make("code", {}, each.name), ` ${each.in} `, inline(textOf(each.description))))));
   }
   if (requestBody) {
     shown.append(make("h4", {}, "Request body"), prose(requestBody.description),
       make("p", {}, mediaTypes(requestBody.content)),
+      ...fieldsOf(document, requestBody.content),
       ...examples(requestBody.content, trial.body && (example => trial.use(example))));
   }
   shown.append(make("h4", {}, "Answers"));
   for (const [status, response] of Object.entries(responses ?? {})) {
     // What the gateway answers is the same everywhere.
     if (response?.$ref) continue;
-    const text = ` ${textOf(response?.description)} `;
+    const text = [" ", inline(textOf(response?.description)), " "];
     shown.append(make("p", {}, make("b", {}, status), text, mediaTypes(response?.content)),
+      ...(/^[45]/.test(status) ? [] : fieldsOf(document, response?.content)),
       ...examples(response?.content));
   }
   shown.append(make("h4", {}, "From the command line"), make("div", { class: "curl" }, trial.curl));
@@ -469,15 +556,17 @@ function endpoint(token, api, id, method, path, item, operation) {
   return folded({ class: "endpoint", id }, summary, () => {
     const parameters = parametersOf(item, operation);
     const trial = new Trial(token, api, method, path, parameters, operation);
-    return make("div", { class: "columns" }, description(operation, parameters, trial), trial.node);
+    return make("div", { class: "columns" },
+      description(api.document, operation, parameters, trial), trial.node);
   });
 }
 
 function notebook(token, api, number) {
-  const { info, paths } = api.document;
+  const { info, paths, tags } = api.document;
   // A notebook seldom has a version; it is said to have this one then.
   const version = info?.version === "0.0.0" ? "" : textOf(info?.version);
-  const links = make("ul");
+  const names = tags?.length ? tags.map(each => each.name) : [""];
+  const groups = new Map(names.map(name => [name, make("ul")]));
   const section = make("section", { class: "notebook", "aria-label": api.title },
     make("h2", {}, api.title, " ", make("span", { class: "hint" }, version)),
     make("p", { class: "base" }, make("code", {}, location.origin + api.base)),
@@ -487,10 +576,13 @@ function notebook(token, api, number) {
       const id = `${number}/${method}${path}`;
       const link = { href: `#${encodeURIComponent(id)}`, "data-id": id };
       section.append(endpoint(token, api, id, method, path, item, item[method]));
+      const links = groups.get(item[method].tags?.[0]) ?? [...groups.values()][0];
       links.append(make("li", {}, make("a", link, badge(method), make("span", {}, path))));
     }
   }
-  return { section, links: make("div", { class: "group" }, make("h3", {}, api.title), links) };
+  const links = [...groups].map(([name, list]) =>
+    make("div", { class: "group" }, make("h3", {}, name || api.title), list));
+  return { section, links };
 }
 
 // The token comes from the address once, and must not stay there: addresses are shown and kept.
@@ -530,7 +622,7 @@ function start() {
     make("header", {}, make("h1", {}, document.title), field("Token", token)),
     make("div", { class: "page" },
       make("nav", { "aria-label": "Endpoints" }, field("Filter", search),
-        notebooks.map(each => each.links)),
+        notebooks.flatMap(each => each.links)),
       make("main", {}, notebooks.map(each => each.section))));
   window.addEventListener("hashchange", openLinked);
   openLinked();

@@ -1,5 +1,5 @@
 """
-The page on which people read about notebooks' endpoints, and try them.
+The page on which people read about an API or the endpoints of notebooks, and try them.
 
 It is one HTML document that contains the OpenAPI documents, and two files of this package:
 ``static/docs.js`` builds the page, ``static/docs.css`` styles it.
@@ -14,11 +14,14 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from kgd.errors import NoSuchResource
+from kgd.web.responses import encoded_answer
+
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     b"img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-#: The page's headers. Notebooks' texts are not trusted, and the page's URL may contain the token.
+#: The page's headers. What notebooks say is not trusted, and the page's URL may contain the token.
 HEADERS = (
     (b"Content-Type", b"text/html; charset=utf-8"),
     (b"Content-Security-Policy", _POLICY),
@@ -57,7 +60,7 @@ def page(apis: Sequence[tuple[str, str, Mapping[str, Any]]], assets_base: str) -
     """
     Make the page.
 
-    :param apis: For each notebook its title, the path below which its endpoints are, and its
+    :param apis: For each API or notebook its title, the path below which its paths are, and its
         OpenAPI 3.1 document.
     :param assets_base: The path of the files of :py:func:`asset`, which are public, since browsers
         request them without the token.
@@ -80,5 +83,29 @@ def asset(name: str) -> tuple[bytes, str] | None:
     """
     if name not in _MEDIA_TYPES:
         return None
-    assets = files("kgd.personalities.notebook_http.docs").joinpath("static")
+    assets = files("kgd.web.docs").joinpath("static")
     return assets.joinpath(name).read_bytes(), _MEDIA_TYPES[name]
+
+
+def page_answer(request: Any, body: bytes) -> bytes:
+    """
+    Answer with a page.
+
+    :param body: What :py:func:`page` has made.
+    """
+    for name, value in HEADERS:
+        request.setHeader(name, value)
+    return encoded_answer(request, body, dict(HEADERS)[b"Content-Type"])
+
+
+def asset_answer(request: Any, name: str) -> bytes:
+    """
+    Answer with a file that the page needs.
+
+    :raises kgd.errors.NoSuchResource: for any other name.
+    """
+    found = asset(name)
+    if found is None:
+        raise NoSuchResource("")
+    content, media_type = found
+    return encoded_answer(request, content, media_type.encode("ascii"))

@@ -1,0 +1,3 @@
+"""
+The page on which people read about an API, and try it.
+"""

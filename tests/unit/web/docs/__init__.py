@@ -1,0 +1,3 @@
+"""
+Unit tests of :py:mod:`kgd.web.docs`.
+"""
