@@ -16,6 +16,7 @@ from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.api.about import AboutAPI
 from kgd.web.api.channels import ChannelsAPI
 from kgd.web.api.executions import ExecutionsAPI
+from kgd.web.api.files import FilesAPI
 from kgd.web.api.kernels import KernelsAPI
 from kgd.web.api.kernelspecs import KernelSpecsAPI
 from kgd.web.api.me import MeAPI
@@ -45,6 +46,7 @@ class JupyterWebsocket:
                 *KernelsAPI(settings, gateway.kernels, draining).routes(),
                 *ChannelsAPI(gateway).routes(),
                 *ExecutionsAPI(gateway).routes(),
+                *FilesAPI(gateway).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                 *SessionsAPI(settings, sessions).routes(),
             ],

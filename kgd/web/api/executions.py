@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,12 +13,14 @@ from twisted.python.failure import Failure
 
 from kgd import errors
 from kgd.deferreds import Waiters
+from kgd.execution.artifacts import ArtifactLinks
 from kgd.execution.notebook_outputs import OutputOptions
 from kgd.execution.queue import ExecutionQueue, QueueLimits, check_timeout
 from kgd.execution.submitted import CodeRequest, SubmittedExecution
 from kgd.interfaces import IGateway, IKernel, IKernels
 from kgd.notebook.media_types import JSON, negotiate
 from kgd.settings import Settings
+from kgd.web.api.artifacts import ArtifactsAPI, artifact_stores
 from kgd.web.api.event_stream import EVENT_STREAM, NDJSON, EventStream, last_event_id
 from kgd.web.bodies import read_body
 from kgd.web.models import ExecuteCode, InputValue, execution_model, execution_summary
@@ -32,9 +35,18 @@ MAX_WAIT = 60.0
 class ExecutionQueues:
     """
     The queues of all kernels that have run code for HTTP clients.
+
+    :param gone: Called with the id of each of them that is gone.
     """
 
-    def __init__(self, reactor: IReactorTime, settings: Settings, kernels: IKernels) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: Settings,
+        kernels: IKernels,
+        gone: Callable[[str], None] = lambda kernel_id: None,
+    ) -> None:
+        self._gone = gone
         self._reactor = reactor
         self._settings = settings
         self._kernels = kernels
@@ -65,6 +77,7 @@ class ExecutionQueues:
 
     def _forget(self, kernel_id: str) -> None:
         del self._queues[kernel_id]
+        self._gone(kernel_id)
 
 
 def _ignore_loss(deferred: Deferred[None]) -> None:
@@ -89,7 +102,10 @@ class ExecutionsAPI:
         self._reactor = gateway.reactor
         self._settings = gateway.settings
         self._kernels = gateway.kernels
-        self._queues = ExecutionQueues(gateway.reactor, gateway.settings, gateway.kernels)
+        self._artifacts = artifact_stores(gateway)
+        self._queues = ExecutionQueues(
+            gateway.reactor, gateway.settings, gateway.kernels, self._artifacts.forget
+        )
 
     def routes(self) -> list[Route]:
         """
@@ -122,6 +138,7 @@ class ExecutionsAPI:
                 summary="Answer the input request of an execution",
                 scope=execute,
             ),
+            *ArtifactsAPI(self._reactor, self._kernels, self._artifacts).routes(),
         ]
 
     # --- handlers ---
@@ -136,7 +153,11 @@ class ExecutionsAPI:
             raise errors.InvalidRequest('JSON body must be an object like {"code": "print(1)"}')
         kernel = self._kernels.get(kernel_id)
         queue = self._queues.of(kernel)
-        code = self._code_request(body, is_streamed=kind != JSON)
+        artifacts = None
+        if body.outputs.artifacts == "url":
+            url = f"{base_url(request)}/api/kernels/{kernel_id}/artifacts"
+            artifacts = ArtifactLinks(self._artifacts.of(kernel_id), url)
+        code = self._code_request(body, artifacts, is_streamed=kind != JSON)
         submitted = queue.submit(code, wait=body.queue == "wait")
         request.setHeader(b"Location", self._location(request, kernel_id, submitted))
 
@@ -208,7 +229,9 @@ class ExecutionsAPI:
 
     # --- their parts ---
 
-    def _code_request(self, body: ExecuteCode, *, is_streamed: bool) -> CodeRequest:
+    def _code_request(
+        self, body: ExecuteCode, artifacts: ArtifactLinks | None, *, is_streamed: bool
+    ) -> CodeRequest:
         options = body.outputs
         return CodeRequest(
             code=body.code,
@@ -221,6 +244,7 @@ class ExecutionsAPI:
                 strip_ansi=options.ansi == "strip",
                 max_text_bytes=options.max_text_bytes or 0,
                 mime=tuple(options.mime),
+                artifacts=artifacts,
             ),
             abort_following=body.on_error == "abort",
             is_streamed=is_streamed,
