@@ -19,7 +19,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import IO
 
@@ -41,10 +41,7 @@ _HERE = b"."
 # The end of the year 9999.
 _END_OF_TIME = 253402300799.0
 _NO_OPENAT2 = (errno.ENOSYS, errno.EPERM)
-_LEADS_OUT = (errno.EXDEV, errno.ELOOP)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ETXTBSY)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_CONFLICTS = (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY)
 _TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -437,22 +434,46 @@ def _explained(path: str) -> Iterator[None]:
         raise _explanation(path, error) from None
 
 
-def _explanation(path: str, error: OSError) -> errors.GatewayError:
-    code = error.errno
-    if code in (errno.ENOENT, errno.ENOTDIR):
-        return errors.NoSuchResource(f"There is no file {path} in the kernel's working directory")
-    if code in _LEADS_OUT:
-        return errors.ResourceForbidden(
+# What the system says, and what a client is told; the first group that has the error counts.
+_Explained = Callable[[str, OSError], errors.GatewayError]
+_EXPLANATIONS: Sequence[tuple[Collection[int], _Explained]] = (
+    (
+        (errno.ENOENT, errno.ENOTDIR),
+        lambda path, error: errors.NoSuchResource(
+            f"There is no file {path} in the kernel's working directory"
+        ),
+    ),
+    (
+        (errno.EXDEV, errno.ELOOP),
+        lambda path, error: errors.ResourceForbidden(
             f"{path}: a symbolic link leads out of the kernel's working directory"
-        )
-    if code in _FORBIDDEN:
-        return errors.ResourceForbidden(f"{path}: {error.strerror}")
-    if code == errno.ENXIO:
-        return _special(path)
-    if code in (errno.ENAMETOOLONG, errno.EINVAL):
-        return errors.InvalidRequest("The path is not one that a file can have; take a shorter one")
-    if code in _CONFLICTS:
-        return errors.FileConflict(f"{path}: {error.strerror}; delete what is in it first")
-    if code in _FULL:
-        return errors.StorageFull(f"{path}: {error.strerror}; delete other files first")
+        ),
+    ),
+    (_FORBIDDEN, lambda path, error: errors.ResourceForbidden(f"{path}: {error.strerror}")),
+    ((errno.ENXIO,), lambda path, error: _special(path)),
+    (
+        (errno.ENAMETOOLONG, errno.EINVAL),
+        lambda path, error: errors.InvalidRequest(
+            "The path is not one that a file can have; take a shorter one"
+        ),
+    ),
+    (
+        (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY),
+        lambda path, error: errors.FileConflict(
+            f"{path}: {error.strerror}; delete what is in it first"
+        ),
+    ),
+    (
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        lambda path, error: errors.StorageFull(
+            f"{path}: {error.strerror}; delete other files first"
+        ),
+    ),
+)
+
+
+def _explanation(path: str, error: OSError) -> errors.GatewayError:
+    for codes, explained in _EXPLANATIONS:
+        if error.errno in codes:
+            return explained(path, error)
     return errors.Unavailable(f"{path}: {error.strerror}; try again later", 10)

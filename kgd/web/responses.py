@@ -114,8 +114,8 @@ def is_not_modified(request: Any, body: bytes) -> bool:
 
 def parse_tags(given: bytes) -> set[bytes]:
     """
-    Read ``If-None-Match`` or ``If-Match`` strictly. Werkzeug's ``parse_etags`` takes tags without quotes, too, and
-    ``w/`` for ``W/``; Twisted's own comparison takes no weak ones.
+    Read ``If-None-Match`` or ``If-Match`` strictly. Werkzeug's ``parse_etags`` takes tags without
+    quotes, too, and ``w/`` for ``W/``; Twisted's own comparison takes no weak ones.
     """
     found, at = set(), 0
     while match := _TAG.match(given, at):

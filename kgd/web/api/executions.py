@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -147,17 +148,19 @@ class ExecutionsAPI:
         """
         ``POST /api/kernels/<kernel_id>/execute``.
         """
+        self._kernels.get(kernel_id)
         kind = _wanted_type(request)
         body = read_body(request, ExecuteCode)
         if body is None:
             raise errors.InvalidRequest('JSON body must be an object like {"code": "print(1)"}')
-        kernel = self._kernels.get(kernel_id)
+        code = self._code_request(body, is_streamed=kind != JSON)
+        # A request that is refused does not use a spare kernel.
+        kernel = self._kernels.claim(kernel_id)
         queue = self._queues.of(kernel)
-        artifacts = None
         if body.outputs.artifacts == "url":
             url = f"{base_url(request)}/api/kernels/{kernel_id}/artifacts"
-            artifacts = ArtifactLinks(self._artifacts.of(kernel_id), url)
-        code = self._code_request(body, artifacts, is_streamed=kind != JSON)
+            links = ArtifactLinks(self._artifacts.of(kernel_id), url)
+            code = attrs.evolve(code, outputs=attrs.evolve(code.outputs, artifacts=links))
         submitted = queue.submit(code, wait=body.queue == "wait")
         request.setHeader(b"Location", self._location(request, kernel_id, submitted))
 
@@ -229,9 +232,7 @@ class ExecutionsAPI:
 
     # --- their parts ---
 
-    def _code_request(
-        self, body: ExecuteCode, artifacts: ArtifactLinks | None, *, is_streamed: bool
-    ) -> CodeRequest:
+    def _code_request(self, body: ExecuteCode, *, is_streamed: bool) -> CodeRequest:
         options = body.outputs
         return CodeRequest(
             code=body.code,
@@ -244,7 +245,6 @@ class ExecutionsAPI:
                 strip_ansi=options.ansi == "strip",
                 max_text_bytes=options.max_text_bytes or 0,
                 mime=tuple(options.mime),
-                artifacts=artifacts,
             ),
             abort_following=body.on_error == "abort",
             is_streamed=is_streamed,
