@@ -38,6 +38,8 @@ _BENEATH = 0x08
 _ATTEMPTS = 16
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _HERE = b"."
+# Bytes, the limit of Linux.
+_MAX_PATH = 4096
 # The end of the year 9999.
 _END_OF_TIME = 253402300799.0
 _NO_OPENAT2 = (errno.ENOSYS, errno.EPERM)
@@ -78,27 +80,27 @@ def _walk(directory: int, path: bytes, flags: int) -> int:
     Open a path step by step, without following any symbolic link.
     """
     *parents, name = path.split(b"/")
+    if b".." in parents or (b"" in parents) or name in (b"", b".."):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
     here = os.open(_HERE, _DIRECTORY, dir_fd=directory)
     try:
         for each in parents:
-            below = os.open(each, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            below = _open_no_link(each, here)
             os.close(here)
             here = below
-            _refuse_link(here)
-        found = os.open(name, flags | os.O_NOFOLLOW, dir_fd=here)
+        # Otherwise a link would look like a file that is no directory.
+        os.close(_open_no_link(name, here))
+        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=here)
     finally:
         os.close(here)
-    try:
-        _refuse_link(found)
-    except OSError:
-        os.close(found)
-        raise
-    return found
 
 
-def _refuse_link(descriptor: int) -> None:
-    if stat.S_ISLNK(os.fstat(descriptor).st_mode):
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+def _open_no_link(name: bytes, directory: int) -> int:
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    if not stat.S_ISLNK(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 def open_beneath(directory: int, path: bytes, flags: int) -> int:
@@ -241,6 +243,8 @@ class ConfinedDirectory:
             encoded = path.encode("utf-8")
             if b"\0" in encoded:
                 raise OSError(errno.ENOENT, "")
+            if len(encoded) >= _MAX_PATH:
+                raise OSError(errno.ENAMETOOLONG, "")
             try:
                 root = _open_root(self._root)
             except OSError as error:
