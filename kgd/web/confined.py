@@ -21,6 +21,7 @@ import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
 from typing import IO
 
 import attrs
@@ -172,26 +173,40 @@ class FileInfo:
 class OpenedFile:
     """
     A file that is open for reading, until :py:meth:`close`, or until nobody has it any longer: a
-    thread may still be reading when its client has left.
+    thread may have opened it for a client that has left.
     """
 
     def __init__(self, descriptor: int, info: FileInfo) -> None:
         self.info = info
         self._descriptor = descriptor
+        self._lock = Lock()
 
     def read(self, offset: int, size: int) -> bytes:
         """
-        :return: As many bytes as there are, up to ``size``.
+        :return: As many bytes as there are, up to ``size``; none when it has been closed.
         """
-        return os.pread(self._descriptor, size, offset)
+        # Closing waits for the lock, or another file could have the number by now.
+        with self._lock:
+            return os.pread(self._descriptor, size, offset) if self._descriptor >= 0 else b""
+
+    def close_soon(self, in_thread: Callable[[Callable[[], None]], object]) -> None:
+        """
+        Close it, in a thread if one is reading now.
+        """
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+            self.close()
+        else:
+            in_thread(self.close)
 
     def close(self) -> None:
         """
-        Close it.
+        Close it, when no thread reads it any longer.
         """
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def __del__(self) -> None:
         self.close()
