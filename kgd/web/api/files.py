@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kgd import errors
-from kgd.interfaces import IGateway
+from kgd.interfaces import IGateway, IKernel
 from kgd.web.confined import Check, ConfinedDirectory, FileInfo, Listing
 from kgd.web.downloads import in_thread, media_type_of, send_file
 from kgd.web.models import directory_model, file_model
@@ -49,7 +49,7 @@ class FilesAPI:
         """
         ``GET /api/kernels/<kernel_id>/files/<path:file>``, and without a path.
         """
-        directory = self._directory(kernel_id)
+        directory = self._directory(self._kernels.get(kernel_id))
         opened = await in_thread(self._reactor, directory.open, file)
         if isinstance(opened, Listing):
             return json_answer(request, directory_model(file, opened))
@@ -59,7 +59,7 @@ class FilesAPI:
         """
         ``PUT /api/kernels/<kernel_id>/files/<path:file>``.
         """
-        directory = self._directory(kernel_id)
+        directory = self._directory(self._kernels.claim(kernel_id))
         if request.requestHeaders.hasHeader(b"content-range"):
             raise errors.InvalidRequest("Content-Range: send the whole file, without this header")
         content = request.content.getvalue()
@@ -87,13 +87,13 @@ class FilesAPI:
         """
         ``DELETE /api/kernels/<kernel_id>/files/<path:file>``.
         """
-        directory = self._directory(kernel_id)
+        directory = self._directory(self._kernels.claim(kernel_id))
         check = check_conditions(request, file)
         await in_thread(self._reactor, directory.remove, file, check)
         return empty_answer(request)
 
-    def _directory(self, kernel_id: str) -> ConfinedDirectory:
-        root = self._kernels.get(kernel_id).working_directory
+    def _directory(self, kernel: IKernel) -> ConfinedDirectory:
+        root = kernel.working_directory
         if not root:
             raise errors.NotSupported("The kernel's files are not on the gateway's machine")
         return ConfinedDirectory(root, self._rights)
