@@ -147,7 +147,7 @@ class Settings:
     interrupt_grace: float = 5.0
     keep_alive_interval: float = 5.0
     max_response_size: int = 100 * MEBIBYTE
-    max_file_size: int = 100 * MEBIBYTE
+    max_file_size: int = 1024 * MEBIBYTE
     artifact_threshold: int = 64 * KIBIBYTE
     artifact_space: int = 256 * MEBIBYTE
     artifact_lifetime: float = 3600.0

@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import tempfile
-from io import BytesIO
 from pathlib import Path
 from threading import Event, Thread
 
@@ -43,7 +42,7 @@ class FileRightsTests(SynchronousTestCase):
         def anything(present: FileInfo | None) -> None:
             pass
 
-        self.directory.write(path, BytesIO(b"x"), anything)
+        self.directory.write(path, b"x", anything)
         return os.stat(self.root / path)
 
     def test_written(self) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from kgd.testing.web import Response, read_response
+from kgd.web.body_sink import MAX_WAITING
 from kgd.web.downloads import PIECE, media_type_of
 from tests.support.api import APITestCase
 
@@ -417,9 +419,10 @@ class WritingTests(FilesCase):
         response = self.ask("PUT", "b", b"123456")
         self.assertError(response, 413)
         self.assertIn("--max-file-size", response.json["message"])
+        self.assertEqual(sorted(os.listdir(self.root)), ["a.txt", "b", "sub"])
         self.open_root(max_file_size=0, max_body_size=5)
         self.assertEqual(self.ask("PUT", "b", b"12345").code, 201)
-        self.assertError(self.ask("PUT", "b", b"123456"), 413)
+        self.assertEqual(self.ask("PUT", "b", b"123456").code, 200)
 
     def test_parts(self) -> None:
         """
@@ -429,6 +432,220 @@ class WritingTests(FilesCase):
         self.assertError(response, 400)
         self.assertIn("Content-Range", response.json["message"])
         self.assertEqual((self.root / "a.txt").read_bytes(), b"0123456789")
+
+
+class UploadTests(FilesCase):
+    """
+    Files that are written while they arrive.
+    """
+
+    def begin(self, path: str, *headers: str) -> Any:
+        """
+        Send the head of a request.
+
+        :return: The connection.
+        """
+        protocol = self.client.connect()
+        head = [f"PUT {self.files}/{path} HTTP/1.1", "Host: a", *headers, "", ""]
+        protocol.dataReceived("\r\n".join(head).encode())
+        return protocol
+
+    def response(self) -> Response:
+        """
+        :return: What has been answered.
+        """
+        transport: Any = self.client.transport
+        return read_response(transport.value())
+
+    def end(self, protocol: Any) -> None:
+        """
+        Let the client leave.
+        """
+        protocol.connectionLost(Failure(ConnectionDone()))
+
+    def unfinished(self) -> list[int]:
+        """
+        The sizes of files that are being written.
+        """
+        return [path.stat().st_size for path in self.root.rglob(".kgd-*")]
+
+    def test_arrives_in_pieces(self) -> None:
+        """
+        A large file is on disk before all of it has arrived, and in its place afterwards; a
+        connection takes the next request then.
+        """
+        piece = os.urandom(50_000)
+        for length, frame in (
+            ("Content-Length: 200000", lambda data: data),
+            ("Transfer-Encoding: chunked", lambda data: b"%x\r\n%b\r\n" % (len(data), data)),
+        ):
+            protocol = self.begin("new/big", length)
+            for count in range(1, 5):
+                self.assertFalse((self.root / "new" / "big").exists())
+                protocol.dataReceived(frame(piece))
+                if count < 4:
+                    self.assertEqual(self.unfinished(), [count * len(piece)])
+            if "chunked" in length:
+                protocol.dataReceived(b"0\r\n\r\n")
+            response = self.response()
+            self.assertEqual((response.code, response.json["size"]), (201, 200_000))
+            self.assertEqual((self.root / "new" / "big").read_bytes(), 4 * piece)
+            self.assertEqual(self.unfinished(), [])
+            transport: Any = self.client.transport
+            transport.clear()
+            protocol.dataReceived(f"GET {self.files}/a.txt HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            # Other connections have their turn before.
+            self.client.clock.advance(0)
+            self.assertEqual(self.response().body, b"0123456789")
+            self.end(protocol)
+            (self.root / "new" / "big").unlink()
+
+    def test_larger_than_bodies(self) -> None:
+        """
+        ``--max-body-size`` is for what is in memory; ``--max-file-size`` is exact, also for
+        chunks.
+        """
+        self.open_root(max_file_size=200_000, max_body_size=10)
+        self.assertEqual(self.ask("PUT", "b", bytes(200_000)).code, 201)
+        response = self.ask("PUT", "b", bytes(200_001))
+        self.assertError(response, 413)
+        self.assertIn("--max-file-size", response.json["message"])
+        protocol = self.begin("c", "Transfer-Encoding: chunked")
+        protocol.dataReceived(b"30d41\r\n" + bytes(200_001))
+        self.assertError(self.response(), 413)
+        self.end(protocol)
+        self.assertEqual(self.unfinished(), [])
+        self.assertEqual(sorted(os.listdir(self.root)), ["a.txt", "b", "sub"])
+        self.assertError(self.request("POST", "/api/kernels", bytes(11)), 413)
+
+    def test_refused_at_once(self) -> None:
+        """
+        What is wrong with a large file is said before the client sends it, and before it is told
+        to go on.
+        """
+        unknown = self.files.replace(self.kernel_id, "1-2-3-4-5")
+        for path, header, code in (
+            ("sub", "", 409),
+            ("a.txt/x", "", 409),
+            ("a.txt", "If-None-Match: *", 412),
+            ("no/no", 'If-Match: "x"', 412),
+            ("a.txt", "Content-Range: bytes 0-1/2", 400),
+            ("a.txt", "Content-Encoding: gzip", 415),
+            ("", "", 404),
+        ):
+            headers = ["Content-Length: 100000", "Expect: 100-continue", *filter(None, [header])]
+            protocol = self.begin(path, *headers)
+            self.assertError(self.response(), code)
+            self.end(protocol)
+        self.files, files = unknown, self.files
+        protocol = self.begin("a", "Content-Length: 100000")
+        self.assertError(self.response(), 404)
+        self.end(protocol)
+        self.files = files
+        self.assertEqual(sorted(os.listdir(self.root)), ["a.txt", "sub"])
+        protocol = self.begin("a.txt", "Content-Length: 100000", "Expect: 100-continue")
+        transport: Any = self.client.transport
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 100 "))
+        self.end(protocol)
+
+    def test_the_client_leaves(self) -> None:
+        """
+        What is not complete when the client leaves is removed, and nothing stays open.
+        """
+        before = len(os.listdir("/proc/self/fd"))
+        protocol = self.begin("a.txt", "Content-Length: 100000")
+        protocol.dataReceived(bytes(50_000))
+        self.assertEqual(self.unfinished(), [50_000])
+        self.end(protocol)
+        self.assertEqual(self.unfinished(), [])
+        self.assertEqual((self.root / "a.txt").read_bytes(), b"0123456789")
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_no_room(self) -> None:
+        """
+        When the disk is full, the rest need not be sent.
+        """
+        protocol = self.begin("a.txt", "Content-Length: 100000")
+        protocol.dataReceived(bytes(10))
+
+        def full(*_: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(os, "write", full)
+        protocol.dataReceived(bytes(10))
+        response = self.response()
+        self.assertError(response, 507)
+        self.assertEqual(response.headers["connection"], "close")
+        protocol.dataReceived(bytes(10))
+        self.end(protocol)
+        self.assertEqual(self.unfinished(), [])
+        self.assertEqual(self.ask("PUT", "b", b"x").code, 507)
+        self.assertEqual(self.unfinished(), [])
+
+    def test_changed_meanwhile(self) -> None:
+        """
+        A file that somebody else changes while the new one arrives stays.
+        """
+        tag = self.ask("GET", "a.txt").headers["etag"]
+        protocol = self.begin("a.txt", "Content-Length: 100000", f"If-Match: {tag}")
+        (self.root / "a.txt").write_bytes(b"theirs")
+        protocol.dataReceived(bytes(100_000))
+        self.assertError(self.response(), 412)
+        self.end(protocol)
+        self.assertEqual((self.root / "a.txt").read_bytes(), b"theirs")
+        self.assertEqual(self.unfinished(), [])
+
+    def test_a_slow_disk(self) -> None:
+        """
+        A client that sends faster than the disk writes has to wait, and what waits is bounded.
+        """
+        threads = self.clock
+        waiting: list[Any] = []
+
+        def later(done: Any, function: Any, *args: Any, **named: Any) -> None:
+            waiting.append(lambda: call(done, function, *args, **named))
+
+        call = threads.callInThreadWithCallback
+        self.patch(threads, "callInThreadWithCallback", later)
+        protocol = self.begin("big", f"Content-Length: {3 * MAX_WAITING}")
+        transport: Any = self.client.transport
+        protocol.dataReceived(bytes(MAX_WAITING))
+        self.assertEqual(transport.producerState, "producing")
+        protocol.dataReceived(bytes(1))
+        self.assertEqual(transport.producerState, "paused")
+        waiting.pop(0)()
+        self.assertEqual(transport.producerState, "producing")
+        protocol.dataReceived(bytes(2 * MAX_WAITING - 1))
+        self.assertEqual(transport.producerState, "paused")
+        while waiting:
+            waiting.pop(0)()
+        self.assertEqual(transport.producerState, "producing")
+        self.assertEqual((self.root / "big").stat().st_size, 3 * MAX_WAITING)
+        self.assertEqual(self.response().code, 201)
+        self.end(protocol)
+
+    def test_leaves_while_a_thread_works(self) -> None:
+        """
+        The file goes when the thread is done with it.
+        """
+        waiting: list[Any] = []
+        call = self.clock.callInThreadWithCallback
+
+        def later(*args: Any, **named: Any) -> None:
+            waiting.append(lambda: call(*args, **named))
+
+        self.patch(self.clock, "callInThreadWithCallback", later)
+        for steps in range(4):
+            protocol = self.begin("big", "Content-Length: 100000")
+            protocol.dataReceived(bytes(100_000))
+            for _ in range(steps):
+                if waiting:
+                    waiting.pop(0)()
+            self.end(protocol)
+            while waiting:
+                waiting.pop(0)()
+            self.assertEqual(self.unfinished(), [], steps)
+            self.assertEqual((self.root / "big").exists(), steps == 3)
 
 
 class PrivateDirectoryTests(APITestCase):
