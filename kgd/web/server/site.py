@@ -156,7 +156,7 @@ class GatewayRequest(Request):
         except Exception as error:
             # The root handles all errors of its own; Twisted would answer with HTML.
             self.write(refuse(self, error))  # type: ignore[no-untyped-call]
-            self.finish()  # type: ignore[no-untyped-call]
+            self.finish()
 
     def processingFailed(self, reason: Failure) -> None:
         """
