@@ -108,6 +108,12 @@ class StorageFull(GatewayError):
     """
 
 
+class IdempotencyKeyReused(GatewayError):
+    """
+    The ``Idempotency-Key`` was sent before, with another body.
+    """
+
+
 class BodyTooLarge(GatewayError):
     """
     The request's body exceeds the limit.

@@ -146,6 +146,10 @@ class Settings:
     max_execute_timeout: float = 600.0
     interrupt_grace: float = 5.0
     keep_alive_interval: float = 5.0
+    idempotency_keys: int = 1000
+    idempotency_size: int = 32 * MEBIBYTE
+    idempotency_lifetime: float = 3600.0
+    notebook_uris: tuple[str, ...] = ()
     max_response_size: int = 100 * MEBIBYTE
     max_file_size: int = 1024 * MEBIBYTE
     artifact_threshold: int = 64 * KIBIBYTE

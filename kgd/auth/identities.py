@@ -9,6 +9,7 @@ https://jupyter-server.readthedocs.io/en/latest/operators/security.html
 from __future__ import annotations
 
 from collections.abc import Set
+from typing import Any
 
 import attrs
 
@@ -27,11 +28,27 @@ class Identity:
 
     def has_scope(self, scope: str) -> bool:
         """
-        Whether the client may do what needs a scope; the empty scope is everyone's.
+        Whether the client may do what needs a scope, or several with spaces between them; the
+        empty one is everyone's.
         """
-        return not scope or self.scopes is None or scope in self.scopes
+        return self.scopes is None or all(each in self.scopes for each in scope.split())
 
 
 #: A client of a gateway that needs no token, and of one whose token it has sent. As in
 #: ``GET /api/me``, the gateway does not tell its clients apart.
 ANONYMOUS = Identity("anonymous")
+
+
+def set_identity(request: Any, identity: Identity) -> None:
+    """
+    Keep who has sent a request.
+    """
+    request.kgd_identity = identity
+
+
+def identity_of(request: Any) -> Identity:
+    """
+    :return: Who has sent a request.
+    """
+    identity: Identity = getattr(request, "kgd_identity", ANONYMOUS)
+    return identity

@@ -488,6 +488,26 @@ _EXECUTIONS = grouped(
         "Seconds for which such an output is kept; 0 keeps it as long as its kernel.",
         seconds,
     ),
+    Option(
+        "notebook-uris",
+        "Notebooks that clients may have the gateway read and run, beside those that they send: "
+        "files, directories, or http or https URLs that those of notebooks begin with, up to a "
+        "slash.",
+        several(notebook_uri),
+        show=without_secrets,
+    ),
+    Option(
+        "idempotency-keys",
+        "How many requests with an Idempotency-Key are remembered with their answers; 0 takes no "
+        "such requests.",
+        whole_number,
+    ),
+    Option(
+        "idempotency-size",
+        "How many bytes these answers may have together; the oldest ones are forgotten first.",
+        size,
+    ),
+    Option("idempotency-lifetime", "Seconds after which such an answer is forgotten.", seconds),
 )
 
 _CULLING = grouped(

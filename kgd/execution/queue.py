@@ -148,9 +148,10 @@ class ExecutionQueue:
         submitted.execution = execution
         self._unfinished[submitted.execution_id] = submitted
         submitted.events.add("accepted", {"execution_id": submitted.execution_id})
-        if self._limits.longest_wait:
+        longest_wait = request.longest_wait or self._limits.longest_wait
+        if longest_wait:
             submitted.timer = self._reactor.callLater(
-                self._limits.longest_wait, self._waited_too_long, submitted
+                longest_wait, self._waited_too_long, submitted, longest_wait
             )
         self._tracker.add(execution)
         submitted.withdraw = self._attachment.send_in_turn(message, lambda: self._sent(submitted))
@@ -186,6 +187,8 @@ class ExecutionQueue:
             )
 
     def _changed(self, submitted: SubmittedExecution, execution: Execution) -> None:
+        if submitted.request.is_timed:
+            submitted.note_times(execution)
         reply = execution.reply
         if reply is not None and reply.status != "ok" and submitted.request.abort_following:
             # Now, for with this reply it is the next one's turn.
@@ -197,6 +200,9 @@ class ExecutionQueue:
         """
         Take a message from iopub that belongs to an execution.
         """
+        if submitted.request.is_timed and message.header.msg_type == "execute_input":
+            submitted.note_time("iopub.status.busy")
+            submitted.note_time("iopub.execute_input")
         output = submitted.outputs.received(message)
         if output is not None:
             submitted.events.add("output", output)
@@ -218,12 +224,14 @@ class ExecutionQueue:
 
     # --- ending ---
 
-    def _waited_too_long(self, submitted: SubmittedExecution) -> None:
+    def _waited_too_long(self, submitted: SubmittedExecution, seconds: float) -> None:
         submitted.timer = None
         self._end(
             submitted,
             Verdict(
-                "timeout", "TimeoutError", f"it waited {self._limits.longest_wait:g} s for its turn"
+                "timeout",
+                "TimeoutError",
+                f"it waited {seconds:g} s for its turn, or its kernel to start",
             ),
         )
 

@@ -5,6 +5,7 @@ Code that a client has submitted to a kernel, and what has become of it so far.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from kgd.deferreds import Waiters
 from kgd.execution.execution import KERNEL_GONE_ENAMES, Execution
 from kgd.execution.notebook_outputs import NotebookOutputs, OutputOptions
+from kgd.protocol.timestamps import timestamp
 
 #: How an execution may end.
 STATUSES = ("ok", "error", "timeout", "interrupted", "died")
@@ -34,6 +36,8 @@ class CodeRequest:
     :ivar abort_following: Whether code that waits behind it is not run if it fails.
     :ivar is_streamed: Whether a client reads its outputs as they come, so that they need not be
         kept.
+    :ivar longest_wait: How long it may wait for its turn, in seconds; 0 is the limit of the queue.
+    :ivar is_timed: Whether to note when its messages come.
     """
 
     code: str
@@ -45,6 +49,8 @@ class CodeRequest:
     outputs: OutputOptions = attrs.field(factory=OutputOptions)
     abort_following: bool = False
     is_streamed: bool = False
+    longest_wait: float = 0.0
+    is_timed: bool = False
 
 
 @attrs.frozen
@@ -147,6 +153,7 @@ class SubmittedExecution:
     :ivar verdict: Why the gateway ends it, if it does.
     :ivar input_request: ``prompt`` and ``password`` of the input that it waits for, or ``None``.
     :ivar events: For clients that read them.
+    :ivar times: When its messages came, by the names that JupyterLab has for them.
     """
 
     def __init__(
@@ -169,6 +176,7 @@ class SubmittedExecution:
         self.user_expressions: Mapping[str, Any] = {}
         self.input_request: dict[str, Any] | None = None
         self.events = EventLog(event_limit)
+        self.times: dict[str, str] = {}
         self._done: Waiters[None] = Waiters()
         # What the queue needs to carry it out.
         self.execution: Execution | None = None
@@ -185,6 +193,24 @@ class SubmittedExecution:
         if self.status:
             return "done"
         return "queued" if self.started is None else "running"
+
+    def note_time(self, name: str) -> None:
+        """
+        Note that a message has come, unless one of this name has come before.
+        """
+        if name not in self.times:
+            self.times[name] = timestamp(time.time())
+
+    def note_times(self, execution: Execution) -> None:
+        """
+        Note which messages have come.
+        """
+        if execution.has_begun:
+            self.note_time("iopub.status.busy")
+        if execution.reply is not None:
+            self.note_time("shell.execute_reply")
+        if execution.is_idle:
+            self.note_time("iopub.status.idle")
 
     def when_done(self) -> Deferred[None]:
         """

@@ -86,7 +86,13 @@ def read_notebook(raw: bytes, name: str) -> Notebook:
     :raises kgd.errors.InvalidNotebook: when the file is not a notebook, or something that kgd needs
         is missing or has a wrong type. The error names cell and field, and is one line.
     """
-    content = _read_json(raw, name)
+    return check_notebook(read_json(raw, name), name)
+
+
+def check_notebook(content: Any, name: str) -> Notebook:
+    """
+    As :py:func:`read_notebook`, when the JSON has been read.
+    """
     if not isinstance(content, dict):
         raise InvalidNotebook(
             f"{name} is not a notebook: it is {_describe(content)}, and not a JSON object; "
@@ -101,7 +107,11 @@ def read_notebook(raw: bytes, name: str) -> Notebook:
     return Notebook(name, tuple(_read_cells(content, version, name)), metadata or {})
 
 
-def _read_json(raw: bytes, name: str) -> Any:
+def read_json(raw: bytes, name: str) -> Any:
+    """
+    :param raw: A notebook's file.
+    :raises kgd.errors.InvalidNotebook: when it is not JSON.
+    """
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

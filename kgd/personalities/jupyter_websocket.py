@@ -11,6 +11,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker, Match
+from kgd.kernels.temporary import TemporaryKernels
 from kgd.sessions.store import SessionStore
 from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.api.about import AboutAPI
@@ -20,8 +21,11 @@ from kgd.web.api.files import FilesAPI
 from kgd.web.api.kernels import KernelsAPI
 from kgd.web.api.kernelspecs import KernelSpecsAPI
 from kgd.web.api.me import MeAPI
+from kgd.web.api.notebook_runs import NotebookRunsAPI
+from kgd.web.api.once import OnceAPI
 from kgd.web.api.openapi import SwaggerAPI
 from kgd.web.api.sessions import SessionsAPI
+from kgd.web.idempotency import IdempotencyKeys
 from kgd.web.routes import Route, RouteTable
 
 
@@ -37,19 +41,26 @@ class JupyterWebsocket:
         self._operations = gateway.operations
         draining = gateway.draining
         sessions = SessionStore(settings, gateway.kernels, draining)
+        executions = ExecutionsAPI(gateway)
+        temporary = TemporaryKernels(gateway.reactor, gateway.kernels, draining)
+        keys = IdempotencyKeys(gateway.reactor, settings)
         self._table = RouteTable(
-            [
-                *AboutAPI().routes(),
-                *gateway.operations.status_routes,
-                *MeAPI().routes(),
-                *SwaggerAPI(self._described, needs_token=gateway.token.is_needed).routes(),
-                *KernelsAPI(settings, gateway.kernels, draining).routes(),
-                *ChannelsAPI(gateway).routes(),
-                *ExecutionsAPI(gateway).routes(),
-                *FilesAPI(gateway).routes(),
-                *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
-                *SessionsAPI(settings, sessions).routes(),
-            ],
+            keys.wrap(
+                [
+                    *AboutAPI().routes(),
+                    *gateway.operations.status_routes,
+                    *MeAPI().routes(),
+                    *SwaggerAPI(self._described, needs_token=gateway.token.is_needed).routes(),
+                    *KernelsAPI(settings, gateway.kernels, draining).routes(),
+                    *ChannelsAPI(gateway).routes(),
+                    *executions.routes(),
+                    *OnceAPI(temporary, executions).routes(),
+                    *NotebookRunsAPI(gateway, temporary, executions).routes(),
+                    *FilesAPI(gateway).routes(),
+                    *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
+                    *SessionsAPI(settings, sessions).routes(),
+                ]
+            ),
             PUBLIC_ROUTES,
         )
 

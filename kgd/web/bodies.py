@@ -23,7 +23,13 @@ _TYPES = {"str": "a string", "object": "an object"}
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def read_body(request: Any, kind: type[T], untold: Set[str] = frozenset()) -> T | None:
+def read_body(
+    request: Any,
+    kind: type[T],
+    untold: Set[str] = frozenset(),
+    *,
+    limit: int = MAX_JSON_BODY,
+) -> T | None:
     """
     Read the body as a JSON object, regardless of its ``Content-Type``: old clients send that of a
     form.
@@ -31,13 +37,12 @@ def read_body(request: Any, kind: type[T], untold: Set[str] = frozenset()) -> T 
     :param kind: What the object holds; other fields are ignored.
     :param untold: Fields of whose wrong type the error says nothing, as in the Jupyter Kernel
         Gateway.
+    :param limit: How many bytes it may have.
     :return: The object, or ``None`` for a body that is missing or ``null``.
     :raises kgd.errors.InvalidRequest: for any other body; the text names the field that is wrong.
-    :raises kgd.errors.BodyTooLarge: for more than :py:data:`MAX_JSON_BODY`.
+    :raises kgd.errors.BodyTooLarge: for more than the limit.
     """
-    if request.content.seek(0, os.SEEK_END) > MAX_JSON_BODY:
-        raise BodyTooLarge(f"JSON like this may have at most {MAX_JSON_BODY} bytes")
-    request.content.seek(0)
+    check_size(request, limit)
     raw = request.content.read()
     if not raw:
         return None
@@ -50,6 +55,16 @@ def read_body(request: Any, kind: type[T], untold: Set[str] = frozenset()) -> T 
         return msgspec.convert(value, kind | None)
     except msgspec.ValidationError as error:
         raise InvalidRequest(_describe(error, value, kind, untold)) from None
+
+
+def check_size(request: Any, limit: int) -> None:
+    """
+    :param limit: How many bytes the body may have.
+    :raises kgd.errors.BodyTooLarge: when it has more.
+    """
+    if request.content.seek(0, os.SEEK_END) > limit:
+        raise BodyTooLarge(f"JSON like this may have at most {limit} bytes")
+    request.content.seek(0)
 
 
 def _describe(

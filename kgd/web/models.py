@@ -8,7 +8,7 @@ definition. Fields with a default may be missing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -278,6 +278,19 @@ def directory_model(path: str, listing: Listing) -> Directory:
     return Directory(path=path, entries=entries, complete=listing.is_complete)
 
 
+class OnceExecution(Execution, kw_only=True):
+    """
+    An execution in a kernel of its own.
+
+    :ivar kernel_id: The kernel, if it is kept.
+    """
+
+    kernel_id: str | None
+
+
+_Execution = TypeVar("_Execution", bound=Execution)
+
+
 def kernel_model(kernel: interfaces.IKernel) -> Kernel:
     """
     :return: What ``/api/kernels`` shows of a kernel.
@@ -336,12 +349,19 @@ def execution_summary(submitted: SubmittedExecution) -> ExecutionSummary:
     return ExecutionSummary(**_summary(submitted))
 
 
-def execution_model(submitted: SubmittedExecution, *, with_outputs: bool = True) -> Execution:
+def execution_model(
+    submitted: SubmittedExecution,
+    kind: type[_Execution] = Execution,  # type: ignore[assignment]
+    *,
+    with_outputs: bool = True,
+    **more: Any,
+) -> _Execution:
     """
+    :param more: Further fields.
     :return: What is shown of an execution.
     """
     error = submitted.error
-    return Execution(
+    return kind(
         **_summary(submitted),
         execution_count=submitted.execution_count,
         outputs=submitted.outputs.shown() if with_outputs else UNSET,
@@ -350,6 +370,7 @@ def execution_model(submitted: SubmittedExecution, *, with_outputs: bool = True)
         user_expressions=submitted.user_expressions,
         ended_by=submitted.ended_by or None,  # type: ignore[arg-type]
         input_request=submitted.input_request,
+        **more,
     )
 
 
@@ -385,9 +406,11 @@ class StartKernel(Struct):
 class KernelChoice(Struct):
     """
     The kernel that a session is to have: a running one, or a new one of a kernelspec.
+
+    :ivar id: Of any form, for what is not the id of a kernel is as good as none to new sessions.
     """
 
-    id: WantedId | None = None
+    id: str | None = None
     name: str | None = None
 
 
@@ -455,6 +478,53 @@ class ExecuteCode(Struct, forbid_unknown_fields=True):
     outputs: OutputChoice = OutputChoice()
     queue: Literal["wait", "reject"] = "wait"
     on_error: Literal["continue", "abort"] = "continue"
+    on_disconnect: Literal["interrupt", "continue"] = "interrupt"
+
+
+class NewKernel(Struct, forbid_unknown_fields=True, frozen=True):
+    """
+    The kernel that code is to run in.
+
+    :ivar name: A kernelspec.
+    :ivar path: Below the root directory, from which the kernel's working directory follows.
+    """
+
+    name: str | None = None
+    path: str | None = None
+    env: dict[str, str] | None = None
+
+
+class ExecuteOnce(ExecuteCode):
+    """
+    The body of ``POST /api/execute``.
+
+    :ivar kernel: The kernel to start.
+    :ivar keep: Whether it is left running.
+    """
+
+    kernel: NewKernel = NewKernel()
+    keep: bool = False
+
+
+class RunNotebook(Struct, forbid_unknown_fields=True):
+    """
+    The body of ``POST /api/notebooks/run``.
+
+    :ivar notebook: The notebook, or ...
+    :ivar uri: ... where it is.
+    :ivar parameters: Values of variables.
+    :ivar kernel_name: A kernelspec to use instead of the notebook's.
+    :ivar timeout: Seconds that each cell may run.
+    :ivar on_error: Whether cells are run after one that has failed.
+    :ivar on_disconnect: What becomes of it when the client leaves.
+    """
+
+    notebook: dict[str, Any] | None = None
+    uri: str | None = None
+    parameters: dict[str, Any] = {}
+    kernel_name: str | None = None
+    timeout: float | None = None
+    on_error: Literal["stop", "continue"] = "stop"
     on_disconnect: Literal["interrupt", "continue"] = "interrupt"
 
 

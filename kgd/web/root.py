@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from kgd import errors
+from kgd.auth.identities import set_identity
 from kgd.auth.in_requests import token_from_request
 from kgd.auth.token import AuthToken
 from kgd.endpoints.origins import is_allowed_origin
@@ -215,6 +216,7 @@ class RootResource(Resource):
             raise errors.Unauthorized("")
         if not identity.has_scope(match.scope):
             raise errors.ScopeMissing(f"This request needs the scope {match.scope}")
+        set_identity(request, identity)
         if self._audit.is_on:
             fingerprint = self._audit.fingerprint(token_from_request(request))
             request_log_of(request).requester.token = fingerprint

@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,18 @@ _ID = re.compile(r"\w+-\w+-\w+-\w+-\w+", re.ASCII)
 _FORMS = {"kernel_id": _ID, "session_id": _ID}
 
 
+class Repeats(Enum):
+    """
+    What becomes of requests with an ``Idempotency-Key`` (:py:mod:`kgd.web.idempotency`) when all
+    clients that sent them have left before there is an answer.
+    """
+
+    #: The handler goes on, because its effects last.
+    ALWAYS = "always"
+    #: The handler is cancelled, which undoes its effects.
+    UNLESS_LEFT = "unless left"
+
+
 @attrs.frozen
 class Route:
     """
@@ -41,7 +54,9 @@ class Route:
     :ivar handler: Called with the request and the rule's variables, which are decoded; may be a
         coroutine function. Returns the body or a resource, or raises one of :py:mod:`kgd.errors`.
     :ivar summary: For the description of the API.
-    :ivar scope: The scope that clients need, as in :py:mod:`kgd.auth.identities`; empty for none.
+    :ivar scope: The scopes that clients need, as in :py:mod:`kgd.auth.identities`, with spaces
+        between them; empty for none.
+    :ivar repeats: Set if requests may have an ``Idempotency-Key``.
     :ivar open_body: Called like the handler, before the body of a request is there that is large:
         returns a :py:class:`kgd.web.body_sink.BodySink` for it. Otherwise bodies are in memory.
     """
@@ -52,6 +67,7 @@ class Route:
     access: Access = Access.GUARDED
     summary: str = ""
     scope: str = ""
+    repeats: Repeats | None = None
     open_body: Callable[..., Any] | None = None
 
 

@@ -124,6 +124,10 @@ max-file-size                 | 31MiB              |                  |
 artifact-threshold            | 5KiB               |                  |
 artifact-space                | 6MiB               |                  |
 artifact-lifetime             | 29                 | 29               |
+notebook-uris                 | /notebooks         | ["/notebooks"]   |
+idempotency-keys              | 29                 | 29               |
+idempotency-size              | 5MiB               |                  |
+idempotency-lifetime          | 31                 | 31               |
 cell-parser                   | swagger            |                  | NotebookHTTPPersonality.cell_parser
 comment-prefix                | lua=--             | {"lua": "--"}    | NotebookHTTPPersonality.comment_prefix
 allow-notebook-download       | true               | true             | NotebookHTTPPersonality.allow_notebook_download

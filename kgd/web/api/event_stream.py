@@ -8,18 +8,28 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
 from kgd.errors import InvalidRequest
-from kgd.execution.submitted import Event, SubmittedExecution
-from kgd.web.models import execution_model
+from kgd.execution.submitted import Event, EventLog
 
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
+
+
+class EventSource(Protocol):
+    """
+    What has events.
+
+    :ivar status: How it has ended; empty before.
+    """
+
+    events: EventLog
+    status: str
 
 
 def last_event_id(request: Any) -> int:
@@ -44,6 +54,8 @@ class EventStream:
 
     :ivar is_over: Whether all events have been written.
     :param keep_alive_interval: Seconds of silence after which something without a meaning is sent.
+    :param source: What has the events.
+    :param result: Makes the object with which they end.
     :param input_url: Where an input request can be answered.
     :param ended: Called when all events have been written.
     """
@@ -53,9 +65,10 @@ class EventStream:
         reactor: IReactorTime,
         request: Any,
         kind: str,
-        submitted: SubmittedExecution,
+        source: EventSource,
         keep_alive_interval: float,
         *,
+        result: Callable[[], object],
         input_url: str,
         suspend: Callable[[], object],
         resume: Callable[[], object],
@@ -65,7 +78,8 @@ class EventStream:
         self._request = request
         self._is_sse = kind == EVENT_STREAM
         self._kind = kind
-        self._submitted = submitted
+        self._source = source
+        self._result = result
         self._interval = keep_alive_interval
         self._input_url = input_url
         self._suspend = suspend
@@ -89,7 +103,7 @@ class EventStream:
         # Otherwise proxies would buffer it.
         request.setHeader(b"X-Accel-Buffering", b"no")
         request.registerProducer(self, True)
-        events = self._submitted.events
+        events = self._source.events
         if after + 1 < events.first:
             missing = msgspec.json.encode({"missing": events.first - after - 1})
             self._write(events.first - 1, "gap", missing)
@@ -101,8 +115,7 @@ class EventStream:
         if event.kind == "input_request":
             data = data[:-1] + b',"url":' + msgspec.json.encode(self._input_url) + b"}"
         elif event.kind == "result":
-            # The outputs have been sent.
-            data = msgspec.json.encode(execution_model(self._submitted, with_outputs=False))
+            data = msgspec.json.encode(self._result())
         elif event.kind == "output":
             data = b'{"output":' + data + b"}"
         self._write(event.number, event.kind, data)
@@ -140,18 +153,18 @@ class EventStream:
             self._keep_alive_call.cancel()
         self.resumeProducing()
         if self._request.channel is not None:
-            # Otherwise the client has left, and there is nothing to unregister from.
+            # The client is still there.
             self._request.unregisterProducer()
 
     def pauseProducing(self) -> None:
-        if not self._is_paused and not self._submitted.status:
+        if not self._is_paused and not self._source.status:
             self._is_paused = True
             self._suspend()
 
     def resumeProducing(self) -> None:
         if self._is_paused:
             self._is_paused = False
-            if not self._submitted.status:
+            if not self._source.status:
                 self._resume()
 
     def stopProducing(self) -> None:

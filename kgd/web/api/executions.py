@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +13,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from kgd import errors
-from kgd.deferreds import Waiters
 from kgd.execution.artifacts import ArtifactLinks
 from kgd.execution.notebook_outputs import OutputOptions
 from kgd.execution.queue import ExecutionQueue, QueueLimits, check_timeout
@@ -21,13 +20,21 @@ from kgd.execution.submitted import CodeRequest, SubmittedExecution
 from kgd.interfaces import IGateway, IKernel, IKernels
 from kgd.notebook.media_types import JSON, negotiate
 from kgd.settings import Settings
+from kgd.web.api.answers import RunAnswer
 from kgd.web.api.artifacts import ArtifactsAPI, artifact_stores
-from kgd.web.api.event_stream import EVENT_STREAM, NDJSON, EventStream, last_event_id
+from kgd.web.api.event_stream import EVENT_STREAM, NDJSON, last_event_id
 from kgd.web.bodies import read_body
-from kgd.web.models import ExecuteCode, InputValue, execution_model, execution_summary
+from kgd.web.idempotency import answer_with
+from kgd.web.models import (
+    ExecuteCode,
+    Execution,
+    InputValue,
+    execution_model,
+    execution_summary,
+)
 from kgd.web.mounted import base_url
 from kgd.web.responses import empty_answer, json_answer
-from kgd.web.routes import Route
+from kgd.web.routes import Repeats, Route
 
 # Seconds that a request may wait for the end of an execution.
 MAX_WAIT = 60.0
@@ -104,7 +111,7 @@ class ExecutionsAPI:
         self._settings = gateway.settings
         self._kernels = gateway.kernels
         self._artifacts = artifact_stores(gateway)
-        self._queues = ExecutionQueues(
+        self.queues = ExecutionQueues(
             gateway.reactor, gateway.settings, gateway.kernels, self._artifacts.forget
         )
 
@@ -122,6 +129,7 @@ class ExecutionsAPI:
                 self.execute,
                 summary="Run code, and wait for its outputs or read them as they come",
                 scope=execute,
+                repeats=Repeats.UNLESS_LEFT,
             ),
             Route(
                 f"{kernel}/executions",
@@ -149,39 +157,30 @@ class ExecutionsAPI:
         ``POST /api/kernels/<kernel_id>/execute``.
         """
         self._kernels.get(kernel_id)
-        kind = _wanted_type(request)
+        kind = wanted_type(request)
         body = read_body(request, ExecuteCode)
         if body is None:
             raise errors.InvalidRequest('JSON body must be an object like {"code": "print(1)"}')
-        code = self._code_request(body, is_streamed=kind != JSON)
+        code = self.code_request(body, is_streamed=kind != JSON)
         # A request that is refused does not use a spare kernel.
         kernel = self._kernels.claim(kernel_id)
-        queue = self._queues.of(kernel)
-        if body.outputs.artifacts == "url":
-            url = f"{base_url(request)}/api/kernels/{kernel_id}/artifacts"
-            links = ArtifactLinks(self._artifacts.of(kernel_id), url)
-            code = attrs.evolve(code, outputs=attrs.evolve(code.outputs, artifacts=links))
+        code = self.with_artifacts(request, kernel_id, body, code)
+        queue = self.queues.of(kernel)
         submitted = queue.submit(code, wait=body.queue == "wait")
-        request.setHeader(b"Location", self._location(request, kernel_id, submitted))
+        request.setHeader(b"Location", self.location(request, kernel_id, submitted))
 
         def left() -> None:
-            if body.on_disconnect == "interrupt" and not submitted.status:
+            if body.on_disconnect == "interrupt":
                 queue.cancel(submitted)
 
-        if kind != JSON:
-            return await self._stream(request, kernel, submitted, kind, 0, left)
-        try:
-            await submitted.when_done()
-        except CancelledError:
-            left()
-            raise
-        return json_answer(request, execution_model(submitted))
+        answer = self.answer(request, kernel_id, submitted, kind, left)
+        return await answer_with(request, answer)
 
     def list(self, request: Any, kernel_id: str) -> bytes:
         """
         ``GET /api/kernels/<kernel_id>/executions``.
         """
-        queue = self._queues.of(self._kernels.get(kernel_id))
+        queue = self.queues.of(self._kernels.get(kernel_id))
         return json_answer(request, [execution_summary(each) for each in queue])
 
     async def show(self, request: Any, kernel_id: str, execution_id: str) -> bytes:
@@ -190,11 +189,12 @@ class ExecutionsAPI:
         wait for its end.
         """
         kernel = self._kernels.get(kernel_id)
-        submitted = self._queues.of(kernel).get(execution_id)
-        kind = _wanted_type(request)
+        submitted = self.queues.of(kernel).get(execution_id)
+        kind = wanted_type(request)
         if kind != JSON:
             after = last_event_id(request)
-            return await self._stream(request, kernel, submitted, kind, after, lambda: None)
+            answer = self.answer(request, kernel_id, submitted, kind, lambda: None)
+            return await answer.send(request, after)
         seconds = _seconds_to_wait(request)
         if seconds and not submitted.status:
             done = submitted.when_done()
@@ -214,7 +214,7 @@ class ExecutionsAPI:
         """
         ``DELETE /api/kernels/<kernel_id>/executions/<execution_id>``.
         """
-        queue = self._queues.of(self._kernels.get(kernel_id))
+        queue = self.queues.of(self._kernels.get(kernel_id))
         queue.cancel(queue.get(execution_id))
         return empty_answer(request)
 
@@ -222,7 +222,7 @@ class ExecutionsAPI:
         """
         ``POST /api/kernels/<kernel_id>/executions/<execution_id>/input``.
         """
-        queue = self._queues.of(self._kernels.get(kernel_id))
+        queue = self.queues.of(self._kernels.get(kernel_id))
         submitted = queue.get(execution_id)
         body = read_body(request, InputValue)
         if body is None:
@@ -232,11 +232,19 @@ class ExecutionsAPI:
 
     # --- their parts ---
 
-    def _code_request(self, body: ExecuteCode, *, is_streamed: bool) -> CodeRequest:
+    def code_request(
+        self, body: ExecuteCode, *, is_streamed: bool, waits_as_long: bool = False
+    ) -> CodeRequest:
+        """
+        :param waits_as_long: Whether its timeout also bounds how long it may wait.
+        :raises kgd.errors.InvalidRequest: when the timeout is out of range.
+        """
         options = body.outputs
+        timeout = check_timeout(body.timeout, self._settings.max_execute_timeout)
         return CodeRequest(
             code=body.code,
-            timeout=check_timeout(body.timeout, self._settings.max_execute_timeout),
+            timeout=timeout,
+            longest_wait=timeout if waits_as_long else 0.0,
             allow_stdin=body.stdin,
             store_history=body.store_history,
             silent=body.silent,
@@ -250,55 +258,61 @@ class ExecutionsAPI:
             is_streamed=is_streamed,
         )
 
-    def _location(self, request: Any, kernel_id: str, submitted: SubmittedExecution) -> bytes:
+    def with_artifacts(
+        self, request: Any, kernel_id: str, body: ExecuteCode, code: CodeRequest
+    ) -> CodeRequest:
+        """
+        :return: The same for this kernel, with URLs for outputs if the client wants them.
+        """
+        if body.outputs.artifacts != "url":
+            return code
+        url = f"{base_url(request)}/api/kernels/{kernel_id}/artifacts"
+        links = ArtifactLinks(self._artifacts.of(kernel_id), url)
+        return attrs.evolve(code, outputs=attrs.evolve(code.outputs, artifacts=links))
+
+    def location(self, request: Any, kernel_id: str, submitted: SubmittedExecution) -> bytes:
+        """
+        :return: The path of an execution.
+        """
         return (
             f"{base_url(request)}/api/kernels/{kernel_id}/executions/{submitted.execution_id}"
         ).encode()
 
-    async def _stream(
+    def answer(
         self,
         request: Any,
-        kernel: IKernel,
+        kernel_id: str,
         submitted: SubmittedExecution,
         kind: str,
-        after: int,
-        left: Any,
-    ) -> bytes:
+        left: Callable[[], object],
+        model: Callable[..., Execution] = execution_model,
+    ) -> RunAnswer:
         """
-        Answer with the events of an execution.
-
-        :param after: The number of the last event that the client has.
-        :param left: Called when the client leaves before the end.
+        :param kind: The media type.
+        :param left: Called when all clients have left before the end.
+        :param model: Makes what clients get of the execution.
+        :return: The answer to requests for an execution.
         """
-        kernel_id = kernel.kernel_id
-        ended: Waiters[None] = Waiters()
-        stream = EventStream(
-            self._reactor,
-            request,
-            kind,
-            submitted,
-            self._settings.keep_alive_interval,
-            input_url=self._location(request, kernel_id, submitted).decode() + "/input",
-            suspend=lambda: self._kernels.suspend(kernel_id),
-            resume=lambda: self._kernels.resume(kernel_id),
-            ended=lambda: ended.fire(None),
+        return RunAnswer(
+            reactor=self._reactor,
+            kernels=self._kernels,
+            keep_alive_interval=self._settings.keep_alive_interval,
+            kind=kind,
+            running=submitted,
+            whole=lambda request: json_answer(request, model(submitted)),
+            # The outputs have been sent.
+            result=lambda: model(submitted, with_outputs=False),
+            left=left,
+            input_url=self.location(request, kernel_id, submitted).decode() + "/input",
+            kernel_id=kernel_id,
+            memory=lambda: submitted.outputs.size,
         )
-        waiting = ended.wait()
-        stream.begin(after)
-        try:
-            if not stream.is_over:
-                await waiting
-        except CancelledError:
-            left()
-            raise
-        finally:
-            stream.close()
-        return b""
 
 
-def _wanted_type(request: Any) -> str:
+def wanted_type(request: Any, offers: Sequence[str] = (JSON, NDJSON, EVENT_STREAM)) -> str:
     """
-    :return: The media type of the response.
+    :param offers: The media types that the response may have.
+    :return: That of the response.
     :raises kgd.errors.InvalidRequest: for both kinds of streams at once.
     :raises kgd.errors.NotAcceptable: for none of what there is.
     """
@@ -308,9 +322,10 @@ def _wanted_type(request: Any) -> str:
         raise errors.InvalidRequest(
             f"Accept names both {NDJSON} and {EVENT_STREAM}; ask for one of them"
         )
-    kind = negotiate((JSON, NDJSON, EVENT_STREAM), accept or None)
+    kind = negotiate(offers, accept or None)
     if kind is None:
-        raise errors.NotAcceptable(f"Accept must allow {JSON}, {NDJSON} or {EVENT_STREAM}")
+        *most, last = offers
+        raise errors.NotAcceptable(f"Accept must allow {', '.join(most)} or {last}")
     return kind
 
 

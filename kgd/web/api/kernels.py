@@ -18,7 +18,7 @@ from kgd.web.bodies import read_body
 from kgd.web.models import StartKernel, kernel_model
 from kgd.web.mounted import base_url
 from kgd.web.responses import empty_answer, json_answer
-from kgd.web.routes import Route
+from kgd.web.routes import Repeats, Route
 
 
 @attrs.frozen
@@ -41,7 +41,7 @@ class KernelsAPI:
         one = "/api/kernels/<kernel_id>"
         return [
             _route("GET", "/api/kernels", self.list, "List the running kernels"),
-            _route("POST", "/api/kernels", self.start, "Start a kernel"),
+            _route("POST", "/api/kernels", self.start, "Start a kernel", Repeats.ALWAYS),
             _route("GET", one, self.show, "Show a kernel"),
             _route("DELETE", one, self.stop, "Stop a kernel"),
             _route("POST", f"{one}/interrupt", self.interrupt, "Interrupt a kernel"),
@@ -98,9 +98,15 @@ class KernelsAPI:
         return json_answer(request, kernel_model(self._kernels.get(kernel_id)))
 
 
-def _route(method: str, rule: str, handler: Callable[..., Any], summary: str) -> Route:
+def _route(
+    method: str,
+    rule: str,
+    handler: Callable[..., Any],
+    summary: str,
+    repeats: Repeats | None = None,
+) -> Route:
     scope = "kernels:read" if method == "GET" else "kernels:write"
-    return Route(rule, (method,), handler, summary=summary, scope=scope)
+    return Route(rule, (method,), handler, summary=summary, scope=scope, repeats=repeats)
 
 
 def _start_request(body: StartKernel) -> StartRequest:

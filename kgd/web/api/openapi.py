@@ -19,6 +19,7 @@ from kgd.interfaces import Access
 from kgd.web import models
 from kgd.web.api.yaml_text import yaml_text
 from kgd.web.errors import describe_errors
+from kgd.web.idempotency import MAX_KEY_LENGTH
 from kgd.web.mounted import base_url
 from kgd.web.responses import encoded_answer
 from kgd.web.routes import Route
@@ -39,6 +40,8 @@ BODIES: dict[tuple[str, str], tuple[Any, tuple[str, ...]]] = {
         ("value",),
     ),
     ("PUT", "/api/kernels/<kernel_id>/files/<path:file>"): (bytes, ()),
+    ("POST", "/api/execute"): (models.ExecuteOnce, ("code",)),
+    ("POST", "/api/notebooks/run"): (models.RunNotebook, ()),
     ("POST", "/api/sessions"): (models.SessionBody, ("path", "type")),
     ("PATCH", "/api/sessions/<session_id>"): (models.SessionBody, ()),
 }
@@ -104,6 +107,8 @@ RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
     ("GET", _FILE): (_OK, bytes),
     ("PUT", _FILE): (HTTPStatus.CREATED, models.File),
     ("DELETE", _FILE): (HTTPStatus.NO_CONTENT, None),
+    ("POST", "/api/execute"): (_OK, models.OnceExecution),
+    ("POST", "/api/notebooks/run"): (_OK, dict[str, Any]),
     ("GET", "/api/kernelspecs"): (_OK, models.KernelSpecs),
     ("GET", "/api/kernelspecs/<spec_name>"): (_OK, models.KernelSpec),
     ("GET", "/api/sessions"): (_OK, list[models.Session]),
@@ -123,6 +128,7 @@ MEDIA_TYPES: dict[str, str] = {
     "/readyz": "text/plain",
     "/metrics": "text/plain",
     "/api/swagger.yaml": _YAML,
+    "/api/notebooks/run": "application/x-ipynb+json",
     "/kernelspecs/<spec_name>/<path:file>": "*/*",
     _FILE: "*/*",
     _ARTIFACT: "*/*",
@@ -141,6 +147,16 @@ _OF_FILES: tuple[type[Exception], ...] = (
     errors.NotSupported,
     errors.Unavailable,
 )
+#: The header of requests that may be sent again.
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "type": "string",
+    "maxLength": MAX_KEY_LENGTH,
+    "pattern": "^[!-~]([ -~]*[!-~])?$",
+    "description": "A request of the same key and body gets the answer to the first one",
+}
 _STARTS_KERNEL: tuple[type[Exception], ...] = (
     errors.NoSuchKernelSpec,
     errors.KernelLimitReached,
@@ -161,6 +177,17 @@ RAISES: dict[tuple[str, str], tuple[type[Exception], ...]] = {
         errors.ExecutionConflict,
         errors.NotAcceptable,
         errors.Unavailable,
+    ),
+    ("POST", "/api/execute"): (
+        *_STARTS_KERNEL,
+        errors.ExecutionTimedOut,
+        errors.NotAcceptable,
+    ),
+    ("POST", "/api/notebooks/run"): (
+        *_STARTS_KERNEL,
+        errors.ExecutionTimedOut,
+        errors.NotAcceptable,
+        errors.ResourceForbidden,
     ),
     ("GET", "/api/kernels/<kernel_id>/executions/<execution_id>"): (errors.NotAcceptable,),
     ("DELETE", "/api/kernels/<kernel_id>/executions/<execution_id>"): (errors.ExecutionConflict,),
@@ -261,6 +288,8 @@ def errors_of(method: str, route: Route, *, needs_token: bool) -> Iterable[type[
     for name in variables:
         if name in _RAISED_FOR:
             yield _RAISED_FOR[name]
+    if route.repeats is not None:
+        yield errors.IdempotencyKeyReused
     yield from RAISES.get((method, route.rule), ())
 
 
@@ -287,13 +316,16 @@ def _responses(method: str, route: Route, *, needs_token: bool) -> dict[str, Any
     return {str(status.value): described[status] for status in sorted(described)}
 
 
-def _parameters(method: str, rule: str) -> list[dict[str, Any]]:
+def _parameters(method: str, route: Route) -> list[dict[str, Any]]:
+    rule = route.rule
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "type": "string", **_PATTERNS.get(name, {})}
         for name in _VARIABLE.findall(rule)
     ]
     for name, described in QUERIES.get((method, rule), {}).items():
         parameters.append({"name": name, "in": "query", "required": False, **described})
+    if route.repeats is not None:
+        parameters.append(dict(IDEMPOTENCY_KEY))
     if (method, rule) in BODIES:
         kind, fields = BODIES[method, rule]
         schema: dict[str, Any] = (
@@ -321,7 +353,7 @@ def describe(routes: Iterable[Route], base: str, *, needs_token: bool) -> dict[s
         for method in route.methods:
             operation: dict[str, Any] = {
                 "summary": route.summary,
-                "parameters": _parameters(method, route.rule),
+                "parameters": _parameters(method, route),
                 "responses": _responses(method, route, needs_token=needs_token),
             }
             if BODIES.get((method, route.rule), (None,))[0] is bytes:

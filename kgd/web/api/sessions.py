@@ -16,7 +16,7 @@ from kgd.web.bodies import read_body
 from kgd.web.models import AnySessionBody, KernelChoice, NotebookName, session_model
 from kgd.web.mounted import base_url
 from kgd.web.responses import empty_answer, json_answer
-from kgd.web.routes import Route
+from kgd.web.routes import Repeats, Route
 
 
 @attrs.frozen
@@ -35,7 +35,7 @@ class SessionsAPI:
         one = "/api/sessions/<session_id>"
         return [
             _route("GET", "/api/sessions", self.list, "List the sessions"),
-            _route("POST", "/api/sessions", self.create, "Create a session"),
+            _route("POST", "/api/sessions", self.create, "Create a session", Repeats.ALWAYS),
             _route("GET", one, self.show, "Show a session"),
             _route("PATCH", one, self.change, "Change a session, or its kernel"),
             _route("DELETE", one, self.delete, "Delete a session and stop its kernel"),
@@ -83,9 +83,15 @@ class SessionsAPI:
         return empty_answer(request)
 
 
-def _route(method: str, rule: str, handler: Callable[..., Any], summary: str) -> Route:
+def _route(
+    method: str,
+    rule: str,
+    handler: Callable[..., Any],
+    summary: str,
+    repeats: Repeats | None = None,
+) -> Route:
     scope = "sessions:read" if method == "GET" else "sessions:write"
-    return Route(rule, (method,), handler, summary=summary, scope=scope)
+    return Route(rule, (method,), handler, summary=summary, scope=scope, repeats=repeats)
 
 
 def _read(request: Any, *, creating: bool) -> SessionRequest:

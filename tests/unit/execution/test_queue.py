@@ -187,6 +187,20 @@ class QueueTests(SynchronousTestCase):
         self.assertIn("turn", waiting.error["evalue"])
         self.assertEqual((waiting.started, waiting.duration, self.done), (None, None, []))
 
+    def test_own_limit_of_waiting(self) -> None:
+        """
+        Code may bring a limit of its own.
+        """
+        self.make(longest_wait=10.0)
+        self.submit("a")
+        waiting = self.queue.submit(CodeRequest(code="b", longest_wait=2.0))
+        self.clock.advance(2.0)
+        assert waiting.error is not None
+        self.assertEqual(
+            (waiting.status, waiting.error["evalue"]),
+            ("timeout", "it waited 2 s for its turn, or its kernel to start"),
+        )
+
     def test_cancel(self) -> None:
         """
         What waits is taken out of the queue, what runs is interrupted, what has ended cannot be

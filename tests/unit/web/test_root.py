@@ -333,6 +333,7 @@ class GuardTests(SynchronousTestCase):
             ("POST", "/api/kernels", "kernels:write"),
             ("GET", "/api/kernels/1-2-3-4-5/channels", "kernels:execute"),
             ("GET", "/api/sessions", "sessions:read"),
+            ("POST", "/api/execute", "kernels:write kernels:execute"),
         ):
             response = client.request(method, path, b"", headers)
             self.assertEqual(
@@ -341,6 +342,21 @@ class GuardTests(SynchronousTestCase):
             )
         self.assertEqual((self.reached, list(kernels.list())), ([], []))
 
+    def test_several_scopes(self) -> None:
+        """
+        Who needs several scopes needs all of them.
+        """
+        for scopes, needed, may in (
+            (None, "a:read b:write", True),
+            ({"a:read"}, "", True),
+            ({"a:read"}, "a:read", True),
+            ({"a:read"}, "a:rea", False),
+            ({"a:read"}, "a:read b:write", False),
+            ({"b:write"}, "a:read b:write", False),
+            ({"a:read", "b:write"}, "a:read b:write", True),
+        ):
+            self.assertEqual(Identity("x", scopes).has_scope(needed), may, (scopes, needed))
+
     def test_every_route_has_a_scope(self) -> None:
         """
         Routes of ours that need the token name a scope: a resource, and an action of Jupyter's.
@@ -348,7 +364,8 @@ class GuardTests(SynchronousTestCase):
         for personality, _, _ in self.both():
             for route in (*personality._table.routes, *self.parts.operations.routes):
                 if route.access is not Access.PUBLIC:
-                    self.assertRegex(route.scope, r"[a-z]+:(read|write|execute)", route.rule)
+                    for scope in route.scope.split() or [""]:
+                        self.assertRegex(scope, r"^[a-z]+:(read|write|execute)$", route.rule)
 
     def test_errors_of_match(self) -> None:
         """

@@ -33,6 +33,9 @@ from kgd.settings import Settings
 from kgd.testing.kernel_channels import FakeClient, FakeObserver
 from kgd.testing.relay_contracts import ChannelsContract, RelayContract, until
 
+# For last words, which take long where the processor is busy.
+PATIENT = RelayLimits(final_output_delay=0.5)
+
 
 class PretendKernel:
     """
@@ -351,6 +354,7 @@ class ChannelsTests(TestCase):
         """
         The last words of a process arrive also when it repeats the sessions of its clients.
         """
+        self.open(PATIENT)
         self.channels.connect(self.info)
         kernel = self.kernel()
         kernel.repeats_sessions = True
@@ -468,6 +472,7 @@ class ChannelsTests(TestCase):
         When the process is replaced, clients stay: its last words come first, then the status, and
         what they send meanwhile is for the next process.
         """
+        self.open(PATIENT)
         self.channels.connect(self.info)
         first = self.kernel()
         await self.ready()
@@ -653,6 +658,7 @@ class ChannelsTests(TestCase):
         """
         At the end clients get the last words, then the reason; later calls do nothing.
         """
+        self.open(PATIENT)
         self.channels.connect(self.info)
         kernel = self.kernel()
         await self.ready()

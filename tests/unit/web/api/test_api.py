@@ -52,6 +52,8 @@ EVERY_ROUTE = [
     ("GET", f"/api/kernels/{UNKNOWN}/files/a"),
     ("PUT", f"/api/kernels/{UNKNOWN}/files/a"),
     ("DELETE", f"/api/kernels/{UNKNOWN}/files/a"),
+    ("POST", "/api/execute"),
+    ("POST", "/api/notebooks/run"),
     ("GET", "/api/kernelspecs"),
     ("GET", "/api/kernelspecs/python3"),
     ("GET", "/kernelspecs/python3/logo-64x64.png"),

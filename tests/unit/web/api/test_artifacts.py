@@ -206,6 +206,31 @@ class ArtifactsTests(APITestCase):
                 path.unlink()
         self.assertError(self.get(shown["data"]["image/png"]), 404)
 
+    def test_without_a_kernel(self) -> None:
+        """
+        Code in a kernel of its own has artifacts if that is kept.
+        """
+        body: dict[str, Any] = {"code": "x", "outputs": {"artifacts": "url"}}
+        response = self.request("POST", "/api/execute", body)
+        self.assertError(response, 400)
+        self.assertIn('"keep": true', response.json["message"])
+        content = json.dumps({**body, "keep": True}).encode()
+        protocol = self.client.connect()
+        head = f"POST /api/execute HTTP/1.1\r\nHost: a\r\nContent-Length: {len(content)}\r\n\r\n"
+        protocol.dataReceived(head.encode() + content)
+        kernel: Any = self.kernels.list()[-1]
+        script = Script(kernel)
+        request = script.take()
+        msg_type, output = self.display(image_png=ENCODED)
+        script.say(request, msg_type, **output)
+        script.end(request, execution_count=1)
+        transport: Any = self.client.transport
+        answer = read_response(transport.value()).json
+        protocol.connectionLost(Failure(ConnectionDone()))
+        reference = answer["outputs"][0]["data"]["image/png"]
+        self.assertIn(kernel.kernel_id, reference["url"])
+        self.assertEqual(self.get(reference).body, PNG)
+
     def test_wrong(self) -> None:
         """
         Another value is refused, with what the field takes.

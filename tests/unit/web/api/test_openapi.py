@@ -130,7 +130,7 @@ class DescriptionTests(APITestCase):
         self.assertEqual(statuses("GET", "/api"), every | {200, 304, 404})
         kernel = "/api/kernels/{kernel_id}"
         self.assertEqual(statuses("DELETE", kernel), every | {204, 404})
-        self.assertEqual(statuses("POST", "/api/kernels"), every | {201, 404})
+        self.assertEqual(statuses("POST", "/api/kernels"), every | {201, 404, 422})
         self.assertEqual(statuses("GET", f"{kernel}/channels"), every | {101, 404, 426})
         file = "/kernelspecs/{spec_name}/{file}"
         self.assertEqual(statuses("GET", file), every | {200, 206, 304, 404, 416})
@@ -173,7 +173,7 @@ class DescriptionTests(APITestCase):
         """
         Where a request may have ``null``, the description says so, and it is the same as nothing.
         """
-        (body,) = self.operations()["POST", "/api/kernels"]["parameters"]
+        _, body = self.operations()["POST", "/api/kernels"]["parameters"]
         fields = body["schema"]["properties"]
         nullable = {name for name, field in fields.items() if field.get("x-nullable")}
         self.assertEqual(nullable, {"name", "path", "kernel_id", "workdir"})
@@ -181,7 +181,7 @@ class DescriptionTests(APITestCase):
         self.start(b"null")
         self.start(dict.fromkeys(nullable))
         self.assertError(self.request("POST", "/api/kernels", {"env": None}), 400)
-        (body,) = self.operations()["POST", "/api/sessions"]["parameters"]
+        _, body = self.operations()["POST", "/api/sessions"]["parameters"]
         fields = body["schema"]["properties"]
         for name in ("path", "type"):
             self.assertNotIn("x-nullable", fields[name])
