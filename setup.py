@@ -49,7 +49,10 @@ setup(
         "werkzeug>=3.0.6",
         "zope.interface>=6.4",
     ],
-    extras_require={"ipykernel": ["ipykernel>=6.29"]},
+    extras_require={
+        "ipykernel": ["ipykernel>=6.29"],
+        "client": ["httpx>=0.27", "rich>=13.7", "treq>=25.5"],
+    },
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Framework :: Jupyter",

@@ -38,6 +38,9 @@ DROP_IN_DEFAULTS: ConfigSource = {
     "link-connection-files": SourcedValue(("true",), "by --drop-in"),
     "spare-kernels": SourcedValue(("listed",), "by --drop-in"),
 }
+_COMMANDS = """\
+       kgd run CODE|FILE     Run code or a notebook.
+       kgd kernels [ACTION]  Manage a gateway's kernels."""
 
 
 def command_name() -> str:
@@ -117,7 +120,8 @@ class Options(UsageOptions):
         Refuse arguments that are not options.
         """
         if rest:
-            raise UsageError(f"{rest[0]!r} is not an option; options start with --")
+            commands = "" if command_name() != "kgd" else "; the commands are run and kernels"
+            raise UsageError(f"{rest[0]!r} is not an option; options start with --{commands}")
 
     def postOptions(self) -> None:
         """
@@ -242,6 +246,8 @@ class Options(UsageOptions):
         :return: The first line of the help.
         """
         command = command_name()
+        if command == "kgd":
+            return f"Usage: kgd [options]\n{_COMMANDS}"
         return f"Usage: {command} [options]" if command else super().getSynopsis()
 
     def getUsage(self, width: int | None = None) -> str:

@@ -315,7 +315,7 @@ class FirstLookTests(ConfigurationTestCase):
         ):
             out, err, status = await self.run_kgd(option, TERM="xterm-256color")
             self.assertEqual((err, status), ("", 0))
-            self.assertTrue(out.startswith("Usage: kgd [options]\n\n"), out)
+            self.assertTrue(out.startswith("Usage: kgd [options]\n"), out)
             self.assertIn(expected, out)
             self.assertNotIn("\x1b", out)
         out, err, status = await self.run_kgd("--port=70000")

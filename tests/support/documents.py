@@ -135,6 +135,8 @@ def starts_gateway(command: str) -> bool:
     """
     Whether a command runs until somebody stops it.
     """
-    is_gateway = re.match(r"(\w+=\S* )*(kgd|jupyter kgd|jupyter-kgd)( |$)", command)
+    is_gateway = re.match(
+        r"(\w+=\S* )*(kgd|jupyter kgd|jupyter-kgd)( (?!(run|kernels)\b)|$)", command
+    )
     ends = re.search(r"--(help|version|show-config\S*|generate-config)\b|[|&;]", command)
     return is_gateway is not None and ends is None

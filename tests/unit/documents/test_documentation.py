@@ -190,7 +190,10 @@ class ReadingTests(SynchronousTestCase):
         """
         for command in ("kgd", "KG_API=x kgd --port=0", "jupyter kgd --a=b"):
             self.assertTrue(starts_gateway(command), command)
-        for command in ("kgd --help", "kgd --show-config | head", "twistd kgd", "curl kgd"):
+        for command in (
+            "kgd --help", "kgd --show-config | head", "twistd kgd", "curl kgd", "kgd run x",
+            "kgd kernels",
+        ):  # fmt: skip
             self.assertFalse(starts_gateway(command), command)
 
     def test_blocks(self) -> None:
