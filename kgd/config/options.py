@@ -466,6 +466,29 @@ _EXECUTIONS = grouped(
         seconds,
     ),
     Option(
+        "max-file-size",
+        "Most bytes of a file that a client writes to a kernel's working directory, whatever "
+        "--max-body-size says; 0 is no limit.",
+        size,
+    ),
+    Option(
+        "artifact-threshold",
+        "Bytes from which an output is big: clients that want URLs get one instead of it, as for "
+        "all binary outputs.",
+        size,
+    ),
+    Option(
+        "artifact-space",
+        "Most bytes on disk of the outputs of one kernel that clients get as URLs; the oldest are "
+        "removed.",
+        size,
+    ),
+    Option(
+        "artifact-lifetime",
+        "Seconds for which such an output is kept; 0 keeps it as long as its kernel.",
+        seconds,
+    ),
+    Option(
         "notebook-uris",
         "Notebooks that clients may have the gateway read and run, beside those that they send: "
         "files, directories, or http or https URLs that those of notebooks begin with, up to a "

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,10 @@ class Match:
     :ivar scope: The scope that the client must have, as in :py:mod:`kgd.auth.identities`; empty if
         it needs none.
     :ivar route: The pattern of the path, which metrics show as ``handler``; empty for ``unknown``.
+    :ivar open_body: For what takes bodies of any size: called with the request when its head is
+        there and may be served. Returns a :py:class:`kgd.web.body_sink.BodySink`, which is then the
+        ``sink`` of the request that is rendered. Small bodies have none, nor have those of other
+        servers; they are in ``content``, as all others.
     """
 
     access: Access
@@ -77,6 +82,7 @@ class Match:
     render: Callable[[Any], bytes | int]
     scope: str = ""
     route: str = ""
+    open_body: Callable[[Any], Any] | None = None
 
 
 @attrs.frozen
@@ -159,6 +165,12 @@ class IGateway(Interface):
         Name the files of a directory before the directory.
 
         :raises OSError:
+        """
+
+    def as_kernel_user() -> AbstractContextManager[None]:
+        """
+        :return: Gives the calling thread, for as long as it is entered, the rights to files of the
+            user that kernels run as, if that is not the gateway's. Nothing may be awaited in it.
         """
 
 

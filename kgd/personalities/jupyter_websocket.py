@@ -18,6 +18,7 @@ from kgd.web.api.about import AboutAPI
 from kgd.web.api.channels import ChannelsAPI
 from kgd.web.api.descriptions import DescriptionsAPI
 from kgd.web.api.executions import ExecutionsAPI
+from kgd.web.api.files import FilesAPI
 from kgd.web.api.kernels import KernelsAPI
 from kgd.web.api.kernelspecs import KernelSpecsAPI
 from kgd.web.api.me import MeAPI
@@ -55,6 +56,7 @@ class JupyterWebsocket:
                     *executions.routes(),
                     *OnceAPI(temporary, executions).routes(),
                     *NotebookRunsAPI(gateway, temporary, executions).routes(),
+                    *FilesAPI(gateway).routes(),
                     *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                     *SessionsAPI(settings, sessions).routes(),
                 ]

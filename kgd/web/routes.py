@@ -57,6 +57,8 @@ class Route:
     :ivar scope: The scopes that clients need, as in :py:mod:`kgd.auth.identities`, with spaces
         between them; empty for none.
     :ivar repeats: Set if requests may have an ``Idempotency-Key``.
+    :ivar open_body: Called like the handler, before the body of a request is there that is large:
+        returns a :py:class:`kgd.web.body_sink.BodySink` for it. Otherwise bodies are in memory.
     """
 
     rule: str
@@ -66,6 +68,7 @@ class Route:
     summary: str = ""
     scope: str = ""
     repeats: Repeats | None = None
+    open_body: Callable[..., Any] | None = None
 
 
 class _Pattern:
@@ -186,7 +189,7 @@ class RouteTable:
                 continue
             found = pattern.routes.get(method)
             route, rule = found or next(iter(pattern.routes.values()))
-            match = self._match_of(route, partial(self._render, rule, values))
+            match = self._match_of(route, partial(self._render, rule, values), values)
             if found is not None:
                 return match
             other = other or _without_route(match)
@@ -213,9 +216,14 @@ class RouteTable:
         """
         return _TableResource(self)
 
-    def _match_of(self, route: Route, render: Callable[[Any], Any]) -> Match:
+    def _match_of(
+        self, route: Route, render: Callable[[Any], Any], values: Mapping[str, str] | None = None
+    ) -> Match:
         methods = self._methods[route.rule]
-        return Match(route.access, methods, render, route.scope, route.rule)
+        if route.open_body is None:
+            return Match(route.access, methods, render, route.scope, route.rule)
+        open_body = partial(route.open_body, **(values or {}))
+        return Match(route.access, methods, render, route.scope, route.rule, open_body)
 
     def _render(self, rule: Rule, variables: Mapping[str, Any], request: Any) -> Any:
         """
@@ -233,7 +241,7 @@ def _without_route(match: Match) -> Match:
     """
     :param match: That of another method of the same path, as the request's has none.
     """
-    return attrs.evolve(match, route="")
+    return attrs.evolve(match, route="", open_body=None)
 
 
 class _TableResource(Resource):

@@ -120,6 +120,10 @@ spare-kernels                 | listed             |                  |
 max-execute-timeout           | 26                 | 26               |
 interrupt-grace               | 27                 | 27               |
 keep-alive-interval           | 28                 | 28               |
+max-file-size                 | 31MiB              |                  |
+artifact-threshold            | 5KiB               |                  |
+artifact-space                | 6MiB               |                  |
+artifact-lifetime             | 29                 | 29               |
 notebook-uris                 | /notebooks         | ["/notebooks"]   |
 idempotency-keys              | 29                 | 29               |
 idempotency-size              | 5MiB               |                  |

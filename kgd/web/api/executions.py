@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from kgd import errors
+from kgd.execution.artifacts import ArtifactLinks
 from kgd.execution.notebook_outputs import OutputOptions
 from kgd.execution.queue import ExecutionQueue, QueueLimits, check_timeout
 from kgd.execution.submitted import CodeRequest, SubmittedExecution
@@ -19,6 +21,7 @@ from kgd.interfaces import IGateway, IKernel, IKernels
 from kgd.notebook.media_types import JSON, negotiate
 from kgd.settings import Settings
 from kgd.web.api.answers import RunAnswer
+from kgd.web.api.artifacts import ArtifactsAPI, artifact_stores
 from kgd.web.api.event_stream import EVENT_STREAM, NDJSON, last_event_id
 from kgd.web.bodies import read_body
 from kgd.web.idempotency import answer_with
@@ -40,9 +43,18 @@ MAX_WAIT = 60.0
 class ExecutionQueues:
     """
     The queues of all kernels that have run code for HTTP clients.
+
+    :param gone: Called with the id of each of them that is gone.
     """
 
-    def __init__(self, reactor: IReactorTime, settings: Settings, kernels: IKernels) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: Settings,
+        kernels: IKernels,
+        gone: Callable[[str], None] = lambda kernel_id: None,
+    ) -> None:
+        self._gone = gone
         self._reactor = reactor
         self._settings = settings
         self._kernels = kernels
@@ -73,6 +85,7 @@ class ExecutionQueues:
 
     def _forget(self, kernel_id: str) -> None:
         del self._queues[kernel_id]
+        self._gone(kernel_id)
 
 
 def _ignore_loss(deferred: Deferred[None]) -> None:
@@ -97,7 +110,10 @@ class ExecutionsAPI:
         self._reactor = gateway.reactor
         self._settings = gateway.settings
         self._kernels = gateway.kernels
-        self.queues = ExecutionQueues(gateway.reactor, gateway.settings, gateway.kernels)
+        self._artifacts = artifact_stores(gateway)
+        self.queues = ExecutionQueues(
+            gateway.reactor, gateway.settings, gateway.kernels, self._artifacts.forget
+        )
 
     def routes(self) -> list[Route]:
         """
@@ -131,6 +147,7 @@ class ExecutionsAPI:
                 summary="Answer the input request of an execution",
                 scope=execute,
             ),
+            *ArtifactsAPI(self._reactor, self._kernels, self._artifacts).routes(),
         ]
 
     # --- handlers ---
@@ -147,6 +164,7 @@ class ExecutionsAPI:
         code = self.code_request(body, is_streamed=kind != JSON)
         # A request that is refused does not use a spare kernel.
         kernel = self._kernels.claim(kernel_id)
+        code = self.with_artifacts(request, kernel_id, body, code)
         queue = self.queues.of(kernel)
         submitted = queue.submit(code, wait=body.queue == "wait")
         request.setHeader(b"Location", self.location(request, kernel_id, submitted))
@@ -238,6 +256,18 @@ class ExecutionsAPI:
             abort_following=body.on_error == "abort",
             is_streamed=is_streamed,
         )
+
+    def with_artifacts(
+        self, request: Any, kernel_id: str, body: ExecuteCode, code: CodeRequest
+    ) -> CodeRequest:
+        """
+        :return: The same for this kernel, with URLs for outputs if the client wants them.
+        """
+        if body.outputs.artifacts != "url":
+            return code
+        url = f"{base_url(request)}/api/kernels/{kernel_id}/artifacts"
+        links = ArtifactLinks(self._artifacts.of(kernel_id), url)
+        return attrs.evolve(code, outputs=attrs.evolve(code.outputs, artifacts=links))
 
     def location(self, request: Any, kernel_id: str, submitted: SubmittedExecution) -> bytes:
         """

@@ -51,11 +51,17 @@ class OnceAPI:
         if body is None:
             raise errors.InvalidRequest('JSON body must be an object like {"code": "print(1)"}')
         code = self._executions.code_request(body, is_streamed=kind != JSON, waits_as_long=True)
+        if body.outputs.artifacts == "url" and not body.keep:
+            raise errors.InvalidRequest(
+                'outputs.artifacts may be "url" only with "keep": true, because artifacts go with '
+                "their kernel"
+            )
         choice = body.kernel
         wanted = StartRequest(name=choice.name or None, path=choice.path, env=choice.env)
         kernel = await self._temporary.start(wanted, code.timeout)
         kernel_id = kernel.kernel_id
         queue = self._executions.queues.of(kernel)
+        code = self._executions.with_artifacts(request, kernel_id, body, code)
         submitted = queue.submit(code)
         is_kept = body.keep
 

@@ -186,7 +186,7 @@ class DescriptionTests(APITestCase):
         _, body = self.operations()["POST", "/api/kernels"]["parameters"]
         fields = body["schema"]["properties"]
         nullable = {name for name, field in fields.items() if field.get("x-nullable")}
-        self.assertEqual(nullable, {"name", "path", "kernel_id"})
+        self.assertEqual(nullable, {"name", "path", "kernel_id", "workdir"})
         self.assertIs(body["schema"]["x-nullable"], True)
         self.start(b"null")
         self.start(dict.fromkeys(nullable))
