@@ -142,6 +142,10 @@ class Settings:
     max_execute_timeout: float = 600.0
     interrupt_grace: float = 5.0
     keep_alive_interval: float = 5.0
+    mcp: bool = False
+    mcp_max_sessions: int = 100
+    mcp_session_timeout: float = 3600.0
+    mcp_keep_kernels: bool = False
     max_response_size: int = 100 * MEBIBYTE
     max_parts: int = 1000
     cull_idle_timeout: float = 0.0

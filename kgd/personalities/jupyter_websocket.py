@@ -10,7 +10,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from kgd.execution.queues import ExecutionQueues
 from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker, Match
+from kgd.mcp.endpoint import MCP_PATH, MCPEndpoint
 from kgd.sessions.store import SessionStore
 from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.api.about import AboutAPI
@@ -36,6 +38,9 @@ class JupyterWebsocket:
         self._operations = gateway.operations
         draining = gateway.draining
         sessions = SessionStore(settings, gateway.kernels, draining)
+        queues = ExecutionQueues(gateway.reactor, settings, gateway.kernels)
+        self._mcp = MCPEndpoint(gateway, queues) if settings.mcp else None
+        mcp_routes = self._mcp.routes() if self._mcp is not None else []
         self._table = RouteTable(
             [
                 *AboutAPI().routes(),
@@ -44,15 +49,18 @@ class JupyterWebsocket:
                 *SwaggerAPI(self._described, needs_token=gateway.token.is_needed).routes(),
                 *KernelsAPI(settings, gateway.kernels, draining).routes(),
                 *ChannelsAPI(gateway).routes(),
-                *ExecutionsAPI(gateway).routes(),
+                *ExecutionsAPI(gateway, queues).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                 *SessionsAPI(settings, sessions).routes(),
+                *mcp_routes,
             ],
             PUBLIC_ROUTES,
         )
 
     def _described(self) -> Iterable[Route]:
-        return (*self._table.routes, *self._operations.routes)
+        # The Model Context Protocol describes itself.
+        routes = (route for route in self._table.routes if route.rule != MCP_PATH)
+        return (*routes, *self._operations.routes)
 
     def start(self) -> Deferred[None]:
         """
@@ -62,8 +70,10 @@ class JupyterWebsocket:
 
     def stop(self) -> Deferred[None]:
         """
-        Nothing but the kernels has to be stopped.
+        End the sessions of agents.
         """
+        if self._mcp is not None:
+            self._mcp.stop()
         return succeed(None)
 
     def reload(self) -> Deferred[None]:
