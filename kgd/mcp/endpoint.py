@@ -123,6 +123,9 @@ class MCPEndpoint:
         ``GET /mcp``: a stream for what belongs to no request, of which there is nothing; it keeps
         the session alive.
         """
+        if request.method == b"HEAD":
+            # It would be answered when the session ends.
+            raise errors.NoSuchMethod(("DELETE", "GET", "POST"))
         try:
             if EVENT_STREAM not in _accepted(request):
                 raise errors.NotAcceptable(f"Accept must allow {EVENT_STREAM}")

@@ -1,5 +1,5 @@
 """
-The HTTP response to one message: JSON if the answer comes soon, else a stream of server-sent events.
+The HTTP response to one message: JSON if the answer comes soon, else server-sent events.
 
 Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """

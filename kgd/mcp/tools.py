@@ -368,9 +368,7 @@ class KernelTools:
             return self._kernels.get(kernel_id)
         kernel = None if caller.session is None else self._sessions.kernel_of(caller.session)
         if kernel is None:
-            raise ToolFailure(
-                "kernel_id is missing, and there is no kernel yet; run_code makes one"
-            )
+            raise ToolFailure("kernel_id is missing, and run_code has started no kernel yet")
         return kernel
 
 
