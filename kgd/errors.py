@@ -7,6 +7,7 @@ wrong and, where possible, what to do about it.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 import msgspec
@@ -187,7 +188,21 @@ class KernelLimitReached(GatewayError):
 
 class KernelStartFailed(GatewayError):
     """
-    The kernel's process could not be started.
+    The kernel's process could not be started. The first line says why; others are what the process
+    has printed last.
+    """
+
+    @property
+    def brief(self) -> str:
+        """
+        The first line, for readers who may not use the kernel.
+        """
+        return str(self).partition("\n")[0]
+
+
+class UnusableKernelSpec(KernelStartFailed):
+    """
+    The kernelspec is installed, but no kernel can be started from it.
     """
 
 
@@ -201,6 +216,30 @@ class Unavailable(GatewayError):
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+#: What an operator can do when the system has no more file descriptors for the gateway.
+RAISE_LIMIT = "raise the hard limit (ulimit -Hn, or LimitNOFILE= in a systemd unit)"
+
+
+class OutOfFiles(Unavailable):
+    """
+    Almost all files that the gateway may have open are open.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"Almost all of the {limit} files that the gateway may have open are in use; stop "
+            f"kernels that are not needed, or have the gateway's operator {RAISE_LIMIT}",
+            10,
+        )
+
+
+def is_out_of_files(error: BaseException | None) -> bool:
+    """
+    Whether the system has refused another file, pipe or socket; also as an error of ZeroMQ's.
+    """
+    return getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE)
 
 
 class KernelLost(GatewayError):

@@ -8,6 +8,7 @@ waiters at once; each gets a Deferred of its own, so that cancelling one harms n
 from kgd.kernels.interfaces import (
     CULLED_PREFIX,
     GATEWAY_SHUTDOWN_REASON,
+    KERNEL_FILE,
     NO_LIMITS,
     SHUT_DOWN_REASON,
     ExitStatus,
@@ -52,6 +53,7 @@ from kgd.sessions.interfaces import ISessions, Session, SessionRequest
 __all__ = [
     "CULLED_PREFIX",
     "GATEWAY_SHUTDOWN_REASON",
+    "KERNEL_FILE",
     "NO_LIMITS",
     "SHUT_DOWN_REASON",
     "Access",

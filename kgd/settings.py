@@ -114,6 +114,9 @@ class Settings:
     kernel_processes: int = 0
     kernel_file_size: int = 0
     kernel_nice: int = 0
+    # As Chromium gives the processes of its pages: a process that is not a kernel would have to use
+    # 30 % more of the memory to be ended first.
+    kernel_oom_score_adj: int = 300
     kernel_user: str = ""
     transport: str = "auto"
     kernel_ip: str = "127.0.0.1"
@@ -127,6 +130,7 @@ class Settings:
     max_seed_size: int = 32 * MEBIBYTE
     prespawn_count: int = 0
     prespawn: Mapping[str, int] = attrs.field(factory=dict)
+    spare_kernels: str = "hidden"
     cell_parser: str = "cell"
     comment_prefix: Mapping[str, str] = attrs.field(factory=dict)
     allow_notebook_download: bool = False
@@ -171,6 +175,7 @@ class Settings:
     )
     kernel_ws_protocol: str | None = None
     ws_ping_interval: float = 30.0
+    ws_start_wait: float = 5.0
     max_body_size: int = 100 * MEBIBYTE
     max_message_size: int = 100 * MEBIBYTE
     max_frame_size: int = 0

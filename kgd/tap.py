@@ -74,7 +74,7 @@ def makeService(options: CommandLine) -> IService:
         log_writer(reactor, settings, twistd_options, stderr or sys.stdout, scrub),
         parent=ParentProcess({} if options.parent is None else options.parent),
         where=options.where,
-        max_kernels=settings.max_kernels,
+        settings=settings,
         # Programs that start a Jupyter Kernel Gateway know its output.
         hint=None if options.drop_in else partial(how_to_try, settings),
         announce=stderr.write if stderr and not is_announced(settings, twistd_options) else None,

@@ -36,6 +36,7 @@ _FORMS = {"config": "-c, --config=FILE", "force": "-y, --force", "help": "-h, --
 #: The weakest source with ``--drop-in``: what the Jupyter Kernel Gateway does, and kgd does not.
 DROP_IN_DEFAULTS: ConfigSource = {
     "link-connection-files": SourcedValue(("true",), "by --drop-in"),
+    "spare-kernels": SourcedValue(("listed",), "by --drop-in"),
 }
 
 
@@ -214,8 +215,8 @@ class Options(UsageOptions):
         """
         Replace the Jupyter Kernel Gateway: log to stderr, announce there that the gateway is
         available at every log level, only warn about unknown options like --Class.trait and about
-        arguments that are not options, and link connection files. The command jupyter-kgd always
-        does this.
+        arguments that are not options, link connection files, and list kernels that were started in
+        advance. The command jupyter-kgd always does this.
         """
         self.drop_in = True
 

@@ -20,6 +20,7 @@ from kgd.config.types import (
     notebook_uri,
     number_or_none,
     one_of,
+    oom_score,
     origins,
     path,
     port_number,
@@ -291,6 +292,13 @@ _LIMITS = grouped(
         niceness,
     ),
     Option(
+        "kernel-oom-score-adj",
+        "How much sooner than other processes the system ends kernels when memory runs out "
+        "(oom_score_adj), so that it does not end the gateway with all of them; at least 100 more "
+        "than the gateway's own value. 0 leaves kernels the gateway's value.",
+        oom_score,
+    ),
+    Option(
         "kernel-user",
         "User that kernels run as, with or without a group, like jane:staff; the gateway has to "
         "be root.",
@@ -372,6 +380,13 @@ _SEEDING = grouped(
         "prespawn",
         "How many kernels of another kernelspec to keep started in advance, like ir=2.",
         counts,
+    ),
+    Option(
+        "spare-kernels",
+        "Whether clients find the kernels that were started in advance before they have started "
+        "one: hidden, or listed like all kernels. A listed one belongs to the client that first "
+        "uses it by its id. With --drop-in, the default is listed.",
+        one_of("hidden", "listed"),
     ),
 )
 
@@ -550,6 +565,12 @@ _MESSAGES = grouped(
         "Seconds between pings on a WebSocket; 0 sends none.",
         seconds,
         variables=("WS_PING_INTERVAL", "WS_PING_INTERVAL_SECS"),
+    ),
+    Option(
+        "ws-start-wait",
+        "Seconds for which opening a WebSocket may wait for a kernel that is just starting; 0 "
+        "opens it at once.",
+        seconds,
     ),
     Option("max-message-size", "Most bytes in a message from a WebSocket.", size),
     Option(

@@ -267,6 +267,14 @@ def niceness(value: str) -> int:
     return _within(int(value), 19)
 
 
+@option_type(metavar="N")
+def oom_score(value: str) -> int:
+    """
+    A whole number from 0 to 1000.
+    """
+    return _within(int(value), 1000)
+
+
 @option_type(metavar="NAMES", join=lambda values: frozenset().union(*values))
 def names(value: str) -> frozenset[str]:
     """

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import resource
 
-from kgd.listening.accept_throttle import RAISE_LIMIT
+from kgd.errors import RAISE_LIMIT
+from kgd.open_files import reserve_of
+from kgd.settings import Settings
 
-# Measured: a kernel takes 6, and a client 5 (its connection, and sockets to the kernel); this is a
-# kernel with two clients. Clients that are away for a while keep theirs.
-FILES_PER_KERNEL = 16
-# Files that are always open, and room for those that are open for a moment.
-BASE_FILES = 64
+# Measured: a kernel takes 6, and a client that runs code 5; this is a kernel with two clients.
+# Clients that are away for a while keep theirs.
+_FILES_PER_KERNEL = 16
+# Files that are always open.
+_BASE_FILES = 20
 # Hardly enough for one user.
 MIN_FILES = 512
 
@@ -29,20 +31,26 @@ def raise_limit() -> int:
     return hard
 
 
-def open_files_warning(limit: int, max_kernels: int | None) -> str:
+def open_files_warning(limit: int, settings: Settings) -> str:
     """
     :param limit: The limit of open files.
     :return: A warning for the operator if it is too low; otherwise an empty text.
     """
-    if max_kernels is None:
+    if settings.max_kernels is None and not settings.max_connections:
         if limit >= MIN_FILES:
             return ""
         return f"only {limit} files may be open at a time, which is too few; {RAISE_LIMIT}"
-    needed = BASE_FILES + FILES_PER_KERNEL * max_kernels
-    if limit >= needed:
-        return ""
-    return (
-        f"only {limit} files may be open at a time, but --max-kernels={max_kernels} needs about "
-        f"{needed} with two clients for each kernel; {RAISE_LIMIT}, or lower --max-kernels to "
-        f"{max(0, limit - BASE_FILES) // FILES_PER_KERNEL}"
-    )
+    for option, number, files, for_what in (
+        ("max-kernels", settings.max_kernels or 0, _FILES_PER_KERNEL, " with two clients for each"),
+        ("max-connections", settings.max_connections, 1, " without any kernel"),
+    ):
+        needed = _BASE_FILES + files * number
+        # A quarter of the files is kept free, as long as that is not too much.
+        needed += 2 * reserve_of(needed * 4 // 3)
+        if number and limit < needed:
+            fits = max(0, limit - _BASE_FILES - 2 * reserve_of(limit)) // files
+            return (
+                f"only {limit} files may be open at a time, but --{option}={number} needs about "
+                f"{needed}{for_what}; {RAISE_LIMIT}, or lower --{option} to {fits}"
+            )
+    return ""

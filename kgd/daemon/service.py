@@ -29,6 +29,7 @@ from kgd.daemon.systemd import SystemdNotifier
 from kgd.errors import ConfigurationError
 from kgd.gateway.service import AVAILABLE_MESSAGE, Gateway
 from kgd.observability.logs import make_logger
+from kgd.settings import Settings
 
 
 class Daemon(Service):
@@ -41,7 +42,7 @@ class Daemon(Service):
     :param log_writer: Writes the log, if twistd has no other observer for it.
     :param parent: The process that waits for the daemon to start.
     :param where: By option, the place where it is set.
-    :param max_kernels: The kernels for which there should be enough file descriptors.
+    :param settings: The gateway's.
     :param hint: Says for a URL how to try the gateway.
     :param announce: Writes the lines that say where the gateway is available, for a program that
         waits for them while the log has none.
@@ -58,7 +59,7 @@ class Daemon(Service):
         *,
         parent: ParentProcess,
         where: Mapping[str, str],
-        max_kernels: int | None = None,
+        settings: Settings,
         hint: Callable[[str], str] | None = None,
         announce: Callable[[str], object] | None = None,
     ) -> None:
@@ -66,7 +67,7 @@ class Daemon(Service):
         self._gateway = gateway
         self._systemd = systemd
         self._log_writer = log_writer
-        self._max_kernels = max_kernels
+        self._settings = settings
         self._parent_process = parent
         self._where = where
         self._hint = hint
@@ -101,7 +102,7 @@ class Daemon(Service):
             except ImportError:
                 self._failed(Failure())  # type: ignore[no-untyped-call]
                 return
-        too_few = open_files_warning(raise_limit(), self._max_kernels)
+        too_few = open_files_warning(raise_limit(), self._settings)
         if too_few:
             self._log.warn("{too_few}", too_few=too_few)
         keep_freed_memory()

@@ -303,4 +303,6 @@ async def _execute_once(kernel: IKernel, source: str, limit: int) -> Outputs:
 
 def _check(kernel: IKernel) -> None:
     if kernel.stopping or kernel.execution_state == "dead":
-        raise KernelLost(f"the kernel has ended{f': {kernel.reason}' if kernel.reason else ''}")
+        # Its clients may not be those of the kernel, to whom the other lines belong.
+        reason, _, _ = kernel.reason.partition("\n")
+        raise KernelLost(f"the kernel has ended{f': {reason}' if reason else ''}")

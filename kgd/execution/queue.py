@@ -186,6 +186,10 @@ class ExecutionQueue:
             )
 
     def _changed(self, submitted: SubmittedExecution, execution: Execution) -> None:
+        reply = execution.reply
+        if reply is not None and reply.status != "ok" and submitted.request.abort_following:
+            # Now, for with this reply it is the next one's turn.
+            self._abort_waiting()
         if execution.is_done and not submitted.status:
             self._finish(submitted, *submitted.outcome_of(execution))
 
@@ -275,11 +279,10 @@ class ExecutionQueue:
         self._remember(submitted)
         submitted.events.add("result", {})
         submitted.announce_end()
-        if status != "ok" and submitted.request.abort_following:
-            self._abort_following()
 
-    def _abort_following(self) -> None:
-        for waiting in tuple(self._unfinished.values()):
+    def _abort_waiting(self) -> None:
+        # The last first, for the first one would make room for the next.
+        for waiting in reversed(tuple(self._unfinished.values())):
             if waiting.started is None:
                 self._end(waiting, Verdict("error", "Aborted", "an execution before it failed"))
 

@@ -24,6 +24,7 @@ from kgd.kernels.specs import InstalledKernelSpecs
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
 from kgd.observability.reactor_lag import LagMeter
+from kgd.open_files import FileBudget
 from kgd.relay.relay import Relay
 from kgd.settings import Settings
 
@@ -61,6 +62,7 @@ def assemble(
         watchdog=Watchdog(reactor),
         links=ConnectionFileLinks(startup.runtime) if settings.link_connection_files else None,
     )
+    files = FileBudget()
     kernels = KernelRegistry(
         reactor,
         settings,
@@ -72,12 +74,22 @@ def assemble(
             startup.environ,
             relay.new_curve_keys,
             open_files=startup.open_files,
+            scrub=token.scrubber,
         ),
         relay,
         counters=counters,
         audit=audit,
+        files=files,
     )
     context = GatewayContext(
-        reactor, settings, kernels, specs, runtime, counters=counters, audit=audit, token=token
+        reactor,
+        settings,
+        kernels,
+        specs,
+        runtime,
+        counters=counters,
+        audit=audit,
+        token=token,
+        files=files,
     )
     return Components(context, relay, LagMeter(reactor, counters))

@@ -20,6 +20,7 @@ from kgd.execution.executor import execute_once
 from kgd.interfaces import IGateway, IKernel, IKernels, IKernelSpecs
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
+from kgd.open_files import FileBudget
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
 from kgd.shutdown import Draining, OpenSockets
@@ -55,6 +56,7 @@ class GatewayContext:
     audit: AuditLog = attrs.field(factory=AuditLog)
     token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     open_sockets: OpenSockets = attrs.field(factory=OpenSockets)
+    files: FileBudget = attrs.field(factory=FileBudget)
     options: Mapping[str, Any] = attrs.field(factory=dict)
     operations: Operations = attrs.Factory(_make_operations, takes_self=True)
 

@@ -230,7 +230,9 @@ class Gateway(Service):
                     option="force" if forced else "default",
                 )
             if self._listens:
-                await self._listeners.open(GatewaySite(settings, root, self._reactor))
+                site = GatewaySite(settings, root, self._reactor)
+                self._accept_throttle.on_paused = site.connections.close_idle
+                await self._listeners.open(site)
                 for open_port in self._listeners.opened:
                     self._accept_throttle.add_port(open_port.port)
                 self._port_file.write(self._listeners.ports_and_paths())

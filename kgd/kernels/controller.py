@@ -32,6 +32,9 @@ from kgd.protocol.messages import MsgId
 from kgd.protocol.rfc6455 import GOING_AWAY, INTERNAL_ERROR, NORMAL
 from kgd.settings import Settings
 
+# Seconds before a launch is tried again for which there were too many open files.
+POSTPONED = 1.0
+
 
 @implementer(IKernelObserver)
 class KernelController:
@@ -43,7 +46,8 @@ class KernelController:
     :ivar has_started: Whether the start has been reported.
     :ivar is_ready: Whether the present process can be used.
     :ivar has_ended: Whether there is no process, and never will be.
-    :ivar reason: Why the kernel failed or was culled, or the empty string.
+    :ivar reason: Why the kernel failed or was culled, or the empty string. The first line says why;
+        others are what its process has printed last.
     :ivar stop_reason: What clients are told when the kernel is stopped.
     :ivar stop_schedule: How long the steps of a stop may take.
     :ivar started: Waiters for the first process; the others wait for a process that can be used,
@@ -93,6 +97,7 @@ class KernelController:
         self.has_started = False
         self.is_ready = False
         self.reason = ""
+        self._output = ""
         self.stop_reason = SHUT_DOWN_REASON
         self._connected = False
         self._was_ready = False
@@ -119,6 +124,7 @@ class KernelController:
 
     def _launch(self, *, new_address: bool) -> None:
         self._policy.launching()
+        self._output = ""
         self._seeding = self.is_ready = self._suspended = False
         self.supervisor.launch(new_address=new_address)
 
@@ -214,14 +220,15 @@ class KernelController:
     # --- a process has failed ---
 
     def back_off(self, reason: str) -> None:
-        self._disconnect("KernelDied", f"the kernel died: {reason}")
+        self._note_output()
+        self._disconnect("KernelDied", f"the kernel died: {self._explained(reason)}")
         self.is_ready = False
         if self._seeding and not self._was_ready:
             # It would die of its seed again and again.
             self._timer.cancel()
             self.events.restarts_exhausted(f"{reason}, while the seed notebook ran")
             return
-        pause = self._policy.failed()
+        pause = self._policy.failed(reason, self._output.rpartition("\n")[2])
         if pause is None or (self._was_ready and not self._launch_spec.revive):
             self._timer.cancel()
             self.events.restarts_exhausted(reason)
@@ -232,10 +239,39 @@ class KernelController:
             reason=reason,
         )
         self._timer.start(pause)
+        self._restart_later(self._explained(reason))
+        self._on_crashed()
+
+    def _restart_later(self, reason: str) -> None:
         self.reason = reason
         self._activity.crashed()
-        self._on_crashed()
-        self.channels.publish_status("restarting")
+        self.channels.publish_status("restarting", reason)
+
+    def postpone(self, reason: str) -> None:
+        # What the failed launch has opened.
+        self._disconnect("KernelDied", f"the kernel could not be started: {reason}")
+        self._log.warn(
+            "kernel {kernel_id} cannot be started at the moment: {reason}; trying again",
+            kernel_id=self._kernel_id,
+            reason=reason,
+        )
+        self._timer.start(POSTPONED)
+        if self.reason != reason:
+            self._restart_later(reason)
+
+    def _note_output(self) -> None:
+        """
+        Take what the process printed last, if it has never answered: later output need not have to
+        do with its end, and what a seed prints is not for clients. It may be a traceback.
+        """
+        shown = self._settings.allow_tracebacks and not (self.is_ready or self._seeding)
+        self._output = self.supervisor.last_output if shown else ""
+
+    def _explained(self, reason: str) -> str:
+        """
+        :return: The reason with what the process printed last.
+        """
+        return f"{reason}\n{self._output}" if self._output else reason
 
     def _disconnect(self, ename: str, evalue: str) -> None:
         if self._connected:
@@ -320,6 +356,7 @@ class KernelController:
         self._end_with_failure(reason + self._policy.describe_restarts())
 
     def end_failed(self, reason: str) -> None:
+        self._note_output()
         # The reason of this event is only how the process ended that was killed.
         self._end_with_failure(self.reason)
 
@@ -343,17 +380,18 @@ class KernelController:
         self._end_with_failure("its process cannot be killed")
 
     def _end_with_failure(self, reason: str) -> None:
+        explained = self._explained(reason)
         # No client asks about a kernel that has never started.
-        self.reason = reason if self.has_started else ""
+        self.reason = explained if self.has_started else ""
         self._log.error(
-            "kernel {kernel_id} died: {reason}", kernel_id=self._kernel_id, reason=reason
+            "kernel {kernel_id} died: {reason}", kernel_id=self._kernel_id, reason=explained
         )
-        self._disconnect("KernelDied", f"the kernel died: {reason}")
-        self.channels.publish_status("dead")
+        self._disconnect("KernelDied", f"the kernel died: {explained}")
+        self.channels.publish_status("dead", explained)
         self._end(NORMAL if self._was_ready else INTERNAL_ERROR, f"The kernel died: {reason}")
         self._fail_waiters(
-            lambda: KernelStartFailed(reason),
-            lambda: RestartFailed(f"Exception restarting kernel: {reason}"),
+            lambda: KernelStartFailed(explained),
+            lambda: RestartFailed(f"Exception restarting kernel: {explained}"),
         )
         self.stopped.fire(None)
 

@@ -21,6 +21,9 @@ CULLED_PREFIX = "Kernel culled"
 #: The reason that they get when the gateway ends.
 GATEWAY_SHUTDOWN_REASON = "The gateway is shutting down"
 
+#: The name of the file in a kernelspec's directory that describes it.
+KERNEL_FILE = "kernel.json"
+
 # --- values ---------------------------------------------------------------------------------------
 
 
@@ -94,11 +97,14 @@ class ExitStatus:
     How a process ended: by itself with ``exit_code``, or by the signal ``signal``.
 
     :ivar cause: An explanation for people, if the launcher has one.
+    :ivar output: The last lines that the process printed, as far as the launcher has them. They are
+        not for readers who may not use the kernel.
     """
 
     exit_code: int | None = None
     signal: int | None = None
     cause: str = ""
+    output: str = attrs.field(default="", eq=False, repr=False)
 
     def __str__(self) -> str:
         how = f"exit code {self.exit_code}" if self.signal is None else f"signal {self.signal}"
@@ -181,6 +187,7 @@ class IKernelSpecs(Interface):
         """
         :param name: In any case; ``python`` means ``python3``.
         :raises kgd.errors.NoSuchKernelSpec:
+        :raises kgd.errors.UnusableKernelSpec: The message names the file, and what is wrong.
         """
 
 
@@ -307,7 +314,10 @@ class IKernel(Interface):
     )
     stopping: bool = Attribute("Whether it is being stopped, which cannot be undone.")
     connections: int = Attribute("How many WebSockets are open on it.")
-    reason: str = Attribute("Why it failed or was culled, or the empty string.")
+    reason: str = Attribute(
+        "Why it failed or was culled, or the empty string. The first line says why; others are "
+        "what its process has printed last, which is only for those who may use the kernel."
+    )
     channels: Any = Attribute("Its IKernelChannels.")
 
     def when_ready() -> Deferred[None]:
@@ -336,7 +346,7 @@ class IKernels(Interface):
         """
         Start a kernel; fires when its process runs, which is before it can answer.
 
-        When ``request.kernel_id`` runs already, fires with that kernel.
+        When ``request.kernel_id`` runs already, fires with that kernel, as :py:meth:`claim` does.
 
         :return: Fails with :py:exc:`kgd.errors.KernelLimitReached`,
             :py:exc:`kgd.errors.NoSuchKernelSpec`, :py:exc:`kgd.errors.InvalidRequest` or
@@ -350,14 +360,30 @@ class IKernels(Interface):
 
     def get(kernel_id: str) -> IKernel:
         """
+        Get a kernel to look at it. Spare kernels are found if the settings list them.
+
         :raises kgd.errors.NoSuchKernel: The message says why, if the kernel died or was culled
             not long ago.
+        """
+
+    def claim(kernel_id: str) -> IKernel:
+        """
+        Get a kernel that a client is about to use. If it was a spare one, it is the client's from
+        now on, as if the client had just started it.
+
+        :raises kgd.errors.NoSuchKernel: As from :py:meth:`get`.
         """
 
     def list() -> Sequence[IKernel]:
         """
         :return: All kernels but spare ones, in the order in which they were started; also those
             that are being started or stopped.
+        """
+
+    def listed() -> Sequence[IKernel]:
+        """
+        :return: The kernels that clients find: those of :py:meth:`list`, and spare ones if the
+            settings list them.
         """
 
     def interrupt(kernel_id: str) -> Deferred[None]:

@@ -8,7 +8,7 @@ starting    a process runs, and has not answered yet
 seeding     the process answers, and runs its seed
 running     the process answers, and is seeded
 failing     it took too long, or failed, to answer or to be seeded, and was killed
-backing off the process ended by itself; another follows after a pause
+backing off the process ended by itself, or could not be started; another follows after a pause
 recovering  another process is being started after that pause
 restarting  another process is being started because a user asked for it
 asked       the kernel was asked to end,
@@ -49,6 +49,12 @@ class KernelEvents(Protocol):
     def launch_failed(self, reason: str) -> None:
         """
         The launch has failed.
+        """
+
+    def launch_postponed(self, reason: str) -> None:
+        """
+        The launch cannot be carried out at the moment, for want of something that other kernels and
+        clients of the gateway have.
         """
 
     def began_seeding(self) -> None:
@@ -140,6 +146,11 @@ class KernelEffects(Protocol):
         """
         Count a failure, and pause before the next launch. Leads to ``timed_out`` or
         ``restarts_exhausted``.
+        """
+
+    def postpone(self, reason: str) -> None:
+        """
+        Pause before the same launch is tried again, however often. Leads to ``timed_out``.
         """
 
     def kill_unseeded(self, reason: str) -> None:
@@ -258,6 +269,7 @@ _TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
     _launching: (
         (_on.launched, _starting, _do.await_answer),
         (_on.launch_failed, _ended, _do.end_launch_failed),
+        (_on.launch_postponed, _ended, _do.end_launch_failed),
         (_on.restart_asked, _launching),
         (_on.stop_asked, _cancelling, _do.fail_waiters, _do.await_launch),
     ),
@@ -299,12 +311,14 @@ _TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
     _recovering: (
         (_on.launched, _starting, _do.await_answer),
         (_on.launch_failed, _backing_off, _do.back_off),
+        (_on.launch_postponed, _backing_off, _do.postpone),
         (_on.restart_asked, _restarting, _do.count_as_restart),
         (_on.stop_asked, _cancelling, _do.fail_waiters, _do.await_launch),
     ),
     _restarting: (
         (_on.launched, _starting, _do.await_answer),
         (_on.launch_failed, _ended, _do.end_launch_failed),
+        (_on.launch_postponed, _backing_off, _do.postpone),
         (_on.restart_asked, _restarting),
         (_on.stop_asked, _cancelling, _do.fail_waiters, _do.await_launch),
     ),
@@ -347,6 +361,7 @@ _TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
     _cancelling: (
         (_on.launched, _terminated_to_stop, _do.terminate),
         (_on.launch_failed, _ended, _do.end_stopped),
+        (_on.launch_postponed, _ended, _do.end_stopped),
         (_on.timed_out, _ended, _do.end_stopped),
         (_on.restart_asked, _cancelling, _do.fail_waiters),
         (_on.stop_asked, _cancelling, _do.shorten_step),
@@ -355,6 +370,7 @@ _TABLE: dict[Any, tuple[tuple[Any, ...], ...]] = {
         (_on.start_asked, _ended),
         (_on.launched, _ended, _do.kill_late),
         (_on.launch_failed, _ended),
+        (_on.launch_postponed, _ended),
         (_on.process_ended, _ended),
         (_on.restart_asked, _ended),
         (_on.stop_asked, _ended),

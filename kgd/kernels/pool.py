@@ -53,6 +53,13 @@ class WarmPool:
     def __len__(self) -> int:
         return len(self._spare) + len(self._stopping)
 
+    @property
+    def can_give_way(self) -> bool:
+        """
+        Whether there is a spare kernel that is not being stopped already.
+        """
+        return bool(self._spare)
+
     async def fill(self, wanted: Mapping[str, int]) -> None:
         """
         Start this many kernels of each kernelspec, and wait until they can be used.
@@ -96,10 +103,31 @@ class WarmPool:
                 # Its kernelspec has been changed since.
                 self._stop(kernel)
             elif kernel.is_ready and kernel.launch_spec.is_like(launch_spec):
-                self._spare.remove(kernel)
-                self.refill_soon()
+                self.give(kernel)
                 return kernel
         return None
+
+    def find(self, kernel_id: str) -> Kernel | None:
+        """
+        :return: The spare kernel with this id that is not being stopped, or ``None``.
+        """
+        found = (each for each in self._spare if each.kernel_id == kernel_id and not each.stopping)
+        return next(found, None)
+
+    def give(self, kernel: Kernel) -> None:
+        """
+        Let go of a spare kernel, whether or not it can be used already: a client gets it.
+        """
+        self._spare.remove(kernel)
+        self.refill_soon()
+
+    def discard(self, kernel: Kernel) -> Deferred[None]:
+        """
+        Stop a spare kernel, and replace it soon.
+
+        :return: Fires when its process is gone.
+        """
+        return self._stop(kernel)
 
     def evict(self) -> Deferred[None]:
         """

@@ -21,6 +21,7 @@ from kgd.errors import (
     KernelStartFailed,
     NoSuchKernel,
     NoSuchKernelSpec,
+    UnusableKernelSpec,
 )
 from kgd.interfaces import (
     CULLED_PREFIX,
@@ -42,11 +43,14 @@ from kgd.kernels.pool import WarmPool
 from kgd.kernels.seed import load_seed
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
+from kgd.open_files import FILES_PER_CLIENT, FILES_PER_KERNEL, FileBudget
 from kgd.settings import Settings
 from kgd.shutdown import Draining
 
 # Kernels that died by themselves or were culled, of which the reason is remembered.
 _MAX_REASONS = 100
+# A kernel is of no use without a client.
+_FILES = FILES_PER_KERNEL + FILES_PER_CLIENT
 
 
 @implementer(IKernels)
@@ -57,6 +61,7 @@ class KernelRegistry:
     :param monotonic: The clock for ages. Twisted's reactors have the wall clock only.
     :param counters: Counts starts, restarts after crashes, and deaths of kernels.
     :param audit: Records who did what.
+    :param files: Says whether there are open files for another kernel.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class KernelRegistry:
         monotonic: Callable[[], float] = time.monotonic,
         counters: Counters | None = None,
         audit: AuditLog | None = None,
+        files: FileBudget | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -80,6 +86,8 @@ class KernelRegistry:
         self._monotonic = monotonic
         self._counters = counters or Counters()
         self._audit = audit or AuditLog()
+        self._files = files or FileBudget()
+        self._files.promised = self._promised_files
         self._draining = Draining()
         self._drained: Waiters[None] = Waiters()
         self._kernels: dict[str, Kernel] = {}
@@ -104,6 +112,8 @@ class KernelRegistry:
                     f"The kernelspec {name} cannot be prespawned, it is not installed; install it, "
                     "or change --prespawn-count and --prespawn"
                 ) from None
+            except UnusableKernelSpec as error:
+                raise ConfigurationError(f"A kernel cannot be prespawned: {error}") from None
             wanted[key] = wanted.get(key, 0) + count
         limit = settings.max_kernels
         if limit is not None and sum(wanted.values()) > limit:
@@ -127,6 +137,7 @@ class KernelRegistry:
         kernel_id = new_kernel_id()
         if request.kernel_id is not None:
             kernel_id = check_kernel_id(request.kernel_id)
+        self._claim_spare(kernel_id)
         while kernel_id in self._kernels:
             present = self._kernels[kernel_id]
             if not present.stopping:
@@ -142,11 +153,11 @@ class KernelRegistry:
         launch_spec = self._launch_spec(kernel_id, request)
         spare = self._pool.take(launch_spec) if request.kernel_id is None else None
         if spare is not None:
-            spare.hand_out()
-            self._kernels[spare.kernel_id] = spare
-            self._culler.watch(spare)
-            self._record("kernel_started", spare)
+            self._hand_out(spare)
             return spare
+        evict = not self._files.has_room(_FILES)
+        if evict and not self._pool.can_give_way:
+            self._files.refuse()
         kernel = self._new_kernel(launch_spec)
         self._end_reasons.pop(kernel_id, None)
         self._kernels[kernel_id] = kernel
@@ -154,10 +165,26 @@ class KernelRegistry:
         self._record("kernel_started", kernel)
         # The start goes on when this client gives up waiting: others may wait for it, too.
         started = kernel.when_started()
-        self._make_room().addCallback(lambda _: kernel.start())
+        self._make_room(evict=evict).addCallback(lambda _: kernel.start())
         return await started
 
+    def _hand_out(self, spare: Kernel) -> None:
+        spare.hand_out()
+        self._kernels[spare.kernel_id] = spare
+        self._culler.watch(spare)
+        self._record("kernel_started", spare)
+
+    def _find_spare(self, kernel_id: str) -> Kernel | None:
+        return self._pool.find(kernel_id) if self._settings.spare_kernels == "listed" else None
+
+    def _claim_spare(self, kernel_id: str) -> None:
+        spare = self._find_spare(kernel_id)
+        if spare is not None:
+            self._pool.give(spare)
+            self._hand_out(spare)
+
     def _new_spare(self, name: str) -> Kernel:
+        self._files.check(_FILES)
         return self._new_kernel(self._launch_spec(new_kernel_id(), StartRequest(name=name)))
 
     def _launch_spec(self, kernel_id: str, request: StartRequest) -> LaunchSpec:
@@ -226,32 +253,45 @@ class KernelRegistry:
         limit = self._settings.max_kernels
         return None if limit is None else limit - len(self._kernels) - len(self._pool)
 
-    def _make_room(self) -> Deferred[None]:
+    def _promised_files(self) -> int:
+        kernels = (*self._kernels.values(), *self._pool)
+        return sum(kernel.channels.promised_files for kernel in kernels)
+
+    def _make_room(self, *, evict: bool) -> Deferred[None]:
         """
+        :param evict: Whether there is no room for want of files.
         :return: Fires when a spare kernel has given way to the latest one, if need be.
         """
         room = self._room()
-        if room is None or room >= 0:
+        if not evict and (room is None or room >= 0):
             return succeed(None)
         return self._pool.evict()
 
     def get(self, kernel_id: str) -> Kernel:
-        try:
-            return self._kernels[kernel_id]
-        except KeyError:
+        kernel = self._kernels.get(kernel_id) or self._find_spare(kernel_id)
+        if kernel is None:
             reason = self._end_reasons.get(kernel_id)
             ended = f" (it ended: {reason})" if reason else ""
-            raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}") from None
+            raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}")
+        return kernel
+
+    def claim(self, kernel_id: str) -> Kernel:
+        self._claim_spare(kernel_id)
+        return self.get(kernel_id)
 
     def list(self) -> Sequence[IKernel]:
         return tuple(self._kernels.values())
+
+    def listed(self) -> Sequence[IKernel]:
+        spare = [kernel for kernel in self._pool if self._find_spare(kernel.kernel_id) is kernel]
+        return (*self._kernels.values(), *spare)
 
     def spare(self) -> Sequence[IKernel]:
         return tuple(self._pool)
 
     def interrupt(self, kernel_id: str) -> Deferred[None]:
         def interrupt() -> None:
-            kernel = self.get(kernel_id)
+            kernel = self.claim(kernel_id)
             self._record("kernel_interrupted", kernel)
             kernel.interrupt()
 
@@ -265,7 +305,7 @@ class KernelRegistry:
 
     def restart(self, kernel_id: str) -> Deferred[None]:
         def restart() -> Deferred[None]:
-            kernel = self.get(kernel_id)
+            kernel = self.claim(kernel_id)
             self._record("kernel_restarted", kernel)
             return kernel.restart()
 
@@ -278,6 +318,8 @@ class KernelRegistry:
                 was_culled = reason.startswith(CULLED_PREFIX)
                 event = "kernel_culled" if was_culled else "kernel_stopped"
                 self._record(event, kernel, reason=reason)
+            if self._find_spare(kernel_id) is kernel:
+                return self._pool.discard(kernel)
             return kernel.stop(reason)
 
         return maybeDeferred(stop)

@@ -4,6 +4,7 @@ How often a kernel may fail, how long to wait in between, and how long each step
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from kgd.settings import Settings
 
+_NUMBER = re.compile(r"(?:0x)?[0-9a-f]*[0-9][0-9a-f]*")
 _MIN_BACKOFF = 0.5
 _MAX_BACKOFF = 30.0
 
@@ -42,7 +44,9 @@ class RestartPolicy:
         self._stable = stable
         self._limit = limit
         self._ready_since: float | None = None
+        self._was_ready = False
         self._failures = 0
+        self._last_failure: tuple[str, str] | None = None
 
     def launching(self) -> None:
         """
@@ -55,19 +59,29 @@ class RestartPolicy:
         That process answers.
         """
         self._ready_since = self._now()
+        self._was_ready = True
 
     def reset(self) -> None:
         """
         Forget the failures: a user restarts the kernel.
         """
         self._failures = 0
+        self._last_failure = None
 
-    def failed(self) -> float | None:
+    def failed(self, how: str, said: str = "") -> float | None:
         """
         The process has ended by itself, or could not be started.
 
+        A kernel that has never answered and fails twice in the same way would do so again.
+
+        :param how: How it ended.
+        :param said: What it printed last; numbers in it, such as the time, make no difference.
         :return: How long to wait before the next launch; ``None`` when there should be none.
         """
+        last, self._last_failure = self._last_failure, (how, _NUMBER.sub("0", said))
+        if not self._was_ready and last == self._last_failure:
+            self._failures += 1
+            return None
         since, self._ready_since = self._ready_since, None
         if since is not None and self._now() - since >= self._stable:
             self._failures = 0

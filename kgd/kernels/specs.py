@@ -9,19 +9,21 @@ import json
 import logging
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from jupyter_core.paths import jupyter_path
 from twisted.logger import LogLevel
 from zope.interface import implementer
 
-from kgd.errors import NoSuchKernelSpec
-from kgd.interfaces import IKernelSpecs, KernelSpec
+from kgd.errors import JSON_ERRORS, NoSuchKernelSpec, UnusableKernelSpec, describe_read_error
+from kgd.interfaces import KERNEL_FILE, IKernelSpecs, KernelSpec
 from kgd.observability.logs import make_logger
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ class InstalledKernelSpecs:
         self._path = path
         self._allowed = frozenset(_canonical_name(name) for name in allowed)
         self._specs: Mapping[str, KernelSpec] = {}
+        # By name, why others cannot be used.
+        self._unusable: Mapping[str, str] = {}
         self._file_states: dict[str, _FileState] | None = None
 
     def all(self) -> Mapping[str, KernelSpec]:
@@ -112,9 +116,14 @@ class InstalledKernelSpecs:
         return self._specs
 
     def find(self, name: str) -> KernelSpec:
+        key = _canonical_name(name)
         try:
-            return self.all()[_canonical_name(name)]
+            return self.all()[key]
         except KeyError:
+            if key in self._unusable:
+                raise UnusableKernelSpec(
+                    f"The kernelspec {key} cannot be used: {self._unusable[key]}"
+                ) from None
             raise NoSuchKernelSpec(f"No such kernel: {name}") from None
 
     def has(self, name: str) -> bool:
@@ -137,13 +146,15 @@ class InstalledKernelSpecs:
         now = time.time_ns()
         # Taken before the files are read, so that a change in between is noticed next time.
         states = {path: _file_state(path) for path in _watched_paths(searched)}
+        found = {
+            name: spec
+            for name, spec in _read_installed(searched, self._native)
+            if not self._allowed or name in self._allowed
+        }
         self._specs = MappingProxyType(
-            {
-                name: spec
-                for name, spec in _read_installed(searched, self._native)
-                if not self._allowed or name in self._allowed
-            }
+            {name: spec for name, spec in found.items() if isinstance(spec, KernelSpec)}
         )
+        self._unusable = {name: why for name, why in found.items() if isinstance(why, str)}
         for spec in self._specs.values():
             # A kernelspec that jupyter_client found elsewhere.
             states.setdefault(str(spec.directory), _file_state(str(spec.directory)))
@@ -175,7 +186,7 @@ def _watched_paths(path: Iterable[str]) -> Iterator[str]:
         yield directory
         for name in _list_directory(directory):
             yield os.path.join(directory, name)
-            yield os.path.join(directory, name, "kernel.json")
+            yield os.path.join(directory, name, KERNEL_FILE)
 
 
 def _list_directory(directory: str) -> list[str]:
@@ -185,37 +196,152 @@ def _list_directory(directory: str) -> list[str]:
         return []
 
 
-def _read_installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, KernelSpec]]:
+def _read_installed(path: Iterable[str], native: bool) -> Iterator[tuple[str, KernelSpec | str]]:
+    """
+    :return: Names, each with its kernelspec or with the reason why that cannot be used.
+    """
     # This imports all of jupyter_client, also its asyncio clients; no narrower import works. A
     # gateway that has no clients yet saves those megabytes.
+    from jupyter_client.kernelspec import KernelSpec as JupyterKernelSpec
     from jupyter_client.kernelspec import KernelSpecManager
+
+    class LenientKernelSpec(JupyterKernelSpec):
+        """
+        Reads a file as :py:func:`read_kernel_file` does.
+        """
+
+        @classmethod
+        def from_resource_dir(cls, resource_dir: str) -> LenientKernelSpec:
+            fields = read_kernel_file(Path(resource_dir, KERNEL_FILE))
+            return cls(resource_dir=resource_dir, **fields)
 
     # A new manager each time is cheap. It fails on directories that cannot be read, so these are
     # left out.
+    readable = [each for each in path if os.access(each, os.R_OK | os.X_OK)]
     manager = KernelSpecManager(
-        kernel_dirs=[each for each in path if os.access(each, os.R_OK | os.X_OK)],
+        kernel_dirs=readable,
         log=_jupyter_log,
         ensure_native_kernel=native,
+        kernel_spec_class=LenientKernelSpec,
     )
-    for name in sorted(manager.find_kernel_specs()):
+    found = manager.find_kernel_specs()
+    for name in sorted(found):
         try:
             yield name, _read_spec(manager, name)
         except Exception as error:
             # One broken kernel.json must not make the others unavailable.
+            own = isinstance(error, UnusableKernelSpec)
+            what = str(error) if own else f"{type(error).__name__}: {error}"
+            reason = _as_text(f"{os.path.join(found[name], KERNEL_FILE)}: {what}")
             _log.warn(
                 "the kernelspec {name} is left out, as it cannot be used: {error}",
                 name=_as_text(name),
-                error=_as_text(f"{type(error).__name__}: {error}"),
+                error=reason,
             )
+            yield name, reason
+    # Directories that jupyter_client passes over without a word.
+    for directory in readable:
+        for name in _list_directory(directory):
+            if name.lower() not in found and os.path.isdir(os.path.join(directory, name)):
+                file = os.path.join(directory, name, KERNEL_FILE)
+                found[name.lower()] = directory
+                yield name.lower(), _as_text(f"{file}: {_why_no_file(file)}")
+
+
+def _why_no_file(path: str) -> str:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return describe_read_error(error)
+    return f"this is a {'directory' if stat.S_ISDIR(mode) else 'special file'}, and must be a file"
+
+
+_TEXTS = ("display_name", "language", "interrupt_mode", "kernel_protocol_version")
+
+
+def read_kernel_file(path: Path) -> dict[str, Any]:
+    """
+    Read a ``kernel.json``. Fields that are ``null`` count as missing, numbers in ``env`` as text,
+    and a byte order mark may be there, as editors on Windows write it. Format:
+    https://jupyter-client.readthedocs.io/en/stable/kernels.html#kernel-specs
+
+    :return: The fields that a kernelspec has.
+    :raises kgd.errors.UnusableKernelSpec: with the reason, which does not name the file.
+    """
+    try:
+        # This finds out the encoding, as RFC 4627 says.
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UnusableKernelSpec(describe_read_error(error)) from None
+    except UnicodeDecodeError as error:
+        raise UnusableKernelSpec(
+            f"the byte at {error.start} is not UTF-8; save the file as UTF-8"
+        ) from None
+    except RecursionError:
+        raise UnusableKernelSpec("this is nested too deeply") from None
+    except ValueError as error:
+        raise UnusableKernelSpec(
+            f"this is not valid JSON, {error}; JSON has neither comments nor a comma after the "
+            "last entry"
+        ) from None
+    if not isinstance(content, dict):
+        raise UnusableKernelSpec('this must be an object, like {"argv": [...], ...}')
+    fields = {
+        name: content[name]
+        for name in ("argv", "env", "metadata", *_TEXTS)
+        if content.get(name) is not None
+    }
+    for name in _TEXTS:
+        if not isinstance(fields.get(name, ""), str):
+            raise UnusableKernelSpec(f"{name} must be a text, in quotation marks")
+    if not isinstance(fields.get("metadata", {}), dict):
+        raise UnusableKernelSpec('metadata must be an object, like {"debugger": true}')
+    fields["argv"] = _read_argv(fields.get("argv", []))
+    fields["env"] = _read_env(fields.get("env", {}))
+    try:
+        # Clients get it in this form; all others would be hidden from them with this one.
+        msgspec.json.encode(fields)
+    except (*JSON_ERRORS, ValueError, OverflowError) as error:
+        raise UnusableKernelSpec(f"no JSON can be made of the fields again: {error}") from None
+    return fields
+
+
+def _read_argv(argv: Any) -> list[str]:
+    if not isinstance(argv, list) or not all(_is_word(word) for word in argv):
+        raise UnusableKernelSpec(
+            'argv must be a list of texts, like ["python3", "-m", "ipykernel_launcher", "-f", '
+            '"{connection_file}"]'
+        )
+    return argv
+
+
+def _read_env(env: Any) -> dict[str, str]:
+    if not isinstance(env, dict):
+        raise UnusableKernelSpec('env must be an object, like {"NAME": "value"}')
+    found = {}
+    for name, given in env.items():
+        is_number = isinstance(given, int | float) and not isinstance(given, bool)
+        value = str(given) if is_number else given
+        if not name or "=" in name or not _is_word(name):
+            raise UnusableKernelSpec(f"env has {name!r}, which cannot be the name of a variable")
+        if not _is_word(value):
+            raise UnusableKernelSpec(f"the value of {name} in env must be a text or a number")
+        found[name] = value
+    return found
+
+
+def _is_word(word: Any) -> bool:
+    """
+    Whether a process can have this as an argument or in its environment.
+    """
+    return isinstance(word, str) and "\0" not in word
 
 
 def _read_spec(manager: KernelSpecManager, name: str) -> KernelSpec:
     found = manager.get_kernel_spec(name)
-    words = [*found.argv, *found.env, *found.env.values()]
-    if not all(isinstance(word, str) and "\0" not in word for word in words):
-        raise ValueError("argv and env must hold strings only")
-    # A name of a file may hold any bytes, and JSON halves of characters, but no response can.
-    json.dumps([name, found.to_dict()], ensure_ascii=False).encode("utf-8")
+    if _as_text(name) != name:
+        # A name of a file may hold any bytes, but no response can.
+        raise UnusableKernelSpec("the name of the directory is not UTF-8; rename it")
     return KernelSpec(
         name=name,
         argv=tuple(found.argv),

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from kgd.errors import KernelStartFailed
+from kgd.errors import RAISE_LIMIT, KernelStartFailed, is_out_of_files
 from kgd.interfaces import ExitStatus, IKernelProcess, IKernelProvisioner
 from kgd.kernels.lifecycle import KernelEvents
 from kgd.observability.logs import make_logger
+from kgd.observability.scrubbing import Scrubber
 from kgd.protocol.connection_file import ConnectionInfo
 
+_NO_FILES = f"there are too many open files for another process; {RAISE_LIMIT}"
 _FAULT = "the gateway made a mistake, which its log describes"
 
 
@@ -25,8 +27,11 @@ class ProcessSupervisor:
 
     :param provisioner: Launches the processes.
     :param connect: Called once for each process, with the connection to the kernel in it.
-    :param events: Gets ``launched``, ``launch_failed`` and ``process_ended``, and the events that
-        the process causes itself: ``began_seeding``, ``seeding_failed``, ``became_ready``.
+    :param events: Gets ``launched``, ``launch_failed``, ``launch_postponed`` and
+        ``process_ended``, and the events that the process causes itself: ``began_seeding``,
+        ``seeding_failed``, ``became_ready``.
+    :ivar last_output: The last lines that the latest process printed, once it has ended, without
+        the keys of its connection.
     """
 
     _log = make_logger()
@@ -43,6 +48,8 @@ class ProcessSupervisor:
         self._connect = connect
         self._events = events
         self._process: IKernelProcess | None = None
+        self._connection: ConnectionInfo | None = None
+        self.last_output = ""
         # What the process has caused before its launch was reported, or None.
         self._early: list[Callable[[], None]] | None = []
 
@@ -66,6 +73,7 @@ class ProcessSupervisor:
         :param new_address: As for :py:meth:`IKernelProvisioner.launch`.
         """
         self._early = []
+        self.last_output = ""
         # Any failure here, such as ZeroMQ's running out of descriptors, is a failed launch.
         launching = Deferred.fromCoroutine(self._launch(new_address))
         launching.addCallbacks(self._launched, self._launch_failed)
@@ -85,6 +93,7 @@ class ProcessSupervisor:
             except Exception:
                 launched.process.signal(signal.SIGKILL)
                 raise
+        self._connection = launched.connection
         return launched.process
 
     def _launched(self, process: IKernelProcess) -> None:
@@ -96,7 +105,9 @@ class ProcessSupervisor:
         process.when_ended().addCallback(self._ended).addErrback(self._fault)
 
     def _launch_failed(self, failure: Failure) -> None:
-        if isinstance(failure.value, KernelStartFailed):
+        if is_out_of_files(failure.value):
+            self._events.launch_postponed(_NO_FILES)
+        elif isinstance(failure.value, KernelStartFailed):
             self._events.launch_failed(str(failure.value))
         else:
             self._fault(failure)
@@ -119,7 +130,17 @@ class ProcessSupervisor:
 
     def _ended(self, ended: ExitStatus) -> None:
         self._process = None
+        self.last_output = self._without_keys(ended.output)
         self._events.process_ended(str(ended))
+
+    def _without_keys(self, text: str) -> str:
+        connection = self._connection
+        if not text or connection is None:
+            return text
+        keys = [connection.key]
+        if connection.curve is not None:
+            keys += [connection.curve.public, connection.curve.secret]
+        return Scrubber(key.decode("ascii", "replace") for key in keys).scrub_known(text)
 
     def signal(self, signum: int) -> None:
         """

@@ -4,8 +4,6 @@ Pauses accepting connections while almost all file descriptors are in use.
 
 from __future__ import annotations
 
-import os
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,34 +11,15 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.tcp import Port
 
+from kgd.errors import RAISE_LIMIT
 from kgd.observability.logs import make_logger
 from kgd.observability.throttle import Throttle
+from kgd.open_files import count_open_files, file_limit, reserve_of
 
 # mypy: allow-untyped-calls
 # (the methods that reactors call have no types)
 
 _log = make_logger()
-RAISE_LIMIT = "raise the hard limit (ulimit -Hn, or LimitNOFILE= in a systemd unit)"
-
-
-def count_open_files(limit: int) -> int:
-    """
-    :return: The number of open descriptors; ``limit`` when it cannot be found out.
-    """
-    try:
-        # One of them is the directory itself.
-        return len(os.listdir("/proc/self/fd")) - 1
-    except FileNotFoundError:
-        # There is no /proc, as in many chroots: take the lowest free descriptor.
-        pass
-    except OSError:
-        return limit
-    try:
-        lowest = os.dup(0)
-    except OSError:
-        return limit
-    os.close(lowest)
-    return lowest
 
 
 class AcceptThrottle:
@@ -52,6 +31,7 @@ class AcceptThrottle:
 
     :param reactor: An ``IReactorTime``.
     :param count: Returns the number of open descriptors.
+    :ivar on_paused: Called when it begins to pause; may close connections that nobody needs.
     """
 
     # Seconds between two looks at whether descriptors have become free.
@@ -67,6 +47,7 @@ class AcceptThrottle:
         self._count = count
         self._warning = Throttle(monotonic)
         self._ports: list[Port] = []
+        self.on_paused: Callable[[], object] = lambda: None
         self._budget = 0
         self._resume_call: IDelayedCall | None = None
         self._warned = False
@@ -116,16 +97,17 @@ class AcceptThrottle:
         """
         :return: How many descriptors are free, without the reserve.
         """
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return limit - min(64, limit // 8) - self._count(limit)
+        limit = file_limit()
+        return limit - reserve_of(limit) - self._count(limit)
 
     def _pause_accepting(self) -> None:
         for port in self._ports:
             port.stopReading()
         self._resume_call = self._reactor.callLater(self.RETRY_DELAY, self._resume_accepting)
+        self.on_paused()
         if self._warning.passes():
             self._warned = True
-            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            limit = file_limit()
             _log.warn(
                 "almost all of the {limit} files that may be open are open, so new connections "
                 "wait; {advice}, or lower --max-kernels",

@@ -20,6 +20,7 @@ from kgd.kernels.interfaces import IKernel, IKernels, IKernelSpecs
 from kgd.notebook.api import NotebookAPI, NotebookSource
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
+from kgd.open_files import FileBudget
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
 from kgd.shutdown import Draining, OpenSockets
@@ -129,6 +130,7 @@ class IGateway(Interface):
     counters: Counters = Attribute("What metrics count.")
     audit: AuditLog = Attribute("The audit log.")
     open_sockets: OpenSockets = Attribute("The WebSockets to close before the gateway ends.")
+    files: FileBudget = Attribute("Whether there are open files for another kernel or client.")
     token: AuthToken = Attribute("The token; the gateway checks it before it calls a personality.")
     operations: IOperations = Attribute("The endpoints that the gateway serves itself.")
     options: Mapping[str, Any] = Attribute(

@@ -14,13 +14,14 @@ import msgspec
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
+from kgd.errors import is_out_of_files
 from kgd.interfaces import IAttachment, IClient
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
 from kgd.observability.scrubbing import shortened
 from kgd.protocol.message_types import EXECUTE_REQUEST
 from kgd.protocol.messages import ClientMessage, KernelMessage, make_kernel_message
-from kgd.protocol.rfc6455 import NORMAL, POLICY_VIOLATION
+from kgd.protocol.rfc6455 import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from kgd.relay.backlog import Backlog
 from kgd.relay.connection import ClientSockets
 from kgd.relay.limits import MESSAGE_OVERHEAD, RELAY_LIMITS, RelayLimits
@@ -98,6 +99,8 @@ class Attachment:
         self._use_turns = use_turns
         self.turns: TurnQueue | None = None
         self._client_sockets: ClientSockets | None = None
+        # How many of them it had to the last process.
+        self._sockets_before = 0
         self._receives_iopub = False
         self._closed = False
         self._unsent_requests: deque[ClientMessage] = deque()
@@ -137,6 +140,16 @@ class Attachment:
         """
         return self._delivered - (self._client.unsent if self._client is not None else 0)
 
+    @property
+    def promised_sockets(self) -> int:
+        """
+        How many sockets it will open as soon as there is a process.
+        """
+        if self._client_sockets is not None:
+            return 0
+        # Code needs shell and stdin.
+        return max(self._sockets_before, 2 if self._unsent_requests else 0)
+
     # --- from the client to the kernel ---
 
     def send(self, request: ClientMessage) -> None:
@@ -147,11 +160,10 @@ class Attachment:
             self.turns.add(Turn(request, self._send_held, self, needs_idle=False))
         else:
             self._send(request)
-
-    def _send_held(self, request: ClientMessage) -> None:
-        self._unsent_size -= request.size + MESSAGE_OVERHEAD
-        self._send(request)
-        self.requests_taken()
+        if self._waiting_size > self._max_unsent_requests and not self._requests_paused:
+            self._requests_paused = True
+            if self._client is not None:
+                self._client.pause_requests()
 
     def send_in_turn(self, request: ClientMessage, sent: Callable[[], None]) -> Callable[[], bool]:
         def send(request: ClientMessage) -> None:
@@ -163,17 +175,18 @@ class Attachment:
         turns.add(turn)
         return partial(turns.withdraw, turn)
 
+    def _send_held(self, request: ClientMessage) -> None:
+        self._unsent_size -= request.size + MESSAGE_OVERHEAD
+        self._send(request)
+        self.requests_taken()
+
     def _send(self, request: ClientMessage) -> None:
         if self._client_sockets is None:
             self._unsent_requests.append(request)
             self._unsent_size += request.size + MESSAGE_OVERHEAD
         else:
             self.pending_requests.sent(request)
-            self._client_sockets.send(request)
-        if self._waiting_size > self._max_unsent_requests and not self._requests_paused:
-            self._requests_paused = True
-            if self._client is not None:
-                self._client.pause_requests()
+            self._pass_on(self._client_sockets, request)
 
     @property
     def _waiting_size(self) -> int:
@@ -192,6 +205,20 @@ class Attachment:
             self._requests_paused = False
             if self._client is not None:
                 self._client.resume_requests()
+
+    def _pass_on(self, client_sockets: ClientSockets, request: ClientMessage) -> bool:
+        """
+        :return: Whether the client is still there: it is closed if there are too many open files
+            for a socket to the kernel.
+        """
+        try:
+            client_sockets.send(request)
+        except Exception as error:
+            if not is_out_of_files(error):
+                raise
+            self.close(TRY_AGAIN_LATER, "the gateway has too many open files")
+            return False
+        return True
 
     def _may_pass(self, request: ClientMessage) -> bool:
         if request.channel not in ("shell", "control", "stdin"):
@@ -220,7 +247,8 @@ class Attachment:
             request = self._unsent_requests.popleft()
             self._unsent_size -= request.size + MESSAGE_OVERHEAD
             self.pending_requests.sent(request)
-            client_sockets.send(request)
+            if not self._pass_on(client_sockets, request):
+                return
         self.requests_taken()
 
     def disconnect(self) -> ClientSockets | None:
@@ -230,6 +258,8 @@ class Attachment:
         :return: The sockets to the last one, for the caller to close.
         """
         client_sockets, self._client_sockets = self._client_sockets, None
+        if client_sockets is not None:
+            self._sockets_before = client_sockets.opened
         self.requests_taken()
         return client_sockets
 

@@ -14,7 +14,7 @@ import msgspec
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
-from kgd.errors import MalformedMessage
+from kgd.errors import MalformedMessage, is_out_of_files
 from kgd.execution.probe import Probe
 from kgd.execution.seeding import SeedRun
 from kgd.interfaces import (
@@ -28,6 +28,7 @@ from kgd.interfaces import (
 from kgd.observability.counters import Counters
 from kgd.observability.logs import make_logger
 from kgd.observability.throttle import Throttle
+from kgd.open_files import FILES_PER_KERNEL, FILES_PER_SOCKET
 from kgd.protocol.connection_file import ConnectionInfo
 from kgd.protocol.messages import Buffer, KernelMessage, make_client_message, read_execution_state
 from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
@@ -103,6 +104,15 @@ class KernelChannels:
 
     def _running(self) -> int:
         return sum(attachment.pending_requests.executions for attachment in self._recipients)
+
+    @property
+    def promised_files(self) -> int:
+        sockets = sum(attachment.promised_sockets for attachment in self._recipients)
+        own = FILES_PER_KERNEL if self._process is None else 0
+        return own + FILES_PER_SOCKET * sockets
+
+    def has_client(self, session_id: str | None) -> bool:
+        return session_id in self._attachments
 
     def client_stats(self) -> ClientStats:
         clients = [attachment for attachment in self._recipients if not attachment.is_internal]
@@ -325,16 +335,26 @@ class KernelChannels:
         self._send_control("interrupt_request", b"{}")
 
     def _send_control(self, msg_type: str, content: bytes) -> None:
-        if self._process is not None:
-            self._process.gateway_sockets.send(
-                make_client_message(
-                    "control",
-                    msg_type,
-                    content,
-                    self._gateway_session,
-                    time.time(),
-                    username=self._settings.username,
-                )
+        if self._process is None:
+            return
+        request = make_client_message(
+            "control",
+            msg_type,
+            content,
+            self._gateway_session,
+            time.time(),
+            username=self._settings.username,
+        )
+        try:
+            self._process.gateway_sockets.send(request)
+        except Exception as error:
+            # A kernel that is to end gets a signal next; that must not fail, too.
+            if not is_out_of_files(error):
+                raise
+            self._log.warn(
+                "kernel {kernel_id}: {msg_type} cannot be sent, there are too many open files",
+                kernel_id=self._kernel_id,
+                msg_type=msg_type,
             )
 
     # --- clients ---
@@ -423,10 +443,14 @@ class KernelChannels:
             else:
                 self._process.iopub.resume()
 
-    def publish_status(self, execution_state: str) -> None:
+    def publish_status(self, execution_state: str, reason: str = "") -> None:
+        content = {"execution_state": execution_state}
+        if reason:
+            content["reason"] = reason
+
         def publish() -> None:
             for attachment in self._recipients:
-                attachment.deliver_from_gateway("status", {"execution_state": execution_state})
+                attachment.deliver_from_gateway("status", content)
 
         self._when_sockets_closed(publish)
 

@@ -192,6 +192,13 @@ class ClientSockets:
             self._requests_taken()
 
     @property
+    def opened(self) -> int:
+        """
+        How many sockets are open.
+        """
+        return len(self._sockets)
+
+    @property
     def backlog(self) -> int:
         """
         How many bytes wait for the kernel to take them.

@@ -158,6 +158,15 @@ class IKernelChannels(Interface):
     pending_executions: int = Attribute(
         "How many requests to run code have no reply yet, with those that wait for their turn."
     )
+    promised_files: int = Attribute(
+        "How many files will be opened for the kernel and its clients without another request: "
+        "while there is no process, those for the sockets to the next one."
+    )
+
+    def has_client(session_id: str | None) -> bool:
+        """
+        Whether a client with this name is connected or may come back, and so has its sockets.
+        """
 
     def client_stats() -> ClientStats:
         """
@@ -191,9 +200,11 @@ class IKernelChannels(Interface):
         Send ``interrupt_request`` on control.
         """
 
-    def publish_status(execution_state: str) -> None:
+    def publish_status(execution_state: str, reason: str = "") -> None:
         """
         Send a status to every client that the kernel itself cannot send (``restarting``, ``dead``).
+
+        :param reason: What has happened, which becomes a field of the message.
         """
 
     def attach(

@@ -127,7 +127,7 @@ def substitute_replies(
     error = {
         "ename": gone.ename,
         "evalue": gone.evalue,
-        "traceback": [f"{gone.ename}: {gone.evalue}"],
+        "traceback": f"{gone.ename}: {gone.evalue}".split("\n"),
     }
     parent = request.header
     kind = request.msg_type.removesuffix(_REQUEST_SUFFIX)

@@ -160,7 +160,7 @@ class SessionStore:
 
     def _get_running(self, kernel_id: str) -> IKernel:
         try:
-            kernel = self._kernels.get(kernel_id)
+            kernel = self._kernels.claim(kernel_id)
         except NoSuchKernel:
             kernel = None
         if kernel is None or kernel.stopping:

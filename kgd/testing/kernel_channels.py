@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from zope.interface import implementer
@@ -26,6 +27,7 @@ from kgd.protocol.connection_file import ConnectionInfo, CurveKeys
 from kgd.protocol.messages import ClientMessage, KernelMessage, MsgId, make_kernel_message
 from kgd.protocol.rfc6455 import GOING_AWAY, NORMAL
 from kgd.relay.pending import KernelGone, PendingRequests, substitute_replies
+from kgd.relay.turns import Turn, TurnQueue
 
 
 @implementer(IClient)
@@ -130,6 +132,7 @@ class FakeAttachment:
         client: IClient,
         is_internal: bool = False,
         detached: Callable[[FakeAttachment], None] | None = None,
+        turns: TurnQueue | None = None,
     ) -> None:
         self.session_id: str = session_id
         self.client: IClient | None = client
@@ -139,6 +142,7 @@ class FakeAttachment:
         self.pending_requests = PendingRequests()
         self.paused = False
         self._detached = detached
+        self._turns = TurnQueue(lambda: 0) if turns is None else turns
         self._queue: list[KernelMessage] = []
 
     def deliver(self, message: KernelMessage) -> None:
@@ -151,15 +155,20 @@ class FakeAttachment:
             self._queue.append(message)
         else:
             self.client.deliver(message)
+        self._turns.send_next()
 
     def send(self, request: ClientMessage) -> None:
         self.requests.append(request)
         self.pending_requests.sent(request)
 
     def send_in_turn(self, request: ClientMessage, sent: Callable[[], None]) -> Callable[[], bool]:
-        sent()
-        self.send(request)
-        return lambda: False
+        def send(request: ClientMessage) -> None:
+            sent()
+            self.send(request)
+
+        turn = Turn(request, send, self, needs_idle=True)
+        self._turns.add(turn)
+        return partial(self._turns.withdraw, turn)
 
     def pause(self) -> None:
         self.paused = True
@@ -197,12 +206,14 @@ class FakeChannels:
     :ivar connection: What they are connected to, or ``None``.
     :ivar control_requests: The gateway's own requests: ``shutdown``, ``restart``, ``interrupt``.
     :ivar statuses: The states of :py:meth:`publish_status`.
+    :ivar status_reason: The reason of the latest of them.
     :ivar clients_closed: Code and reason of :py:meth:`close_clients`.
     :ivar closed: Code and reason of :py:meth:`close`.
     :ivar on_shutdown: Called with ``restart`` when a shutdown is requested; a test sets it to end
         the kernel.
     :ivar error: What :py:meth:`connect` raises as long as it is not ``None``.
     :ivar pending_executions: A number that a test sets.
+    :ivar promised_files: Another.
     :ivar seed: What :py:meth:`connect` was told to run; nothing runs it.
     :ivar disconnect_errors: Name and value of the errors that requests without a reply got.
     """
@@ -212,8 +223,10 @@ class FakeChannels:
         self.attachments: dict[str, FakeAttachment] = {}
         self.connection: ConnectionInfo | None = None
         self.pending_executions: int = 0
+        self.promised_files: int = 0
         self.control_requests: list[str] = []
         self.statuses: list[str] = []
+        self.status_reason = ""
         self.clients_closed: tuple[int, str] | None = None
         self.closed: tuple[int, str] | None = None
         self.on_shutdown: Callable[[bool], None] = lambda _restart: None
@@ -221,11 +234,18 @@ class FakeChannels:
         self.disconnect_errors: list[tuple[str, str]] = []
         self.seed: tuple[str, ...] = ()
         self._nameless = 0
+        self._turns = TurnQueue(self._running)
+
+    def _running(self) -> int:
+        return sum(each.pending_requests.executions for each in self.attachments.values())
 
     @property
     def connections(self) -> int:
         attachments = self.attachments.values()
         return sum(each.client is not None and each.is_connection for each in attachments)
+
+    def has_client(self, session_id: str | None) -> bool:
+        return session_id in self.attachments
 
     def client_stats(self) -> ClientStats:
         clients = [each for each in self.attachments.values() if not each.is_internal]
@@ -277,9 +297,11 @@ class FakeChannels:
     def request_interrupt(self) -> None:
         self.control_requests.append("interrupt")
 
-    def publish_status(self, execution_state: str) -> None:
+    def publish_status(self, execution_state: str, reason: str = "") -> None:
         self.statuses.append(execution_state)
-        content = msgspec.json.encode({"execution_state": execution_state})
+        self.status_reason = reason
+        told = {"execution_state": execution_state} | ({"reason": reason} if reason else {})
+        content = msgspec.json.encode(told)
         for attachment in tuple(self.attachments.values()):
             attachment.deliver(
                 make_kernel_message("status", content, attachment.session_id, time.time())
@@ -303,7 +325,7 @@ class FakeChannels:
         else:
             name = session_id
         detached = self._forget if session_id is None else None
-        attachment = FakeAttachment(name, client, is_internal, detached)
+        attachment = FakeAttachment(name, client, is_internal, detached, self._turns)
         attachment.is_connection = is_connection
         self.attachments[name] = attachment
         return attachment

@@ -248,6 +248,7 @@ class KernelsContract(SynchronousTestCase):
         kernels = self.make_kernels(Settings())
         kernel = self.start(kernels)
         self.assertIs(kernels.get(kernel.kernel_id), kernel)
+        self.assertIs(kernels.claim(kernel.kernel_id), kernel)
         self.assertEqual((kernel.name, kernel.spec.name), ("python3", "python3"))
         self.assertEqual(kernel.execution_state, "starting")
         self.assertGreaterEqual(kernel.last_used, kernel.started)
@@ -265,6 +266,7 @@ class KernelsContract(SynchronousTestCase):
         kernels = self.make_kernels(Settings())
         started = [self.start(kernels) for _ in range(5)]
         self.assertEqual(list(kernels.list()), started)
+        self.assertEqual(list(kernels.listed()), started)
         self.assertEqual(len({kernel.kernel_id for kernel in started}), 5)
 
     def test_names(self) -> None:
@@ -346,7 +348,8 @@ class KernelsContract(SynchronousTestCase):
         """
         kernels = self.make_kernels(Settings())
         says = "Kernel does not exist: 1-2-3-4-5"
-        self.assertEqual(str(self.assertRaises(NoSuchKernel, kernels.get, "1-2-3-4-5")), says)
+        for find in (kernels.get, kernels.claim):
+            self.assertEqual(str(self.assertRaises(NoSuchKernel, find, "1-2-3-4-5")), says)
         for ask in (kernels.interrupt, kernels.restart, kernels.stop):
             failure = self.failureResultOf(ask("1-2-3-4-5"), NoSuchKernel)
             self.assertEqual(str(failure.value), says)

@@ -106,6 +106,7 @@ class MemoryKernels:
     It follows the settings ``max_kernels``, ``default_kernel_name`` and ``force_kernel_name``.
 
     :ivar error: The error that the next start, interrupt, restart or stop fails with.
+    :ivar claimed: The ids of kernels that were claimed, in order.
     :ivar interrupted: The ids of kernels that were interrupted, in order.
     :ivar suspended: The ids of kernels that are suspended.
     :ivar restarted: The ids of kernels that were restarted, in order.
@@ -128,6 +129,7 @@ class MemoryKernels:
         self._kernels: dict[str, MemoryKernel] = {}
         self._end_reasons: dict[str, str] = {}
         self.error: Exception | None = None
+        self.claimed: list[str] = []
         self.interrupted: list[str] = []
         self.suspended: set[str] = set()
         self.restarted: list[str] = []
@@ -183,8 +185,16 @@ class MemoryKernels:
             ended = f" (it ended: {reason})" if reason else ""
             raise NoSuchKernel(f"Kernel does not exist: {kernel_id}{ended}") from None
 
+    def claim(self, kernel_id: str) -> MemoryKernel:
+        kernel = self.get(kernel_id)
+        self.claimed.append(kernel_id)
+        return kernel
+
     def list(self) -> Sequence[IKernel]:
         return tuple(self._kernels.values())
+
+    def listed(self) -> Sequence[IKernel]:
+        return self.list()
 
     def interrupt(self, kernel_id: str) -> Deferred[None]:
         return self._do(kernel_id, lambda kernel: self.interrupted.append(kernel.kernel_id))

@@ -32,6 +32,7 @@ from kgd.interfaces import (
 )
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
+from kgd.open_files import FileBudget
 from kgd.personalities.loader import make
 from kgd.protocol.outputs import Outputs
 from kgd.settings import Settings
@@ -71,6 +72,7 @@ class MemoryGateway:
     counters: Counters = attrs.field(factory=Counters)
     audit: AuditLog = attrs.field(factory=AuditLog)
     open_sockets: OpenSockets = attrs.field(factory=OpenSockets)
+    files: FileBudget = attrs.field(factory=FileBudget)
     token: AuthToken = attrs.Factory(lambda self: AuthToken(self.settings), takes_self=True)
     outputs: list[Outputs | Exception] = attrs.field(factory=list)
     ran: list[tuple[IKernel, str]] = attrs.field(factory=list)

@@ -390,10 +390,11 @@ class FailingKernelTests(GatewayTestCase):
 
     async def test_exits_at_once(self) -> None:
         """
-        Clients see it restarted some times, then dead, then are closed and told why.
+        Clients see it restarted, then dead, then are closed and told why, with what it printed.
         """
-        self.add_spec("exits", [sys.executable, "-c", "raise SystemExit(3)", "{connection_file}"])
-        gateway = await self.gateway("--restart-limit=2")
+        why = "import sys; print('no package called X, token=abc', file=sys.stderr); sys.exit(3)"
+        self.add_spec("exits", [sys.executable, "-c", why, "{connection_file}"])
+        gateway = await self.gateway()
         kernel_id = await self.start_kernel(gateway.port, name="exits")
         client = await self.connect(gateway.port, kernel_id)
         await client.status("dead")
@@ -403,6 +404,24 @@ class FailingKernelTests(GatewayTestCase):
         response = await http(gateway.port, "GET", f"/api/kernels/{kernel_id}")
         self.assertEqual(response.code, 404)
         self.assertIn("exit code 3", response.json["message"])
+        says = "exit code 3 (restarted once)\nno package called X, token=***"
+        self.assertIn(says, response.json["message"])
+        states = [each.content for each in client.messages if each.type == "status"]
+        self.assertEqual([each["execution_state"] for each in states], ["restarting", "dead"])
+        self.assertEqual(states[-1]["reason"], says)
+        # Of a kernelspec that cannot be used, its file is told; the others are still listed.
+        (self.specs / "bad").mkdir()
+        (self.specs / "bad" / "kernel.json").write_text('{"argv": ["x"],}')
+        response = await http(gateway.port, "POST", "/api/kernels", {"name": "bad"})
+        self.assertEqual(response.code, 500)
+        self.assertIn(str(self.specs / "bad" / "kernel.json"), response.json["message"])
+        wanted = {"path": "a", "type": "notebook", "kernel": {"name": "bad"}}
+        response = await http(gateway.port, "POST", "/api/sessions", wanted)
+        self.assertEqual(response.code, 500)
+        self.assertIn(str(self.specs / "bad" / "kernel.json"), response.json["message"])
+        response = await http(gateway.port, "GET", "/api/kernelspecs")
+        self.assertIn("exits", response.json["kernelspecs"])
+        self.assertNotIn("Traceback", gateway.output)
         await self.nothing_left(gateway.port)
 
     async def test_never_opens_its_ports(self) -> None:

@@ -39,6 +39,12 @@ from tests.support.gateway import (
     watchdogs_of,
 )
 
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 # A kernel that does not die of SIGTERM, and has a child in its process group that does not either.
 STUBBORN = """
 import os, runpy, signal, sys
@@ -89,13 +95,14 @@ def processor_time(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def post_kernel(connection: HTTPConnection) -> tuple[int, str]:
+def get_kernels(connection: HTTPConnection) -> int:
     """
-    Ask for a kernel; blocks.
+    List the kernels, and keep the connection.
     """
-    connection.request("POST", "/api/kernels", "{}")
+    connection.request("GET", "/api/kernels")
     response = connection.getresponse()
-    return response.status, response.read().decode()
+    response.read()
+    return response.status
 
 
 def end(pid: int) -> None:
@@ -209,7 +216,7 @@ class FewDescriptorsTests(GatewayTestCase):
         not is not.
         """
         for options, says in (
-            (("--max-kernels=100",), "--max-kernels=100 needs about 1664"),
+            (("--max-kernels=100",), "--max-kernels=100 needs about 1748"),
             (("--max-kernels=10",), ""),
             ((), "only 256 files may be open at a time, which is too few"),
         ):
@@ -261,26 +268,68 @@ class FewDescriptorsTests(GatewayTestCase):
 
     async def test_kernels_and_clients(self) -> None:
         """
-        When kernels and clients take all there is, those that find none are told so, and those
-        that are there go on.
+        When kernels and clients take all there is, further ones are told so, those that are there
+        go on, and there is room for requests: to see the kernels, to restart one, and to delete
+        one, after which another can be started.
         """
-        gateway = await self.gateway(through=self.few(128))
-        kernel_id = await self.start_kernel(gateway.port)
-        client = await self.connect(gateway.port, kernel_id)
+        gateway = await self.gateway(through=self.few(160))
+        port = gateway.port
+        kernel_id = await self.start_kernel(port)
+        client = await self.connect(port, kernel_id, query="?session_id=me")
         await client.execute("hello")
-        # These are there before anything is scarce.
-        early = [HTTPConnection("127.0.0.1", gateway.port, timeout=30) for _ in range(20)]
-        for each in early:
+        # They keep their connections.
+        idle = [HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(10)]
+        for each in idle:
             self.addCleanup(each.close)
-            each.connect()
-        for each in early:
-            status, answer = await deferToThread(post_kernel, each)
-            if status != 201:
+            self.assertEqual(await deferToThread(get_kernels, each), 200)
+        started = [kernel_id]
+        for _ in range(50):
+            response = await http(port, "POST", "/api/kernels", {})
+            if response.code != 201:
                 break
-        self.assertEqual(status, 500)
-        self.assertIn("open files", answer)
+            started.append(response.json["id"])
+            await (await self.connect(port, started[-1])).execute("hello")
+        self.assertEqual(response.code, 503, response.body)
+        self.assertGreater(int(response.headers["retry-after"]), 0)
+        self.assertIn("open", response.json["message"])
+        self.assertIn("LimitNOFILE", response.json["message"])
+        self.assertGreater(len(started), 3)
+        for _ in range(50):
+            if not await self.admits(port, started[0]):
+                break
+        refused = await http(port, "GET", f"/api/kernels/{started[0]}/channels", headers=HANDSHAKE)
+        self.assertEqual(refused.code, 503)
+        self.assertIn("retry-after", refused.headers)
+        session = await http(port, "POST", "/api/sessions", {"path": "a", "type": "x"})
+        self.assertEqual(session.code, 503)
+        # There is room for requests, and what is there goes on: also one who comes back.
+        listed = await http(port, "GET", "/api/kernels")
+        self.assertEqual([each["id"] for each in listed.json], started)
         self.assertEqual(stdout(await client.execute("still here")), "still here")
+        client = await self.connect(port, kernel_id, query="?session_id=me")
+        response = await http(port, "POST", f"/api/kernels/{kernel_id}/restart", {})
+        self.assertEqual(response.code, 200, response.body)
+        self.assertEqual(stdout(await client.execute("restarted")), "restarted")
+        self.assertEqual((await http(port, "POST", "/api/kernels", {})).code, 503)
+        for other_id in started[1:3]:
+            response = await http(port, "DELETE", f"/api/kernels/{other_id}")
+            self.assertEqual(response.code, 204, response.body)
+        another = await self.connect(port, await self.start_kernel(port))
+        self.assertEqual(stdout(await another.execute("another")), "another")
+        self.assertEqual(gateway.output.count("new kernels and WebSockets are refused"), 1)
         self.assertNotIn("Traceback", gateway.output)
+
+    async def admits(self, port: int, kernel_id: str) -> bool:
+        """
+        Whether another client is let in, which stays then.
+        """
+        stays = socket.create_connection(("127.0.0.1", port))
+        self.addCleanup(stays.close)
+        lines = [f"GET /api/kernels/{kernel_id}/channels HTTP/1.1", f"Host: 127.0.0.1:{port}"]
+        lines += [f"{name}: {value}" for name, value in HANDSHAKE.items()]
+        stays.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer: bytes = await deferToThread(stays.recv, 100)
+        return b" 101 " in answer
 
 
 class KeptTests(GatewayTestCase):

@@ -25,6 +25,7 @@ from kgd.kernels.registry import KernelRegistry
 from kgd.observability.audit import AuditLog
 from kgd.observability.counters import Counters
 from kgd.observability.request_context import RequestContext
+from kgd.open_files import FileBudget
 from kgd.settings import Settings
 from kgd.testing.kernels import (
     FakeChannels,
@@ -115,6 +116,7 @@ class Rig:
     A registry with the local launcher, on fakes: nothing below it does anything by itself.
 
     :ivar launcher: Starts the fake processes.
+    :ivar free_files: How many files may be open; none is.
     """
 
     def __init__(
@@ -133,6 +135,8 @@ class Rig:
         self.wall = 1000.0
         self.counters = Counters()
         self.audit = RecordingAudit()
+        self.free_files = 1_000_000
+        self.files = FileBudget(lambda _: 0, lambda: self.free_files, self.clock.seconds)
         self.kernels = KernelRegistry(
             self.clock,
             self.settings,
@@ -151,6 +155,7 @@ class Rig:
             self.clock.seconds,
             self.counters,
             self.audit,
+            self.files,
         )
 
     @property

@@ -102,6 +102,7 @@ kernel-open-files             | 100                | 100              |
 kernel-processes              | 50                 | 50               |
 kernel-file-size              | 5                  | 5                |
 kernel-nice                   | 10                 | 10               |
+kernel-oom-score-adj          | 700                | 700              |
 kernel-user                   | nobody             |                  |
 transport                     | ipc                |                  | KernelManager.transport
 kernel-ip                     | 127.0.0.2          |                  | KernelManager.ip
@@ -115,6 +116,7 @@ seed-timeout                  | 12                 | 12               |
 max-seed-size                 | 3MiB               |                  |
 prespawn-count                | 2                  | 2                | KernelGatewayApp.prespawn_count
 prespawn                      | ir=2               | {"ir": 2}        |
+spare-kernels                 | listed             |                  |
 max-execute-timeout           | 26                 | 26               |
 interrupt-grace               | 27                 | 27               |
 keep-alive-interval           | 28                 | 28               |
@@ -157,6 +159,7 @@ allow-tracebacks              | false              | false            | MappingK
 traceback-replacement-message | Nothing to see     |                  | MappingKernelManager.traceback_replacement_message
 kernel-ws-protocol            | v1.kernel.websocket.jupyter.org | | ZMQChannelsWebsocketConnection.kernel_ws_protocol
 ws-ping-interval              | 25                 | 25               | KernelGatewayApp.ws_ping_interval
+ws-start-wait                 | 29                 | 29               |
 max-message-size              | 9MiB               |                  |
 max-frame-size                | 7MiB               |                  |
 max-fragments                 | 99                 | 99               |

@@ -15,6 +15,9 @@ parent
     Exit unless this is still the parent process.
 nice
     The number to add to the niceness.
+oom
+    The value to raise ``oom_score_adj`` to, so that the system ends this process before the gateway
+    when memory runs out.
 groups, gid, uid
     The user to run as; numbers, with commas between the groups.
 limits
@@ -35,6 +38,30 @@ def reset_signals() -> None:
         if _signal.getsignal(signum) == _signal.SIG_IGN:
             _signal.signal(signum, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+# How much higher the value is at least than that of the gateway, from which it is inherited: in
+# some containers all processes begin with a high one.
+OOM_DISTANCE = 100
+_MAX_OOM = 1000
+
+
+def raise_oom_score(wanted: int) -> None:
+    """
+    Raise the value by which the system chooses what to end when memory runs out; never lower it,
+    which would need privileges. Children inherit it. Does nothing where there is no such value.
+    """
+    try:
+        file = os.open("/proc/self/oom_score_adj", os.O_RDWR)
+        try:
+            present = int(os.read(file, 32))
+            value = max(wanted, min(present + OOM_DISTANCE, _MAX_OOM))
+            if value > present:
+                os.write(file, b"%d" % value)
+        finally:
+            os.close(file)
+    except (OSError, ValueError):
+        pass
 
 
 def change_user(setup: dict[str, str]) -> None:
@@ -82,6 +109,9 @@ def run_kernel(
             file = os.open(output, flags, 0o600)
             os.dup2(file, 1)
             os.dup2(file, 2)
+        if "oom" in values:
+            # Another user could not write this file.
+            raise_oom_score(int(values["oom"]))
         doing = "change the user, the groups, the niceness or the limits of the kernel"
         if "nice" in values:
             os.nice(int(values["nice"]))

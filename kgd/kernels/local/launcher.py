@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kgd.errors import KernelStartFailed
+from kgd.errors import KernelStartFailed, UnusableKernelSpec
 from kgd.interfaces import (
+    KERNEL_FILE,
     IKernelLauncher,
     IKernelProvisioner,
     KernelSpec,
@@ -55,6 +57,7 @@ class LocalLauncher:
     :param ports: TCP ports for kernels; by default those of this machine.
     :param spawn: Starts a process; by default :py:meth:`ProcessSpawner.spawn`.
     :param open_files: The soft limit of open files for kernels that are given none.
+    :param scrub: Removes secrets from a text.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class LocalLauncher:
         ports: PortLeases | None = None,
         spawn: Spawn | None = None,
         open_files: int | None = None,
+        scrub: Callable[[str], str] = str,
     ) -> None:
         self._settings = settings
         self._runtime = runtime
@@ -75,7 +79,16 @@ class LocalLauncher:
         self._connections = ConnectionAllocator(
             settings, ports or PortLeases(ip=settings.kernel_ip), runtime, new_keys
         )
-        self._spawn = spawn or ProcessSpawner(reactor, runtime, open_files=open_files).spawn
+        self._spawn = (
+            spawn
+            or ProcessSpawner(
+                reactor,
+                runtime,
+                open_files=open_files,
+                oom_score_adj=settings.kernel_oom_score_adj,
+                scrub=scrub,
+            ).spawn
+        )
 
     def prepare(self, kernel_id: str, spec: KernelSpec, request: StartRequest) -> LaunchSpec:
         _check_is_local(spec)
@@ -171,12 +184,18 @@ class LocalProvisioner:
             spec.spec.argv, connection_file=file, resource_dir=spec.spec.directory
         )
         spawning = self._spawn(spec.kernel_id, argv, spec.env, spec.cwd, spec.limits)
-        return spawning.addCallback(self._launched, info)
+        return spawning.addCallbacks(self._launched, self._launch_failed, callbackArgs=(info,))
 
     def _launched(self, process: LocalProcess, info: ConnectionInfo) -> Launched:
         self._process = process
         self._connection.record(process.pid)
         return Launched(process, info)
+
+    def _launch_failed(self, failure: Failure) -> Failure:
+        if failure.check(UnusableKernelSpec):  # type: ignore[no-untyped-call]
+            file = self._spec.spec.directory / KERNEL_FILE
+            raise UnusableKernelSpec(f"{failure.getErrorMessage()} in {file}")
+        return failure
 
     def detach(self) -> str:
         process = "no process" if self._process is None else self._process.describe()

@@ -36,6 +36,48 @@ def split_line(line: bytes) -> list[bytes]:
     return [*found, line]
 
 
+MAX_LAST_LINES = 10
+MAX_LAST_BYTES = 1000
+
+
+class LastOutput:
+    """
+    Remembers the end of what a process prints.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[int, bytes] = {}
+
+    def received(self, stream: int, data: bytes) -> None:
+        """
+        Take some output.
+
+        :param stream: The descriptor that the process wrote to.
+        """
+        if len(data) < MAX_LAST_BYTES:
+            data = self._ends.get(stream, b"") + data
+        self._ends[stream] = data[-MAX_LAST_BYTES:]
+
+    def text(self) -> str:
+        """
+        :return: The last lines of standard error or, if it has nothing, of standard output.
+        """
+        return last_lines(self._ends.get(2, b"")) or last_lines(self._ends.get(1, b""))
+
+
+def last_lines(raw: bytes) -> str:
+    """
+    :param raw: The end of an output.
+    :return: Its last lines, at most :py:data:`MAX_LAST_LINES` and :py:data:`MAX_LAST_BYTES`,
+        without blank ones and without one whose beginning is missing, if there is another.
+    """
+    lines = [line.rstrip() for line in raw[-MAX_LAST_BYTES:].split(b"\n")]
+    if len(raw) >= MAX_LAST_BYTES and any(lines[1:]):
+        del lines[0]
+    found = [printable(line) for line in lines if line]
+    return "\n".join(found[-MAX_LAST_LINES:])
+
+
 class OutputLines:
     """
     Splits one kernel's output into lines, and passes on at most :py:data:`MAX_LINES_PER_SECOND`.

@@ -8,8 +8,9 @@ import contextlib
 import os
 import resource
 import signal
+import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import cache_from_source
 from typing import Any
 
@@ -19,11 +20,17 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kgd.deferreds import Waiters
-from kgd.errors import KernelStartFailed
+from kgd.errors import KernelStartFailed, UnusableKernelSpec, is_out_of_files
 from kgd.interfaces import NO_LIMITS, ExitStatus, IKernelProcess, Limits
 from kgd.kernels.local import exec_kernel
 from kgd.kernels.local.oom import OUT_OF_MEMORY, OutOfMemoryKills
-from kgd.kernels.local.output import MAX_LINES_PER_SECOND, OutputLines
+from kgd.kernels.local.output import (
+    MAX_LAST_BYTES,
+    MAX_LINES_PER_SECOND,
+    LastOutput,
+    OutputLines,
+    last_lines,
+)
 from kgd.kernels.local.rlimits import exec_arguments
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.local.watchdog import Watchdog
@@ -46,18 +53,28 @@ _LIMIT_REACHED: dict[int, str] = {
 }
 
 
-def find_executable(name: str, env: Mapping[str, str], cwd: str) -> str | None:
+def find_executable(name: str, env: Mapping[str, str], cwd: str) -> str:
     """
     Find a program on the kernel's own PATH, from its own directory.
 
-    :return: An absolute path, or ``None``.
+    :return: An absolute path.
+    :raises kgd.errors.UnusableKernelSpec: when there is none.
     """
     directories = [""] if "/" in name else env.get("PATH", os.defpath).split(os.pathsep)
+    unusable = ""
     for directory in directories:
         candidate = os.path.join(cwd, directory, name)
-        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
-            return candidate
-    return None
+        if os.path.isfile(candidate):
+            if os.access(candidate, os.X_OK):
+                return candidate
+            unusable = unusable or f"{candidate} is not executable; make it so with chmod +x"
+        elif "/" in name and os.path.isdir(candidate):
+            unusable = f"{candidate} is a directory; name a program in it"
+    raise UnusableKernelSpec(
+        f"The executable {name!r} cannot be run: {unusable}, or correct argv"
+        if unusable
+        else f"The executable {name!r} was not found; install it, or correct argv"
+    )
 
 
 class ProcessSpawner:
@@ -69,6 +86,8 @@ class ProcessSpawner:
     :param oom: Knows whether the system killed a process because memory ran out.
     :param open_files: The soft limit of open files for kernels that are given none; by default the
         present one.
+    :param oom_score_adj: As in the settings.
+    :param scrub: Removes secrets from a text.
     """
 
     def __init__(
@@ -78,9 +97,13 @@ class ProcessSpawner:
         *,
         oom: OutOfMemoryKills | None = None,
         open_files: int | None = None,
+        oom_score_adj: int = 0,
+        scrub: Callable[[str], str] = str,
     ) -> None:
         self._reactor = reactor
         self._runtime = runtime
+        self._oom_score_adj = oom_score_adj
+        self._scrub = scrub
         self._oom = oom or OutOfMemoryKills()
         now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._open_files = now if open_files is None else open_files
@@ -98,11 +121,12 @@ class ProcessSpawner:
 
         :param env: The complete environment; nothing is inherited.
         :param limits: Limits that hold before any of the kernel's own code runs.
-        :return: Has fired already; fails with :py:exc:`kgd.errors.KernelStartFailed`.
+        :return: Has fired already; fails with :py:exc:`kgd.errors.KernelStartFailed`, or with
+            ``OSError`` when the gateway may not open more files.
         """
         try:
             return succeed(self._spawn(kernel_id, argv, env, cwd, limits))
-        except KernelStartFailed as error:
+        except (KernelStartFailed, OSError) as error:
             return fail(error)
 
     def _spawn(
@@ -114,13 +138,8 @@ class ProcessSpawner:
         limits: Limits,
     ) -> LocalProcess:
         if not argv:
-            raise KernelStartFailed("The kernelspec has no argv; add one to its kernel.json")
+            raise UnusableKernelSpec("The kernelspec has no argv; add one")
         executable = find_executable(argv[0], env, cwd)
-        if executable is None:
-            raise KernelStartFailed(
-                f"The executable {argv[0]!r} was not found; install it, or correct argv in the "
-                "kernelspec's kernel.json"
-            )
         lc_ctype = f"={env['LC_CTYPE']}" if "LC_CTYPE" in env else ""
         runtime = self._runtime
         setup = exec_arguments(
@@ -128,18 +147,23 @@ class ProcessSpawner:
             runtime.user,
             parent_pid=None if runtime.keeps_kernels else os.getpid(),
             open_files=self._open_files,
+            oom_score_adj=self._oom_score_adj,
         )
         output = runtime.output_file(kernel_id)
         wrapper = [sys.executable, "-I", "-S", _EXEC_KERNEL, cwd, lc_ctype, output, setup,
                    executable, *argv]  # fmt: skip
-        process = LocalProcess(self._reactor, kernel_id, self._oom, runtime.watchdog)
+        process = LocalProcess(
+            self._reactor, kernel_id, self._oom, runtime.watchdog, output, self._scrub
+        )
         try:
             # Without a path, so that the reactor can use posix_spawn.
             self._reactor.spawnProcess(process, sys.executable, wrapper, env=dict(env), path=None)
         except OSError as error:
+            if is_out_of_files(error):
+                raise
             raise KernelStartFailed(
                 f"The process could not be started: {error.strerror}; the system's limits on "
-                "processes, memory or open files may be too low"
+                "processes or memory may be too low"
             ) from None
         except ValueError as error:
             raise KernelStartFailed(f"The process could not be started: {error}") from None
@@ -158,9 +182,20 @@ class LocalProcess(ProcessProtocol):
     transport: Any
 
     def __init__(
-        self, reactor: Any, kernel_id: str, oom: OutOfMemoryKills, watchdog: Watchdog | None
+        self,
+        reactor: Any,
+        kernel_id: str,
+        oom: OutOfMemoryKills,
+        watchdog: Watchdog | None,
+        output_file: str = "",
+        scrub: Callable[[str], str] = str,
     ) -> None:
         self._kernel_id = kernel_id
+        self._output_file = output_file
+        # What is in the file already is of an earlier process.
+        self._output_before = _size_of(output_file)
+        self._scrub = scrub
+        self._last_output = LastOutput()
         self._watchdog = watchdog
         self._oom = oom
         self._oom_before = oom.read()
@@ -213,6 +248,7 @@ class LocalProcess(ProcessProtocol):
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         self._lines.received(childFD, data)
+        self._last_output.received(childFD, data)
 
     def processExited(self, reason: Failure) -> None:
         # The leader has ended: its descendants are killed, and not waited for. No other group can
@@ -223,13 +259,22 @@ class LocalProcess(ProcessProtocol):
         if self._watchdog is not None:
             self._watchdog.unwatch(self.pid)
         signum = getattr(reason.value, "signal", None)
-        self._ended = ExitStatus(
-            getattr(reason.value, "exitCode", None), signum, self._cause_of(signum)
-        )
         for child_fd in _OUTPUT_FDS:
             self._drain(child_fd)
         self._lines.finish()
+        self._ended = ExitStatus(
+            getattr(reason.value, "exitCode", None),
+            signum,
+            self._cause_of(signum),
+            self._scrub(self._output()),
+        )
         self._waiters.fire(self._ended)
+
+    def _output(self) -> str:
+        printed = self._last_output.text()
+        if printed or not self._output_file:
+            return printed
+        return last_lines(_end_of_file(self._output_file, self._output_before))
 
     def _cause_of(self, signum: int | None) -> str:
         if signum != signal.SIGKILL or self._sent_sigkill:
@@ -248,5 +293,31 @@ class LocalProcess(ProcessProtocol):
                 data = os.read(reader.fileno(), _READ_SIZE)
                 if not data:
                     break
-                self._lines.received(child_fd, data)
+                self.childDataReceived(child_fd, data)
         self.transport.closeChildFD(child_fd)
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path, follow_symlinks=False).st_size
+    except OSError:
+        return 0
+
+
+def _end_of_file(path: str, begin: int) -> bytes:
+    """
+    :return: The last bytes of a regular file, but none before ``begin``; nothing if it cannot be
+        read.
+    """
+    try:
+        # Its writer may be another user, who must not make us read something else.
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            return b""
+        return os.pread(file, MAX_LAST_BYTES, max(begin, found.st_size - MAX_LAST_BYTES))
+    finally:
+        os.close(file)

@@ -72,10 +72,16 @@ _UNLIMITED = resource.RLIM_INFINITY
 
 
 def exec_arguments(
-    limits: Limits, user: KernelUser | None, *, parent_pid: int | None, open_files: int
+    limits: Limits,
+    user: KernelUser | None,
+    *,
+    parent_pid: int | None,
+    open_files: int,
+    oom_score_adj: int = 0,
 ) -> str:
     """
     :param user: The user to run as; ``None`` is the gateway's.
+    :param oom_score_adj: The value of that name, as in ``--kernel-oom-score-adj``.
     :param parent_pid: The process that must still be the parent, if any.
     :param open_files: The soft limit of open files for a kernel that is given none, which is the
         one that the gateway had when it started.
@@ -86,6 +92,8 @@ def exec_arguments(
         words.append(f"parent={parent_pid}")
     if limits.nice:
         words.append(f"nice={limits.nice}")
+    if oom_score_adj:
+        words.append(f"oom={oom_score_adj}")
     if user is not None:
         groups = ",".join(str(group) for group in user.groups)
         words.append(f"groups={groups} gid={user.gid} uid={user.uid}")

@@ -22,7 +22,7 @@ from pathlib import Path
 from jupyter_core.paths import jupyter_runtime_dir
 from twisted.internet.defer import Deferred, succeed
 
-from kgd.errors import ConfigurationError, KernelStartFailed
+from kgd.errors import ConfigurationError, KernelStartFailed, is_out_of_files
 from kgd.kernels.local import process_records
 from kgd.kernels.local.connection_links import (
     ConnectionFileLinks,
@@ -204,12 +204,16 @@ class RuntimeDirectory:
 
         :return: The path of the file.
         :raises kgd.errors.KernelStartFailed: when it cannot be written.
+        :raises OSError: when the gateway may not open more files.
         """
         self._reopen()
         file = self.connection_file(kernel_id)
         try:
             _write_private(file, content, self.user)
         except OSError as error:
+            if is_out_of_files(error):
+                # It can be written later.
+                raise
             raise KernelStartFailed(
                 f"The kernel's connection file cannot be written: {error.strerror}; "
                 f"make room in the gateway's runtime directory, or {_ADVICE}"

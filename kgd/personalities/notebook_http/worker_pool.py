@@ -142,7 +142,7 @@ class Worker:
 
         :param reason: Why it has ended.
         """
-        pause = self._early_ends.failed() or 0.0
+        pause = self._early_ends.failed(reason) or 0.0
         if pause:
             self.reason = f"its kernels end before they serve a request: {reason}"
             self._log.error(
@@ -182,8 +182,13 @@ class Worker:
             self._log.failure("a kernel of a notebook could not be started", failure)
         if self._closed:
             return
-        self.reason = f"a kernel could not be started: {failure.getErrorMessage()}"
-        self._log.error("{reason}; trying again", reason=self.reason)
+        # The clients of a notebook may not see what its kernel prints; the operator may.
+        brief = getattr(error, "brief", None) or failure.getErrorMessage()
+        self.reason = f"a kernel could not be started: {brief}"
+        self._log.error(
+            "a kernel could not be started: {reason}; trying again",
+            reason=failure.getErrorMessage(),
+        )
         self._start_later(self._backoff)
         self._backoff = min(2 * self._backoff, MAX_BACKOFF)
         self._on_lost(self)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from twisted.internet.defer import CancelledError
 from twisted.web.resource import IResource
 
 from kgd import errors
@@ -20,6 +21,7 @@ from kgd.errors import JSON_ERRORS
 from kgd.interfaces import Access, IGateway, IKernel
 from kgd.observability.audit import MAX_FIELD, AuditLog
 from kgd.observability.request_context import RequestContext
+from kgd.open_files import FILES_PER_CLIENT
 from kgd.protocol.message_types import EXECUTE_REQUEST, QUERIES
 from kgd.protocol.messages import Buffer, ClientMessage, MsgId, OddId
 from kgd.protocol.rfc6455 import POLICY_VIOLATION
@@ -49,6 +51,7 @@ class ChannelsAPI:
         self._kernels = gateway.kernels
         self._counters = gateway.counters
         self._open_sockets = gateway.open_sockets
+        self._files = gateway.files
         self._audit = MessageAudit(gateway.audit, gateway.settings)
         self._created_factory: KernelWebSocketFactory | None = None
         gateway.token.on_change(self._token_changed)
@@ -82,9 +85,12 @@ class ChannelsAPI:
         """
         self._factory.detach_and_close(POLICY_VIOLATION, "The gateway's token has changed")
 
-    def open(self, request: Any, kernel_id: str) -> IResource:
+    async def open(self, request: Any, kernel_id: str) -> IResource:
         """
         Check a handshake. The origin is first, so that other origins learn nothing about kernels.
+
+        Some clients take a kernel for dead that does not answer at once, so a WebSocket to one that
+        is just starting opens when it answers, or after ``--ws-start-wait`` seconds.
 
         :raises kgd.errors.GatewayError: when it is refused.
         """
@@ -98,11 +104,19 @@ class ChannelsAPI:
                 "Cross origin websockets not allowed; the gateway's operator can allow an origin "
                 "with --allow-origin"
             )
-        kernel = self._kernels.get(kernel_id)
+        # A request that is refused does not use a spare kernel.
+        present = self._kernels.get(kernel_id)
         self._check_upgrade(request)
+        if present.execution_state == "starting" and self._settings.ws_start_wait:
+            await self._wait_for_start(present)
+            present = self._kernels.get(kernel_id)
         offered = _list_items(request, b"sec-websocket-protocol")
-        protocol: Any = self._factory.buildProtocol(request.client)
         session_id = _session_id(request.args.get(b"session_id", [b""])[0])
+        # A client that comes back has its sockets already.
+        if not present.channels.has_client(session_id):
+            self._files.check(FILES_PER_CLIENT)
+        protocol: Any = self._factory.buildProtocol(request.client)
+        kernel = self._kernels.claim(kernel_id)
         protocol.prepare(
             kernel,
             session_id,
@@ -111,6 +125,22 @@ class ChannelsAPI:
             self._audit.recorder_for(request_log_of(request).requester, kernel, session_id),
         )
         return UpgradeResource(protocol)
+
+    async def _wait_for_start(self, kernel: IKernel) -> None:
+        ready = kernel.when_ready()
+        timeout = self._reactor.callLater(self._settings.ws_start_wait, ready.cancel)
+        try:
+            await ready
+        except errors.KernelStartFailed:
+            # The WebSocket tells why.
+            pass
+        except CancelledError:
+            if timeout.active():
+                # It is the client that has left.
+                raise
+        finally:
+            if timeout.active():
+                timeout.cancel()
 
     def _check_upgrade(self, request: Any) -> None:
         check_single_headers(request, _SINGLE_HEADERS)

@@ -79,13 +79,15 @@ class ExecutionsAPI:
         """
         ``POST /api/kernels/<kernel_id>/execute``.
         """
+        self._kernels.get(kernel_id)
         kind = _wanted_type(request)
         body = read_body(request, ExecuteCode)
         if body is None:
             raise errors.InvalidRequest('JSON body must be an object like {"code": "print(1)"}')
-        kernel = self._kernels.get(kernel_id)
-        queue = self._queues.of(kernel)
         code = self._code_request(body, is_streamed=kind != JSON)
+        # A request that is refused does not use a spare kernel.
+        kernel = self._kernels.claim(kernel_id)
+        queue = self._queues.of(kernel)
         submitted = queue.submit(code, wait=body.queue == "wait")
         request.setHeader(b"Location", self._location(request, kernel_id, submitted))
 

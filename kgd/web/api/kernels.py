@@ -54,7 +54,7 @@ class KernelsAPI:
         """
         if not self._settings.list_kernels:
             raise errors.ListingForbidden("Forbidden")
-        return json_answer(request, [kernel_model(kernel) for kernel in self._kernels.list()])
+        return json_answer(request, [kernel_model(kernel) for kernel in self._kernels.listed()])
 
     async def start(self, request: Any) -> bytes:
         """

@@ -82,7 +82,7 @@ class StatusAPI:
         """
         ``GET /api/status``.
         """
-        kernels = self._kernels.list()
+        kernels = self._kernels.listed()
         return json_answer(
             request,
             models.Status(

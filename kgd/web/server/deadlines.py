@@ -35,6 +35,11 @@ class HasDeadlines(Protocol):
         :param now: Monotonic, in seconds.
         """
 
+    def close_if_idle(self) -> None:
+        """
+        Close the connection if its client waits for nothing.
+        """
+
 
 class TooManyConnections(Exception):
     """
@@ -127,6 +132,13 @@ class Connections:
         self._watched.discard(connection)
         if not self._watched and self._checking.running:
             self._checking.stop()
+
+    def close_idle(self) -> None:
+        """
+        Close the connections that clients keep for later requests: others need their files.
+        """
+        for connection in tuple(self._watched):
+            connection.close_if_idle()
 
     def _check_all(self) -> None:
         now = self.now()

@@ -230,6 +230,10 @@ class GatewayHTTPChannel(HTTPChannel):
         if now >= self._deadline and not unsent:
             self._time_out()
 
+    def close_if_idle(self) -> None:
+        if self._phase is Phase.KEEP_ALIVE:
+            self.loseConnection()
+
     def _time_out(self) -> None:
         phase = self._phase
         if phase is Phase.CLOSING:

@@ -119,15 +119,20 @@ class SourcesTests(SynchronousTestCase):
     def test_drop_in(self) -> None:
         """
         In place of the Jupyter Kernel Gateway, connection files are where its users look for them,
-        unless the operator wants otherwise.
+        and kernels that were started in advance are listed, unless the operator wants otherwise.
         """
-        for words, environ, expected, origin in (
-            ([], {}, False, "default"),
-            (["--drop-in"], {}, True, "--drop-in"),
-            (["--drop-in", "--no-link-connection-files"], {}, False, "command line"),
-            (["--drop-in"], {"KGD_LINK_CONNECTION_FILES": "no"}, False, "the variable KGD_LINK"),
+        link, spare = "link-connection-files", "spare-kernels"
+        on: list[str] = ["--drop-in"]
+        for option, words, environ, expected, origin in (
+            (link, [], {}, False, "default"),
+            (link, on, {}, True, "--drop-in"),
+            (link, [*on, "--no-link-connection-files"], {}, False, "command line"),
+            (link, on, {"KGD_LINK_CONNECTION_FILES": "no"}, False, "the variable KGD_LINK"),
+            (spare, [], {}, "hidden", "default"),
+            (spare, on, {}, "listed", "--drop-in"),
+            (spare, on, {"KGD_SPARE_KERNELS": "hidden"}, "hidden", "KGD_SPARE_KERNELS"),
         ):
-            found = self.effective(words, environ)["link-connection-files"]
+            found = self.effective(words, environ)[option]
             self.assertEqual(found["value"], expected)
             self.assertIn(origin, found["from"])
 

@@ -80,6 +80,7 @@ class OptionTypeTests(SynchronousTestCase):
         """
         for each, too_large in (
             (face.port_number, "65536"), (face.whole_number, str(2**31)), (face.niceness, "20"),
+            (face.oom_score, "1001"),
             (face.small_number, "10001"), (face.size, str(2**62 + 1)), (face.seconds, "inf"),
             (face.log_level, "51"), (face.number_or_none, str(2**31)), (face.rate, "1e999"),
         ):  # fmt: skip

@@ -9,7 +9,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from kgd.errors import ConfigurationError, KernelStartFailed, NoSuchKernel, RestartFailed
+from kgd.errors import (
+    ConfigurationError,
+    KernelLimitReached,
+    KernelStartFailed,
+    NoSuchKernel,
+    OutOfFiles,
+    RestartFailed,
+)
 from kgd.interfaces import ExitStatus, IKernel, StartRequest
 from kgd.kernels.controller import KernelController
 from kgd.kernels.kernel import Kernel
@@ -100,6 +107,131 @@ class PoolTests(PoolCase):
         self.assertIs(self.kernels.get(kernel.kernel_id), kernel)
         self.rig.clock.advance(REFILL_DELAY)
         self.assertEqual(len(self.launcher.processes), 2)
+
+    def listed(self) -> list[str]:
+        """
+        The ids of the kernels that clients find.
+        """
+        return [kernel.kernel_id for kernel in self.kernels.listed()]
+
+    def test_listed(self) -> None:
+        """
+        Spare kernels can be listed. Looking at one does not take it, using it does, once: it is the
+        client's from then on, nobody else gets it, and another takes its place.
+        """
+        for use in ("claim", "interrupt", "restart", "start"):
+            self.rig_with(prespawn_count=1, spare_kernels="listed")
+            self.successResultOf(self.prespawn())
+            (spare,) = self.listed()
+            self.assertEqual(self.kernels.get(spare).kernel_id, spare)
+            self.assertEqual((list(self.kernels.list()), len(self.kernels.spare())), ([], 1))
+            self.rig.wall = 5000.0
+            for _ in range(2):
+                if use == "start":
+                    self.start_at_once(kernel_id=spare)
+                else:
+                    getattr(self.kernels, use)(spare)
+            (kernel,) = self.kernels.list()
+            self.assertEqual((kernel.kernel_id, kernel.last_activity), (spare, 5000.0))
+            self.assertEqual((self.listed(), self.kernels.spare()), ([spare], ()))
+            self.assertEqual(self.rig.audit.records[0], ("kernel_started", spare))
+            self.rig.clock.advance(REFILL_DELAY)
+            self.answer_all()
+            self.assertEqual(len(self.listed()), 2)
+            other = self.start_at_once()
+            self.assertNotEqual(other.kernel_id, spare)
+            self.assertEqual(len(self.launcher.processes), 2)
+
+    def test_listed_and_deleted(self) -> None:
+        """
+        A client that deletes one leaves the pool one short for a moment only.
+        """
+        self.rig_with(prespawn_count=1, spare_kernels="listed", max_kernels=1)
+        self.successResultOf(self.prespawn())
+        (spare,) = self.listed()
+        stopping = self.kernels.stop(spare)
+        self.assertEqual(self.listed(), [])
+        self.rig.process.end()
+        self.successResultOf(stopping)
+        self.assertRaises(NoSuchKernel, self.kernels.claim, spare)
+        self.rig.clock.advance(REFILL_DELAY)
+        (another,) = self.listed()
+        self.assertNotEqual(another, spare)
+        # It can be used before it answers, and the limit holds.
+        self.kernels.claim(another)
+        self.failureResultOf(self.kernels.start(StartRequest()), KernelLimitReached)
+        self.rig.clock.advance(REFILL_DELAY)
+        self.assertEqual(self.listed(), [another])
+
+    def test_listed_and_stopping(self) -> None:
+        """
+        One that gives way, or that ends with the gateway, is no longer there for clients.
+        """
+        self.rig_with(prespawn_count=1, spare_kernels="listed")
+        self.successResultOf(self.prespawn())
+        (spare,) = self.listed()
+        self.launcher.processes[0].deadly_signals = set()
+        self.kernels.drain()
+        self.assertEqual(self.listed(), [])
+        self.assertRaises(NoSuchKernel, self.kernels.claim, spare)
+
+    def test_hidden(self) -> None:
+        """
+        By default clients can neither see nor use nor stop one before they are given it.
+        """
+        self.rig_with(prespawn_count=1)
+        self.successResultOf(self.prespawn())
+        (spare,) = self.kernels.spare()
+        self.assertEqual(self.listed(), [])
+        self.assertRaises(NoSuchKernel, self.kernels.claim, spare.kernel_id)
+        for ask in (self.kernels.interrupt, self.kernels.restart, self.kernels.stop):
+            self.failureResultOf(ask(spare.kernel_id), NoSuchKernel)
+
+    def test_listed_and_not_culled(self) -> None:
+        """
+        The time for which a kernel may be unused begins when a client has it.
+        """
+        culling = {"cull_idle_timeout": 10.0, "cull_interval": 1.0}
+        self.rig_with(prespawn_count=1, spare_kernels="listed", **culling)
+        self.successResultOf(self.prespawn())
+        (spare,) = self.listed()
+        self.rig.pass_time(*[1.0] * 20)
+        self.kernels.claim(spare)
+        self.rig.pass_time(*[1.0] * 9)
+        self.assertIn(spare, self.listed())
+        self.rig.pass_time(*[1.0] * 8)
+        self.assertNotIn(spare, self.listed())
+
+    def test_too_many_open_files(self) -> None:
+        """
+        Without files for another kernel a client gets a spare one, a spare one gives way, or the
+        client is refused; no spare ones are started until there are files again.
+        """
+        self.rig_with(prespawn_count=2)
+        self.successResultOf(self.prespawn())
+        self.rig.free_files = 0
+        self.rig.clock.advance(2)
+        self.start_at_once()
+        starting = self.kernels.start(StartRequest(env={"KERNEL_A": "1"}))
+        self.failureResultOf(self.kernels.start(StartRequest(env={"KERNEL_A": "1"})), OutOfFiles)
+        self.assertEqual(len(self.launcher.processes), 2)
+        self.assertNoResult(starting)
+        (giving_way,) = (each for each in self.launcher.alive if each is not self.kept())
+        giving_way.end()
+        self.successResultOf(starting)
+        self.rig.clock.advance(REFILL_DELAY)
+        self.rig.clock.advance(MIN_PAUSE)
+        self.assertEqual(len(self.launcher.processes), 3)
+        self.rig.free_files = 1000
+        self.rig.clock.advance(2 * MIN_PAUSE)
+        self.assertEqual(len(self.launcher.processes), 5)
+
+    def kept(self) -> FakeProcess:
+        """
+        The process of the client's kernel that was started first.
+        """
+        first = self.kernels.list()[0].kernel_id
+        return next(each for each in self.launcher.processes if each.kernel_id == first)
 
     def test_one_that_is_not_ready(self) -> None:
         """

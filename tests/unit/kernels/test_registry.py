@@ -4,6 +4,7 @@ The life of kernels in the registry, on fakes and a clock that the test moves.
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 from pathlib import Path
@@ -20,6 +21,7 @@ from kgd.errors import (
     RestartFailed,
 )
 from kgd.interfaces import ExitStatus, IKernels, StartRequest
+from kgd.kernels.controller import POSTPONED
 from kgd.kernels.restart_policy import backoff
 from kgd.settings import Settings
 from kgd.testing.kernels import (
@@ -373,24 +375,141 @@ class CrashTests(Case):
         The pauses grow; after five restarts that fail the kernel is dead.
         """
         kernel = self.start()
-        for pause_before in (0, 0.5, 1, 2, 4):
+        for code, pause_before in enumerate((0, 0.5, 1, 2, 4), 1):
             started = len(self.launcher.processes)
-            self.crash()
+            self.rig.process.end(ExitStatus(exit_code=code))
             self.assertEqual(len(self.launcher.processes), started)
             if pause_before:
                 self.rig.pass_time(pause_before - 0.01)
                 self.assertEqual(len(self.launcher.processes), started)
             self.rig.pass_time(0.01)
             self.assertEqual(len(self.launcher.processes), started + 1)
-        self.crash()
+        self.rig.process.end(ExitStatus(exit_code=6))
         self.assertEqual(self.channels.statuses, ["restarting"] * 5 + ["dead"])
-        says = "The kernel died: exit code 1 (restarted 5 times)"
+        says = "The kernel died: exit code 6 (restarted 5 times)"
         self.assertEqual(self.channels.closed, (1011, says))
         self.assertEqual(
             self.reason_of(kernel),
             f"Kernel does not exist: {kernel.kernel_id} "
-            "(it ended: exit code 1 (restarted 5 times))",
+            "(it ended: exit code 6 (restarted 5 times))",
         )
+        self.assert_nothing_left()
+
+    def test_fails_the_same_way_twice(self) -> None:
+        """
+        A kernel that has never answered gets no third process if the second ends as the first did;
+        numbers in its output make no difference, a user's restart begins anew.
+        """
+        output = "pid 17: no package called X"
+        for first, second, dead in (
+            (ExitStatus(exit_code=1), ExitStatus(exit_code=1), True),
+            (ExitStatus(exit_code=1), ExitStatus(exit_code=2), False),
+            (ExitStatus(exit_code=1), ExitStatus(signal=1), False),
+            (ExitStatus(1, output=output), ExitStatus(1, output=output.replace("7", "a4")), True),
+            (ExitStatus(1, output=output), ExitStatus(1, output="port in use"), False),
+        ):  # fmt: skip
+            kernel = self.start()
+            self.rig.process.end(first)
+            self.rig.pass_time(0)
+            self.rig.process.end(second)
+            self.assertEqual(kernel.execution_state, "dead" if dead else "restarting")
+        kernel = self.start()
+        for _ in range(3):
+            self.crash()
+            self.rig.pass_time(0)
+            self.successResultOf(self.kernels.restart(kernel.kernel_id))
+            self.rig.pass_time(0)
+        self.assertEqual(kernel.execution_state, "starting")
+
+    def test_output(self) -> None:
+        """
+        What a process that has never answered printed last is part of the reason for those who may
+        use the kernel: in replies, statuses, over REST. It is left out of the close frame.
+        """
+        failed = ExitStatus(exit_code=1, output="Error:\nno package called X")
+        kernel = self.start()
+        self.rig.process.end(failed)
+        says = "exit code 1\nError:\nno package called X"
+        self.assertEqual(kernel.reason, says)
+        self.assertEqual(self.channels.status_reason, says)
+        self.rig.pass_time(0)
+        self.rig.process.end(failed)
+        final = "exit code 1 (restarted once)\nError:\nno package called X"
+        self.assertEqual(self.channels.status_reason, final)
+        # The first crash had no connection of its own to end for the second time.
+        self.assertEqual(self.channels.disconnect_errors[-1][1], f"the kernel died: {says}")
+        self.assertIn(final, self.reason_of(kernel))
+        self.assertEqual(
+            self.channels.closed, (1011, "The kernel died: exit code 1 (restarted once)")
+        )
+
+    def test_no_output(self) -> None:
+        """
+        It is not told of a process that has worked, nor where tracebacks are not shown.
+        """
+        failed = ExitStatus(exit_code=1, output="Traceback: s3cret")
+        kernel = self.ready()
+        self.rig.process.end(failed)
+        self.assertEqual(kernel.reason, "exit code 1")
+        self.rig = Rig(Settings(allow_tracebacks=False))
+        self.kernels = self.rig.kernels
+        kernel = self.start()
+        self.rig.process.end(failed)
+        self.assertEqual(kernel.reason, "exit code 1")
+
+    def test_keys_in_the_output(self) -> None:
+        """
+        The key of the connection is not told, however it is printed.
+        """
+        kernel = self.start()
+        key = json.loads(self.rig.runtime.files[kernel.kernel_id])["key"]
+        self.rig.process.end(ExitStatus(exit_code=1, output=f"key: {key}; bad"))
+        self.assertEqual(kernel.reason, "exit code 1\nkey: ***; bad")
+
+    def test_output_of_a_slow_start(self) -> None:
+        """
+        A kernel that does not answer in time may have printed why.
+        """
+        kernel = self.start()
+        self.rig.process.deadly_signals = set()
+        self.rig.pass_time(30)
+        self.rig.process.end(ExitStatus(signal=9, output="waiting for the license server"))
+        self.assertIn("did not answer", self.reason_of(kernel))
+        self.assertIn("license server", self.reason_of(kernel))
+
+    def test_too_many_open_files(self) -> None:
+        """
+        A process that cannot be started again for want of descriptors is not given up: it comes
+        when there are some, without counting as a failure, also when a user restarts the kernel.
+        """
+        for restart in (False, True):
+            kernel = self.ready()
+            self.launcher.error = OSError(errno.EMFILE, "Too many open files")  # type: ignore[assignment]
+            restarting = self.kernels.restart(kernel.kernel_id) if restart else None
+            self.rig.process.end(CRASH)
+            for _ in range(20):
+                self.rig.pass_time(POSTPONED)
+                self.assertEqual(kernel.execution_state, "restarting")
+                self.assertIn("LimitNOFILE", kernel.reason)
+            self.assertEqual(len(self.channels.statuses), 1 if restart else 2)
+            self.launcher.error = None
+            self.rig.pass_time(POSTPONED)
+            if restarting is not None:
+                self.successResultOf(restarting)
+            self.channels.answer()
+            self.assertEqual((kernel.execution_state, kernel.reason), ("idle", ""))
+
+    def test_stopped_for_want_of_files(self) -> None:
+        """
+        A kernel that waits for descriptors can be stopped, and a new one fails at once.
+        """
+        kernel = self.ready()
+        self.launcher.error = OSError(errno.EMFILE, "Too many open files")  # type: ignore[assignment]
+        self.crash()
+        self.rig.pass_time(POSTPONED, POSTPONED)
+        self.successResultOf(self.kernels.stop(kernel.kernel_id))
+        starting = self.kernels.start(StartRequest())
+        self.assertIn("LimitNOFILE", str(self.failureResultOf(starting, KernelStartFailed).value))
         self.assert_nothing_left()
 
     def test_dies_after_it_worked(self) -> None:
@@ -422,9 +541,9 @@ class CrashTests(Case):
         One that merely starts for long does not.
         """
         kernel = self.start()
-        for _ in range(5):
+        for code in range(1, 6):
             self.rig.pass_time(20)
-            self.crash()
+            self.rig.process.end(ExitStatus(exit_code=code))
             self.rig.pass_time(4)
         self.rig.pass_time(20)
         self.crash()
@@ -626,8 +745,8 @@ class RestartTests(Case):
         What went wrong before a restart does not count afterwards.
         """
         kernel = self.start()
-        for _ in range(5):
-            self.crash()
+        for code in range(1, 6):
+            self.rig.process.end(ExitStatus(exit_code=code))
             self.rig.pass_time(4)
         self.successResultOf(self.kernels.restart(kernel.kernel_id))
         self.crash()

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kgd.errors import NoSuchKernelSpec
+from kgd.errors import NoSuchKernelSpec, UnusableKernelSpec
 from kgd.interfaces import IKernelSpecs
 from kgd.kernels import specs as module
 from kgd.kernels.specs import InstalledKernelSpecs, search_path
@@ -43,12 +43,13 @@ class InstalledKernelSpecsTests(SynchronousTestCase):
         content = {"argv": ["k", "{connection_file}"], "display_name": name, "language": "x"}
         return self.write(directory, name, json.dumps(content | fields))
 
-    def write(self, directory: Path, name: str, text: str) -> Path:
+    def write(self, directory: Path, name: str, text: str | bytes) -> Path:
         """
         Write a kernel.json.
         """
         (directory / name).mkdir(parents=True, exist_ok=True)
-        (directory / name / "kernel.json").write_text(text)
+        raw = text.encode() if isinstance(text, str) else text
+        (directory / name / "kernel.json").write_bytes(raw)
         return directory / name
 
     def names(self) -> set[str]:
@@ -190,7 +191,7 @@ class InstalledKernelSpecsTests(SynchronousTestCase):
             "list": "[]",
             "argv": '{"argv": 5}',
             "numbers": '{"argv": ["k", 1]}',
-            "env": '{"argv": ["k"], "env": {"A": 1}}',
+            "env": '{"argv": ["k"], "env": {"A": [1]}}',
             "nul": '{"argv": ["k\\u0000"]}',
             "mode": '{"argv": ["k"], "interrupt_mode": "x"}',
             "elsewhere": '{"argv": [], "metadata": {"kernel_provisioner": '
@@ -200,7 +201,88 @@ class InstalledKernelSpecsTests(SynchronousTestCase):
             self.write(self.first, name, text)
         self.assertEqual(self.names(), {"good"})
         self.assertEqual(set(self.logged), set(broken))
-        self.assertRaises(NoSuchKernelSpec, self.specs.find, "nojson")
+        self.assertRaises(UnusableKernelSpec, self.specs.find, "nojson")
+
+    def test_taken(self) -> None:
+        """
+        What is unusual, and can only be meant in one way, is taken: a byte order mark, numbers in
+        the environment, null in place of what may be missing, unknown fields.
+        """
+        self.install(
+            self.first,
+            "a",
+            env={"N": 4, "F": 0.5},
+            metadata=None,
+            display_name=None,
+            language=None,
+            interrupt_mode=None,
+            codemirror_mode="r",
+            resource_dir="/elsewhere",
+        )
+        self.install(self.first, "b", env=None)
+        for codec in ("utf-8-sig", "utf-16"):
+            file = self.first / "b" / "kernel.json"
+            file.write_bytes(json.dumps({"argv": ["k"], "display_name": "\u00e4"}).encode(codec))
+            found = self.specs.find("b")
+            self.assertEqual((found.argv, found.display_name, found.env), (("k",), "\u00e4", {}))
+        found = self.specs.find("a")
+        self.assertEqual(found.env, {"N": "4", "F": "0.5"})
+        self.assertEqual((found.metadata, found.display_name), ({}, ""))
+        self.assertEqual(found.interrupt_mode, "signal")
+
+    def test_why_not(self) -> None:
+        """
+        Who asks for a kernelspec that cannot be used reads which file is wrong, and how.
+        """
+        self.patch(module, "_log", _Log(self.logged))
+        for text, word in (
+            ('{\n  // R\n  "argv": ["R"]\n}', "line 2 column 3"),
+            ('{"argv": ["R"],}', "comma"),
+            ("", "not valid JSON"),
+            ('{"display_name": "\u00e4"}'.encode("latin-1"), "UTF-8"),
+            ("[]", "object"),
+            ('{"argv": "R --slave"}', "argv must be a list"),
+            ('{"argv": ["R", 1]}', "argv must be a list"),
+            ('{"argv": ["R\\u0000"]}', "argv must be a list"),
+            ('{"argv": ["R"], "env": []}', "env must be an object"),
+            ('{"argv": ["R"], "env": {"A": null}}', "value of A in env"),
+            ('{"argv": ["R"], "env": {"A": true}}', "value of A in env"),
+            ('{"argv": ["R"], "env": {"A=B": "1"}}', "'A=B'"),
+            ('{"argv": ["R"], "metadata": []}', "metadata must be an object"),
+            ('{"argv": ["R"], "display_name": 1}', "display_name must be a text"),
+            ('{"argv": ["R"], "interrupt_mode": "x"}', "interrupt_mode"),
+            ('{"argv": ["R"], "display_name": "\\ud800"}', "no JSON"),
+            ("[" * 100_000, "nested"),
+        ):
+            self.write(self.first, "bad", text)
+            error = self.assertRaises(UnusableKernelSpec, self.specs.find, "Bad")
+            self.assertIn(f"{self.first}/bad/kernel.json", str(error))
+            self.assertIn(word, str(error))
+            self.assertNotIn("\n", str(error))
+            self.assertEqual(self.names(), set())
+
+    def test_why_there_is_none(self) -> None:
+        """
+        So does who asks for one whose directory has no such file; one that is stronger or weaker
+        and good is used instead.
+        """
+        self.second.mkdir()
+        for name in ("none", "Folder", "dangling"):
+            (self.first / name).mkdir()
+        (self.first / "Folder" / "kernel.json").mkdir()
+        (self.first / "dangling" / "kernel.json").symlink_to("/nonexistent/file")
+        for name, word in (
+            ("none", "No such file"),
+            ("folder", "is a directory"),
+            ("dangling", "No such file"),
+        ):
+            error = self.assertRaises(UnusableKernelSpec, self.specs.find, name)
+            self.assertIn("/kernel.json: ", str(error))
+            self.assertIn(word, str(error))
+            self.install(self.second, name)
+            self.assertEqual(self.specs.find(name).display_name, name)
+        only = InstalledKernelSpecs([str(self.first)], ["a"])
+        self.assertRaises(NoSuchKernelSpec, only.find, "none")
 
     def test_changes_are_seen(self) -> None:
         """

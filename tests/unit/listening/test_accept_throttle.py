@@ -4,7 +4,6 @@ What is done when there are few open files left.
 
 from __future__ import annotations
 
-import os
 import resource
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +13,7 @@ from twisted.internet.tcp import Port
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from kgd.daemon.limits import open_files_warning
-from kgd.listening.accept_throttle import AcceptThrottle, count_open_files
+from kgd.listening.accept_throttle import AcceptThrottle
 
 
 class FakePort(Port):
@@ -94,7 +92,10 @@ class TurnstileTests(SynchronousTestCase):
         When there are none to spare nobody is accepted, which is said; nor later, until there are.
         """
         self.open = self.usable
+        idle: list[str] = []
+        self.turnstile.on_paused = lambda: idle.append("closed")
         (line,) = self.says(self.port.doRead)
+        self.assertEqual(idle, ["closed"])
         self.assertIn("new connections wait", line)
         self.assertEqual((self.port.sessionno, self.port.reading), (0, False))
         self.assertEqual(self.says(lambda: self.clock.pump([1.0] * 5)), [])
@@ -142,28 +143,3 @@ class TurnstileTests(SynchronousTestCase):
         self.open = 0
         self.clock.advance(AcceptThrottle.RETRY_DELAY)
         self.assertTrue(self.port.reading)
-
-
-class LimitTests(SynchronousTestCase):
-    """
-    Counting, and complaining.
-    """
-
-    def test_count(self) -> None:
-        """
-        Another open file is counted.
-        """
-        before = count_open_files(1000)
-        file = os.open(os.devnull, os.O_RDONLY)
-        self.addCleanup(os.close, file)
-        self.assertEqual(count_open_files(1000), before + 1)
-
-    def test_open_files_warning(self) -> None:
-        """
-        The line says what is needed, and how many kernels there is room for.
-        """
-        self.assertEqual(open_files_warning(1024, None), "")
-        self.assertEqual(open_files_warning(1024, 60), "")
-        self.assertEqual(open_files_warning(256, 0), "")
-        self.assertIn("too few", open_files_warning(256, None))
-        self.assertIn("lower --max-kernels to 60", open_files_warning(1024, 61))

@@ -4,6 +4,7 @@ A client's attachment to a kernel: what it passes on, queues, drops and logs.
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any, cast
 
@@ -48,11 +49,15 @@ class RecordingSockets:
     def __init__(self) -> None:
         self.sent: list[MsgId] = []
         self.backlog = 0
+        self.opened = 0
+        self.error: Exception | None = None
 
     def send(self, request: ClientMessage) -> None:
         """
         Keep the request's id.
         """
+        if self.error is not None:
+            raise self.error
         self.sent.append(request.msg_id)
 
 
@@ -122,6 +127,37 @@ class AttachmentTests(SynchronousTestCase):
         self.client_sockets = RecordingSockets()
         self.connect()
         self.assertEqual(self.client_sockets.sent, ["a"])
+
+    def test_promised_sockets(self) -> None:
+        """
+        A client that has used the kernel, or that waits for it, will open sockets to the next
+        process.
+        """
+        self.assertEqual(self.attachment.promised_sockets, 0)
+        self.attachment.send(request("a"))
+        self.assertEqual(self.attachment.promised_sockets, 2)
+        self.connect()
+        self.assertEqual(self.attachment.promised_sockets, 0)
+        self.client_sockets.opened = 3
+        self.attachment.disconnect()
+        self.assertEqual(self.attachment.promised_sockets, 3)
+
+    def test_too_many_open_files(self) -> None:
+        """
+        A client whose request would need one more file than there may be is told to come again.
+        """
+        for waiting in (False, True):
+            self.setUp()
+            self.client_sockets.error = OSError(errno.EMFILE, "Too many open files")
+            if waiting:
+                self.attachment.send(request("a"))
+                self.attachment.send(request("b"))
+            self.connect()
+            self.attachment.send(request("c"))
+            ((code, reason),) = self.client.closed
+            self.assertEqual(code, 1013)
+            self.assertIn("open files", reason)
+            self.assertEqual(self.forgotten, [self.attachment])
 
     def test_channels_without_requests(self) -> None:
         """

@@ -19,7 +19,7 @@ from twisted.internet.utils import getProcessOutput, getProcessValue
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SkipTest, TestCase
 
-from kgd.errors import KernelStartFailed
+from kgd.errors import KernelStartFailed, UnusableKernelSpec
 from kgd.interfaces import NO_LIMITS, ExitStatus, IKernelLauncher, Limits
 from kgd.kernels.local import exec_kernel
 from kgd.kernels.local.launcher import LocalLauncher
@@ -28,6 +28,7 @@ from kgd.kernels.local.output import MAX_LINE, MAX_LINES_PER_SECOND
 from kgd.kernels.local.process import LocalProcess, ProcessSpawner, find_executable
 from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.local.users import KernelUser
+from kgd.observability.scrubbing import Scrubber
 from kgd.settings import Settings
 from kgd.testing.kernels import FakeRelay, LauncherContract
 from tests.support.processes import LONG, is_alive, running_reactor, until, within
@@ -50,6 +51,17 @@ class LocalLauncherContractTests(LauncherContract, TestCase):
         See :py:func:`running_reactor`.
         """
         return running_reactor()
+
+    async def test_command_that_cannot_be_run(self) -> None:
+        """
+        The failure names the file in which the command line is wrong.
+        """
+        commands: tuple[list[str], ...] = ([], ["kgd-not-there"], ["/etc/passwd"], ["/etc"])
+        for argv in commands:
+            launching = self.provision(argv).launch(lambda _: None)
+            error = await self.assertFailure(launching, UnusableKernelSpec)
+            self.assertIn("argv", str(error))
+            self.assertTrue(str(error).endswith(" in /nonexistent/kernels/python3/kernel.json"))
 
     def make_launcher(self) -> IKernelLauncher:
         """
@@ -97,11 +109,14 @@ class ProcessSpawnerTests(TestCase):
         cwd: str = "",
         limits: Limits = NO_LIMITS,
         runtime: RuntimeDirectory | None = None,
+        **options: Any,
     ) -> LocalProcess:
         """
         Launch something that does not outlive the test.
+
+        :param options: Of the spawner.
         """
-        spawner = ProcessSpawner(reactor, runtime or RuntimeDirectory(), oom=self.oom)
+        spawner = ProcessSpawner(reactor, runtime or RuntimeDirectory(), oom=self.oom, **options)
         where = cwd or str(self.directory)
         process = await spawner.spawn(KERNEL_ID, argv, env, where, limits)
 
@@ -415,6 +430,63 @@ class ProcessSpawnerTests(TestCase):
         await self.end_of(await self.launch("true", runtime=runtime, cwd="/nowhere"))
         self.assertIn("cannot enter the directory /nowhere", self.lines()[0])
 
+    async def test_last_output(self) -> None:
+        """
+        How a process ended has its last lines of stderr, or of stdout if there are none, of bounded
+        length and without secrets; also if they are in a file.
+        """
+        kept = RuntimeDirectory(self.directory, keeps_kernels=True)
+        kept.open()
+        self.addCleanup(kept.close)
+        for runtime in (RuntimeDirectory(), kept):
+            for script, expected in (
+                ("exit 1", ""),
+                ("echo no package >&2", "no package"),
+                ("echo a >&2; echo; printf 'b\\033' >&2", "a\nb\\x1b"),
+                ("echo out", "out"),
+                ("seq 1000 >&2", "\n".join(map(str, range(991, 1001)))),
+                ("printf %05000d 1 >&2", f"{1:01000d}"),
+                ("echo x; printf '%0990d\\n%0100d' 1 2 >&2", f"{2:0100d}"),
+                ("echo token=s3cret >&2", "token=***"),
+            ):
+                ended = await self.end_of(
+                    await self.launch("sh", "-c", script, runtime=runtime, scrub=Scrubber())
+                )
+                self.assertEqual(ended.output, expected, script)
+        ended = await self.end_of(await self.launch("true", runtime=kept, cwd="/nowhere"))
+        self.assertIn("cannot enter the directory /nowhere", ended.output)
+
+    async def test_output_file_of_another_kind(self) -> None:
+        """
+        The kernel's user cannot make the gateway show a file that only the gateway may read.
+        """
+        kept = RuntimeDirectory(self.directory, keeps_kernels=True)
+        kept.open()
+        self.addCleanup(kept.close)
+        secret = self.directory / "secret"
+        secret.write_text("secret\n")
+        file = kept.output_file(KERNEL_ID)
+        for put in ("ln -s", "ln"):
+            script = f"rm -f {file}; {put} {secret} {file}"
+            ended = await self.end_of(await self.launch("sh", "-c", script, runtime=kept))
+            self.assertEqual((ended.exit_code, ended.output), (0, ""))
+            os.unlink(file)
+
+    async def test_out_of_memory_score(self) -> None:
+        """
+        When memory runs out, the system ends a kernel and its children before the gateway.
+        """
+        own = int(Path("/proc/self/oom_score_adj").read_text())
+        script = "cat /proc/self/oom_score_adj; sh -c 'cat /proc/self/oom_score_adj; true'"
+        for wanted, expected in (
+            (0, own),
+            (1, max(1, min(own + 100, 1000))),
+            (700, max(700, min(own + 100, 1000))),
+        ):
+            self.events.clear()
+            await self.end_of(await self.launch("sh", "-c", script, oom_score_adj=wanted))
+            self.assertEqual(self.lines(), [str(expected)] * 2)
+
     async def test_output_reaches_the_log(self) -> None:
         """
         Each line of both outputs, the last one too, comes with the kernel's id.
@@ -512,20 +584,30 @@ class FindExecutableTests(TestCase):
         On the kernel's PATH, not on ours.
         """
         self.assertTrue(str(find_executable("sh", PATH, "/")).endswith("/sh"))
-        self.assertIsNone(find_executable("sh", {"PATH": "/nonexistent"}, "/"))
+        error = self.assertRaises(
+            UnusableKernelSpec, find_executable, "sh", {"PATH": "/nonexistent"}, "/"
+        )
+        self.assertIn("'sh' was not found", str(error))
 
     def test_without_a_path(self) -> None:
         """
         Without a PATH in the system's usual places.
         """
-        self.assertIsNotNone(find_executable("sh", {}, "/"))
+        self.assertTrue(find_executable("sh", {}, "/").endswith("/sh"))
 
     def test_not_executable(self) -> None:
         """
-        Neither a directory nor a file that must not be run is an executable.
+        Neither a directory nor a file that must not be run is an executable, which is told.
         """
-        self.assertIsNone(find_executable("/tmp", PATH, "/"))
-        self.assertIsNone(find_executable("/etc/passwd", PATH, "/"))
+        for name, env, says in (
+            ("/tmp", PATH, "/tmp is a directory"),
+            ("/etc/passwd", PATH, "/etc/passwd is not executable; make it so with chmod +x"),
+            ("passwd", {"PATH": "/nowhere:/etc"}, "/etc/passwd is not executable"),
+            ("", PATH, "not found"),
+        ):
+            error = self.assertRaises(UnusableKernelSpec, find_executable, name, env, "/")
+            self.assertIn(says, str(error))
+            self.assertIn("correct argv", str(error))
 
 
 def _kill(pid: int) -> None:

@@ -4,6 +4,7 @@ The runtime directory.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -194,6 +195,21 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         (self.base / "elsewhere").mkdir()
         (self.base / "kgd").symlink_to("elsewhere")
         self.assertRaises(ConfigurationError, self.runtime.open)
+
+    def test_too_many_open_files(self) -> None:
+        """
+        A file that cannot be opened for want of descriptors can be written later: that is told from
+        what stays wrong.
+        """
+        self.runtime.open()
+
+        def none_left(*_: object) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(os, "open", none_left)
+        write = self.runtime.write_connection_file
+        error = self.assertRaises(OSError, write, KERNEL_ID, b"{}")
+        self.assertEqual(error.errno, errno.EMFILE)
 
     def test_vanished_for_good(self) -> None:
         """

@@ -102,6 +102,19 @@ class WorkersTests(SynchronousTestCase):
         self.failureResultOf(self.starting, KernelStartFailed)
         self.assertEqual(self.kernels.list(), ())
 
+    def test_what_a_kernel_printed(self) -> None:
+        """
+        Callers of a notebook may not use its kernels, and do not read what those print.
+        """
+        self.make_workers(1)
+        worker = self.lent()
+        self.kernels.error = KernelStartFailed("exit code 1\nTraceback: s3cret")
+        self.kernels.crash(worker.kernel_id)
+        worker.release(None)
+        self.clock.advance(0)
+        error = self.assertRaises(Unavailable, self.pool.acquire)
+        self.assertEqual(str(error), "a kernel could not be started: exit code 1")
+
     def test_least_recently_used(self) -> None:
         """
         Each goes to the end of the line.

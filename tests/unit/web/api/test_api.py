@@ -7,11 +7,11 @@ from __future__ import annotations
 import json
 import re
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import yaml
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 from werkzeug.http import parse_etags
 from zope.interface.verify import verifyObject
@@ -20,8 +20,18 @@ from kgd import errors
 from kgd.endpoints.origins import is_allowed_origin
 from kgd.interfaces import IPersonality, StartRequest
 from kgd.settings import CORS
+from kgd.testing.kernels import FakeClient, MemoryKernel
 from kgd.testing.web import Response
+from kgd.web.api import channels
 from tests.support.api import UNKNOWN, APITestCase
+
+
+def refuse_upgrade(protocol: object) -> NoReturn:
+    """
+    Stands for the upgrade: there is no network whose connection could be taken over.
+    """
+    raise errors.InvalidRequest("accepted")
+
 
 EVERY_ROUTE = [
     ("GET", "/api"),
@@ -802,9 +812,74 @@ class UpgradeTests(APITestCase):
         for session_id in ("x" * 256, "%ff", "a%00b", "a%0ab"):
             self.refused(f"{path}?session_id={session_id}", 400)
         self.assertError(self.request("POST", path), 405)
+        # None of them has used the kernel.
+        self.assertEqual(self.kernels.claimed, [])
         head = self.client.request("HEAD", path, None, self.GOOD)
         self.assertEqual((head.code, head.body), (405, b""))
         self.assertEqual(head.headers["allow"], "GET, OPTIONS")
+
+    def test_claimed(self) -> None:
+        """
+        A client that is let in uses the kernel; without files for it, it is told to come later,
+        unless it comes back to what it has already.
+        """
+        kernel_id = self.start()
+        path = f"/api/kernels/{kernel_id}/channels?session_id=a"
+        self.parts.files.promised = lambda: 10**9
+        response = self.refused(path, 503)
+        self.assertGreater(int(response.headers["retry-after"]), 0)
+        self.assertIn("LimitNOFILE", response.json["message"])
+        self.assertEqual(self.kernels.claimed, [])
+        self.kernels.get(kernel_id).channels.attach("a", FakeClient())
+        self.handshake(path)
+        self.assertEqual(self.kernels.claimed, [kernel_id])
+        self.parts.files.promised = lambda: 0
+        self.handshake(path.removesuffix("a") + "b")
+        self.assertEqual(self.kernels.claimed, [kernel_id] * 2)
+
+    def handshake(self, path: str) -> None:
+        """
+        Make a handshake that is accepted.
+        """
+
+        self.patch(channels, "UpgradeResource", refuse_upgrade)
+        self.assertEqual(self.refused(path, 400).json["message"], "accepted")
+
+    def test_kernel_that_starts(self) -> None:
+        """
+        The response comes when the kernel answers, has failed, or takes too long; a client that has
+        left waits for nothing.
+        """
+        kernel_id = self.start()
+        path = f"/api/kernels/{kernel_id}/channels"
+        lines = [f"GET {path} HTTP/1.1", "Host: gateway:8888"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in self.GOOD.items()]
+        head = "\r\n".join([*lines, "", ""]).encode()
+        self.patch(channels, "UpgradeResource", refuse_upgrade)
+        clock: Any = self.parts.reactor
+        for fire in (
+            lambda ready: ready.callback(None),
+            lambda ready: ready.errback(errors.KernelStartFailed("it ended")),
+            lambda ready: clock.advance(5.0),
+        ):
+            ready: Deferred[None] = Deferred()
+            self.patch(MemoryKernel, "when_ready", lambda _, ready=ready: ready)
+            before = len(clock.getDelayedCalls())
+            connection = self.client.connect()
+            connection.dataReceived(head)
+            clock.advance(4.9)
+            self.assertEqual(self.client.transport.value(), b"")
+            fire(ready)
+            self.assertIn(b"accepted", self.client.transport.value())
+            self.assertEqual(len(clock.getDelayedCalls()), before)
+        self.patch(MemoryKernel, "when_ready", lambda _: Deferred())
+        connection = self.client.connect()
+        connection.dataReceived(head)
+        self.assertEqual(len(clock.getDelayedCalls()), before + 1)
+        connection.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(clock.getDelayedCalls()), before)
+        self.serve(ws_start_wait=0.0)
+        self.handshake(f"/api/kernels/{self.start()}/channels")
 
     def test_origins(self) -> None:
         """

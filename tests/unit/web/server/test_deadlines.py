@@ -115,6 +115,21 @@ class DeadlineTests(ConnectionsTestCase):
         self.assertTrue(self.client.transport.disconnecting)
         self.assertNotIn(b" 408 ", self.said)
 
+    def test_idle(self) -> None:
+        """
+        When others need their files, connections that wait for nothing are closed, and no others.
+        """
+        client = self.serve()
+        begun = client.connect()
+        begun.dataReceived(GET[:9])
+        transport = client.transport
+        idle = client.connect()
+        idle.dataReceived(GET)
+        self.assertIn(b"200 OK", self.said)
+        idle.site.connections.close_idle()
+        self.assertTrue(client.transport.disconnecting)
+        self.assertFalse(transport.disconnecting)
+
     def test_body(self) -> None:
         """
         A body has to be there in time, too; the faster it comes, the longer it may take.
