@@ -280,7 +280,8 @@ class MCPEndpoint:
 
     def _reporter(self, message: Message, reply: Reply) -> ProgressReporter | None:
         token = message.meta.get("progressToken")
-        if not isinstance(token, int | str) or not reply.can_notify:
+        is_token = isinstance(token, int | str) and not isinstance(token, bool)
+        if not is_token or not reply.can_notify:
             return None
         return ProgressReporter(self._reactor, reply, token)
 

@@ -120,7 +120,8 @@ class Reply:
         self._is_over = True
         if self._keep_alive_call is not None and self._keep_alive_call.active():
             self._keep_alive_call.cancel()
-        if self._is_stream:
+        # A client that has left has no channel any more.
+        if self._is_stream and self._request.channel is not None:
             self._request.unregisterProducer()
 
     def pauseProducing(self) -> None:
