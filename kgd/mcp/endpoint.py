@@ -280,8 +280,7 @@ class MCPEndpoint:
 
     def _reporter(self, message: Message, reply: Reply) -> ProgressReporter | None:
         token = message.meta.get("progressToken")
-        is_token = isinstance(token, int | str) and not isinstance(token, bool)
-        if not is_token or not reply.can_notify:
+        if isinstance(token, bool) or not isinstance(token, int | str) or not reply.can_notify:
             return None
         return ProgressReporter(self._reactor, reply, token)
 

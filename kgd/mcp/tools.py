@@ -31,7 +31,7 @@ from kgd.settings import Settings
 # Characters of an error, which may quote what the client has sent.
 _MAX_ERROR = 2000
 _KernelId = Annotated[
-    str,
+    str | None,
     Meta(
         description="A kernel, as run_code, start_kernel or list_kernels name it; by default, that "
         "of this session"
@@ -51,7 +51,7 @@ class RunCode(Struct, forbid_unknown_fields=True):
     """
 
     code: Annotated[str, Meta(description="Code in the language of the kernel, usually Python")]
-    kernel_id: _KernelId | None = None
+    kernel_id: _KernelId = None
     timeout: Annotated[
         float | None, Meta(description="Seconds after which the code is interrupted")
     ] = None
@@ -88,7 +88,7 @@ class OneKernel(Struct, forbid_unknown_fields=True):
     The arguments of tools for a kernel.
     """
 
-    kernel_id: _KernelId | None = None
+    kernel_id: _KernelId = None
 
 
 class KernelState(Struct):

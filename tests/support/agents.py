@@ -108,9 +108,15 @@ class AgentTestCase(APITestCase):
         assert isinstance(clock, Clock)
         return clock
 
-    def send(self, body: Any, method: str = "POST", **headers: str | None) -> Exchange:
+    def send(
+        self,
+        body: Any,
+        method: str = "POST",
+        headers: Mapping[str, str | None] | None = None,
+        **more: str | None,
+    ) -> Exchange:
         """
-        Begin a request; ``body`` is bytes, or what to send as JSON.
+        Begin a request; ``body`` is bytes, or what to send as JSON. ``None`` leaves a header out.
         """
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         given: dict[str, str | None] = {
@@ -119,7 +125,8 @@ class AgentTestCase(APITestCase):
             "Content-Type": "application/json",
             "Content-Length": str(len(raw)),
         }
-        given.update({name.replace("_", "-"): value for name, value in headers.items()})
+        given.update(headers or {})
+        given.update({name.replace("_", "-"): value for name, value in more.items()})
         lines = [f"{method} /mcp HTTP/1.1", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in given.items() if value is not None]
         protocol = self.client.connect()
@@ -133,7 +140,7 @@ class AgentTestCase(APITestCase):
         """
         params["_meta"] = stateless_meta(**params.get("_meta", {}))
         message = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
-        return self.send(message, **stateless_headers(message))
+        return self.send(message, headers=stateless_headers(message))
 
     def initialize(self, version: str = WITH_SESSIONS[0]) -> str:
         """
@@ -163,7 +170,18 @@ class AgentTestCase(APITestCase):
         if request_id is not None:
             body["id"] = request_id
         headers = {"Mcp-Session-Id": session_id, "MCP-Protocol-Version": WITH_SESSIONS[0]}
-        return self.send(body, **headers)
+        return self.send(body, headers=headers)
+
+    def call(self, name: str, session_id: str = "", /, **arguments: Any) -> Any:
+        """
+        :return: The result of a tool that does not wait for a kernel.
+        """
+        exchange = (
+            self.in_session(session_id, "tools/call", name=name, arguments=arguments)
+            if session_id
+            else self.stateless("tools/call", name=name, arguments=arguments)
+        )
+        return exchange.message["result"]
 
     def kernel_ids(self) -> list[str]:
         """

@@ -63,7 +63,9 @@ class AccessTests(AgentTestCase):
         }
         headers = stateless_headers(message)
         for scheme in ("Bearer", "token"):
-            response = self.send(message, Authorization=f"{scheme} s3cret", **headers).response
+            response = self.send(
+                message, Authorization=f"{scheme} s3cret", headers=headers
+            ).response
             self.assertEqual(response.code, 200)
 
     def test_origin(self) -> None:
@@ -75,7 +77,7 @@ class AccessTests(AgentTestCase):
             self.assertError(response, 403)
         session = self.initialize()
         headers = {"Mcp-Session-Id": session, "Origin": "http://gateway:8888"}
-        self.assertEqual(self.send(PING, **headers).response.code, 200)
+        self.assertEqual(self.send(PING, headers=headers).response.code, 200)
 
     def test_not_described(self) -> None:
         """
@@ -210,7 +212,7 @@ class StatelessTests(AgentTestCase):
         """
         params = {"name": name, "_meta": meta}
         message = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}
-        exchange = self.send(message, **{**stateless_headers(message), **headers})
+        exchange = self.send(message, headers={**stateless_headers(message), **headers})
         self.assertEqual(exchange.response.json["id"], 7)
         return self.assertRefused(exchange, 400, code, text)
 
@@ -247,7 +249,7 @@ class StatelessTests(AgentTestCase):
         params = {"name": "list_kernels", "_meta": stateless_meta()}
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
         headers = {**stateless_headers(message), "Mcp-Name": f"=?base64?{encoded}?="}
-        self.assertEqual(self.send(message, **headers).response.code, 200)
+        self.assertEqual(self.send(message, headers=headers).response.code, 200)
 
     def test_versions(self) -> None:
         """
@@ -268,7 +270,7 @@ class StatelessTests(AgentTestCase):
         """
         They are taken, and do nothing; this revision has no responses of clients.
         """
-        body: dict[str, Any] = {"jsonrpc": "2.0", "method": "notifications/cancelled"}
+        body: Any = {"jsonrpc": "2.0", "method": "notifications/cancelled"}
         response = self.send(body, MCP_Protocol_Version=STATELESS).response
         self.assertEqual((response.code, response.body), (202, b""))
         body = {"jsonrpc": "2.0", "id": 1, "result": {}}
@@ -352,8 +354,8 @@ class SessionTests(AgentTestCase):
             self.assertEqual(message["result"]["protocolVersion"], version)
             self.assertEqual(message["result"]["capabilities"], {"tools": {}})
             self.assertIn("run_code", message["result"]["instructions"])
-        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}
-        self.assertRefused(self.send(body), 200, INVALID_PARAMS, "protocolVersion")
+        wrong: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "initialize"}
+        self.assertRefused(self.send(wrong), 200, INVALID_PARAMS, "protocolVersion")
 
     def test_wrong_sessions(self) -> None:
         """
@@ -385,11 +387,12 @@ class SessionTests(AgentTestCase):
             self.assertRefused(exchange, 200, METHOD_NOT_FOUND, method)
         tools = self.in_session(session, "tools/list").message["result"]
         self.assertEqual(list(tools), ["tools"])
-        for body in (
+        bodies: tuple[dict[str, Any], ...] = (
             {"jsonrpc": "2.0", "method": "notifications/anything"},
             {"jsonrpc": "2.0", "id": 9, "result": {}},
             {"jsonrpc": "2.0", "id": 9, "error": {"code": 1, "message": ""}},
-        ):
+        )
+        for body in bodies:
             self.assertEqual(self.send(body, Mcp_Session_Id=session).response.code, 202)
 
     def run_code(self, session: str, code: str, request_id: int | str = 1) -> Exchange:
@@ -502,7 +505,8 @@ class SessionTests(AgentTestCase):
             }
             exchange = self.send(message, Mcp_Session_Id=session, Accept=accept)
             kernel_id = self.kernel_ids()[-1]
-            for wrong in ("other", 1, None, [], {}):
+            unknown: tuple[Any, ...] = ("other", 1, None, [], {})
+            for wrong in unknown:
                 self.in_session(session, "notifications/cancelled", None, requestId=wrong)
             self.assertNotIn(kernel_id, self.kernels.interrupted)
             self.in_session(session, "notifications/cancelled", None, requestId="r")
@@ -658,7 +662,8 @@ class StreamTests(AgentTestCase):
             params = {"name": "run_code", "arguments": {"code": "x"}, "_meta": meta}
             message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
             headers = stateless_headers(message)
-            exchange = self.send(message, **headers, **({"Accept": accept} if accept else {}))
+            accepting = {"Accept": accept} if accept else {}
+            exchange = self.send(message, headers={**headers, **accepting})
             script = self.script(self.kernel_ids()[-1])
             request = script.take()
             script.say(request, "stream", name="stdout", text="a")
@@ -686,9 +691,7 @@ class StreamTests(AgentTestCase):
         self.assertLess(len(text), 9000)
         script.end(request)
         result = exchange.message["result"]
-        self.assertEqual(
-            len(result["structuredContent"]["stdout"]), 100_001 - 1 + len("\n[kgd: 1 bytes cut]\n")
-        )
+        self.assertIn("[kgd: 1 bytes cut]", result["structuredContent"]["stdout"])
 
     def test_keep_alive(self) -> None:
         """
@@ -704,8 +707,7 @@ class StreamTests(AgentTestCase):
         script = self.script()
         script.end(script.take())
         self.assertEqual(exchange.message["result"]["isError"], False)
-        calls = [call.func for call in self.clock.getDelayedCalls()]
-        self.assertEqual(len(calls), 1, "only the expiry of the kernel is left")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1, "the expiry of the kernel is left")
 
     def test_get(self) -> None:
         """
