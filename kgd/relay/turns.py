@@ -44,9 +44,21 @@ class TurnQueue:
         self._running = running
         self._waiting: deque[Turn] = deque()
         self._is_sending = False
+        # Whether a request that needed the kernel to be idle has been sent and has no reply. What
+        # others send takes other ways to the kernel and might still overtake it.
+        self._is_taken = False
 
     def __len__(self) -> int:
+        """
+        How many wait.
+        """
         return len(self._waiting)
+
+    def __bool__(self) -> bool:
+        """
+        Whether other requests have to wait, too.
+        """
+        return bool(self._waiting) or self._is_taken
 
     def add(self, turn: Turn) -> None:
         """
@@ -61,11 +73,12 @@ class TurnQueue:
 
         :return: Whether it had not been sent.
         """
-        try:
-            self._waiting.remove(turn)
-        except ValueError:
+        if turn not in self._waiting:
             return False
-        self.send_next()
+        was_first = self._waiting[0] is turn
+        self._waiting.remove(turn)
+        if was_first:
+            self.send_next()
         return True
 
     def withdraw_all_of(self, owner: object) -> None:
@@ -84,8 +97,16 @@ class TurnQueue:
             return
         self._is_sending = True
         try:
-            while self._waiting and not (self._waiting[0].needs_idle and self._running()):
+            while self._is_next_due():
                 turn = self._waiting.popleft()
+                self._is_taken = turn.needs_idle
                 turn.send(turn.request)
         finally:
             self._is_sending = False
+
+    def _is_next_due(self) -> bool:
+        if self._is_taken and not self._running():
+            self._is_taken = False
+        if not self._waiting or self._is_taken:
+            return False
+        return not (self._waiting[0].needs_idle and self._running())

@@ -51,7 +51,7 @@ class TurnQueueTests(SynchronousTestCase):
 
     def test_others_do_not_overtake(self) -> None:
         """
-        What others ask for waits behind what waits, and then goes together.
+        What others ask for waits behind what waits or runs, and then goes together.
         """
         self.running = 1
         self.turns.add(self.turn("mine"))
@@ -60,12 +60,16 @@ class TurnQueueTests(SynchronousTestCase):
         self.turns.add(self.turn("mine again"))
         self.assertEqual(self.sent, [])
         self.reply()
-        self.assertEqual(self.sent, ["mine", "other 1", "other 2"])
+        self.assertEqual(self.sent, ["mine"])
         self.reply()
+        self.assertEqual(self.sent, ["mine", "other 1", "other 2"])
         self.reply()
         self.assertEqual(len(self.sent), 3)
         self.reply()
         self.assertEqual(self.sent[3:], ["mine again"])
+        self.assertEqual((len(self.turns), bool(self.turns)), (0, True))
+        self.reply()
+        self.assertFalse(self.turns)
 
     def test_withdraw(self) -> None:
         """
