@@ -90,6 +90,30 @@ class ResourceForbidden(GatewayError):
     """
 
 
+class FileConflict(GatewayError):
+    """
+    The path leads to a directory, a file or a link, and the request needs something else.
+    """
+
+
+class PreconditionFailed(GatewayError):
+    """
+    The file is not as ``If-Match`` or ``If-None-Match`` says.
+    """
+
+
+class RangeNotSatisfiable(GatewayError):
+    """
+    The file does not have the bytes that ``Range`` asks for.
+    """
+
+
+class StorageFull(GatewayError):
+    """
+    There is no room for the file.
+    """
+
+
 class BodyTooLarge(GatewayError):
     """
     The request's body exceeds the limit.
@@ -153,6 +177,12 @@ class NoSuchSession(GatewayError):
 class NoSuchExecution(GatewayError):
     """
     The kernel has no execution of this id, or has forgotten it.
+    """
+
+
+class NoSuchArtifact(GatewayError):
+    """
+    The kernel has no artifact of this name, or no longer.
     """
 
 

@@ -151,6 +151,10 @@ class Settings:
     mcp_session_timeout: float = 3600.0
     mcp_keep_kernels: bool = False
     max_response_size: int = 100 * MEBIBYTE
+    max_file_size: int = 100 * MEBIBYTE
+    artifact_threshold: int = 64 * KIBIBYTE
+    artifact_space: int = 256 * MEBIBYTE
+    artifact_lifetime: float = 3600.0
     max_parts: int = 1000
     cull_idle_timeout: float = 0.0
     cull_interval: float = 300.0

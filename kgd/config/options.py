@@ -465,6 +465,29 @@ _EXECUTIONS = grouped(
         "Seconds of silence after which a stream of outputs sends a sign of life; 0 sends none.",
         seconds,
     ),
+    Option(
+        "max-file-size",
+        "Most bytes of a file that a client writes to a kernel's working directory; 0 is no limit, "
+        "but for --max-body-size.",
+        size,
+    ),
+    Option(
+        "artifact-threshold",
+        "Bytes from which an output is big: clients that want URLs get one instead of it, as for "
+        "all binary outputs.",
+        size,
+    ),
+    Option(
+        "artifact-space",
+        "Most bytes on disk of the outputs of one kernel that clients get as URLs; the oldest are "
+        "removed.",
+        size,
+    ),
+    Option(
+        "artifact-lifetime",
+        "Seconds for which such an output is kept; 0 keeps it as long as its kernel.",
+        seconds,
+    ),
 )
 
 _MCP = grouped(

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import attrs
 import msgspec
 
+from kgd.execution.artifacts import ArtifactLinks
 from kgd.execution.execution import read_content
 from kgd.protocol.messages import Buffer, KernelMessage
 
@@ -37,11 +38,13 @@ class OutputOptions:
         half from its end; 0 is no limit.
     :ivar mime: Preferred media types. Of each display only the first of them that it has is kept;
         one that has none of them is kept whole.
+    :ivar artifacts: Replaces outputs that are big or not text, if that is wanted.
     """
 
     strip_ansi: bool = False
     max_text_bytes: int = 0
     mime: Sequence[str] = ()
+    artifacts: ArtifactLinks | None = None
 
 
 def strip_ansi(text: str) -> str:
@@ -170,6 +173,7 @@ class NotebookOutputs:
 
     :ivar size: How many bytes of output came, whether or not they are still shown.
     :ivar is_complete: Whether all outputs are kept.
+    :ivar is_final: Whether nothing more comes; to be set by who knows.
     :param max_size: How many bytes of output are kept; what is more is not. 0 is no limit.
     :param displays: The displays of the same kernel by their ids, which code can update later; to
         be shared by its executions.
@@ -183,12 +187,15 @@ class NotebookOutputs:
     ) -> None:
         self.size = 0
         self.is_complete = True
+        self.is_final = False
         self._max_size = max_size
         self._options = options
         self._outputs: list[Output] = []
         self._texts: dict[int, _Text] = {}
         self._displays = {} if displays is None else displays
         self._clears_next = False
+        # What stands for printed text that is big.
+        self._references: dict[int, dict[str, Any]] = {}
 
     def received(self, message: KernelMessage) -> Output | None:
         """
@@ -308,10 +315,14 @@ class NotebookOutputs:
         """
         wanted = next((kind for kind in self._options.mime if kind in data), None)
         kept = data if wanted is None else {wanted: data[wanted]}
-        return {
-            kind: self.prepared(value) if isinstance(value, str) and _is_text(kind) else value
-            for kind, value in kept.items()
-        }
+        return {kind: self._data(kind, value) for kind, value in kept.items()}
+
+    def _data(self, kind: str, value: Any) -> Any:
+        if self._options.artifacts is not None:
+            reference = self._options.artifacts.reference(kind, value)
+            if reference is not None:
+                return reference
+        return self.prepared(value) if isinstance(value, str) and _is_text(kind) else value
 
     def prepared(self, text: str) -> str:
         """
@@ -326,11 +337,20 @@ class NotebookOutputs:
         :return: The outputs as a notebook would show them now.
         """
         return [
-            {**output, "text": self._texts[id(output)].shown(self._options)}
-            if output["output_type"] == "stream"
-            else output
+            self._shown_text(output) if output["output_type"] == "stream" else output
             for output in self._outputs
         ]
+
+    def _shown_text(self, output: Output) -> Output:
+        text = self._texts[id(output)].shown(self._options)
+        links = self._options.artifacts
+        if links is None or not self.is_final:
+            return {**output, "text": text}
+        reference = self._references.get(id(output)) or links.reference("text/plain", text)
+        if reference is None:
+            return {**output, "text": text}
+        self._references[id(output)] = reference
+        return {**output, "text": cut_text(text, max(links.threshold, 2)), "artifact": reference}
 
 
 def _is_text(media_type: str) -> bool:

@@ -273,6 +273,7 @@ class ExecutionQueue:
         self._cancel_timer(submitted)
         if submitted.started is not None:
             submitted.duration = self._reactor.seconds() - submitted.began_at
+        submitted.outputs.is_final = True
         submitted.finish(status, error)
         submitted.execution = None
         del self._unfinished[submitted.execution_id]

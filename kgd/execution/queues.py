@@ -4,6 +4,8 @@ The execution queues of all kernels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -17,9 +19,18 @@ from kgd.settings import Settings
 class ExecutionQueues:
     """
     The queues of all kernels that have run code for HTTP clients.
+
+    :param gone: Called with the id of each of them that is gone.
     """
 
-    def __init__(self, reactor: IReactorTime, settings: Settings, kernels: IKernels) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: Settings,
+        kernels: IKernels,
+        gone: Callable[[str], None] = lambda kernel_id: None,
+    ) -> None:
+        self._gone = gone
         self._reactor = reactor
         self._settings = settings
         self._kernels = kernels
@@ -50,6 +61,7 @@ class ExecutionQueues:
 
     def _forget(self, kernel_id: str) -> None:
         del self._queues[kernel_id]
+        self._gone(kernel_id)
 
 
 def _ignore_loss(deferred: Deferred[None]) -> None:

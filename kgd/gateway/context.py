@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,8 @@ class GatewayContext:
     """
     The parts of one gateway that its personality uses.
 
-    :ivar runtime: Something with ``open()``, ``close()``, ``make_directory(name)`` and
-        ``hand_over(path)`` for files that go with the gateway.
+    :ivar runtime: Something with ``open()``, ``close()``, ``make_directory(name)``,
+        ``hand_over(path)`` and ``as_kernel_user()`` for files that go with the gateway.
     """
 
     reactor: IReactorTime
@@ -65,6 +66,9 @@ class GatewayContext:
 
     def hand_over(self, *paths: Path) -> None:
         self.runtime.hand_over(*paths)
+
+    def as_kernel_user(self) -> AbstractContextManager[None]:
+        return self.runtime.as_kernel_user()  # type: ignore[no-any-return]
 
     def run(self, kernel: IKernel, source: str) -> Deferred[Outputs]:
         return execute_once(kernel, source, self.settings.max_response_size)

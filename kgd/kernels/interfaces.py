@@ -81,6 +81,8 @@ class StartRequest:
     :ivar seed: A seed to run instead of the seed notebook of the settings.
     :ivar revive: Whether the kernel is started again when it has worked and then dies; otherwise
         it is gone then.
+    :ivar has_private_directory: Whether its working directory is a new one of its own, which is
+        removed with the kernel; ``path`` does not count then.
     """
 
     name: str | None = None
@@ -89,6 +91,7 @@ class StartRequest:
     kernel_id: str | None = None
     seed: Seed | None = None
     revive: bool = True
+    has_private_directory: bool = False
 
 
 @attrs.frozen
@@ -146,6 +149,8 @@ class LaunchSpec:
     :ivar limits: Limits that hold before any of the kernel's own code runs.
     :ivar seed: Code to run before clients are let in, if any.
     :ivar revive: Whether another process follows when one that worked has died.
+    :ivar has_private_directory: Whether the working directory is made for the kernel, and removed
+        with it.
     """
 
     kernel_id: str
@@ -155,6 +160,7 @@ class LaunchSpec:
     limits: Limits = NO_LIMITS
     seed: Seed | None = None
     revive: bool = True
+    has_private_directory: bool = False
 
     def is_like(self, other: LaunchSpec) -> bool:
         """
@@ -319,6 +325,10 @@ class IKernel(Interface):
         "what its process has printed last, which is only for those who may use the kernel."
     )
     channels: Any = Attribute("Its IKernelChannels.")
+    working_directory: str = Attribute(
+        "The absolute path of the directory that it was started in, or the empty string if that is "
+        "not on this machine."
+    )
 
     def when_ready() -> Deferred[None]:
         """

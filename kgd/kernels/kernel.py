@@ -90,6 +90,10 @@ class Kernel:
     def reason(self) -> str:
         return self._controller.reason
 
+    @property
+    def working_directory(self) -> str:
+        return self.launch_spec.cwd
+
     # --- what users want ---
 
     def start(self) -> None:

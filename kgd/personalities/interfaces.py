@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,12 @@ class IGateway(Interface):
         Name the files of a directory before the directory.
 
         :raises OSError:
+        """
+
+    def as_kernel_user() -> AbstractContextManager[None]:
+        """
+        :return: Gives the calling thread, for as long as it is entered, the rights to files of the
+            user that kernels run as, if that is not the gateway's. Nothing may be awaited in it.
         """
 
 

@@ -16,8 +16,10 @@ from kgd.mcp.endpoint import MCP_PATH, MCPEndpoint
 from kgd.sessions.store import SessionStore
 from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.api.about import AboutAPI
+from kgd.web.api.artifacts import artifact_stores
 from kgd.web.api.channels import ChannelsAPI
 from kgd.web.api.executions import ExecutionsAPI
+from kgd.web.api.files import FilesAPI
 from kgd.web.api.kernels import KernelsAPI
 from kgd.web.api.kernelspecs import KernelSpecsAPI
 from kgd.web.api.me import MeAPI
@@ -38,7 +40,8 @@ class JupyterWebsocket:
         self._operations = gateway.operations
         draining = gateway.draining
         sessions = SessionStore(settings, gateway.kernels, draining)
-        queues = ExecutionQueues(gateway.reactor, settings, gateway.kernels)
+        artifacts = artifact_stores(gateway)
+        queues = ExecutionQueues(gateway.reactor, settings, gateway.kernels, artifacts.forget)
         self._mcp = MCPEndpoint(gateway, queues) if settings.mcp else None
         mcp_routes = self._mcp.routes() if self._mcp is not None else []
         self._table = RouteTable(
@@ -49,7 +52,8 @@ class JupyterWebsocket:
                 *SwaggerAPI(self._described, needs_token=gateway.token.is_needed).routes(),
                 *KernelsAPI(settings, gateway.kernels, draining).routes(),
                 *ChannelsAPI(gateway).routes(),
-                *ExecutionsAPI(gateway, queues).routes(),
+                *ExecutionsAPI(gateway, queues, artifacts).routes(),
+                *FilesAPI(gateway).routes(),
                 *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                 *SessionsAPI(settings, sessions).routes(),
                 *mcp_routes,

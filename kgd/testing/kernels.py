@@ -84,6 +84,7 @@ class MemoryKernel:
     execution_state: str = "starting"
     reason: str = ""
     channels: FakeChannels = attrs.field(factory=FakeChannels)
+    working_directory: str = ""
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ import re
 import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,12 @@ class MemoryGateway:
         """
         Do nothing: no kernel runs as another user.
         """
+
+    def as_kernel_user(self) -> AbstractContextManager[None]:
+        """
+        :return: Changes nothing.
+        """
+        return nullcontext()
 
 
 class PersonalityContract(SynchronousTestCase):

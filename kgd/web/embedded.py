@@ -57,7 +57,14 @@ def fail_request(request: Any, failure: Failure) -> None:
             request.finish()
         return
     _log.failure("cannot complete a response that has begun", failure)
-    # The client must see that the end is missing; Klein would write it now.
+    cut_response(request)
+
+
+def cut_response(request: Any) -> None:
+    """
+    End a response that cannot be completed, so that the client sees that its end is missing.
+    """
+    # Klein would write it now.
     request.finish = _do_nothing
     request.loseConnection()
 

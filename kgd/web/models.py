@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from kgd import interfaces
 from kgd.execution.submitted import SubmittedExecution
 from kgd.protocol.timestamps import timestamp
+from kgd.web.confined import FileInfo, Listing
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
@@ -211,6 +212,72 @@ class Execution(ExecutionSummary, kw_only=True):
     input_request: dict[str, Any] | None = None
 
 
+class File(Struct, kw_only=True):
+    """
+    A file in a kernel's working directory.
+
+    :ivar path: Below that.
+    :ivar size: In bytes.
+    """
+
+    path: str
+    type: Literal["file", "directory", "link", "other"]
+    size: int
+    modified: Time
+
+
+class DirectoryEntry(Struct, kw_only=True):
+    """
+    The same in a listing, where it has a name.
+    """
+
+    name: str
+    type: Literal["file", "directory", "link", "other"]
+    size: int
+    modified: Time
+
+
+class Directory(Struct, kw_only=True):
+    """
+    A listing of a directory.
+
+    :ivar complete: Whether that is all that is in there.
+    """
+
+    path: str
+    type: Literal["directory"] = "directory"
+    entries: list[DirectoryEntry]
+    complete: bool
+
+
+def file_model(path: str, info: FileInfo) -> File:
+    """
+    :return: What is shown of a file.
+    """
+    return File(
+        path=path,
+        type=info.type,  # type: ignore[arg-type]
+        size=info.size,
+        modified=timestamp(info.modified),
+    )
+
+
+def directory_model(path: str, listing: Listing) -> Directory:
+    """
+    :return: What is shown of a directory.
+    """
+    entries = [
+        DirectoryEntry(
+            name=name,
+            type=info.type,  # type: ignore[arg-type]
+            size=info.size,
+            modified=timestamp(info.modified),
+        )
+        for name, info in listing.entries.items()
+    ]
+    return Directory(path=path, entries=entries, complete=listing.is_complete)
+
+
 def kernel_model(kernel: interfaces.IKernel) -> Kernel:
     """
     :return: What ``/api/kernels`` shows of a kernel.
@@ -304,12 +371,15 @@ def _summary(submitted: SubmittedExecution) -> dict[str, Any]:
 class StartKernel(Struct):
     """
     The body of ``POST /api/kernels``.
+
+    :ivar workdir: Whether the kernel gets a working directory of its own.
     """
 
     name: str | None = None
     path: str | None = None
     env: dict[str, str] | UnsetType = UNSET
     kernel_id: WantedId | None = None
+    workdir: Literal["shared", "private"] | None = None
 
 
 class KernelChoice(Struct):
@@ -356,11 +426,13 @@ class OutputChoice(Struct, forbid_unknown_fields=True, frozen=True):
     :ivar ansi: Whether escape sequences of terminals are kept.
     :ivar max_text_bytes: How much of each text is kept, half of it from the end.
     :ivar mime: Of each display, only the first of these media types that it has is kept.
+    :ivar artifacts: Whether outputs that are big or not text are replaced by URLs.
     """
 
     ansi: Literal["keep", "strip"] = "keep"
     max_text_bytes: Annotated[int, Meta(ge=2)] | None = None
     mime: tuple[str, ...] = ()
+    artifacts: Literal["inline", "url"] = "inline"
 
 
 class ExecuteCode(Struct, forbid_unknown_fields=True):

@@ -106,16 +106,16 @@ def is_not_modified(request: Any, body: bytes) -> bool:
     tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode("ascii")
     request.setHeader(b"ETag", tag)
     given = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match", ()))
-    if given.strip() != b"*" and tag not in _parse_tags(given):
+    if given.strip() != b"*" and tag not in parse_tags(given):
         return False
     request.setResponseCode(304)
     return True
 
 
-def _parse_tags(given: bytes) -> set[bytes]:
+def parse_tags(given: bytes) -> set[bytes]:
     """
-    Read ``If-None-Match`` strictly. Werkzeug's ``parse_etags`` takes tags without quotes, too, and
-    ``w/`` for ``W/``; Twisted's own comparison takes no weak ones.
+    Read ``If-None-Match`` or ``If-Match`` strictly. Werkzeug's ``parse_etags`` takes tags without
+    quotes, too, and ``w/`` for ``W/``; Twisted's own comparison takes no weak ones.
     """
     found, at = set(), 0
     while match := _TAG.match(given, at):

@@ -5,11 +5,13 @@ The REST API in memory, without a network and without kernels.
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kgd.gateway.context import GatewayContext
@@ -19,6 +21,64 @@ from kgd.testing.kernels import FakeKernelSpecs, MemoryKernels, kernel_spec
 from kgd.testing.web import MemoryClient, Response
 
 UNKNOWN = "1-2-3-4-5"
+
+
+class ThreadlessClock(Clock):
+    """
+    A clock that does at once what is to be done in a thread.
+    """
+
+    def getThreadPool(self) -> Any:
+        """
+        :return: Itself.
+        """
+        return self
+
+    def callInThread(self, function: Any, *args: Any, **named: Any) -> None:
+        """
+        Call the function.
+        """
+        function(*args, **named)
+
+    def callInThreadWithCallback(self, done: Any, function: Any, *args: Any, **named: Any) -> None:
+        """
+        Call the function, and give away what becomes of it.
+        """
+        try:
+            result = function(*args, **named)
+        except Exception:
+            done(False, Failure())
+        else:
+            done(True, result)
+
+    def callFromThread(self, function: Any, *args: Any, **named: Any) -> None:
+        """
+        Call the function.
+        """
+        function(*args, **named)
+
+
+@attrs.frozen
+class FilesInFolder:
+    """
+    Stands for the runtime directory.
+    """
+
+    folder: Path
+
+    def make_directory(self, name: str) -> Path:
+        """
+        :return: A directory in the folder.
+        """
+        path = self.folder / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def as_kernel_user(self) -> AbstractContextManager[None]:
+        """
+        :return: Changes nothing.
+        """
+        return nullcontext()
 
 
 class APITestCase(SynchronousTestCase):
@@ -46,7 +106,9 @@ class APITestCase(SynchronousTestCase):
         """
         self.settings = Settings(**settings)
         self.kernels = MemoryKernels(self.settings, self.specs)
-        self.parts = GatewayContext(Clock(), self.settings, self.kernels, self.specs, None)
+        self.clock = ThreadlessClock()
+        runtime = FilesInFolder(self.folder)
+        self.parts = GatewayContext(self.clock, self.settings, self.kernels, self.specs, runtime)
         self.personality = JupyterWebsocket(self.parts)
         self.client = MemoryClient(
             self.settings,

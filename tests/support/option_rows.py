@@ -124,6 +124,10 @@ mcp                           | true               | true             |
 mcp-max-sessions              | 29                 | 29               |
 mcp-session-timeout           | 30                 | 30               |
 mcp-keep-kernels              | true               | true             |
+max-file-size                 | 31MiB              |                  |
+artifact-threshold            | 5KiB               |                  |
+artifact-space                | 6MiB               |                  |
+artifact-lifetime             | 29                 | 29               |
 cell-parser                   | swagger            |                  | NotebookHTTPPersonality.cell_parser
 comment-prefix                | lua=--             | {"lua": "--"}    | NotebookHTTPPersonality.comment_prefix
 allow-notebook-download       | true               | true             | NotebookHTTPPersonality.allow_notebook_download

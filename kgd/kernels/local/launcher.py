@@ -73,6 +73,7 @@ class LocalLauncher:
         open_files: int | None = None,
         scrub: Callable[[str], str] = str,
     ) -> None:
+        self._reactor = reactor
         self._settings = settings
         self._runtime = runtime
         self._environ = environ
@@ -100,8 +101,11 @@ class LocalLauncher:
             kernel_id=kernel_id,
             spec=spec,
             env=self._environment(spec, wanted),
-            cwd=self._working_directory(request.path),
+            cwd=self._working_directory(request.path)
+            if not request.has_private_directory
+            else str(self._runtime.working_directory(kernel_id)),
             limits=limits,
+            has_private_directory=request.has_private_directory,
         )
 
     def _environment(self, spec: KernelSpec, wanted: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -136,7 +140,10 @@ class LocalLauncher:
 
     def provision(self, spec: LaunchSpec) -> IKernelProvisioner:
         connection = self._connections.allocate(spec.kernel_id, spec.spec)
-        return LocalProvisioner(spec, connection, self._spawn)
+        return LocalProvisioner(spec, connection, self._spawn, self._runtime, self._in_thread)
+
+    def _in_thread(self, action: Callable[[], None]) -> None:
+        self._reactor.callInThread(action)
 
 
 def _check_is_local(spec: KernelSpec) -> None:
@@ -161,12 +168,23 @@ class LocalProvisioner:
     """
     Launches the processes of one kernel on this machine. The gateway chooses where they listen,
     and so announces the connection before each of them starts.
+
+    :param in_thread: Does in a thread what may take long, with nobody waiting for it.
     """
 
-    def __init__(self, spec: LaunchSpec, connection: KernelConnection, spawn: Spawn) -> None:
+    def __init__(
+        self,
+        spec: LaunchSpec,
+        connection: KernelConnection,
+        spawn: Spawn,
+        runtime: RuntimeDirectory,
+        in_thread: Callable[[Callable[[], None]], None],
+    ) -> None:
         self._spec = spec
         self._connection = connection
         self._spawn = spawn
+        self._runtime = runtime
+        self._in_thread = in_thread
         self._process: LocalProcess | None = None
 
     def launch(
@@ -178,6 +196,8 @@ class LocalProvisioner:
         self, announce: Callable[[ConnectionInfo], None], new_address: bool
     ) -> Deferred[Launched]:
         spec = self._spec
+        if spec.has_private_directory:
+            self._runtime.make_working_directory(spec.cwd)
         info, file = self._connection.write(new_address=new_address)
         announce(info)
         argv = kernel_command(
@@ -203,3 +223,5 @@ class LocalProvisioner:
 
     def cleanup(self) -> None:
         self._connection.release()
+        if self._spec.has_private_directory:
+            self._in_thread(self._runtime.remove_working_directory(self._spec.cwd))

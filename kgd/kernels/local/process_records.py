@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 #: What the names of records end with.
 SUFFIX = ".process"
+#: What the names of kernels' own working directories end with.
+WORKING_DIRECTORY_SUFFIX = ".work"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _DEAD_STATES = ("Z", "X")
 
@@ -79,11 +82,15 @@ def sweep(directory: Path, sockets_in: Path) -> int:
     found = [*find_running(directory)]
     if not found:
         return 0
-    files = {f"{stem}{suffix}" for stem, _ in found for suffix in (".json", ".log", SUFFIX)}
+    suffixes = (".json", ".log", SUFFIX, WORKING_DIRECTORY_SUFFIX)
+    files = {f"{stem}{suffix}" for stem, _ in found for suffix in suffixes}
     prefixes = tuple(f"{sockets}-" for _, sockets in found if sockets)
     stale = [file for file in directory.glob("kernel-*") if file.name not in files]
     stale += [file for file in sockets_in.glob("*-[0-9]") if not file.name.startswith(prefixes)]
     for file in stale:
+        if file.name.endswith(WORKING_DIRECTORY_SUFFIX):
+            shutil.rmtree(file, ignore_errors=True)
+            continue
         with contextlib.suppress(OSError):
             file.unlink()
     return len(found)

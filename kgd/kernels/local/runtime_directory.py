@@ -17,6 +17,8 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from jupyter_core.paths import jupyter_runtime_dir
@@ -29,7 +31,7 @@ from kgd.kernels.local.connection_links import (
     directory_of_links,
     remove_links,
 )
-from kgd.kernels.local.users import KernelUser, find_user
+from kgd.kernels.local.users import KernelUser, file_rights, find_user
 from kgd.kernels.local.watchdog import Watchdog
 from kgd.observability.logs import make_logger
 
@@ -42,6 +44,8 @@ _RUNTIME_DIR_VARIABLE = "JUPYTER_RUNTIME_DIR"
 _ADVICE = f"set --connection-dir or {_RUNTIME_DIR_VARIABLE} to a directory that can be written to"
 # The directory for the sockets of another user's kernels.
 _SOCKETS_DIRECTORY = "s"
+# The beginning of the name of a directory that is being removed.
+_REMOVED_PREFIX = "removed-"
 _PRIVATE_MODE = 0o700
 _TRAVERSABLE_MODE = 0o711
 
@@ -258,6 +262,54 @@ class RuntimeDirectory:
         if self.user is not None:
             for path in paths:
                 os.chown(path, self.user.uid, self.user.gid, follow_symlinks=False)
+
+    def as_kernel_user(self) -> AbstractContextManager[None]:
+        """
+        :return: Gives the calling thread the rights to files of the user that kernels run as.
+        """
+        return contextlib.nullcontext() if self.user is None else file_rights(self.user)
+
+    def working_directory(self, kernel_id: str) -> Path:
+        """
+        :return: The path of a kernel's own working directory.
+        """
+        name = f"kernel-{kernel_id}{process_records.WORKING_DIRECTORY_SUFFIX}"
+        return Path(os.path.realpath(self.path)) / name
+
+    def make_working_directory(self, directory: str) -> None:
+        """
+        Make a kernel's own working directory, unless it is there.
+
+        :param directory: As from :py:meth:`working_directory`.
+        :raises kgd.errors.KernelStartFailed: when it cannot be made.
+        """
+        path = Path(directory)
+        try:
+            path.mkdir(mode=_PRIVATE_MODE)
+            self.hand_over(path)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise KernelStartFailed(
+                f"The kernel's working directory cannot be made: {error.strerror}; start another "
+                "kernel"
+            ) from None
+
+    def remove_working_directory(self, directory: str) -> Callable[[], None]:
+        """
+        Take a kernel's own working directory away.
+
+        :return: Removes what is in there, which may take a while; for a thread.
+        """
+        path = Path(directory)
+        removed = path.with_name(f"{_REMOVED_PREFIX}{path.name}")
+        try:
+            path.rename(removed)
+        except FileNotFoundError:
+            return lambda: None
+        except OSError:
+            removed = path
+        return lambda: shutil.rmtree(removed, ignore_errors=True)
 
     def _reopen(self) -> None:
         """

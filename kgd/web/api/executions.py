@@ -6,16 +6,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from twisted.internet.defer import CancelledError
 
 from kgd import errors
 from kgd.deferreds import Waiters
+from kgd.execution.artifacts import ArtifactLinks, ArtifactStores
 from kgd.execution.notebook_outputs import OutputOptions
 from kgd.execution.queue import check_timeout
 from kgd.execution.queues import ExecutionQueues
 from kgd.execution.submitted import CodeRequest, SubmittedExecution
 from kgd.interfaces import IGateway, IKernel
 from kgd.notebook.media_types import JSON, negotiate
+from kgd.web.api.artifacts import ArtifactsAPI
 from kgd.web.api.event_stream import EVENT_STREAM, NDJSON, EventStream, last_event_id
 from kgd.web.bodies import read_body
 from kgd.web.models import ExecuteCode, InputValue, execution_model, execution_summary
@@ -32,12 +35,16 @@ class ExecutionsAPI:
     Executions as resources, whose outputs can be waited for or read as a stream.
 
     :param queues: Where code runs, whoever asks for it.
+    :param artifacts: Where outputs are kept that clients get as URLs.
     """
 
-    def __init__(self, gateway: IGateway, queues: ExecutionQueues) -> None:
+    def __init__(
+        self, gateway: IGateway, queues: ExecutionQueues, artifacts: ArtifactStores
+    ) -> None:
         self._reactor = gateway.reactor
         self._settings = gateway.settings
         self._kernels = gateway.kernels
+        self._artifacts = artifacts
         self._queues = queues
 
     def routes(self) -> list[Route]:
@@ -71,6 +78,7 @@ class ExecutionsAPI:
                 summary="Answer the input request of an execution",
                 scope=execute,
             ),
+            *ArtifactsAPI(self._reactor, self._kernels, self._artifacts).routes(),
         ]
 
     # --- handlers ---
@@ -88,6 +96,10 @@ class ExecutionsAPI:
         # A request that is refused does not use a spare kernel.
         kernel = self._kernels.claim(kernel_id)
         queue = self._queues.of(kernel)
+        if body.outputs.artifacts == "url":
+            url = f"{base_url(request)}/api/kernels/{kernel_id}/artifacts"
+            links = ArtifactLinks(self._artifacts.of(kernel_id), url)
+            code = attrs.evolve(code, outputs=attrs.evolve(code.outputs, artifacts=links))
         submitted = queue.submit(code, wait=body.queue == "wait")
         request.setHeader(b"Location", self._location(request, kernel_id, submitted))
 

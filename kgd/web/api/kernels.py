@@ -104,9 +104,15 @@ def _route(method: str, rule: str, handler: Callable[..., Any], summary: str) ->
 
 
 def _start_request(body: StartKernel) -> StartRequest:
+    is_private = body.workdir == "private"
+    if is_private and body.path:
+        raise errors.InvalidRequest(
+            'path and "workdir": "private" exclude each other; leave one of them out'
+        )
     return StartRequest(
         name=body.name or None,
         path=body.path,
         env=None if body.env is UNSET else body.env,
         kernel_id=body.kernel_id or None,
+        has_private_directory=is_private,
     )

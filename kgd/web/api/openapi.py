@@ -38,10 +38,13 @@ BODIES: dict[tuple[str, str], tuple[Any, tuple[str, ...]]] = {
         models.InputValue,
         ("value",),
     ),
+    ("PUT", "/api/kernels/<kernel_id>/files/<path:file>"): (bytes, ()),
     ("POST", "/api/sessions"): (models.SessionBody, ("path", "type")),
     ("PATCH", "/api/sessions/<session_id>"): (models.SessionBody, ()),
 }
-_MAY_BE_MISSING = frozenset({("POST", "/api/kernels")})
+_FILE = "/api/kernels/<kernel_id>/files/<path:file>"
+_ARTIFACT = "/api/kernels/<kernel_id>/artifacts/<artifact>"
+_MAY_BE_MISSING = frozenset({("POST", "/api/kernels"), ("PUT", _FILE)})
 # Arguments in the query, beside the token.
 QUERIES: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/api/me"): {
@@ -96,6 +99,11 @@ RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
         HTTPStatus.NO_CONTENT,
         None,
     ),
+    ("GET", _ARTIFACT): (_OK, bytes),
+    ("GET", "/api/kernels/<kernel_id>/files"): (_OK, models.Directory),
+    ("GET", _FILE): (_OK, bytes),
+    ("PUT", _FILE): (HTTPStatus.CREATED, models.File),
+    ("DELETE", _FILE): (HTTPStatus.NO_CONTENT, None),
     ("GET", "/api/kernelspecs"): (_OK, models.KernelSpecs),
     ("GET", "/api/kernelspecs/<spec_name>"): (_OK, models.KernelSpec),
     ("GET", "/api/sessions"): (_OK, list[models.Session]),
@@ -103,6 +111,10 @@ RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
     ("GET", "/api/sessions/<session_id>"): (_OK, models.Session),
     ("PATCH", "/api/sessions/<session_id>"): (_OK, models.Session),
     ("DELETE", "/api/sessions/<session_id>"): (HTTPStatus.NO_CONTENT, None),
+}
+# Other successful responses.
+OTHER_RESPONSES: dict[tuple[str, str], tuple[HTTPStatus, Any]] = {
+    ("PUT", _FILE): (_OK, models.File),
 }
 # The media types of successful responses that are not JSON; errors always are.
 _YAML = "text/x-yaml"
@@ -112,10 +124,23 @@ MEDIA_TYPES: dict[str, str] = {
     "/metrics": "text/plain",
     "/api/swagger.yaml": _YAML,
     "/kernelspecs/<spec_name>/<path:file>": "*/*",
+    _FILE: "*/*",
+    _ARTIFACT: "*/*",
 }
 # Other responses of handlers that answer themselves.
 _NO_CONDITIONS = frozenset({"/api/kernels/<kernel_id>/channels"})
-_RANGES = frozenset({"/kernelspecs/<spec_name>/<path:file>"})
+_RANGES = frozenset(
+    {
+        ("GET", "/kernelspecs/<spec_name>/<path:file>"),
+        ("GET", _FILE),
+        ("GET", _ARTIFACT),
+    }
+)
+_OF_FILES: tuple[type[Exception], ...] = (
+    errors.ResourceForbidden,
+    errors.NotSupported,
+    errors.Unavailable,
+)
 _STARTS_KERNEL: tuple[type[Exception], ...] = (
     errors.NoSuchKernelSpec,
     errors.KernelLimitReached,
@@ -142,6 +167,15 @@ RAISES: dict[tuple[str, str], tuple[type[Exception], ...]] = {
     ("POST", "/api/kernels/<kernel_id>/executions/<execution_id>/input"): (
         errors.ExecutionConflict,
     ),
+    ("GET", "/api/kernels/<kernel_id>/files"): _OF_FILES,
+    ("GET", _FILE): _OF_FILES,
+    ("PUT", _FILE): (
+        *_OF_FILES,
+        errors.FileConflict,
+        errors.PreconditionFailed,
+        errors.StorageFull,
+    ),
+    ("DELETE", _FILE): (*_OF_FILES, errors.FileConflict, errors.PreconditionFailed),
     ("GET", "/kernelspecs/<spec_name>/<path:file>"): (errors.ResourceForbidden,),
     ("GET", "/api/sessions"): (errors.ListingForbidden,),
     ("POST", "/api/sessions"): (*_STARTS_KERNEL, errors.SessionKernelUnavailable),
@@ -152,6 +186,7 @@ _RAISED_FOR: dict[str, type[Exception]] = {
     "session_id": errors.NoSuchSession,
     "spec_name": errors.NoSuchKernelSpec,
     "execution_id": errors.NoSuchExecution,
+    "artifact": errors.NoSuchArtifact,
 }
 _HEADERS: dict[HTTPStatus, tuple[str, ...]] = {
     HTTPStatus.CREATED: ("Location",),
@@ -231,14 +266,16 @@ def errors_of(method: str, route: Route, *, needs_token: bool) -> Iterable[type[
 
 def _responses(method: str, route: Route, *, needs_token: bool) -> dict[str, Any]:
     described: dict[HTTPStatus, dict[str, Any]] = {}
-    if (method, route.rule) in RESPONSES:
-        status, kind = RESPONSES[method, route.rule]
+    for table in (RESPONSES, OTHER_RESPONSES):
+        if (method, route.rule) not in table:
+            continue
+        status, kind = table[method, route.rule]
         described[status] = {"description": status.phrase}
         if kind is not None:
             described[status]["schema"] = schema_of(kind)
     if method == "GET" and route.rule not in _NO_CONDITIONS:
         described[HTTPStatus.NOT_MODIFIED] = {"description": "The client has it already."}
-    if route.rule in _RANGES:
+    if (method, route.rule) in _RANGES:
         for status in (HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
             described[status] = {"description": f"{status.phrase}, for a request with Range"}
     kinds = errors_of(method, route, needs_token=needs_token)
@@ -259,13 +296,15 @@ def _parameters(method: str, rule: str) -> list[dict[str, Any]]:
         parameters.append({"name": name, "in": "query", "required": False, **described})
     if (method, rule) in BODIES:
         kind, fields = BODIES[method, rule]
-        schema = schema_of(kind)
+        schema: dict[str, Any] = (
+            {"type": "string", "format": "binary"} if kind is bytes else schema_of(kind)
+        )
         for name in fields:
             schema["properties"][name].pop("x-nullable", None)
         if fields:
             schema["required"] = list(fields)
         required = (method, rule) not in _MAY_BE_MISSING
-        if not required:
+        if not required and kind is not bytes:
             schema["x-nullable"] = True
         parameters.append({"name": "body", "in": "body", "required": required, "schema": schema})
     return parameters
@@ -285,6 +324,8 @@ def describe(routes: Iterable[Route], base: str, *, needs_token: bool) -> dict[s
                 "parameters": _parameters(method, route.rule),
                 "responses": _responses(method, route, needs_token=needs_token),
             }
+            if BODIES.get((method, route.rule), (None,))[0] is bytes:
+                operation["consumes"] = ["application/octet-stream"]
             if route.rule in MEDIA_TYPES:
                 operation["produces"] = [MEDIA_TYPES[route.rule], _JSON]
             if route.access is Access.PUBLIC:

@@ -74,7 +74,7 @@ def paths_of(rules: Sequence[str]) -> list[str]:
     """
     :return: A path for each rule.
     """
-    filled = (re.sub(r"<(kernel_id|session_id|execution_id)>", ID, rule) for rule in rules)
+    filled = (re.sub(r"<(kernel_id|session_id|execution_id|artifact)>", ID, rule) for rule in rules)
     return [re.sub(r"<spec_name>", "it", each).replace("<path:file>", "page") for each in filled]
 
 
@@ -183,7 +183,9 @@ class SpellingTests(SynchronousTestCase):
         Nothing serves a target as if it were the path. It may be the name of something else.
         """
         codes = {client.request(method, target, b"").code for method in ("GET", "POST")}
-        named = re.search(r"/kernelspecs/|/executions/|/public/|/_api/docs/|/nb/a/", path)
+        named = re.search(
+            r"/kernelspecs/|/executions/|/artifacts/|/files/|/public/|/_api/docs/|/nb/a/", path
+        )
         if not named:
             self.assertLessEqual(codes, {400, 404}, target)
             self.assertEqual(self.reached, [], target)

@@ -47,6 +47,11 @@ EVERY_ROUTE = [
     ("GET", f"/api/kernels/{UNKNOWN}/executions/unknown"),
     ("DELETE", f"/api/kernels/{UNKNOWN}/executions/unknown"),
     ("POST", f"/api/kernels/{UNKNOWN}/executions/unknown/input"),
+    ("GET", f"/api/kernels/{UNKNOWN}/artifacts/unknown"),
+    ("GET", f"/api/kernels/{UNKNOWN}/files"),
+    ("GET", f"/api/kernels/{UNKNOWN}/files/a"),
+    ("PUT", f"/api/kernels/{UNKNOWN}/files/a"),
+    ("DELETE", f"/api/kernels/{UNKNOWN}/files/a"),
     ("GET", "/api/kernelspecs"),
     ("GET", "/api/kernelspecs/python3"),
     ("GET", "/kernelspecs/python3/logo-64x64.png"),
@@ -677,6 +682,8 @@ class SwaggerTests(APITestCase):
             pattern = re.sub("(?<=kernelspecs/)python3", "{spec_name}", pattern)
             pattern = pattern.replace("logo-64x64.png", "{file}")
             pattern = pattern.replace("executions/unknown", "executions/{execution_id}")
+            pattern = pattern.replace("artifacts/unknown", "artifacts/{artifact}")
+            pattern = re.sub("(?<=files/)a$", "{file}", pattern)
             described.discard((method, pattern))
             self.assertIn(pattern, document["paths"])
         public = ("/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz")

@@ -176,7 +176,7 @@ class DescriptionTests(APITestCase):
         (body,) = self.operations()["POST", "/api/kernels"]["parameters"]
         fields = body["schema"]["properties"]
         nullable = {name for name, field in fields.items() if field.get("x-nullable")}
-        self.assertEqual(nullable, {"name", "path", "kernel_id"})
+        self.assertEqual(nullable, {"name", "path", "kernel_id", "workdir"})
         self.assertIs(body["schema"]["x-nullable"], True)
         self.start(b"null")
         self.start(dict.fromkeys(nullable))
