@@ -16,7 +16,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from kgd.execution.notebook_outputs import Output
 from kgd.execution.submitted import SubmittedExecution
 
-_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+#: Media types of pictures that models can see.
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 # Of what is not a picture, what models read best.
 _TEXTS = (
     "text/markdown",
@@ -131,7 +132,7 @@ class _Shown:
             self._add_bundle(output["data"], is_result=kind == "execute_result")
 
     def _add_bundle(self, data: Mapping[str, Any], *, is_result: bool) -> None:
-        image = next((kind for kind in _IMAGES if isinstance(data.get(kind), str)), None)
+        image = next((kind for kind in IMAGES if isinstance(data.get(kind), str)), None)
         text = text_of(data)
         if is_result:
             self.result = text

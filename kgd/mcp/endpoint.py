@@ -19,6 +19,7 @@ from kgd.execution.queues import ExecutionQueues
 from kgd.interfaces import Access, IGateway
 from kgd.mcp.calls import Call
 from kgd.mcp.content import ToolResult
+from kgd.mcp.file_tools import FileTools
 from kgd.mcp.json_rpc import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -31,6 +32,7 @@ from kgd.mcp.json_rpc import (
     encode_result,
     parse_message,
 )
+from kgd.mcp.kernel_tools import KernelTools
 from kgd.mcp.progress import ProgressReporter
 from kgd.mcp.reply import EVENT_STREAM, JSON, Reply
 from kgd.mcp.revisions import (
@@ -46,7 +48,7 @@ from kgd.mcp.revisions import (
     negotiate_version,
 )
 from kgd.mcp.sessions import Session, Sessions
-from kgd.mcp.tools import Caller, KernelTools, Tool, Toolbox
+from kgd.mcp.toolbox import Caller, Tool, Toolbox
 from kgd.notebook.media_types import media_type, negotiate
 from kgd.web.bodies import MAX_JSON_BODY
 from kgd.web.errors import STATUS_OF
@@ -84,8 +86,9 @@ class MCPEndpoint:
             timeout=settings.mcp_session_timeout,
             keeps_kernels=settings.mcp_keep_kernels,
         )
-        tools = KernelTools(settings, gateway.kernels, queues, self._sessions)
-        self._toolbox = Toolbox(tools.tools())
+        kernel_tools = KernelTools(settings, gateway.kernels, queues, self._sessions)
+        file_tools = FileTools(gateway, self._sessions)
+        self._toolbox = Toolbox([*kernel_tools.tools(), *file_tools.tools()])
         self._tools: list[dict[str, Any]] = self._toolbox.describe()
 
     def routes(self) -> list[Route]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 from twisted.internet.error import ConnectionLost
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from kgd.mcp.revisions import STATELESS, WITH_SESSIONS
@@ -98,15 +97,6 @@ class AgentTestCase(APITestCase):
     def serve(self, **settings: Any) -> None:
         super().serve(**{"mcp": True, **settings})
         self.addCleanup(self.personality.stop)
-
-    @property
-    def clock(self) -> Clock:
-        """
-        The gateway's time.
-        """
-        clock = self.parts.reactor
-        assert isinstance(clock, Clock)
-        return clock
 
     def send(
         self,

@@ -1,48 +1,35 @@
 """
-The tools that agents have: run code in kernels, and start, list, interrupt, restart and stop these.
-
-Format: https://modelcontextprotocol.io/specification/2026-07-28/server/tools
+The tools for code and kernels: run code, and start, list, interrupt, restart and stop kernels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated
 
-import attrs
 import msgspec
 from msgspec import Meta, Struct
 from twisted.internet.defer import CancelledError
 
-from kgd import errors
 from kgd.execution.notebook_outputs import OutputOptions
 from kgd.execution.queue import check_timeout
 from kgd.execution.queues import ExecutionQueues
 from kgd.execution.submitted import CodeRequest
 from kgd.interfaces import IKernel, IKernels, StartRequest
-from kgd.mcp.content import CodeResult, ToolResult, code_result, failed_result, plain_result
-from kgd.mcp.json_rpc import INVALID_PARAMS, RpcError
-from kgd.mcp.progress import ProgressReporter
-from kgd.mcp.schemas import schema_of
-from kgd.mcp.sessions import Session, Sessions
+from kgd.mcp.content import CodeResult, ToolResult, code_result, plain_result
+from kgd.mcp.sessions import Sessions
+from kgd.mcp.toolbox import (
+    CHANGES,
+    DESTROYS,
+    READS,
+    Caller,
+    KernelChoice,
+    KernelId,
+    Tool,
+    ToolFailure,
+)
 from kgd.protocol.timestamps import timestamp
 from kgd.settings import Settings
-
-# Characters of an error, which may quote what the client has sent.
-_MAX_ERROR = 2000
-_KernelId = Annotated[
-    str | None,
-    Meta(
-        description="A kernel, as run_code, start_kernel or list_kernels name it; by default, that "
-        "of this session"
-    ),
-]
-
-
-class ToolFailure(errors.GatewayError):
-    """
-    A tool cannot do what it is asked for; the text is for the model.
-    """
 
 
 class RunCode(Struct, forbid_unknown_fields=True):
@@ -51,7 +38,7 @@ class RunCode(Struct, forbid_unknown_fields=True):
     """
 
     code: Annotated[str, Meta(description="Code in the language of the kernel, usually Python")]
-    kernel_id: _KernelId = None
+    kernel_id: KernelId = None
     timeout: Annotated[
         float | None, Meta(description="Seconds after which the code is interrupted")
     ] = None
@@ -88,7 +75,7 @@ class OneKernel(Struct, forbid_unknown_fields=True):
     The arguments of tools for a kernel.
     """
 
-    kernel_id: _KernelId = None
+    kernel_id: KernelId = None
 
 
 class KernelState(Struct):
@@ -119,66 +106,6 @@ class KernelDone(Struct):
     done: str
 
 
-@attrs.frozen
-class Caller:
-    """
-    Who calls a tool.
-
-    :ivar session: ``None`` in a revision without sessions.
-    :ivar reporter: Gets what code prints, if the client wants that.
-    """
-
-    session: Session | None
-    reporter: ProgressReporter | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Tool:
-    """
-    One tool.
-
-    :ivar arguments: What it takes.
-    :ivar result: Its structured content.
-    :ivar run: Does it.
-    :ivar hints: The tool's annotations.
-    """
-
-    name: str
-    title: str
-    description: str
-    arguments: type[Struct]
-    result: type[Struct]
-    run: Callable[[Caller, Any], Awaitable[ToolResult]]
-    hints: Mapping[str, bool]
-
-    def describe(self) -> dict[str, Any]:
-        """
-        :return: Its entry in ``tools/list``.
-        """
-        return {
-            "name": self.name,
-            "title": self.title,
-            "description": self.description,
-            "inputSchema": schema_of(self.arguments),
-            "outputSchema": schema_of(self.result),
-            "annotations": {"title": self.title, **self.hints},
-        }
-
-    def read(self, arguments: Any) -> Any:
-        """
-        :raises ToolFailure: for arguments that the tool does not take.
-        """
-        try:
-            return msgspec.convert(arguments, self.arguments)
-        except msgspec.ValidationError as error:
-            raise ToolFailure(f"Wrong arguments for {self.name}: {error}") from None
-
-
-_READS = {"readOnlyHint": True, "openWorldHint": False}
-_CHANGES = {"readOnlyHint": False, "destructiveHint": False, "openWorldHint": False}
-_DESTROYS = {"readOnlyHint": False, "destructiveHint": True, "openWorldHint": False}
-
-
 class KernelTools:
     """
     Tools that run code, and tools for kernels.
@@ -191,6 +118,7 @@ class KernelTools:
         self._kernels = kernels
         self._queues = queues
         self._sessions = sessions
+        self._choice = KernelChoice(kernels, sessions)
 
     def tools(self) -> Iterable[Tool]:
         """
@@ -228,7 +156,7 @@ class KernelTools:
             arguments=StartKernel,
             result=KernelState,
             run=self.start_kernel,
-            hints=_CHANGES,
+            hints=CHANGES,
         )
         yield Tool(
             name="list_kernels",
@@ -238,7 +166,7 @@ class KernelTools:
             arguments=NoArguments,
             result=KernelStates,
             run=self.list_kernels,
-            hints=_READS,
+            hints=READS,
         )
         yield Tool(
             name="interrupt",
@@ -247,7 +175,7 @@ class KernelTools:
             arguments=OneKernel,
             result=KernelDone,
             run=self.interrupt,
-            hints=_CHANGES,
+            hints=CHANGES,
         )
         yield Tool(
             name="restart",
@@ -257,7 +185,7 @@ class KernelTools:
             arguments=OneKernel,
             result=KernelState,
             run=self.restart,
-            hints=_DESTROYS,
+            hints=DESTROYS,
         )
         yield Tool(
             name="stop_kernel",
@@ -266,7 +194,7 @@ class KernelTools:
             arguments=OneKernel,
             result=KernelDone,
             run=self.stop_kernel,
-            hints=_DESTROYS,
+            hints=DESTROYS,
         )
 
     # --- code ---
@@ -280,7 +208,7 @@ class KernelTools:
             timeout=check_timeout(arguments.timeout, self._settings.max_execute_timeout),
             outputs=OutputOptions(strip_ansi=True, max_text_bytes=arguments.max_text_bytes),
         )
-        kernel, is_new = await self._kernel_for_code(caller, arguments.kernel_id)
+        kernel, is_new = await self._choice.make(caller, arguments.kernel_id)
         with self._sessions.using(self._sessions.owner_of(kernel.kernel_id)):
             queue = self._queues.of(kernel)
             submitted = queue.submit(request)
@@ -298,16 +226,6 @@ class KernelTools:
             finally:
                 stop_following()
         return code_result(submitted, kernel.kernel_id, new_kernel=is_new)
-
-    async def _kernel_for_code(self, caller: Caller, kernel_id: str | None) -> tuple[IKernel, bool]:
-        """
-        :return: The kernel, and whether it is a new one.
-        """
-        if kernel_id is not None:
-            return self._kernels.get(kernel_id), False
-        if caller.session is not None:
-            return await self._sessions.default_kernel(caller.session)
-        return await self._sessions.start_kernel(None, StartRequest()), True
 
     # --- kernels ---
 
@@ -338,7 +256,7 @@ class KernelTools:
         """
         ``interrupt``.
         """
-        kernel = self._kernel(caller, arguments.kernel_id)
+        kernel = self._choice.find(caller, arguments.kernel_id)
         await self._kernels.interrupt(kernel.kernel_id)
         return _done_result(kernel.kernel_id, "interrupted")
 
@@ -346,7 +264,7 @@ class KernelTools:
         """
         ``restart``.
         """
-        kernel = self._kernel(caller, arguments.kernel_id)
+        kernel = self._choice.find(caller, arguments.kernel_id)
         with self._sessions.using(self._sessions.owner_of(kernel.kernel_id)):
             await self._kernels.restart(kernel.kernel_id)
         return _kernel_result(self._kernels.get(kernel.kernel_id))
@@ -355,21 +273,10 @@ class KernelTools:
         """
         ``stop_kernel``.
         """
-        kernel = self._kernel(caller, arguments.kernel_id)
+        kernel = self._choice.find(caller, arguments.kernel_id)
         await self._kernels.stop(kernel.kernel_id)
         self._sessions.forget_kernel(kernel.kernel_id)
         return _done_result(kernel.kernel_id, "stopped")
-
-    def _kernel(self, caller: Caller, kernel_id: str | None) -> IKernel:
-        """
-        :return: The kernel that is named, or else the session's.
-        """
-        if kernel_id is not None:
-            return self._kernels.get(kernel_id)
-        kernel = None if caller.session is None else self._sessions.kernel_of(caller.session)
-        if kernel is None:
-            raise ToolFailure("kernel_id is missing, and run_code has started no kernel yet")
-        return kernel
 
 
 def _state(kernel: IKernel) -> KernelState:
@@ -386,44 +293,3 @@ def _kernel_result(kernel: IKernel) -> ToolResult:
 def _done_result(kernel_id: str, done: str) -> ToolResult:
     result = KernelDone(kernel_id, done)
     return plain_result(result, msgspec.json.encode(result).decode())
-
-
-class Toolbox:
-    """
-    All tools, by name.
-    """
-
-    def __init__(self, tools: Iterable[Tool]) -> None:
-        self._tools = {tool.name: tool for tool in tools}
-
-    def describe(self) -> list[dict[str, Any]]:
-        """
-        :return: What ``tools/list`` tells.
-        """
-        return [tool.describe() for tool in self._tools.values()]
-
-    def find(self, name: Any) -> Tool:
-        """
-        :raises RpcError: when there is none of this name.
-        """
-        tool = self._tools.get(name) if isinstance(name, str) else None
-        if tool is None:
-            raise RpcError(
-                INVALID_PARAMS,
-                f"Unknown tool: {str(name)[:100]}; there are {', '.join(self._tools)}",
-                status=200,
-            )
-        return tool
-
-    async def call(self, caller: Caller, tool: Tool, arguments: Any) -> ToolResult:
-        """
-        Call a tool. What the model can do better next time is in the result.
-        """
-        try:
-            return await tool.run(caller, tool.read(arguments))
-        except errors.KernelLimitReached:
-            return failed_result("No more kernels may run; stop one with stop_kernel")
-        except errors.NoSuchKernel as error:
-            return failed_result(f"{error}; leave kernel_id out for a new one"[:_MAX_ERROR])
-        except errors.GatewayError as error:
-            return failed_result((str(error) or type(error).__doc__ or "").strip()[:_MAX_ERROR])
