@@ -181,7 +181,7 @@ class FileTools:
         """
         kernel = self._choice.find(caller, arguments.kernel_id)
         with self._sessions.using(self._sessions.owner_of(kernel.kernel_id)):
-            path = _relative(kernel, arguments.path)
+            path = _relative(kernel.working_directory, arguments.path)
             return await in_thread(self._reactor, self._read, kernel, path, arguments)
 
     def _read(self, kernel: IKernel, path: str, arguments: ReadFile) -> ToolResult:
@@ -222,9 +222,12 @@ class FileTools:
         data = _as_bytes(arguments)
         if self._max_size and len(data) > self._max_size:
             raise ToolFailure(f"content: a file may have at most {self._max_size} bytes")
+        if not arguments.path.startswith("/"):
+            # No kernel is started for a path that cannot be.
+            _relative("", arguments.path)
         kernel, is_new = await self._choice.make(caller, arguments.kernel_id)
         with self._sessions.using(self._sessions.owner_of(kernel.kernel_id)):
-            path = _relative(kernel, arguments.path)
+            path = _relative(kernel.working_directory, arguments.path)
             if not path:
                 raise ToolFailure("path: name a file")
             directory = self._directory(kernel)
@@ -246,7 +249,7 @@ class FileTools:
         """
         kernel = self._choice.find(caller, arguments.kernel_id)
         with self._sessions.using(self._sessions.owner_of(kernel.kernel_id)):
-            path = _relative(kernel, arguments.path)
+            path = _relative(kernel.working_directory, arguments.path)
             return await in_thread(self._reactor, self._list, kernel, path)
 
     def _list(self, kernel: IKernel, path: str) -> ToolResult:
@@ -282,11 +285,11 @@ def _allow(present: FileInfo | None) -> None:
     """
 
 
-def _relative(kernel: IKernel, path: str) -> str:
+def _relative(root: str, path: str) -> str:
     """
-    :return: A path in the kernel's working directory, which may be given as an absolute one, too.
+    :param root: The kernel's working directory.
+    :return: A path in there, which may be given as an absolute one, too.
     """
-    root = kernel.working_directory
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) + 1 :]
     path = path.removeprefix("./").removesuffix("/")

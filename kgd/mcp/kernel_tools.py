@@ -220,7 +220,10 @@ class KernelTools:
             try:
                 await submitted.when_done()
             except CancelledError:
-                if not submitted.status:
+                if is_new and caller.session is None:
+                    # Nobody knows its id.
+                    self._sessions.end_owner_of(kernel.kernel_id)
+                elif not submitted.status:
                     queue.cancel(submitted)
                 raise
             finally:

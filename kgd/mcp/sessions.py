@@ -202,6 +202,14 @@ class Sessions:
         """
         return self._owners.get(kernel_id)
 
+    def end_owner_of(self, kernel_id: str) -> None:
+        """
+        End the session with which a kernel ends.
+        """
+        owner = self._owners.get(kernel_id)
+        if owner is not None:
+            self.end(owner)
+
     def forget_kernel(self, kernel_id: str) -> None:
         """
         A kernel is gone, or no session's any more.
@@ -236,7 +244,7 @@ class Sessions:
 
         :return: As :py:meth:`kgd.interfaces.IKernels.start`; also fails with
             :py:exc:`kgd.errors.Unavailable`. Who cancels it does not wait for the kernel any more,
-            but the kernel starts, and ends with the session.
+            but the kernel starts, and ends with the session; at once, if nobody will know its id.
         """
         owner = self.open("", is_named=False) if session is None else session
         # Without a canceller, it takes the kernel that comes after it has been cancelled.
@@ -248,6 +256,8 @@ class Sessions:
             elif not owner.has_ended:
                 owner.kernel_ids[kernel.kernel_id] = None
                 self._owners[kernel.kernel_id] = owner
+                if waiting.called and session is None:
+                    self.end(owner)
             waiting.callback(kernel)
 
         def failed(failure: Failure) -> None:

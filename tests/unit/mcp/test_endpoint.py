@@ -31,7 +31,10 @@ from tests.support.agents import (
 )
 from tests.support.api import UNKNOWN
 
-TOOLS = ["run_code", "start_kernel", "list_kernels", "interrupt", "restart", "stop_kernel"]
+TOOLS = [
+    *("run_code", "start_kernel", "list_kernels", "interrupt", "restart", "stop_kernel"),
+    *("read_file", "write_file", "list_files"),
+]
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
 
@@ -309,16 +312,24 @@ class StatelessTests(AgentTestCase):
 
     def test_hang_up(self) -> None:
         """
-        A client that leaves cancels its request, which interrupts the code.
+        A client that leaves cancels its request, which interrupts the code; a kernel whose id it
+        has not got is stopped.
         """
+        kernel_id = self.start()
         arguments = {"code": "while True: pass"}
         exchange = self.stateless("tools/call", name="run_code", arguments=arguments)
+        self.assertEqual(len(self.kernel_ids()), 2)
         exchange.hang_up()
-        self.assertEqual(self.kernels.interrupted, self.kernel_ids())
+        self.assertEqual(self.kernel_ids(), [kernel_id])
+        arguments["kernel_id"] = kernel_id
+        exchange = self.stateless("tools/call", name="run_code", arguments=arguments)
+        exchange.hang_up()
+        self.assertEqual(self.kernels.interrupted, [kernel_id])
+        self.assertEqual(self.kernel_ids(), [kernel_id])
 
     def test_hang_up_before_start(self) -> None:
         """
-        A kernel whose client has left before it runs nothing, and ends in time.
+        A kernel whose client has left before is stopped.
         """
         started: Deferred[IKernel] = Deferred()
         start = self.kernels.start
@@ -326,10 +337,8 @@ class StatelessTests(AgentTestCase):
         exchange = self.stateless("tools/call", name="run_code", arguments={"code": "1"})
         exchange.hang_up()
         start(StartRequest()).chainDeferred(started)
-        (kernel,) = self.kernels.list()
-        self.assertEqual(kernel.channels.attachments, {})
-        self.clock.advance(self.settings.mcp_session_timeout)
         self.assertEqual(self.kernel_ids(), [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class SessionTests(AgentTestCase):
