@@ -90,7 +90,9 @@ class KernelChannels:
         )
         self._flow_control = IopubFlowControl(reactor, self._pause_iopub, lambda: self._recipients)
         self._turns: TurnQueue | None = None
-        self._closed = False
+        # The last status that the kernel could not send itself, and how it ended.
+        self._last_status: dict[str, str] | None = None
+        self._end: tuple[int, str] | None = None
         self._malformed = 0
         self._malformed_warnings = Throttle(reactor.seconds)
 
@@ -126,7 +128,7 @@ class KernelChannels:
     # --- the kernel's process comes and goes ---
 
     def connect(self, connection: ConnectionInfo, seed: Sequence[str] = ()) -> None:
-        if self._closed:
+        if self._end is not None:
             return
         if self._process is not None:
             self.disconnect("KernelDied", "another process took its place")
@@ -167,6 +169,7 @@ class KernelChannels:
     def _ready(self, process: ProcessConnection) -> None:
         process.startup = None
         process.ready = True
+        self._last_status = None
         # Requests to the last process get their replies before this one gets any.
         self._finish_closing()
         for attachment in self._recipients:
@@ -388,6 +391,11 @@ class KernelChannels:
             limits=self._limits,
         )
         attachment.turns = self._turns
+        if self._end is not None and self._closing_call is None:
+            if self._last_status is not None:
+                attachment.deliver_from_gateway("status", self._last_status)
+            attachment.close(*self._end)
+            return attachment
         self._attachments[attachment.session_id] = attachment
         self._recipients = tuple(self._attachments.values())
         if self._process is not None and self._process.ready:
@@ -448,6 +456,8 @@ class KernelChannels:
         if reason:
             content["reason"] = reason
 
+        self._last_status = content
+
         def publish() -> None:
             for attachment in self._recipients:
                 attachment.deliver_from_gateway("status", content)
@@ -462,9 +472,9 @@ class KernelChannels:
         self._when_sockets_closed(close_clients)
 
     def close(self, code: int, reason: str) -> None:
-        if self._closed:
+        if self._end is not None:
             return
-        self._closed = True
+        self._end = (code, reason)
         self.disconnect("KernelDied", reason)
         self.close_clients(code, reason)
         self._when_sockets_closed(partial(self._on_closed, self))

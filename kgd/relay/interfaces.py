@@ -217,7 +217,8 @@ class IKernelChannels(Interface):
         """
         Connect a client to the kernel. If one with the same ``session_id`` exists, the new client
         takes its place without a gap: the old client is closed if it is still connected, and what
-        came while it was away is delivered first.
+        came while it was away is delivered first. A client that comes after :py:meth:`close` is
+        told the last status that was published, and closed at once for the same reason.
 
         :param session_id: ``None`` for a client that has none, and so cannot come back.
         :param is_internal: Whether the client is a part of the gateway. The operator's limits do

@@ -300,12 +300,14 @@ class FakeChannels:
     def publish_status(self, execution_state: str, reason: str = "") -> None:
         self.statuses.append(execution_state)
         self.status_reason = reason
-        told = {"execution_state": execution_state} | ({"reason": reason} if reason else {})
-        content = msgspec.json.encode(told)
         for attachment in tuple(self.attachments.values()):
-            attachment.deliver(
-                make_kernel_message("status", content, attachment.session_id, time.time())
-            )
+            attachment.deliver(self._last_status(attachment.session_id))
+
+    def _last_status(self, session: str) -> KernelMessage:
+        told = {"execution_state": self.statuses[-1]}
+        if self.status_reason:
+            told["reason"] = self.status_reason
+        return make_kernel_message("status", msgspec.json.encode(told), session, time.time())
 
     def attach(
         self,
@@ -327,6 +329,11 @@ class FakeChannels:
         detached = self._forget if session_id is None else None
         attachment = FakeAttachment(name, client, is_internal, detached, self._turns)
         attachment.is_connection = is_connection
+        if self.closed is not None:
+            if self.statuses:
+                attachment.deliver(self._last_status(name))
+            client.close(*self.closed)
+            return attachment
         self.attachments[name] = attachment
         return attachment
 

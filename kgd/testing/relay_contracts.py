@@ -338,6 +338,10 @@ class ChannelsContract(TestCase):
         channels.disconnect("KernelDied", "it ended")
         self.assertEqual((client.closed, client.messages), ([(NORMAL, "first")], []))
         self.assertEqual((channels.connections, self.observer.ready), (0, 1))
+        late = FakeClient()
+        channels.attach("late", late)
+        self.assertEqual((late.closed, channels.connections), ([(NORMAL, "first")], 0))
+        self.assertEqual(late.types(), ["status"])
 
     async def test_requests_of_the_gateway(self) -> None:
         """

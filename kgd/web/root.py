@@ -35,6 +35,7 @@ _SINGLE_HEADERS = frozenset(
     {
         b"access-control-request-method",
         b"access-control-request-private-network",
+        b"authorization",
         b"host",
         b"origin",
     }
@@ -72,9 +73,6 @@ class RootResource(Resource):
         self._audit = audit or AuditLog()
         self._token = AuthToken(settings) if token is None else token
         self._hosts = HostGuard(settings, needs_token=self._token.is_needed)
-        # Without a token, nobody but a cell reads Authorization, and a cell gets all of them.
-        read_if_needed = {b"authorization"} if self._token.is_needed else set()
-        self._single_headers = _SINGLE_HEADERS | read_if_needed
         self._settings = settings
         self._personality = personality
         self._operations = operations
@@ -142,7 +140,7 @@ class RootResource(Resource):
         :raises errors.GatewayError: for a request that could be understood in two ways, and for a
             host that is not allowed.
         """
-        check_single_headers(request, self._single_headers)
+        check_single_headers(request, _SINGLE_HEADERS)
         self._hosts.check(request)
 
     def _split_base_url(self, request: Any) -> tuple[bytes, str | None]:

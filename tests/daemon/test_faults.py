@@ -180,7 +180,9 @@ class KernelFaultTests(FaultTestCase):
         time, others do not notice, and when it has been deleted nothing is left.
         """
         self.add_faulty()
-        gateway = await self.gateway("--kernel-info-timeout=1", "--restart-limit=1")
+        gateway = await self.gateway(
+            "--kernel-info-timeout=1", "--restart-limit=1", "--ws-start-wait=0"
+        )
         port = gateway.port
         healthy = await self.connect(port, await self.start_kernel(port))
         await healthy.execute("hello")

@@ -249,7 +249,7 @@ class ChannelsTests(GatewayTestCase):
         Sockets on a kernel that does not answer open at once, and leave nothing behind either.
         """
         self.add_spec("deaf", ["sleep", "1000"])
-        gateway = await self.gateway("--default-kernel-name=deaf")
+        gateway = await self.gateway("--default-kernel-name=deaf", "--ws-start-wait=0")
         kernel_id = await self.start_kernel(gateway.port)
         first = await self.connect(gateway.port, kernel_id)
         before = descriptors(gateway)

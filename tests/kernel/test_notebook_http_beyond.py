@@ -97,7 +97,7 @@ class EndTests(NotebookTestCase):
         """
         gateway = await self.serve(
             PID,
-            "# GET /quit\nprint(os.getpid())\nquit()",
+            "# GET /quit\nwait()\nprint(os.getpid())\nquit()",
             "# GET /keep\nprint(os.getpid())\nexit(keep_kernel=True)",
             "# GET /exit\nsys.exit(3)",
             options=("--sticky=x-caller",),
@@ -108,6 +108,7 @@ class EndTests(NotebookTestCase):
         self.assertEqual((await self.get("/pid")).body.split()[0], pid)
 
         callers: list[dict[str, str]] = [{}, {"X-Caller": "a"}, {"X-Caller": "b"}]
+        valves = 0
 
         async def kills() -> set[bytes]:
             # Sent at once, when the gateway may not have noticed anything yet.
@@ -122,7 +123,13 @@ class EndTests(NotebookTestCase):
             return {response.body.split()[0] for response in responses}
 
         async def quits() -> set[bytes]:
-            responses = [self.asking("/quit"), self.asking("/pid"), self.asking("/quit")]
+            nonlocal valves
+            valves += 1
+            valve = self.valve(f"valve-{valves}")
+            # Others may not overtake it.
+            first = await self.running(valve, "/quit")
+            responses = [first, self.asking("/pid"), self.asking("/pid")]
+            valve.open()
             answered = await gatherResults(responses)
             self.assertEqual({response.code for response in answered}, {200})
             self.assertEqual(answered[0].body.split()[0], pid)

@@ -107,16 +107,15 @@ class ChannelsAPI:
         # A request that is refused does not use a spare kernel.
         present = self._kernels.get(kernel_id)
         self._check_upgrade(request)
-        if present.execution_state == "starting" and self._settings.ws_start_wait:
-            await self._wait_for_start(present)
-            present = self._kernels.get(kernel_id)
         offered = _list_items(request, b"sec-websocket-protocol")
         session_id = _session_id(request.args.get(b"session_id", [b""])[0])
         # A client that comes back has its sockets already.
         if not present.channels.has_client(session_id):
             self._files.check(FILES_PER_CLIENT)
-        protocol: Any = self._factory.buildProtocol(request.client)
         kernel = self._kernels.claim(kernel_id)
+        if kernel.execution_state == "starting" and self._settings.ws_start_wait:
+            await self._wait_for_start(kernel)
+        protocol: Any = self._factory.buildProtocol(request.client)
         protocol.prepare(
             kernel,
             session_id,

@@ -159,7 +159,7 @@ class RepeatedHeadersTests(SynchronousTestCase):
             (["Content-Type: text/plain", "content-type: text/plain"], 400),
             ([OURS, OURS], 400),
             (["Content-Type: text/plain"], None),
-            (["Authorization: Basic x", "Authorization: Basic y"], None),
+            (["Authorization: Basic x", "Authorization: Basic y"], 400),
             (["X-Any: a", "X-Any: b", "Cookie: a=b", "Cookie: c=d", KEY, KEY], None),
             (["Accept: image/png"], 406),
             (["Accept: image/png", "Accept: text/plain"], 406),
