@@ -151,7 +151,7 @@ class Settings:
     mcp_session_timeout: float = 3600.0
     mcp_keep_kernels: bool = False
     max_response_size: int = 100 * MEBIBYTE
-    max_file_size: int = 100 * MEBIBYTE
+    max_file_size: int = 1024 * MEBIBYTE
     artifact_threshold: int = 64 * KIBIBYTE
     artifact_space: int = 256 * MEBIBYTE
     artifact_lifetime: float = 3600.0

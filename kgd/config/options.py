@@ -467,8 +467,8 @@ _EXECUTIONS = grouped(
     ),
     Option(
         "max-file-size",
-        "Most bytes of a file that a client writes to a kernel's working directory; 0 is no limit, "
-        "but for --max-body-size.",
+        "Most bytes of a file that a client writes to a kernel's working directory, whatever "
+        "--max-body-size says; 0 is no limit.",
         size,
     ),
     Option(

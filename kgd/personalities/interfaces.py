@@ -72,6 +72,10 @@ class Match:
     :ivar scope: The scope that the client must have, as in :py:mod:`kgd.auth.identities`; empty if
         it needs none.
     :ivar route: The pattern of the path, which metrics show as ``handler``; empty for ``unknown``.
+    :ivar open_body: For what takes bodies of any size: called with the request when its head is
+        there and may be served. Returns a :py:class:`kgd.web.body_sink.BodySink`, which is then the
+        ``sink`` of the request that is rendered. Small bodies have none, nor have those of other
+        servers; they are in ``content``, as all others.
     """
 
     access: Access
@@ -79,6 +83,7 @@ class Match:
     render: Callable[[Any], bytes | int]
     scope: str = ""
     route: str = ""
+    open_body: Callable[[Any], Any] | None = None
 
 
 @attrs.frozen

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Set
-from typing import Any, TypeVar
+from collections.abc import Sequence, Set
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -18,6 +18,7 @@ MAX_JSON_BODY = 4 * 1024 * 1024
 
 # How msgspec says that a value has the wrong type.
 _WRONG_TYPE = re.compile(r"Expected `(\w+)(?: \| null)?`, got `\w+`(?: - at `\$\.?(.*)`)?")
+_WRONG_CHOICE = re.compile(r"Invalid enum value .* - at `\$\.([\w.]+)`", re.DOTALL)
 _TYPES = {"str": "a string", "object": "an object"}
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -48,13 +49,19 @@ def read_body(request: Any, kind: type[T], untold: Set[str] = frozenset()) -> T 
     try:
         return msgspec.convert(value, kind | None)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(_describe(error, value, untold)) from None
+        raise InvalidRequest(_describe(error, value, kind, untold)) from None
 
 
-def _describe(error: msgspec.ValidationError, body: Any, untold: Set[str]) -> str:
+def _describe(
+    error: msgspec.ValidationError, body: Any, kind: type[msgspec.Struct], untold: Set[str]
+) -> str:
     """
     :return: Which field must have which type.
     """
+    choice = _WRONG_CHOICE.fullmatch(str(error))
+    if choice is not None:
+        allowed = " or ".join(map(_quoted, _choices_of(kind, choice[1].split("."))))
+        return f"{choice[1]} must be {allowed}"
     found = _WRONG_TYPE.fullmatch(str(error))
     if found is None or found[1] not in _TYPES:
         return str(error)
@@ -69,3 +76,20 @@ def _describe(error: msgspec.ValidationError, body: Any, untold: Set[str]) -> st
         name = next((name for name, value in body.items() if not isinstance(value, str)), "...")
         field = f"the value of {name} in {field}"
     return f"{field} must be {_TYPES[found[1]]}"
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"'
+
+
+def _choices_of(kind: Any, fields: Sequence[str]) -> list[str]:
+    """
+    :param kind: A type that may have other types in it.
+    :param fields: The names of fields, one in the other.
+    :return: The values that the last one may have.
+    """
+    if fields and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _choices_of(get_type_hints(kind)[fields[0]], fields[1:])
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return [choice for each in get_args(kind) for choice in _choices_of(each, fields)]

@@ -17,11 +17,10 @@ import ctypes
 import errno
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import IO
+from threading import Lock
 
 import attrs
 
@@ -172,26 +171,40 @@ class FileInfo:
 class OpenedFile:
     """
     A file that is open for reading, until :py:meth:`close`, or until nobody has it any longer: a
-    thread may still be reading when its client has left.
+    thread may have opened it for a client that has left.
     """
 
     def __init__(self, descriptor: int, info: FileInfo) -> None:
         self.info = info
         self._descriptor = descriptor
+        self._lock = Lock()
 
     def read(self, offset: int, size: int) -> bytes:
         """
-        :return: As many bytes as there are, up to ``size``.
+        :return: As many bytes as there are, up to ``size``; none when it has been closed.
         """
-        return os.pread(self._descriptor, size, offset)
+        # Closing waits for the lock, or another file could have the number by now.
+        with self._lock:
+            return os.pread(self._descriptor, size, offset) if self._descriptor >= 0 else b""
+
+    def close_soon(self, in_thread: Callable[[Callable[[], None]], object]) -> None:
+        """
+        Close it, in a thread if one is reading now.
+        """
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+            self.close()
+        else:
+            in_thread(self.close)
 
     def close(self) -> None:
         """
-        Close it.
+        Close it, when no thread reads it any longer.
         """
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def __del__(self) -> None:
         self.close()
@@ -211,6 +224,8 @@ class Listing:
     is_complete: bool
 
 
+#: Gives the calling thread the rights of a user.
+Rights = Callable[[], AbstractContextManager[None]]
 #: Looks at what there is, ``None`` for nothing, and raises if it is not to be changed.
 Check = Callable[[FileInfo | None], None]
 
@@ -228,9 +243,7 @@ class ConfinedDirectory:
     :param rights: Gives the calling thread the rights of the user whose files these are.
     """
 
-    def __init__(
-        self, root: str, rights: Callable[[], AbstractContextManager[None]] = _no_rights
-    ) -> None:
+    def __init__(self, root: str, rights: Rights = _no_rights) -> None:
         self._root = root
         self._rights = rights
 
@@ -283,15 +296,10 @@ class ConfinedDirectory:
                 raise _special(path)
             return opened
 
-    def write(
-        self, path: str, source: IO[bytes], check: Check, *, only_new: bool = False
-    ) -> tuple[FileInfo, bool]:
+    def begin(self, path: str, check: Check) -> NewFile:
         """
-        Write a file, in one step: others see the old one or the new one, and never a part of it.
-        Directories on the way are made if they are missing.
-
-        :param only_new: Whether a file that appears in the meantime is left as it is.
-        :return: The file, and whether there was none before.
+        Begin a file that is to be at a path when it is complete. Directories on the way are made if
+        they are missing.
         """
         with self._opened(path) as (root, encoded):
             *parents, name = encoded.split(b"/")
@@ -305,9 +313,25 @@ class ConfinedDirectory:
                     f"{path}: a part of the path is a file; name a path in a directory"
                 ) from None
             try:
-                return _replace(directory, name, source, check, only_new=only_new)
-            finally:
+                return NewFile(path, directory, name, check, self._rights)
+            except BaseException:
                 os.close(directory)
+                raise
+
+    def write(
+        self, path: str, content: bytes, check: Check, *, only_new: bool = False
+    ) -> tuple[FileInfo, bool]:
+        """
+        Write a file.
+
+        :return: As from :py:meth:`NewFile.finish`.
+        """
+        file = self.begin(path, check)
+        try:
+            file.write(content)
+            return file.finish(only_new=only_new)
+        finally:
+            file.discard()
 
     def remove(self, path: str, check: Check) -> None:
         """
@@ -375,37 +399,92 @@ def _make_directories(root: int, names: list[bytes]) -> int:
     return here
 
 
-def _replace(
-    directory: int, name: bytes, source: IO[bytes], check: Check, *, only_new: bool
-) -> tuple[FileInfo, bool]:
-    present = _look(directory, name)
-    _check_replaceable(name, present)
-    check(present)
-    unfinished = f".kgd-{secrets.token_hex(8)}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(unfinished, flags, 0o666, dir_fd=directory)
-    is_in_place = False
-    try:
-        with os.fdopen(descriptor, "wb", closefd=False) as stream:
-            shutil.copyfileobj(source, stream, 256 * 1024)
-        if present is not None:
-            os.fchmod(descriptor, present.mode & 0o777)
-        # It may have changed while this was written.
-        check(_look(directory, name))
-        if only_new:
-            os.link(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
-        else:
-            os.rename(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
-            is_in_place = True
-    except FileExistsError:
-        raise errors.PreconditionFailed("There is a file already") from None
-    finally:
-        if not is_in_place:
+class NewFile:
+    """
+    A file beside the one that it is to replace. Others see the old one or the new one, and never a
+    part of it.
+
+    :param directory: The descriptor of the directory, which is closed in the end.
+    :param check: Looks at what is there before anything is written, and before it is replaced.
+    """
+
+    def __init__(
+        self, path: str, directory: int, name: bytes, check: Check, rights: Rights
+    ) -> None:
+        present = _look(directory, name)
+        _check_replaceable(name, present)
+        check(present)
+        self._path = path
+        self._directory = directory
+        self._name = name
+        self._check = check
+        self._rights = rights
+        self._mode = None if present is None else present.mode & 0o777
+        # A client that leaves has it discarded, while a thread may be busy with it.
+        self._lock = Lock()
+        self._unfinished = f".kgd-{secrets.token_hex(8)}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(self._unfinished, flags, 0o666, dir_fd=directory)
+
+    def write(self, data: bytes) -> None:
+        """
+        Add to it.
+        """
+        with self._lock, _explained(self._path):
+            self._check_open()
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+
+    def finish(self, *, only_new: bool = False) -> tuple[FileInfo, bool]:
+        """
+        Let it take its place.
+
+        :param only_new: Whether a file that has appeared in the meantime is left as it is.
+        :return: The file, and whether there was none before.
+        """
+        here = self._directory
+        with self._lock, self._rights(), _explained(self._path):
+            self._check_open()
+            if self._mode is not None:
+                os.fchmod(self._descriptor, self._mode)
+            # It may have changed while this was written.
+            present = _look(self._directory, self._name)
+            self._check(present)
+            try:
+                if only_new:
+                    os.link(self._unfinished, self._name, src_dir_fd=here, dst_dir_fd=here)
+                else:
+                    os.rename(self._unfinished, self._name, src_dir_fd=here, dst_dir_fd=here)
+                    self._unfinished = ""
+            except FileExistsError:
+                raise errors.PreconditionFailed(
+                    f"If-None-Match: there is a file {self._path} already"
+                ) from None
+            self._remove()
+            return FileInfo.of(os.fstat(self._descriptor)), present is None
+
+    def _check_open(self) -> None:
+        if self._descriptor < 0:
+            raise errors.Unavailable(f"{self._path} is not written any longer; try again", 1)
+
+    def _remove(self) -> None:
+        name, self._unfinished = self._unfinished, ""
+        if name:
             with contextlib.suppress(OSError):
-                os.unlink(unfinished, dir_fd=directory)
-        info = FileInfo.of(os.fstat(descriptor))
-        os.close(descriptor)
-    return info, present is None
+                os.unlink(name, dir_fd=self._directory)
+
+    def discard(self) -> None:
+        """
+        Remove it, unless it has taken its place, and close everything. May be called again.
+        """
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                with self._rights():
+                    self._remove()
+                os.close(descriptor)
+                os.close(self._directory)
 
 
 def _check_replaceable(name: bytes, present: FileInfo | None) -> None:

@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.threads import deferToThreadPool
 from twisted.web.http import datetimeToString, stringToDatetime
 from zope.interface import implementer
 
 from kgd.deferreds import Waiters
-from kgd.errors import RangeNotSatisfiable
+from kgd.errors import RangeNotSatisfiable, Unavailable
 from kgd.web.confined import OpenedFile
 from kgd.web.embedded import cut_response
 from kgd.web.responses import parse_tags
@@ -154,23 +154,41 @@ class _Sender:
         self._resumed: Waiters[None] = Waiters()
 
     async def send(self, first: int, length: int) -> None:
-        # A client that leaves cancels this. Then a thread may still be reading, so that the file is
-        # closed only when that has let go of it.
-        request = self._request
-        request.registerProducer(self, True)
-        while length:
-            data = await in_thread(self._reactor, self._file.read, first, min(length, PIECE))
-            if not data:
-                # It is shorter than it was, and the client has to see that the end is missing.
-                self._file.close()
-                cut_response(request)
-                return
-            request.write(data)
-            first += len(data)
-            length -= len(data)
-            await (self._resumed.wait() if self._is_paused else succeed(None))
-        request.unregisterProducer()
-        self._file.close()
+        """
+        Send so many bytes. A client that leaves cancels this.
+
+        :param first: Where they begin.
+        :raises kgd.errors.Unavailable: when the file cannot be read.
+        """
+        request, end = self._request, first + length
+        is_cut = False
+        try:
+            piece = await self._read(first, end)
+            request.registerProducer(self, True)
+            while piece:
+                request.write(piece)
+                first += len(piece)
+                if self._is_paused:
+                    await self._resumed.wait()
+                try:
+                    piece = await self._read(first, end)
+                except Unavailable:
+                    break
+            is_cut = first < end
+            request.unregisterProducer()
+        finally:
+            self._file.close_soon(self._reactor.callInThread)
+        if is_cut:
+            # It is shorter than it was, and the client has to see that the end is missing.
+            cut_response(request)
+
+    async def _read(self, first: int, end: int) -> bytes:
+        if first == end:
+            return b""
+        try:
+            return await in_thread(self._reactor, self._file.read, first, min(end - first, PIECE))
+        except OSError as error:
+            raise Unavailable(f"The file cannot be read: {error.strerror}", 10) from None
 
     def pauseProducing(self) -> None:
         self._is_paused = True

@@ -119,15 +119,18 @@ class RootResource(Resource):
             return refuse(request, error)
         return body
 
-    def check_before_body(self, request: Any) -> None:
+    def check_before_body(self, request: Any) -> Any:
         """
+        :return: What takes the body, or ``None``.
         :raises errors.GatewayError: when the request is refused whatever its body is.
         """
         self.prepare(request)
         self._check_head(request)
-        if request.method != b"OPTIONS":
-            # This match is not kept: token and notebooks may change until the body is there.
-            self._check_access(request, self._match(request, self._split_base_url(request)[1]))
+        if request.method == b"OPTIONS":
+            return None
+        # This match is not kept: token and notebooks may change until the body is there.
+        match = self._check_access(request, self._match(request, self._split_base_url(request)[1]))
+        return None if match.open_body is None else match.open_body(request)
 
     def prepare(self, request: Any) -> RequestLog:
         """

@@ -42,6 +42,8 @@ class Route:
         coroutine function. Returns the body or a resource, or raises one of :py:mod:`kgd.errors`.
     :ivar summary: For the description of the API.
     :ivar scope: The scope that clients need, as in :py:mod:`kgd.auth.identities`; empty for none.
+    :ivar open_body: Called like the handler, before the body of a request is there that is large:
+        returns a :py:class:`kgd.web.body_sink.BodySink` for it. Otherwise bodies are in memory.
     """
 
     rule: str
@@ -50,6 +52,7 @@ class Route:
     access: Access = Access.GUARDED
     summary: str = ""
     scope: str = ""
+    open_body: Callable[..., Any] | None = None
 
 
 class _Pattern:
@@ -170,7 +173,7 @@ class RouteTable:
                 continue
             found = pattern.routes.get(method)
             route, rule = found or next(iter(pattern.routes.values()))
-            match = self._match_of(route, partial(self._render, rule, values))
+            match = self._match_of(route, partial(self._render, rule, values), values)
             if found is not None:
                 return match
             other = other or _without_route(match)
@@ -197,9 +200,14 @@ class RouteTable:
         """
         return _TableResource(self)
 
-    def _match_of(self, route: Route, render: Callable[[Any], Any]) -> Match:
+    def _match_of(
+        self, route: Route, render: Callable[[Any], Any], values: Mapping[str, str] | None = None
+    ) -> Match:
         methods = self._methods[route.rule]
-        return Match(route.access, methods, render, route.scope, route.rule)
+        if route.open_body is None:
+            return Match(route.access, methods, render, route.scope, route.rule)
+        open_body = partial(route.open_body, **(values or {}))
+        return Match(route.access, methods, render, route.scope, route.rule, open_body)
 
     def _render(self, rule: Rule, variables: Mapping[str, Any], request: Any) -> Any:
         """
@@ -217,7 +225,7 @@ def _without_route(match: Match) -> Match:
     """
     :param match: That of another method of the same path, as the request's has none.
     """
-    return attrs.evolve(match, route="")
+    return attrs.evolve(match, route="", open_body=None)
 
 
 class _TableResource(Resource):

@@ -699,10 +699,30 @@ class UserTests(GatewayTestCase):
                 "kernel": (theirs, "0o600"),
             },
         )
+        await self.use_files(gateway.port, nobody.pw_uid)
         kernels = children_of(pid_of(gateway))
         self.assertEqual(await gateway.stop(), 0)
         self.assertEqual([pid for pid in kernels if alive(pid)], [])
         self.assertEqual(self.leftovers(), [])
+
+    async def use_files(self, port: int, uid: int) -> None:
+        """
+        A kernel's own directory is its user's, and so is what clients write there; they read only
+        what the user may.
+        """
+        kernel_id = await self.start_kernel(port, name="tiny", workdir="private")
+        path = f"/api/kernels/{kernel_id}/files/sub/a"
+        self.assertEqual((await http(port, "PUT", path, b"content")).code, 201)
+        (directory,) = self.runtime.glob(f"kgd/*/kernel-{kernel_id}.work")
+        for written in (directory, directory / "sub", directory / "sub" / "a"):
+            self.assertEqual(written.stat().st_uid, uid)
+        self.assertEqual(stat.S_IMODE(directory.stat().st_mode), 0o700)
+        self.assertEqual((await http(port, "GET", path)).body, b"content")
+        os.chown(directory / "sub" / "a", 0, 0)
+        (directory / "sub" / "a").chmod(0o600)
+        self.assertEqual((await http(port, "GET", path)).code, 403)
+        self.assertEqual((await http(port, "DELETE", f"/api/kernels/{kernel_id}")).code, 204)
+        await until(lambda: not directory.exists(), "the directory goes")
 
     async def test_wrong_kernel_user(self) -> None:
         """

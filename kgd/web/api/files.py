@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from io import BytesIO
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from kgd import errors
-from kgd.interfaces import IGateway
+from kgd.interfaces import IGateway, IKernel
+from kgd.web.body_sink import BodySink
 from kgd.web.confined import Check, ConfinedDirectory, FileInfo, Listing
 from kgd.web.downloads import in_thread, media_type_of, send_file
 from kgd.web.models import directory_model, file_model
@@ -41,7 +42,14 @@ class FilesAPI:
         return [
             Route(top, ("GET",), self.show, summary="List a kernel's files", scope=read),
             Route(ONE, ("GET",), self.show, summary="Get a file, or list a directory", scope=read),
-            Route(ONE, ("PUT",), self.write, summary="Write a file", scope=write),
+            Route(
+                ONE,
+                ("PUT",),
+                self.write,
+                summary="Write a file",
+                scope=write,
+                open_body=self.open_body,
+            ),
             Route(ONE, ("DELETE",), self.remove, summary="Delete a file", scope=write),
         ]
 
@@ -49,7 +57,7 @@ class FilesAPI:
         """
         ``GET /api/kernels/<kernel_id>/files/<path:file>``, and without a path.
         """
-        directory = self._directory(kernel_id)
+        directory = self._directory(self._kernels.get(kernel_id))
         opened = await in_thread(self._reactor, directory.open, file)
         if isinstance(opened, Listing):
             return json_answer(request, directory_model(file, opened))
@@ -59,41 +67,50 @@ class FilesAPI:
         """
         ``PUT /api/kernels/<kernel_id>/files/<path:file>``.
         """
-        directory = self._directory(kernel_id)
-        if request.requestHeaders.hasHeader(b"content-range"):
-            raise errors.InvalidRequest("Content-Range: send the whole file, without this header")
-        content = request.content.getvalue()
-        limit = self._max_size
-        if limit and len(content) > limit:
-            raise errors.BodyTooLarge(
-                f"A file may have at most {limit} bytes; ask the gateway's operator to raise "
-                "--max-file-size"
-            )
-        info, is_new = await in_thread(
-            self._reactor,
-            directory.write,
-            file,
-            # The request's own is closed when the client leaves.
-            BytesIO(content),
-            check_conditions(request, file),
-            only_new=request.getHeader(b"if-none-match") == b"*",
-        )
+        only_new = request.getHeader(b"if-none-match") == b"*"
+        sink = getattr(request, "sink", None) or self._take_content(request, kernel_id, file)
+        try:
+            new = await sink.finished()
+            info, is_new = await in_thread(self._reactor, new.finish, only_new=only_new)
+        finally:
+            sink.abort()
         location = f"{base_url(request)}/api/kernels/{kernel_id}/files/{quote(file)}"
         request.setHeader(b"Location", location.encode("ascii"))
         request.setHeader(b"ETag", info.tag.encode("ascii"))
         return json_answer(request, file_model(file, info), 201 if is_new else 200)
 
+    def open_body(self, request: Any, kernel_id: str, file: str) -> BodySink:
+        """
+        Take the body of ``PUT`` as it arrives. What is wrong is said before that.
+        """
+        directory = self._directory(self._kernels.claim(kernel_id))
+        if request.requestHeaders.hasHeader(b"content-range"):
+            raise errors.InvalidRequest("Content-Range: send the whole file, without this header")
+        begin = partial(directory.begin, file, check_conditions(request, file))
+        return BodySink(self._reactor, begin, self._max_size, "--max-file-size")
+
+    def _take_content(self, request: Any, kernel_id: str, file: str) -> BodySink:
+        content = request.content.getvalue()
+        sink = self.open_body(request, kernel_id, file)
+        error = sink.check_size(len(content))
+        if error is not None:
+            sink.abort()
+            raise error
+        if content:
+            sink.received(content)
+        return sink
+
     async def remove(self, request: Any, kernel_id: str, file: str) -> bytes:
         """
         ``DELETE /api/kernels/<kernel_id>/files/<path:file>``.
         """
-        directory = self._directory(kernel_id)
+        directory = self._directory(self._kernels.claim(kernel_id))
         check = check_conditions(request, file)
         await in_thread(self._reactor, directory.remove, file, check)
         return empty_answer(request)
 
-    def _directory(self, kernel_id: str) -> ConfinedDirectory:
-        root = self._kernels.get(kernel_id).working_directory
+    def _directory(self, kernel: IKernel) -> ConfinedDirectory:
+        root = kernel.working_directory
         if not root:
             raise errors.NotSupported("The kernel's files are not on the gateway's machine")
         return ConfinedDirectory(root, self._rights)

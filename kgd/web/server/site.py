@@ -30,6 +30,7 @@ from zope.interface import implementer
 
 from kgd import errors
 from kgd.settings import Settings
+from kgd.web.body_sink import BodySink
 from kgd.web.embedded import fail_request
 from kgd.web.errors import refuse
 from kgd.web.root import RootResource
@@ -67,18 +68,32 @@ class Phase(Enum):
 
 class GatewayRequest(Request):
     """
-    A request whose body stays in memory and within the limit.
+    A request whose body stays in memory and within the limit, unless a sink takes it.
+
+    :ivar sink: Takes the body.
     """
 
     defaultContentType = None
     channel: Any
+    sink: BodySink | None = None
 
     def gotLength(self, length: int | None) -> None:
         """
         Called after the headers; ``length`` is ``None`` for a chunked body.
         """
         self.content = BytesIO()
-        if length is not None and length > self.channel.site.max_body_size:
+        sink = self.sink
+        if sink is not None:
+            channel = self.channel
+            sink.pause, sink.resume, sink.refuse = (
+                channel.pause_reading,
+                channel.resume_reading,
+                channel.refuse_body,
+            )
+            error = sink.check_size(length or 0) or sink.error
+            if error is not None:
+                channel.refuse(error)
+        elif length is not None and length > self.channel.site.max_body_size:
             self._refuse_body()
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -88,6 +103,9 @@ class GatewayRequest(Request):
         channel = self.channel
         if channel.is_refused:
             return
+        if self.sink is not None:
+            self._give_to(self.sink, data)
+            return
         assert self.content is not None
         size = self.content.tell() + len(data)
         if size > channel.site.max_body_size:
@@ -95,6 +113,30 @@ class GatewayRequest(Request):
         else:
             self.content.write(data)
             channel.body_received(size)
+
+    def _give_to(self, sink: BodySink, data: bytes) -> None:
+        error = sink.check_size(sink.size + len(data))
+        if error is not None:
+            self.channel.refuse(error)
+            return
+        sink.received(data)
+        self.channel.body_received(sink.size)
+
+    def finish(self) -> None:
+        """
+        Complete the response.
+        """
+        if self.sink is not None:
+            self.sink.abort()
+        super().finish()  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        Called when the connection is lost before the response is complete.
+        """
+        if self.sink is not None:
+            self.sink.abort()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def _refuse_body(self) -> None:
         self.content = BytesIO()
@@ -114,7 +156,7 @@ class GatewayRequest(Request):
         except Exception as error:
             # The root handles all errors of its own; Twisted would answer with HTML.
             self.write(refuse(self, error))  # type: ignore[no-untyped-call]
-            self.finish()  # type: ignore[no-untyped-call]
+            self.finish()
 
     def processingFailed(self, reason: Failure) -> None:
         """
@@ -412,8 +454,30 @@ class GatewayHTTPChannel(HTTPChannel):
             headers.getRawHeaders(b"Content-Encoding", ()) if self.length != 0 else (),
             headers.getRawHeaders(b"Expect", ()),
         )
-        if self.length is None or self.length >= LARGE_BODY:
-            self.site.root.check_before_body(request)
+        if self.length is None or self.length >= min(LARGE_BODY, self.site.max_body_size + 1):
+            request.sink = self.site.root.check_before_body(request)
+
+    def refuse_body(self, error: errors.GatewayError) -> None:
+        """
+        Refuse a request whose body is still being received; otherwise it gets an answer anyway.
+        """
+        if self._phase is Phase.BODY:
+            self.refuse(error)
+
+    def pause_reading(self) -> None:
+        """
+        Let the client wait, as too much of its body has not been written yet.
+        """
+        producer: Any = self._networkProducer
+        producer.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """
+        Read again.
+        """
+        producer: Any = self._networkProducer
+        if not self._is_lost:
+            producer.resumeProducing()
 
     def _send100Continue(self) -> None:
         if not self.is_refused:

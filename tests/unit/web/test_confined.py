@@ -9,7 +9,6 @@ import errno
 import os
 import socket
 import stat
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ class ConfinedDirectoryTests(SynchronousTestCase):
         :return: Whether there was no such file before.
         """
         check = options.pop("check", anything)
-        info, is_new = self.directory.write(path, BytesIO(content), check, **options)
+        info, is_new = self.directory.write(path, content, check, **options)
         self.assertEqual((info.type, info.size), ("file", len(content)))
         opened = self.directory.open(path)
         assert isinstance(opened, OpenedFile)
@@ -122,12 +121,10 @@ class ConfinedDirectoryTests(SynchronousTestCase):
             f"slash/{secret}",
             "slash/x",
         ):
-            self.assertRaises(
-                errors.ResourceForbidden, self.directory.write, path, BytesIO(), anything
-            )
+            self.assertRaises(errors.ResourceForbidden, self.directory.write, path, b"", anything)
             self.assertRaises(errors.ResourceForbidden, self.directory.remove, path, anything)
         for name in links:
-            self.assertRaises(errors.FileConflict, self.directory.write, name, BytesIO(), anything)
+            self.assertRaises(errors.FileConflict, self.directory.write, name, b"", anything)
         self.assertEqual((self.top / "secret").read_bytes(), b"secret")
         self.assertEqual(sorted(os.listdir(self.top)), ["root", "secret"])
         # The link itself may go.
@@ -229,12 +226,12 @@ class ConfinedDirectoryTests(SynchronousTestCase):
         A write that fails in the middle changes nothing, and leaves nothing behind.
         """
 
-        class Failing(BytesIO):
-            def read(self, size: int | None = -1, /) -> bytes:
-                raise OSError(errno.ENOSPC, "No space left on device")
+        def full(*_: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
+        self.patch(os, "write", full)
         for path in ("a.txt", "new.txt"):
-            self.assertRaises(errors.StorageFull, self.directory.write, path, Failing(), anything)
+            self.assertRaises(errors.StorageFull, self.directory.write, path, b"x", anything)
         self.assertEqual(self.names(), ["a.txt", "sub"])
         self.assertEqual(self.read("a.txt"), b"hello")
 
@@ -341,7 +338,7 @@ class ConfinedDirectoryTests(SynchronousTestCase):
         for path in ("", "sub", "no", "pipe", "out", "out/secret", "a.txt/x", "a.txt"):
             for act in (
                 self.directory.open,
-                lambda path: self.directory.write(path, BytesIO(), self.refuse),
+                lambda path: self.directory.write(path, b"", self.refuse),
                 lambda path: self.directory.remove(path, self.refuse),
             ):
                 with contextlib.suppress(errors.GatewayError):

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SkipTest, TestCase
 
 from kgd.errors import KernelStartFailed, UnusableKernelSpec
-from kgd.interfaces import NO_LIMITS, ExitStatus, IKernelLauncher, Limits
+from kgd.interfaces import NO_LIMITS, ExitStatus, IKernelLauncher, Limits, StartRequest
 from kgd.kernels.local import exec_kernel
 from kgd.kernels.local.launcher import LocalLauncher
 from kgd.kernels.local.oom import OUT_OF_MEMORY, OutOfMemoryKills
@@ -30,13 +31,17 @@ from kgd.kernels.local.runtime_directory import RuntimeDirectory
 from kgd.kernels.local.users import KernelUser
 from kgd.observability.scrubbing import Scrubber
 from kgd.settings import Settings
-from kgd.testing.kernels import FakeRelay, LauncherContract
+from kgd.testing.kernels import FakeRelay, LauncherContract, kernel_spec
 from tests.support.processes import LONG, is_alive, running_reactor, until, within
 
 PATH = {"PATH": "/usr/bin:/bin"}
 KERNEL_ID = "1-2-3-4-5"
 # Signals 32 and 33 belong to the C library, which does not let programs change them.
 THREADS = 0b11 << 31
+
+
+def _holds(file: Path, content: str) -> bool:
+    return file.exists() and file.read_text() == content
 
 
 class LocalLauncherContractTests(LauncherContract, TestCase):
@@ -62,6 +67,30 @@ class LocalLauncherContractTests(LauncherContract, TestCase):
             error = await self.assertFailure(launching, UnusableKernelSpec)
             self.assertIn("argv", str(error))
             self.assertTrue(str(error).endswith(" in /nonexistent/kernels/python3/kernel.json"))
+
+    async def test_private_directory(self) -> None:
+        """
+        A kernel that is to have a directory of its own has it for all of its processes.
+        """
+        launcher = self.make_launcher()
+        spec = kernel_spec(argv=("sh", "-c", "echo x >> file; exec sleep 60"))
+        request = StartRequest(path="no/matter", has_private_directory=True)
+        one, other = (launcher.prepare(f"1-2-3-4-{n}", spec, request) for n in "56")
+        self.assertFalse(one.is_like(other))
+        directory = Path(one.cwd)
+        self.assertFalse(directory.exists())
+        provisioner = launcher.provision(one)
+        for content in ("x\n", "x\nx\n"):
+            process = (await self.launch_with(provisioner)).process
+            await until("the kernel's file", partial(_holds, directory / "file", content))
+            process.signal(signal.SIGKILL)
+            await process.when_ended()
+        self.assertFalse(Path(other.cwd).exists())
+        parent = directory.parent
+        provisioner.cleanup()
+        self.assertFalse(directory.exists())
+        await until("the end of the directory", lambda: not [*parent.glob("*.work")])
+        provisioner.cleanup()
 
     def make_launcher(self) -> IKernelLauncher:
         """

@@ -101,6 +101,39 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         self.assertFalse(file.exists())
         self.runtime.remove(KERNEL_ID)
 
+    def test_working_directory(self) -> None:
+        """
+        A kernel's own working directory is private; it stays as it is for the next process, and is
+        removed with all that is in it, but for what links lead to.
+        """
+        self.runtime.open()
+        path = self.runtime.working_directory(KERNEL_ID)
+        self.assertEqual(path.parent, self.runtime.path)
+        self.assertFalse(path.exists())
+        self.runtime.remove_working_directory(str(path))()
+        self.runtime.make_working_directory(str(path))
+        self.assertEqual(mode(path), 0o700)
+        outside = self.base / "outside"
+        outside.mkdir()
+        (outside / "precious").touch()
+        (path / "link").symlink_to(outside.resolve())
+        (path / "deep" / "er").mkdir(parents=True)
+        (path / "deep" / "er" / "file").touch()
+        self.runtime.make_working_directory(str(path))
+        self.assertTrue((path / "deep" / "er" / "file").exists())
+        before = {each.name for each in self.runtime.path.iterdir()}
+        remove = self.runtime.remove_working_directory(str(path))
+        # The next kernel of this id may have its own at once.
+        self.assertFalse(path.exists())
+        remove()
+        after = {each.name for each in self.runtime.path.iterdir()}
+        self.assertEqual(before - after, {path.name})
+        self.assertTrue((outside / "precious").exists())
+        error = self.assertRaises(
+            KernelStartFailed, self.runtime.make_working_directory, str(path / "no" / "no")
+        )
+        self.assertIn("start another kernel", str(error))
+
     def test_sockets(self) -> None:
         """
         A kernel's sockets are removed for its next process and at its end, another's stay.
@@ -253,6 +286,21 @@ class KeptTests(SynchronousTestCase):
         What is there of kernels.
         """
         return {file.name for file in self.path.glob("*") if file.is_file()} - {"lock"}
+
+    def test_working_directories(self) -> None:
+        """
+        The own directory of a kernel that runs stays when its gateway ends, and that of another
+        goes.
+        """
+        for kernel_id in ("a", "b", "c"):
+            directory = self.runtime.working_directory(kernel_id)
+            self.runtime.make_working_directory(str(directory))
+            (directory / "sub").mkdir()
+        self.change("b", start_time=1)
+        self.runtime.close()
+        found = {path.name for path in self.path.iterdir() if path.name.endswith(".work")}
+        self.assertEqual(found, {"kernel-a.work"})
+        self.assertTrue((self.path / "kernel-a.work" / "sub").is_dir())
 
     def test_the_living_stay(self) -> None:
         """
