@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable
-from io import BytesIO
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -231,9 +230,7 @@ class FileTools:
             if not path:
                 raise ToolFailure("path: name a file")
             directory = self._directory(kernel)
-            info, created = await in_thread(
-                self._reactor, directory.write, path, BytesIO(data), _allow
-            )
+            info, created = await in_thread(self._reactor, directory.write, path, data, _allow)
         result = WrittenFile(
             kernel_id=kernel.kernel_id,
             new_kernel=is_new,

@@ -120,14 +120,14 @@ spare-kernels                 | listed             |                  |
 max-execute-timeout           | 26                 | 26               |
 interrupt-grace               | 27                 | 27               |
 keep-alive-interval           | 28                 | 28               |
-mcp                           | true               | true             |
-mcp-max-sessions              | 29                 | 29               |
-mcp-session-timeout           | 30                 | 30               |
-mcp-keep-kernels              | true               | true             |
 max-file-size                 | 31MiB              |                  |
 artifact-threshold            | 5KiB               |                  |
 artifact-space                | 6MiB               |                  |
 artifact-lifetime             | 29                 | 29               |
+mcp                           | true               | true             |
+mcp-max-sessions              | 29                 | 29               |
+mcp-session-timeout           | 30                 | 30               |
+mcp-keep-kernels              | true               | true             |
 cell-parser                   | swagger            |                  | NotebookHTTPPersonality.cell_parser
 comment-prefix                | lua=--             | {"lua": "--"}    | NotebookHTTPPersonality.comment_prefix
 allow-notebook-download       | true               | true             | NotebookHTTPPersonality.allow_notebook_download
