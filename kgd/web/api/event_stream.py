@@ -139,7 +139,9 @@ class EventStream:
         if self._keep_alive_call is not None and self._keep_alive_call.active():
             self._keep_alive_call.cancel()
         self.resumeProducing()
-        self._request.unregisterProducer()
+        if self._request.channel is not None:
+            # Otherwise the client has left, and nothing is registered any more.
+            self._request.unregisterProducer()
 
     def pauseProducing(self) -> None:
         if not self._is_paused and not self._submitted.status:
