@@ -140,7 +140,7 @@ class EventStream:
             self._keep_alive_call.cancel()
         self.resumeProducing()
         if self._request.channel is not None:
-            # Otherwise the client has left, and nothing is registered any more.
+            # Otherwise the client has left, and there is nothing to unregister from.
             self._request.unregisterProducer()
 
     def pauseProducing(self) -> None:

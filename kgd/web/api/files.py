@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -90,14 +91,19 @@ class FilesAPI:
         return BodySink(self._reactor, begin, self._max_size, "--max-file-size")
 
     def _take_content(self, request: Any, kernel_id: str, file: str) -> BodySink:
-        content = request.content.getvalue()
+        """
+        Take a body that is there already: a small one, or that of a request to another server, in
+        which the gateway is mounted.
+        """
+        size = request.content.seek(0, os.SEEK_END)
         sink = self.open_body(request, kernel_id, file)
-        error = sink.check_size(len(content))
+        error = sink.check_size(size)
         if error is not None:
             sink.abort()
             raise error
-        if content:
-            sink.received(content)
+        request.content.seek(0)
+        if size:
+            sink.received(request.content.read())
         return sink
 
     async def remove(self, request: Any, kernel_id: str, file: str) -> bytes:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 from kgd.testing.web import Response, read_response
 from kgd.web.body_sink import MAX_WAITING
 from kgd.web.downloads import PIECE, media_type_of
+from kgd.web.server import site
 from tests.support.api import APITestCase
 
 PNG = b"\x89PNG\r\n"
@@ -423,6 +425,14 @@ class WritingTests(FilesCase):
         self.open_root(max_file_size=0, max_body_size=5)
         self.assertEqual(self.ask("PUT", "b", b"12345").code, 201)
         self.assertEqual(self.ask("PUT", "b", b"123456").code, 200)
+
+    def test_of_another_server(self) -> None:
+        """
+        Where the gateway is mounted, the application's server may have the body in a file.
+        """
+        self.patch(site, "BytesIO", tempfile.TemporaryFile)
+        self.assertEqual(self.ask("PUT", "b", b"content").code, 201)
+        self.assertEqual((self.root / "b").read_bytes(), b"content")
 
     def test_parts(self) -> None:
         """
