@@ -66,6 +66,12 @@ class CrossOriginRefused(GatewayError):
     """
 
 
+class OriginForbidden(GatewayError):
+    """
+    A web page of an origin that is not allowed sent a request of a protocol for agents.
+    """
+
+
 class ListingForbidden(GatewayError):
     """
     Listing kernels is off, which is the default.

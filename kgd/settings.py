@@ -150,6 +150,10 @@ class Settings:
     idempotency_size: int = 32 * MEBIBYTE
     idempotency_lifetime: float = 3600.0
     notebook_uris: tuple[str, ...] = ()
+    mcp: bool = False
+    mcp_max_sessions: int = 100
+    mcp_session_timeout: float = 3600.0
+    mcp_keep_kernels: bool = False
     max_response_size: int = 100 * MEBIBYTE
     max_file_size: int = 1024 * MEBIBYTE
     artifact_threshold: int = 64 * KIBIBYTE

@@ -510,6 +510,32 @@ _EXECUTIONS = grouped(
     Option("idempotency-lifetime", "Seconds after which such an answer is forgotten.", seconds),
 )
 
+_MCP = grouped(
+    "Agents",
+    Option(
+        "mcp",
+        "Serve the Model Context Protocol at /mcp, by which agents run code.",
+        switch,
+    ),
+    Option(
+        "mcp-max-sessions",
+        "Most sessions of agents; a kernel of an agent whose revision of the protocol has no "
+        "sessions counts as one.",
+        whole_number,
+    ),
+    Option(
+        "mcp-session-timeout",
+        "Seconds without a request after which such a session ends, and its kernels with it; 0 is "
+        "never.",
+        seconds,
+    ),
+    Option(
+        "mcp-keep-kernels",
+        "Let the kernels of such a session go on when it ends.",
+        switch,
+    ),
+)
+
 _CULLING = grouped(
     "Culling",
     Option(
@@ -692,7 +718,7 @@ _OPERATION = grouped(
 
 OPTIONS = (
     *_LISTENING, *_TLS, *_AUTHENTICATION, *_WEB_PAGES, *_KERNELS, *_LIFE, *_LIMITS, *_CONNECTIONS,
-    *_SEEDING, *_EXECUTIONS, *_NOTEBOOK_HTTP, *_CULLING, *_MESSAGES, *_REQUESTS, *_OPERATION,
+    *_SEEDING, *_EXECUTIONS, *_MCP, *_NOTEBOOK_HTTP, *_CULLING, *_MESSAGES, *_REQUESTS, *_OPERATION,
 )  # fmt: skip
 
 #: The table without options of personalities from other distributions.

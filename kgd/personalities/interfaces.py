@@ -51,6 +51,7 @@ class Access(enum.Enum):
     """
 
     GUARDED = "the token and an allowed origin"
+    ORIGIN_CHECKED = "the token and an allowed origin, without which the status is 403"
     ANY_ORIGIN = "the token"
     PUBLIC = "nothing"
     UNKNOWN = "nothing, because the path is not served"

@@ -10,11 +10,14 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from kgd.execution.queues import ExecutionQueues
 from kgd.interfaces import IGateway, IPersonality, IPersonalityMaker, Match
 from kgd.kernels.temporary import TemporaryKernels
+from kgd.mcp.endpoint import MCP_PATH, MCPEndpoint
 from kgd.sessions.store import SessionStore
 from kgd.web.access import PUBLIC_ROUTES
 from kgd.web.api.about import AboutAPI
+from kgd.web.api.artifacts import artifact_stores
 from kgd.web.api.channels import ChannelsAPI
 from kgd.web.api.descriptions import DescriptionsAPI
 from kgd.web.api.executions import ExecutionsAPI
@@ -41,7 +44,11 @@ class JupyterWebsocket:
         self._operations = gateway.operations
         draining = gateway.draining
         sessions = SessionStore(settings, gateway.kernels, draining)
-        executions = ExecutionsAPI(gateway)
+        artifacts = artifact_stores(gateway)
+        queues = ExecutionQueues(gateway.reactor, settings, gateway.kernels, artifacts.forget)
+        self._mcp = MCPEndpoint(gateway, queues) if settings.mcp else None
+        mcp_routes = self._mcp.routes() if self._mcp is not None else []
+        executions = ExecutionsAPI(gateway, queues, artifacts)
         temporary = TemporaryKernels(gateway.reactor, gateway.kernels, draining)
         keys = IdempotencyKeys(gateway.reactor, settings)
         self._table = RouteTable(
@@ -59,13 +66,16 @@ class JupyterWebsocket:
                     *FilesAPI(gateway).routes(),
                     *KernelSpecsAPI(settings, gateway.kernel_specs).routes(),
                     *SessionsAPI(settings, sessions).routes(),
+                    *mcp_routes,
                 ]
             ),
             PUBLIC_ROUTES,
         )
 
     def _described(self) -> Iterable[Route]:
-        return (*self._table.routes, *self._operations.routes)
+        # The Model Context Protocol describes itself.
+        routes = (route for route in self._table.routes if route.rule != MCP_PATH)
+        return (*routes, *self._operations.routes)
 
     def start(self) -> Deferred[None]:
         """
@@ -75,8 +85,10 @@ class JupyterWebsocket:
 
     def stop(self) -> Deferred[None]:
         """
-        Nothing but the kernels has to be stopped.
+        End the sessions of agents.
         """
+        if self._mcp is not None:
+            self._mcp.stop()
         return succeed(None)
 
     def reload(self) -> Deferred[None]:

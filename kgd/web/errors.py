@@ -23,6 +23,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.HostRefused: HTTPStatus.FORBIDDEN,
     errors.ScopeMissing: HTTPStatus.FORBIDDEN,
+    errors.OriginForbidden: HTTPStatus.FORBIDDEN,
     errors.ListingForbidden: HTTPStatus.FORBIDDEN,
     errors.KernelLimitReached: HTTPStatus.FORBIDDEN,
     errors.ResourceForbidden: HTTPStatus.FORBIDDEN,

@@ -41,6 +41,11 @@ _SINGLE_HEADERS = frozenset(
         b"origin",
     }
 )
+# What web pages of other origins get. That a path is served is told only where a protocol wants it.
+_OF_OTHER_ORIGINS: dict[Access, type[errors.GatewayError]] = {
+    Access.GUARDED: errors.CrossOriginRefused,
+    Access.ORIGIN_CHECKED: errors.OriginForbidden,
+}
 
 
 class RootResource(Resource):
@@ -220,8 +225,9 @@ class RootResource(Resource):
         if self._audit.is_on:
             fingerprint = self._audit.fingerprint(token_from_request(request))
             request_log_of(request).requester.token = fingerprint
-        if match.access is Access.GUARDED and not self._is_allowed_origin(request):
-            raise errors.CrossOriginRefused("")
+        refusal = _OF_OTHER_ORIGINS.get(match.access)
+        if refusal is not None and not self._is_allowed_origin(request):
+            raise refusal("")
         return match
 
     def _is_allowed_origin(self, request: Any) -> bool:

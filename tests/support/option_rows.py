@@ -128,6 +128,10 @@ notebook-uris                 | /notebooks         | ["/notebooks"]   |
 idempotency-keys              | 29                 | 29               |
 idempotency-size              | 5MiB               |                  |
 idempotency-lifetime          | 31                 | 31               |
+mcp                           | true               | true             |
+mcp-max-sessions              | 29                 | 29               |
+mcp-session-timeout           | 30                 | 30               |
+mcp-keep-kernels              | true               | true             |
 cell-parser                   | swagger            |                  | NotebookHTTPPersonality.cell_parser
 comment-prefix                | lua=--             | {"lua": "--"}    | NotebookHTTPPersonality.comment_prefix
 allow-notebook-download       | true               | true             | NotebookHTTPPersonality.allow_notebook_download

@@ -8,20 +8,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
+from twisted.internet.defer import CancelledError
 
 from kgd import errors
-from kgd.execution.artifacts import ArtifactLinks
+from kgd.execution.artifacts import ArtifactLinks, ArtifactStores
 from kgd.execution.notebook_outputs import OutputOptions
-from kgd.execution.queue import ExecutionQueue, QueueLimits, check_timeout
+from kgd.execution.queue import check_timeout
+from kgd.execution.queues import ExecutionQueues
 from kgd.execution.submitted import CodeRequest, SubmittedExecution
-from kgd.interfaces import IGateway, IKernel, IKernels
+from kgd.interfaces import IGateway
 from kgd.notebook.media_types import JSON, negotiate
-from kgd.settings import Settings
 from kgd.web.api.answers import RunAnswer
-from kgd.web.api.artifacts import ArtifactsAPI, artifact_stores
+from kgd.web.api.artifacts import ArtifactsAPI
 from kgd.web.api.event_stream import EVENT_STREAM, NDJSON, last_event_id
 from kgd.web.bodies import read_body
 from kgd.web.idempotency import answer_with
@@ -40,80 +38,22 @@ from kgd.web.routes import Repeats, Route
 MAX_WAIT = 60.0
 
 
-class ExecutionQueues:
-    """
-    The queues of all kernels that have run code for HTTP clients.
-
-    :param gone: Called with the id of each of them that is gone.
-    """
-
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        settings: Settings,
-        kernels: IKernels,
-        gone: Callable[[str], None] = lambda kernel_id: None,
-    ) -> None:
-        self._gone = gone
-        self._reactor = reactor
-        self._settings = settings
-        self._kernels = kernels
-        self._queues: dict[str, ExecutionQueue] = {}
-        self._limits = QueueLimits(
-            output_size=settings.max_response_size,
-            grace=settings.interrupt_grace,
-            longest_wait=settings.max_execute_timeout,
-        )
-
-    def of(self, kernel: IKernel) -> ExecutionQueue:
-        """
-        :return: The queue of a kernel, which is made if need be.
-        """
-        kernel_id = kernel.kernel_id
-        queue = self._queues.get(kernel_id)
-        if queue is None:
-            queue = self._queues[kernel_id] = ExecutionQueue(
-                self._reactor,
-                kernel.channels,
-                interrupt=lambda: _ignore_loss(self._kernels.interrupt(kernel_id)),
-                restart=lambda: _ignore_loss(self._kernels.restart(kernel_id)),
-                gone=lambda: self._forget(kernel_id),
-                limits=self._limits,
-                username=self._settings.username,
-            )
-        return queue
-
-    def _forget(self, kernel_id: str) -> None:
-        del self._queues[kernel_id]
-        self._gone(kernel_id)
-
-
-def _ignore_loss(deferred: Deferred[None]) -> None:
-    """
-    A kernel that is gone, or does not start again, ends its executions in its own way.
-    """
-
-    def trap(failure: Failure) -> None:
-        failure.trap(  # type: ignore[no-untyped-call]
-            errors.NoSuchKernel, errors.RestartFailed
-        )
-
-    deferred.addErrback(trap)
-
-
 class ExecutionsAPI:
     """
     Executions as resources, whose outputs can be waited for or read as a stream.
+
+    :param queues: Where code runs, whoever asks for it.
+    :param artifacts: Where outputs are kept that clients get as URLs.
     """
 
-    def __init__(self, gateway: IGateway) -> None:
+    def __init__(
+        self, gateway: IGateway, queues: ExecutionQueues, artifacts: ArtifactStores
+    ) -> None:
         self._reactor = gateway.reactor
         self._settings = gateway.settings
         self._kernels = gateway.kernels
-        self._artifacts = artifact_stores(gateway)
-        self.queues = ExecutionQueues(
-            gateway.reactor, gateway.settings, gateway.kernels, self._artifacts.forget
-        )
+        self._artifacts = artifacts
+        self.queues = queues
 
     def routes(self) -> list[Route]:
         """

@@ -1,0 +1,3 @@
+"""
+The Model Context Protocol, by which agents use the gateway as their code interpreter.
+"""
