@@ -88,6 +88,7 @@ class FileBudget:
         self.promised: Callable[[], int] = lambda: 0
         self._left = 0
         self._counted_at = float("-inf")
+        self._vacant = 0
         self._warning = Throttle(monotonic)
 
     def has_room(self, files: int) -> bool:
@@ -106,6 +107,25 @@ class FileBudget:
             self._left = max(files, free // 2)
         self._left -= files
         return True
+
+    def has_room_for_kernel(self) -> bool:
+        """
+        Whether a kernel may be started; if so, its files and a client's count as opened. At the
+        limit, each kernel that has ended since leaves its place to another one.
+        """
+        if self.has_room(FILES_PER_KERNEL + FILES_PER_CLIENT):
+            self._vacant = 0
+            return True
+        if self._vacant:
+            self._vacant -= 1
+            return True
+        return False
+
+    def kernel_ended(self) -> None:
+        """
+        Take note that a kernel is gone, whose files may still be about to be closed.
+        """
+        self._vacant += 1
 
     def check(self, files: int) -> None:
         """

@@ -155,7 +155,7 @@ class KernelRegistry:
         if spare is not None:
             self._hand_out(spare)
             return spare
-        evict = not self._files.has_room(_FILES)
+        evict = not self._files.has_room_for_kernel()
         if evict and not self._pool.can_give_way:
             self._files.refuse()
         kernel = self._new_kernel(launch_spec)
@@ -232,6 +232,7 @@ class KernelRegistry:
     def _kernel_ended(self, kernel: Kernel, reason: str) -> None:
         kernel_id = kernel.kernel_id
         self._pool.kernel_ended(kernel)
+        self._files.kernel_ended()
         if not kernel.stopping:
             self._counters.deaths[kernel.name] += 1
         # Clients have never known a spare kernel, and do not ask for it.

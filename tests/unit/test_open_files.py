@@ -66,6 +66,24 @@ class FileBudgetTests(SynchronousTestCase):
         self.clock.advance(1.1)
         self.assertFalse(self.budget.has_room(10))
 
+    def test_a_kernel_that_makes_room(self) -> None:
+        """
+        At the limit, a kernel that has ended leaves its place to another one, even if it needed
+        fewer files than are wanted for a new one.
+        """
+        self.open = 185
+        self.assertFalse(self.budget.has_room_for_kernel())
+        self.budget.kernel_ended()
+        self.assertTrue(self.budget.has_room_for_kernel())
+        self.assertFalse(self.budget.has_room_for_kernel())
+        # Where there is room, no place is left for later.
+        self.open = 100
+        self.budget.kernel_ended()
+        self.assertTrue(self.budget.has_room_for_kernel())
+        self.open = 185
+        self.clock.advance(1.1)
+        self.assertFalse(self.budget.has_room_for_kernel())
+
     def test_promised(self) -> None:
         """
         Nobody gets the files of a kernel that is being restarted.
