@@ -41,7 +41,7 @@ autodoc_member_order = "bysource"
 nitpick_ignore_regex = [
     ("py:.*", r"(?!kgd\b).*"),
     ("py:.*", r"kgd\.(auth|gateway|kernels|notebook|observability|personalities)\..*"),
-    ("py:.*", r"kgd\.(protocol|relay|sessions|shutdown|testing|web)\..*"),
+    ("py:.*", r"kgd\.(open_files|protocol|relay|sessions|shutdown|testing|web)\..*"),
 ]
 suppress_warnings = [
     # JSON with "..." in it, for what is left out.
