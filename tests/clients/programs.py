@@ -230,13 +230,13 @@ class ClientTestCase(GatewayTestCase):
         """
         return await self.start_program(*argv, cwd=cwd, env={**os.environ, **env}).succeeds()
 
-    async def gateways(self) -> list[tuple[GatewayProcess, str]]:
+    async def gateways(self, *options: str) -> list[tuple[GatewayProcess, str]]:
         """
         One without a token, one with.
         """
         return [
-            (await self.gateway(PYTHON), ""),
-            (await self.gateway(PYTHON, env={"KGD_AUTH_TOKEN": TOKEN}), TOKEN),
+            (await self.gateway(PYTHON, *options), ""),
+            (await self.gateway(PYTHON, *options, env={"KGD_AUTH_TOKEN": TOKEN}), TOKEN),
         ]
 
     def assert_no_traceback(self, gateway: GatewayProcess) -> None:
