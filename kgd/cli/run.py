@@ -112,7 +112,7 @@ def _options(parsed: argparse.Namespace, screen: Screen) -> ExecuteOptions:
     options: ExecuteOptions = {}
     if parsed.timeout is not None:
         options["timeout"] = parsed.timeout
-    # A file has them for whoever opens it.
+    # Colours stay in a notebook that is written: Jupyter shows them.
     if not screen.wants_colors and parsed.output is None:
         options["outputs"] = {"ansi": "strip"}
     return options
@@ -206,7 +206,7 @@ def _run_notebook(parsed: argparse.Namespace) -> int:
                         status = statuses.INTERRUPTED
                         break
         finally:
-            # Also when it ends early: what there is, is of use.
+            # Written also when the run ends early, for the cells that have run.
             if parsed.output is not None:
                 _write(parsed.output, running, screen)
     return status

@@ -163,7 +163,7 @@ class Screen:
 
     def pause(self) -> None:
         """
-        Make room for somebody who types something.
+        Hide the progress bar while the user types.
         """
         if self._progressing is not None:
             self._progressing.pause()

@@ -133,7 +133,7 @@ def without_key(request: Request) -> Request:
     return attrs.evolve(request, headers=headers, is_repeatable=is_repeatable)
 
 
-# --- what there is to call ------------------------------------------------------------------------
+# --- the calls ------------------------------------------------------------------------------------
 
 
 def start_kernel(
