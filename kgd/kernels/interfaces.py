@@ -321,8 +321,8 @@ class IKernel(Interface):
     stopping: bool = Attribute("Whether it is being stopped, which cannot be undone.")
     connections: int = Attribute("How many WebSockets are open on it.")
     reason: str = Attribute(
-        "Why it failed or was culled, or the empty string. Further lines are the last output of its "
-        "process, which only users of the kernel may see."
+        "Why it failed or was culled, or the empty string. Further lines are the last output of "
+        "its process, which only users of the kernel may see."
     )
     channels: Any = Attribute("Its IKernelChannels.")
     working_directory: str = Attribute(
