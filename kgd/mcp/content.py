@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kgd.execution.notebook_outputs import Output
 from kgd.execution.submitted import SubmittedExecution
+from kgd.web.models import ExecutionError
 
 #: Media types of pictures that models can see.
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -27,16 +28,6 @@ _TEXTS = (
     "image/svg+xml",
     "text/html",
 )
-
-
-class CodeError(Struct):
-    """
-    The error with which code has ended.
-    """
-
-    ename: str
-    evalue: str
-    traceback: list[str]
 
 
 class CodeResult(Struct, kw_only=True):
@@ -56,7 +47,7 @@ class CodeResult(Struct, kw_only=True):
     result: Annotated[str | None, Meta(description="The value of the last expression, as text")]
     displays: Annotated[list[str], Meta(description="What was displayed, as text")]
     images: Annotated[int, Meta(description="How many pictures are in the content")]
-    error: CodeError | None
+    error: ExecutionError | None
     ended_by: Annotated[
         str | None, Meta(description="What it took to end the code: interrupt, or restart")
     ]
@@ -193,7 +184,7 @@ def code_result(submitted: SubmittedExecution, kernel_id: str, *, new_kernel: bo
         result=shown.result,
         displays=shown.displays,
         images=shown.images,
-        error=None if error is None else CodeError(**error),
+        error=None if error is None else ExecutionError(**error),
         ended_by=submitted.ended_by or None,
         duration=submitted.duration,
     )
