@@ -191,12 +191,11 @@ def code_result(submitted: SubmittedExecution, kernel_id: str, *, new_kernel: bo
     return ToolResult(shown.content, result, submitted.status != "ok")
 
 
-def plain_result(value: Any, text: str) -> ToolResult:
+def plain_result(value: Any) -> ToolResult:
     """
-    :param value: What the tool's output schema says.
-    :param text: The same for the model.
+    :param value: What the tool's output schema says; models get the same as text.
     """
-    return ToolResult([TextContent(text)], value)
+    return ToolResult([TextContent(msgspec.json.encode(value).decode())], value)
 
 
 def failed_result(text: str) -> ToolResult:

@@ -9,7 +9,6 @@ import binascii
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from kgd.interfaces import IGateway, IKernel
@@ -238,7 +237,7 @@ class FileTools:
             size=info.size,
             created=created,
         )
-        return plain_result(result, msgspec.json.encode(result).decode())
+        return plain_result(result)
 
     async def list_files(self, caller: Caller, arguments: ListFiles) -> ToolResult:
         """
@@ -268,7 +267,7 @@ class FileTools:
             ],
             complete=opened.is_complete,
         )
-        return plain_result(result, msgspec.json.encode(result).decode())
+        return plain_result(result)
 
     def _directory(self, kernel: IKernel) -> ConfinedDirectory:
         if not kernel.working_directory:

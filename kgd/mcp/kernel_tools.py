@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 from twisted.internet.defer import CancelledError
 
@@ -253,7 +252,7 @@ class KernelTools:
             own = caller.session.kernel_ids
             kernels = [kernel for kernel in kernels if kernel.kernel_id in own]
         states = KernelStates([_state(kernel) for kernel in kernels])
-        return plain_result(states, msgspec.json.encode(states).decode())
+        return plain_result(states)
 
     async def interrupt(self, caller: Caller, arguments: OneKernel) -> ToolResult:
         """
@@ -289,10 +288,8 @@ def _state(kernel: IKernel) -> KernelState:
 
 
 def _kernel_result(kernel: IKernel) -> ToolResult:
-    state = _state(kernel)
-    return plain_result(state, msgspec.json.encode(state).decode())
+    return plain_result(_state(kernel))
 
 
 def _done_result(kernel_id: str, done: str) -> ToolResult:
-    result = KernelDone(kernel_id, done)
-    return plain_result(result, msgspec.json.encode(result).decode())
+    return plain_result(KernelDone(kernel_id, done))
